@@ -1,0 +1,85 @@
+"""Delivery statuses from the SMSC gateway: within its limits by construction, async, typed, streamed.
+
+```python
+async with StatusClient(apikey="...") as client:
+    record = await client.check(12345, "79990000000")
+    async for outcome in client.stream(messages):
+        ...
+```
+
+To read the code, take it in this order. `models`, `codes` and `errors` are the values. `core` decides and touches
+nothing: `core.pacing` (may a request start now?), `core.dispatch` (which messages go in it?), `core.protocol` and
+`core.codecs` (what is sent, what came back?). The shell waits and sends: `limiter`, `engine`, `exchange`, and on top
+`client` and `streaming`. `emulator` is the vendor's server to develop against, `cli` the command line.
+"""
+
+from smsc_status.client import Stats, StatusClient
+from smsc_status.codes import Channel, MessageType, Status, Title
+from smsc_status.errors import (
+    AddressBlocked,
+    ApiError,
+    Archived,
+    AuthError,
+    ClientClosed,
+    ConfigError,
+    DeleteError,
+    Expired,
+    LimitExceeded,
+    ParametersError,
+    ProtocolError,
+    RateLimited,
+    RequestTimeout,
+    SmscError,
+    TrackingEnded,
+    TransportError,
+)
+from smsc_status.limiter import Limiter, LocalLimiter
+from smsc_status.models import (
+    Detail,
+    FailedCheck,
+    Flags,
+    Format,
+    HlrRecord,
+    Limits,
+    MessageRef,
+    StatusRecord,
+)
+from smsc_status.streaming import OutcomeStream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AddressBlocked",
+    "ApiError",
+    "Archived",
+    "AuthError",
+    "Channel",
+    "ClientClosed",
+    "ConfigError",
+    "DeleteError",
+    "Detail",
+    "Expired",
+    "FailedCheck",
+    "Flags",
+    "Format",
+    "HlrRecord",
+    "LimitExceeded",
+    "Limiter",
+    "Limits",
+    "LocalLimiter",
+    "MessageRef",
+    "MessageType",
+    "OutcomeStream",
+    "ParametersError",
+    "ProtocolError",
+    "RateLimited",
+    "RequestTimeout",
+    "SmscError",
+    "Stats",
+    "Status",
+    "StatusClient",
+    "StatusRecord",
+    "Title",
+    "TrackingEnded",
+    "TransportError",
+]

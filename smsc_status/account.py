@@ -1,0 +1,111 @@
+"""Whom we ask, and as whom: addresses and credentials, checked before anything is sent, and kept out of sight."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+import attrs
+
+from smsc_status.errors import ConfigError
+
+
+class Secret:
+    """A text that shows itself only to who asks for it by name: not in a `repr`, a log line or a traceback's locals."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str | Secret) -> None:
+        self._text: str = text._text if isinstance(text, Secret) else text
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    __str__ = __repr__
+
+    def reveal(self) -> str:
+        """The text."""
+        return self._text
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled")
+
+
+@attrs.frozen(eq=False)
+class Account:
+    """The addresses of one account's server, the first one before its mirrors, and its credentials."""
+
+    urls: tuple[str, ...]
+    credentials: Mapping[str, Secret] = attrs.field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The same for all clients of one account, and says nothing about its credentials."""
+        digest = hashlib.sha256(self.urls[0].encode())
+        for field, secret in sorted(self.credentials.items()):
+            digest.update(f"\0{field}\0{secret.reveal()}".encode())
+        return digest.hexdigest()
+
+    def hidden(self, value: object) -> object:
+        """A text without the credentials that it quotes; any other value as it is."""
+        if isinstance(value, str):
+            for secret in self.credentials.values():
+                value = value.replace(secret.reveal(), "***")
+        return value
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        login: Secret | None,
+        password: Secret | None,
+        apikey: Secret | None,
+        base_url: str,
+        mirrors: Sequence[str],
+        allow_http: bool,
+    ) -> Account:
+        """Raises `ConfigError` for anything but one kind of credentials and addresses that may be used."""
+        if isinstance(mirrors, str):
+            raise ConfigError(f"mirrors {mirrors!r}: expected a sequence of URLs, not one str")
+        urls = tuple(_url(url, allow_http=allow_http) for url in (base_url, *mirrors))
+        return cls(urls, _credentials(login, password, apikey))
+
+
+def _credentials(login: Secret | None, password: Secret | None, apikey: Secret | None) -> dict[str, Secret]:
+    given = {"login": login, "password": password, "apikey": apikey}
+    for name, secret in given.items():
+        if secret is not None and not (isinstance(secret.reveal(), str) and secret.reveal().strip()):
+            raise ConfigError(f"{name}: expected a text that is not empty")
+    if apikey is not None and login is None and password is None:
+        return {"apikey": apikey}
+    if apikey is None and login is not None and password is not None:
+        return {"login": login, "psw": password}
+    names = [name for name, secret in given.items() if secret is not None]
+    raise ConfigError(f"credentials: expected either apikey or login and password, got {', '.join(names) or 'none'}")
+
+
+def _url(url: str, *, allow_http: bool) -> str:
+    if not isinstance(url, str):
+        raise ConfigError(f"URL {url!r}: expected a str such as 'https://smsc.ru'")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"URL: expected one such as 'https://smsc.ru' ({error})") from None
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigError(f"URL of {parts.hostname!r}: expected one without user, password, query and fragment")
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        raise ConfigError(f"URL {url!r}: expected one such as 'https://smsc.ru'")
+    if parts.scheme == "http" and not (allow_http or _is_loopback(parts.hostname)):
+        raise ConfigError(f"URL {url!r}: expected https, as credentials travel there (or allow_http=True)")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

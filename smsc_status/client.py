@@ -1,0 +1,337 @@
+"""The client: what users hold."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, tzinfo
+from functools import partial
+from math import inf, isfinite
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+import attrs
+from anyio.lowlevel import checkpoint
+
+from smsc_status import loops
+from smsc_status.account import Account, Secret
+from smsc_status.core.codecs import CHARSETS
+from smsc_status.core.protocol import Wire
+from smsc_status.deletion import Deletion
+from smsc_status.engine import Engine
+from smsc_status.errors import ConfigError, RequestTimeout, SmscError
+from smsc_status.exchange import Exchange
+from smsc_status.limiter import Limiter, LocalLimiter, shared
+from smsc_status.models import MOSCOW, Detail, Format, Limits, MessageRef, StatusRecord
+from smsc_status.streaming import Messages, OutcomeStream
+
+if TYPE_CHECKING:
+    import httpx
+
+HEAD_START = 300.0
+"""A `check` waits as if it had come this many seconds earlier: ahead of streams, which still get their turn."""
+
+_ENVIRONMENT = {
+    "SMSC_APIKEY": "apikey",
+    "SMSC_LOGIN": "login",
+    "SMSC_PASSWORD": "password",
+    "SMSC_BASE_URL": "base_url",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Stats:
+    """What a client has done, and what it is doing.
+
+    `requests` counts what was sent by kind (`single`, `bulk`, `delete`), `refusals` the vendor's errors by code,
+    `retries` the messages that had to be asked again. `waiting` is the number of distinct messages that wait for a
+    request, `open_requests` and `bulk_slot_in` (seconds until the next bulk request may start; 0.0: now) are the
+    account's, other clients in this process included.
+    """
+
+    requests: Mapping[str, int]
+    records: int
+    refusals: Mapping[int, int]
+    retries: int
+    open_requests: int
+    waiting: int
+    bulk_slot_in: float
+
+
+@attrs.define(eq=False)
+class _Call:
+    ref: MessageRef
+    start_by: float
+    done: anyio.Event = attrs.field(factory=anyio.Event)
+    outcome: StatusRecord | SmscError | None = None
+
+    def answered(self, outcome: StatusRecord | SmscError) -> None:
+        self.outcome = outcome
+        self.done.set()
+
+
+class StatusClient:
+    """Asks SMSC for the delivery status of messages, within the vendor's limits.
+
+    Use it with `async with`, or call `aclose` at the end. It belongs to the event loop that first uses it (asyncio or
+    trio); all clients of one account in a process share one limiter, in whichever loop. All times are in seconds.
+
+    Args:
+        login: the account's login; goes with `password`.
+        password: its password, or the lower-case MD5 of it.
+        apikey: the account's API key, instead of both.
+        base_url: the server: of a sister installation, of the emulator.
+        mirrors: further URLs of the same server, tried in turn when a connection fails or a reply is empty.
+        detail: how much is asked, where a call does not say.
+        format: the form of the answers. JSON carries most, and nothing in it is ambiguous.
+        charset: of the answers: `utf-8`, `windows-1251` or `koi8-r`.
+        timezone: in which text dates are read where a format has no timestamps.
+        limits: what is kept.
+        limiter: one of your own, or shared on purpose; it brings its own limits.
+        timeout: bounds each request as a whole.
+        retries: how often a message is asked again after a failed connection, a time-out, an empty reply, or an HTTP
+            status that says "later". Refusals of the limits are waited for, and not counted.
+        transport: any `httpx.AsyncBaseTransport` that sends a request at most once. Its client has its own limiter.
+        proxy: the URL of a proxy.
+        allow_http: whether URLs without TLS are allowed for more than the loopback.
+        wall_clock: gives the present aware datetime; by default the system's.
+
+    Raises:
+        ConfigError: a value that can't be used, two kinds of credentials, none; the same account with other limits.
+    """
+
+    def __init__(
+        self,
+        *,
+        login: str | Secret | None = None,
+        password: str | Secret | None = None,
+        apikey: str | Secret | None = None,
+        base_url: str = "https://smsc.ru",
+        mirrors: Sequence[str] = (),
+        detail: Detail = Detail.BASIC,
+        format: Format = Format.JSON,
+        charset: str = "utf-8",
+        timezone: tzinfo = MOSCOW,
+        limits: Limits | None = None,
+        limiter: Limiter | None = None,
+        timeout: float = 30.0,
+        retries: int = 4,
+        transport: httpx.AsyncBaseTransport | None = None,
+        proxy: str | Secret | None = None,
+        allow_http: bool = False,
+        wall_clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        # From here on a traceback's locals show no secret.
+        login, password = _hidden(login), _hidden(password)
+        apikey, proxy = _hidden(apikey), _hidden(proxy)
+        account = Account.of(
+            login=login,
+            password=password,
+            apikey=apikey,
+            base_url=base_url,
+            mirrors=mirrors,
+            allow_http=allow_http,
+        )
+        self._url = account.urls[0]
+        self._detail = _member(Detail, detail, "detail")
+        wire = Wire(_member(Format, format, "format"), _charset(charset))
+        timeout = _seconds(timeout, "timeout", positive=True)
+        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+            raise ConfigError(f"retries {retries!r}: expected a whole number, at least 0")
+        if not isinstance(timezone, tzinfo):
+            raise ConfigError(f"timezone {timezone!r}: expected a tzinfo")
+        limiter = limiter or _limiter(account, _limits(limits), own=transport is not None)
+        make_exchange = partial(
+            Exchange,
+            account,
+            timeout=timeout,
+            connections=limiter.limits.connections,
+            transport=transport,
+            proxy=proxy,
+        )
+        self._engine = Engine(
+            make_exchange, limiter=limiter, wire=wire, retries=retries, zone=timezone, wall_clock=wall_clock
+        )
+
+    @classmethod
+    def from_env(cls, **overrides: Any) -> Self:
+        """A client of the account that the environment names.
+
+        Reads `SMSC_APIKEY`, or `SMSC_LOGIN` and `SMSC_PASSWORD`, and `SMSC_BASE_URL`; `overrides` are the constructor's
+        arguments and go before them.
+
+        Raises:
+            ConfigError: as the constructor; a variable that is empty counts as not set.
+        """
+        overrides = {name: _hidden(v) if name in _SECRETS else v for name, v in overrides.items()}
+        explicit = _SECRETS & {name for name, value in overrides.items() if value is not None}
+        for variable, name in _ENVIRONMENT.items():
+            if name in overrides or (explicit and name in _SECRETS):
+                continue
+            if os.environ.get(variable):
+                overrides[name] = _hidden(os.environ[variable]) if name in _SECRETS else os.environ[variable]
+        return cls(**overrides)
+
+    async def check(
+        self,
+        id: int | str,
+        phone: str,
+        *,
+        detail: Detail | None = None,
+        max_wait: float | None = None,
+        max_age: float = 0.0,
+        timeout: float | None = None,
+    ) -> StatusRecord:
+        """The present status of one message.
+
+        Calls made together go out together; calls for the same message share a request.
+
+        Args:
+            id: the message's id.
+            phone: its addressee.
+            detail: how much to ask; the client's own if `None`.
+            max_wait: if its request can't start within this many seconds, raise as soon as that is known.
+            max_age: a record that came in at most this many seconds ago will do, at this level of detail or above.
+            timeout: bounds this call as a whole; a request on its way stays so, for the others who wait for it.
+
+        Raises:
+            ConfigError: bad arguments, or the client is closed.
+            LimitExceeded: no slot within `max_wait`. (RateLimited: the vendor has refused meanwhile.)
+            RequestTimeout: no answer within `timeout`, or none to any of the attempts.
+            TransportError, ProtocolError, ApiError: no answer, an unreadable one, a refusal.
+        """
+        ref = MessageRef(id, phone)
+        level = self._detail if detail is None else _member(Detail, detail, "detail")
+        max_age = _seconds(max_age, "max_age")
+        patience = inf if max_wait is None else _seconds(max_wait, "max_wait")
+        longest = None if timeout is None else _seconds(timeout, "timeout")
+        await self._engine.bind()
+        if max_age > 0:
+            known = self._engine.recent(ref, level, since=loops.now() - max_age)
+            if known is not None:
+                await checkpoint()
+                return known
+        call = _Call(ref, loops.now() + patience)
+        question = self._engine.ask(level, call, head_start=HEAD_START)
+        try:
+            with anyio.move_on_after(longest):
+                await call.done.wait()
+        finally:
+            if call.outcome is None:
+                self._engine.drop(question, call)
+        if call.outcome is None:
+            raise RequestTimeout(f"no answer within {longest:g} s")
+        if isinstance(call.outcome, SmscError):
+            call.outcome.pending = (ref,)
+            raise call.outcome
+        return call.outcome
+
+    def stream(self, messages: Messages, *, detail: Detail | None = None) -> OutcomeStream:
+        """Check each message once; the outcomes come as the answers do.
+
+        The input is any iterable or async iterable of `MessageRef`s or `(id, phone)` tuples, read lazily; an endless
+        one works, and a slow consumer slows it down. What can't be checked comes out as a `FailedCheck`. A message that
+        is put in twice is asked once and comes out twice (as long as it is among the last ten thousand).
+
+        Raises, while iterated over:
+            AuthError, AddressBlocked: the account is refused; `pending` on the error has what was not answered.
+            ConfigError: the client is closed.
+            Exception: the input's own, after all that was read has come out.
+        """
+        level = self._detail if detail is None else _member(Detail, detail, "detail")
+        if not hasattr(messages, "__aiter__") and not hasattr(messages, "__iter__"):
+            raise ConfigError(f"messages: expected an iterable or async iterable, got a {type(messages).__name__}")
+        return OutcomeStream(self._engine, messages, level)
+
+    async def delete(self, id: int | str, phone: str) -> None:
+        """Delete a message that was sent. It counts as a check of its id.
+
+        Raises:
+            ConfigError: bad arguments, or the client is closed.
+            DeleteError: the vendor can't delete it.
+            RateLimited, ApiError: the vendor refused for another reason.
+            TransportError, ProtocolError: no answer, or an unreadable one. It is tried again only if the request surely
+                never left, so that the message may be deleted all the same.
+        """
+        ref = MessageRef(id, phone)
+        await self._engine.bind()
+        error = await Deletion(self._engine, ref).carry_out()
+        if error is not None:
+            error.pending = (ref,)
+            raise error
+
+    def stats(self) -> Stats:
+        """A snapshot of what the client has done and is doing."""
+        engine, now = self._engine, loops.now()
+        pacer = engine.limiter.pacer
+        return Stats(
+            requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | engine.tally.requests),
+            records=engine.tally.records,
+            refusals=MappingProxyType(dict(engine.tally.refusals)),
+            retries=engine.tally.retries,
+            open_requests=pacer.open_requests,
+            waiting=engine.waiting,
+            bulk_slot_in=max(0.0, pacer.bulk_due_at(now=now) - now),
+        )
+
+    async def aclose(self) -> None:
+        """Close it: requests on their way are given up, what waits fails with `ClientClosed`, the sockets are closed.
+
+        It can be called from any task, more than once.
+        """
+        with anyio.CancelScope(shield=True):
+            await self._engine.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._engine.bind()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<StatusClient of {self._url}{', closed' if self._engine.closed else ''}>"
+
+
+_SECRETS = {"login", "password", "apikey", "proxy"}
+
+
+def _hidden(text: str | Secret | None) -> Secret | None:
+    return None if text is None else Secret(text)
+
+
+def _limits(limits: Limits | None) -> Limits:
+    if limits is not None and not isinstance(limits, Limits):
+        raise ConfigError(f"limits {limits!r}: expected a Limits")
+    return limits or Limits()
+
+
+def _limiter(account: Account, limits: Limits, *, own: bool) -> Limiter:
+    return LocalLimiter(limits) if own else shared(account.name, limits)
+
+
+def _member(kind: Any, value: object, name: str) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigError(f"{name} {value!r}: expected one of {', '.join(map(str, kind))}") from None
+
+
+def _charset(charset: str) -> str:
+    try:
+        canonical = codecs.lookup(charset).name
+    except (LookupError, TypeError):
+        canonical = ""
+    for known in CHARSETS:
+        if codecs.lookup(known).name == canonical:
+            return known
+    raise ConfigError(f"charset {charset!r}: expected one of {', '.join(CHARSETS)}")
+
+
+def _seconds(value: float, name: str, *, positive: bool = False) -> float:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if not good or value < 0 or (positive and value == 0):
+        raise ConfigError(f"{name} {value!r}: expected seconds, {'more than' if positive else 'at least'} 0")
+    return float(value)

@@ -1,0 +1,212 @@
+"""Between the wire's texts and a record's fields, and the rows that a reply is made of.
+
+A number sent as an empty text is `None`. An empty text is an empty text where its key was sent; in the two formats for
+people (`PLAIN`, `CSV`), which print a name that they don't have as nothing, it is `None` but for `message` and
+`comment`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from smsc_status.core.codecs.layouts import HLR_KEYS, Columns
+from smsc_status.errors import EXCERPT_CHARS, ProtocolError
+from smsc_status.models import HlrRecord, StatusRecord, id_key
+
+CHARSETS = ("windows-1251", "utf-8", "koi8-r")
+
+OURS = frozenset({"ref", "checked_at", "timezone"})
+"""What a record has that never comes from the wire."""
+
+INTS = frozenset({"status", "last_timestamp", "flag", "err", "send_timestamp", "type", "sms_cnt"})
+TEXTS = frozenset({"message", "comment"})
+FIELDS = frozenset(field.name for field in attrs.fields(HlrRecord)) - OURS
+_HLR = frozenset(HLR_KEYS)
+
+_INT = re.compile(r"\s*([-+]?\d{1,18})(?:\.0+)?\s*", re.ASCII)
+_COST = re.compile(r"\s*([-+]?\d{1,30}(?:\.\d{1,30})?(?:[eE][-+]?\d)?)\s*", re.ASCII)
+_PLAIN_ERROR = re.compile(r"\s*ERROR\s*=\s*(\d{1,9})\s*(?:\((.*)\))?\s*", re.IGNORECASE | re.ASCII | re.DOTALL)
+_NUMERIC_ID = re.compile(r"0|[1-9][0-9]{0,39}", re.ASCII)
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_BOM = b"\xef\xbb\xbf"
+
+
+class Number(str):
+    """A number of the wire, in its own digits."""
+
+    __slots__ = ()
+
+
+class BadValue(ValueError):
+    """A value that can't be its field's."""
+
+
+@attrs.frozen(slots=True)
+class BadRow:
+    """One message's part of a reply that can't be read, with what is known of whose it is.
+
+    `index` is the position in the request that it surely belongs to, if known.
+    """
+
+    error: ProtocolError
+    id: int | str | None = None
+    phone: str | None = None
+    index: int | None = None
+
+
+@attrs.frozen(slots=True)
+class ErrorReply:
+    """The server refused the request: its number, and its wording."""
+
+    code: int
+    text: str
+
+
+Row = StatusRecord | BadRow
+
+
+def text_of(body: bytes, charset: str) -> str:
+    """The body as text; a byte that the charset lacks becomes U+FFFD.
+
+    Raises:
+        ProtocolError: there is nothing in it.
+    """
+    text = body.removeprefix(_BOM).decode(charset, "replace")
+    if not text.strip():
+        raise ProtocolError("an empty reply")
+    return text
+
+
+def bytes_of(text: str, charset: str, errors: str = "replace") -> bytes:
+    """The text as the server would send it."""
+    return without_surrogates(text).encode(charset, errors)
+
+
+def without_surrogates(text: str) -> str:
+    """The text with U+FFFD for halves of characters, which no charset has."""
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def unreadable(what: str, text: object) -> ProtocolError:
+    """The error that shows where reading ended."""
+    shown = text if isinstance(text, str) else repr(text)
+    return ProtocolError(what, excerpt=shown[:EXCERPT_CHARS])
+
+
+def plain_error(text: str) -> ErrorReply | None:
+    """The refusal that this text is, as `fmt=0` words it."""
+    found = _PLAIN_ERROR.fullmatch(text)
+    return ErrorReply(int(found[1]), found[2] or "") if found else None
+
+
+def error_reply(wire: Mapping[str, Any]) -> ErrorReply | None:
+    """The refusal that these keys are, if they are one."""
+    if "status" in wire or "error_code" not in wire:
+        return None
+    try:
+        code = int_of(wire["error_code"])
+        text = str_of(wire.get("error"))
+    except BadValue:
+        return None
+    return None if code is None else ErrorReply(code, text or "")
+
+
+def int_of(value: object) -> int | None:
+    """The whole number; `None` if nothing was sent."""
+    if value is None or value == "":
+        return None
+    found = _INT.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise BadValue
+    return int(found[1])
+
+
+def cost_of(value: object) -> Decimal | None:
+    """The amount; `None` if nothing was sent."""
+    if value is None or value == "":
+        return None
+    found = _COST.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise BadValue
+    return Decimal(found[1])
+
+
+def str_of(value: object) -> str | None:
+    """The text, or the digits of a number; `None` if nothing was sent."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadValue
+    return without_surrogates(str(value))
+
+
+def id_of(value: object) -> int | str | None:
+    """The id: a number where one was sent, else a text; `None` if nothing was sent."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, Number) and _NUMERIC_ID.fullmatch(value):
+        return int(value)
+    return str_of(value)
+
+
+def text_id(value: str) -> str:
+    """An id from a format that has only texts: digits are a number there."""
+    return Number(value)
+
+
+def key_of(value: str) -> int | str:
+    """The id as it is compared; digits beyond any id stay text."""
+    return id_key(value) if len(value) <= 40 else value
+
+
+_READ = {name: int_of if name in INTS else str_of for name in FIELDS} | {"cost": cost_of, "id": id_of}
+
+
+def record_of(wire: Mapping[str, Any]) -> Row:
+    """The record that these keys are; a value of the wrong kind makes it a `BadRow`. Unknown keys are ignored."""
+    fields: dict[str, Any] = {}
+    try:
+        for name, value in wire.items():
+            if name in FIELDS:
+                fields[name] = _READ[name](value)
+    except BadValue:
+        return bad_row(f"{name} is not what it should be", wire)
+    if fields.get("status") is None:
+        return bad_row("no status", wire)
+    return HlrRecord(**fields) if not _HLR.isdisjoint(fields) else StatusRecord(**fields)
+
+
+def bad_row(what: str, wire: Mapping[str, Any], index: int | None = None) -> BadRow:
+    """A row that can't be read, with its id and phone as far as they can."""
+    return BadRow(unreadable(what, dict(wire)), _tried(id_of, wire.get("id")), _tried(str_of, wire.get("phone")), index)
+
+
+def _tried(read: Any, value: object) -> Any:
+    try:
+        return read(value) or None
+    except BadValue:
+        return None
+
+
+def printed(wire: Mapping[str, str]) -> dict[str, str | None]:
+    """The fields as the formats for people print them: empty is nothing, but for the texts; digits are numbers."""
+    fields: dict[str, str | None] = {name: value if value or name in TEXTS else None for name, value in wire.items()}
+    if fields.get("id"):
+        fields["id"] = text_id(wire["id"])
+    return fields
+
+
+def wire_values(record: StatusRecord, columns: Columns) -> list[tuple[str, str | None]]:
+    """The record's fields in this order, each as the wire's text or `None`."""
+    return [(name, _wire(getattr(record, name, None))) for name in columns]
+
+
+def _wire(value: object) -> str | None:
+    if value is None:
+        return None
+    return format(value, "f") if isinstance(value, Decimal) else str(value)

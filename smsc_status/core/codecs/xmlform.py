@@ -1,0 +1,210 @@
+"""`fmt=2`: XML. A reply that is not well-formed as a whole is read message by message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.parsers import expat
+
+from smsc_status.core.codecs.layouts import NOT_FOUND, columns_of
+from smsc_status.core.codecs.values import (
+    BadRow,
+    ErrorReply,
+    Row,
+    bad_row,
+    bytes_of,
+    error_reply,
+    key_of,
+    record_of,
+    text_id,
+    unreadable,
+    wire_values,
+    without_surrogates,
+)
+from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord, phone_key
+
+_CHUNK = re.compile(r"<sms>.*?</sms>", re.DOTALL)
+_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
+_SPECIAL = re.compile("[&<>\r]")
+
+Wire = dict[str, Any]
+
+_MESSAGES = (["sms"], ["list", "sms"], ["result"])
+
+
+def decode(text: str, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
+    """The rows of a reply, or the refusal that it is."""
+    try:
+        reader = _read(text)
+    except expat.ExpatError as error:
+        chunks = _CHUNK.findall(text)
+        if not chunks:
+            raise unreadable("not XML", text) from error
+        return _piecewise(chunks, asked, bulk=bulk)
+    if reader.root == "result":
+        refusal = error_reply(reader.result)
+        if refusal:
+            return refusal
+    elif reader.root in ("sms", "list"):
+        return [record_of(_with_id(wire)) for wire in reader.messages]
+    raise unreadable("neither messages nor a refusal", text)
+
+
+def decode_result(text: str) -> str | ErrorReply | None:
+    """What a deletion's reply says: its result or the refusal; `None` if neither can be read."""
+    try:
+        reader = _read(text)
+    except expat.ExpatError as error:
+        raise unreadable("not XML", text) from error
+    if reader.root != "result":
+        return None
+    return error_reply(reader.result) or reader.text
+
+
+def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
+    """One element a line; several records in a list."""
+    elements = [_element("sms", _fields(record, detail, bulk=bulk)) for record in records]
+    text = "\n".join(["<list>", *elements, "</list>"] if bulk else elements)
+    return bytes_of(text, charset, "xmlcharrefreplace")
+
+
+def encode_error(code: int, text: str, charset: str) -> bytes:
+    """The refusal."""
+    return bytes_of(_element("result", [("error", text), ("error_code", str(code))]), charset, "xmlcharrefreplace")
+
+
+def encode_deletion(charset: str) -> bytes:
+    """The message is deleted."""
+    return bytes_of("<result>OK</result>", charset)
+
+
+def _fields(record: StatusRecord, detail: Detail, *, bulk: bool) -> list[tuple[str, str | None]]:
+    found = record.status != NOT_FOUND
+    return wire_values(
+        record, columns_of(Format.XML, detail, hlr=isinstance(record, HlrRecord), found=found, bulk=bulk)
+    )
+
+
+def _element(name: str, fields: list[tuple[str, str | None]]) -> str:
+    lines = [f"<{key}>{_escaped(value)}</{key}>" for key, value in fields if value is not None]
+    return "\n".join([f"<{name}>", *lines, f"</{name}>"])
+
+
+def _escaped(value: str) -> str:
+    return _NO_XML.sub("\ufffd", _SPECIAL.sub(lambda found: _ESCAPES[found[0]], without_surrogates(value)))
+
+
+class _Reader:
+    """What expat found: the root's name, its messages as keys and texts, and its own text."""
+
+    def __init__(self) -> None:
+        self.root = ""
+        self.messages: list[Wire] = []
+        self.result: Wire = {}
+        self.text = ""
+        self._path: list[str] = []
+        self._current: Wire | None = None
+        self._field_depth = 0
+        self._pieces: list[str] = []
+        self._nested = False
+
+    def start(self, name: str, _attributes: object) -> None:
+        """Enter an element: the root, a message, a field, or something that a field can't hold."""
+        path = self._path
+        path.append(name)
+        if path in _MESSAGES:
+            self._current = {} if name == "sms" else self.result
+            self._field_depth = len(path) + 1
+            if name == "sms":
+                self.messages.append(self._current)
+        elif len(path) == self._field_depth:
+            self._nested = False
+            self._pieces.clear()
+        else:
+            self._nested = True
+        self.root = path[0]
+
+    def end(self, name: str) -> None:
+        """Leave an element; a field that came twice, or that holds elements, has no value that can be trusted."""
+        if self._current is not None and len(self._path) == self._field_depth:
+            value = "".join(self._pieces)
+            self._current[name] = [value] if self._nested or name in self._current else value
+        elif self._path in _MESSAGES:
+            self._current, self._field_depth = None, 0
+        self._path.pop()
+
+    def data(self, text: str) -> None:
+        """Take a piece of a text."""
+        self._pieces.append(text)
+        if self._path == ["result"]:
+            self.text += text
+
+
+def _read(text: str) -> _Reader:
+    """Parse a document; its prologue's encoding does not count, since it is text already.
+
+    Raises:
+        ExpatError: it is not well-formed.
+        ProtocolError: it declares a document type, which could define entities.
+    """
+    reader = _Reader()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = reader.start
+    parser.EndElementHandler = reader.end
+    parser.CharacterDataHandler = reader.data
+    parser.StartDoctypeDeclHandler = _refuse
+    parser.Parse(text.strip(), True)
+    return reader
+
+
+def _refuse(name: str, *_declared: object) -> None:
+    raise unreadable("a document type is declared", f"<!DOCTYPE {name}")
+
+
+def _with_id(wire: Wire) -> Wire:
+    if isinstance(wire.get("id"), str):
+        wire["id"] = text_id(wire["id"])
+    return wire
+
+
+def _piecewise(chunks: list[str], asked: Sequence[Identity], *, bulk: bool) -> list[Row]:
+    """Read each message alone. What stands between two that can't be read may be made up by their texts."""
+    rows = [_chunk(chunk) for chunk in chunks]
+    if not bulk:
+        return [_placed(rows[0], 0) if len(rows) == 1 else bad_row("several messages where one was asked", {}, 0)]
+    if len(rows) == len(asked) and all(map(_may_be, rows, asked)):
+        return [_placed(row, place) for place, row in enumerate(rows)]
+    broken = [place for place, row in enumerate(rows) if isinstance(row, BadRow)]
+    doubtful = range(broken[0], broken[-1]) if broken else ()
+    return [
+        bad_row("beside a message that can't be read", _whose(row)) if place in doubtful else row
+        for place, row in enumerate(rows)
+    ]
+
+
+def _chunk(chunk: str) -> Row:
+    try:
+        reader = _read(chunk)
+    except expat.ExpatError:
+        return bad_row("not XML", {"chunk": chunk})
+    return record_of(_with_id(reader.messages[0]))
+
+
+def _placed(row: Row, place: int) -> Row:
+    return BadRow(row.error, row.id, row.phone, place) if isinstance(row, BadRow) else row
+
+
+def _whose(row: Row) -> Mapping[str, Any]:
+    return {"id": None if row.id is None else text_id(str(row.id)), "phone": row.phone}
+
+
+def _may_be(row: Row, whose: Identity) -> bool:
+    """Whether the row says that it is this message's, or can't say whose it is."""
+    if isinstance(row, BadRow):
+        return True
+    if row.id is None or key_of(str(row.id)) != whose[0]:
+        return False
+    return row.phone is None or phone_key(row.phone) == whose[1]

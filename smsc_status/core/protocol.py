@@ -1,0 +1,191 @@
+"""A question becomes form fields; an HTTP status, headers and a body become answers or an error.
+
+Source of the rules: https://smsc.ru/api/http/status_messages/check_status/ and what public code shows the server doing:
+errors come with HTTP 200; a reply to a bulk request may leave messages out, repeat them, or give them in another order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from smsc_status.core import codecs
+from smsc_status.core.codecs import BadRow, ErrorReply, Row
+from smsc_status.errors import ApiError, ProtocolError, SmscError, TransportError
+from smsc_status.models import Detail, Format, Identity, StatusRecord, id_key, phone_key
+
+PATH: Final = "/sys/status.php"
+
+# "Later" in HTTP's own words; 5xx are too.
+_TRANSIENT: Final = frozenset({408, 425, 429})
+_TOO_LARGE: Final = frozenset({413, 414})
+
+NATIONAL_DIGITS: Final = 10
+
+Outcome = StatusRecord | SmscError | None
+"""What the reply says of one message: `None` where it leaves it out."""
+
+
+class Transient(TransportError):
+    """The server said "later", or nothing. `retry_after`: seconds, where it said so."""
+
+    retry_after: float | None = None
+
+
+@attrs.frozen
+class Wire:
+    """How a client and its server talk: chosen once, the same for all its requests."""
+
+    format: Format = Format.JSON
+    charset: str = "utf-8"
+
+
+def fields(wire: Wire, messages: Sequence[tuple[str, str]], *, bulk: bool, detail: Detail) -> dict[str, str]:
+    """The form fields, without credentials, that ask for these `(id, phone)` pairs.
+
+    One message asked in bulk takes a trailing comma, so that its answer has the bulk form.
+    """
+    ids = ",".join(id for id, _ in messages)
+    phones = ",".join(phone for _, phone in messages)
+    comma = "," if bulk and len(messages) == 1 else ""
+    return {"id": ids + comma, "phone": phones + comma, **_form(wire), "all": str(int(detail))}
+
+
+def deletion_fields(wire: Wire, id: str, phone: str) -> dict[str, str]:
+    """The form fields, without credentials, that delete one message."""
+    return {"id": id, "phone": phone, **_form(wire), "del": "1"}
+
+
+def _form(wire: Wire) -> dict[str, str]:
+    return {"fmt": str(int(wire.format)), "charset": wire.charset}
+
+
+def read(
+    wire: Wire,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    asked: Sequence[Identity],
+    bulk: bool,
+    detail: Detail,
+) -> list[Outcome] | SmscError:
+    """What a reply says of each message asked, in the order asked, or why it says nothing of any.
+
+    Returns:
+        One outcome a message; or a `Transient`, an `ApiError` or a `ProtocolError` that concerns the whole request.
+    """
+    failure = _http_failure(status, headers, body)
+    if failure is not None:
+        return failure
+    try:
+        rows = codecs.decode(body, format=wire.format, detail=detail, charset=wire.charset, asked=asked, bulk=bulk)
+    except ProtocolError as error:
+        return ProtocolError(error.reason, status=status, excerpt=error.excerpt)
+    return ApiError.of(rows.code, rows.text) if isinstance(rows, ErrorReply) else match(rows, asked)
+
+
+def read_deletion(wire: Wire, status: int, headers: Mapping[str, str], body: bytes) -> SmscError | None:
+    """Why a reply says that the message is not deleted, or `None`: it is."""
+    failure = _http_failure(status, headers, body)
+    if failure is not None:
+        return failure
+    try:
+        refusal = codecs.decode_deletion(body, format=wire.format, charset=wire.charset)
+    except ProtocolError as error:
+        return ProtocolError(error.reason, status=status, excerpt=error.excerpt)
+    return None if refusal is None else ApiError.of(refusal.code, refusal.text)
+
+
+def concerns_size(error: SmscError) -> bool:
+    """Whether a bulk request with this outcome may be answered in smaller parts.
+
+    One of its messages may be what the vendor minds, the request may be too large, or one text may have spoilt the
+    whole answer.
+    """
+    if isinstance(error, ProtocolError):
+        return error.status == 200 or error.status in _TOO_LARGE
+    return isinstance(error, ApiError)
+
+
+def match(rows: Sequence[Row], asked: Sequence[Identity]) -> list[Outcome]:
+    """Each row to the message it is about: by id and phone; by id, where one message has it; by position, where the
+    reply has as many rows as were asked and its ids line up. What fits nowhere is not ours; the first of a repetition
+    counts.
+    """
+    outcomes: list[Outcome] = [None] * len(asked)
+    places = {identity: place for place, identity in enumerate(asked)}
+    named = [_name(row) for row in rows]
+    rest = []
+    for position, (row, (key, phone)) in enumerate(zip(rows, named, strict=True)):
+        place = places.get((key, phone)) if key is not None and phone else None
+        if place is None and isinstance(row, BadRow):
+            place = row.index
+        if place is None:
+            rest.append(position)
+        elif outcomes[place] is None:
+            outcomes[place] = _outcome(row)
+    if rest:
+        _match_rest(rows, named, rest, asked, outcomes)
+    return outcomes
+
+
+def _match_rest(
+    rows: Sequence[Row],
+    named: Sequence[tuple[int | str | None, str | None]],
+    rest: Sequence[int],
+    asked: Sequence[Identity],
+    outcomes: list[Outcome],
+) -> None:
+    counts = Counter(key for key, _ in asked)
+    by_id = {key: place for place, (key, _) in enumerate(asked) if counts[key] == 1}
+    lined_up = len(rows) == len(asked) and all(
+        key is None or key == asked_key for (key, _), (asked_key, _) in zip(named, asked, strict=True)
+    )
+    for position in rest:
+        key, phone = named[position]
+        place = by_id.get(key) if key is not None else None
+        if place is None and lined_up:
+            place = position
+        if place is not None and outcomes[place] is None and _agree(phone, asked[place][1]):
+            outcomes[place] = _outcome(rows[position])
+
+
+def _agree(echoed: str | None, asked: str) -> bool:
+    """Whether two phones may be one in two notations: national and international end in the same digits."""
+    return not echoed or echoed == asked or echoed[-NATIONAL_DIGITS:] == asked[-NATIONAL_DIGITS:]
+
+
+def _name(row: Row) -> tuple[int | str | None, str | None]:
+    return (
+        None if row.id is None else id_key(row.id),
+        None if row.phone is None else phone_key(row.phone),
+    )
+
+
+def _outcome(row: Row) -> Outcome:
+    return row.error if isinstance(row, BadRow) else row
+
+
+def _http_failure(status: int, headers: Mapping[str, str], body: bytes) -> SmscError | None:
+    if status >= 500 or status in _TRANSIENT:
+        failure = Transient(f"the server answered HTTP {status}")
+        failure.retry_after = _retry_after(headers)
+        return failure
+    if status != 200:
+        return ProtocolError("unexpected HTTP status", status=status, excerpt=_excerpt(body))
+    if not body.strip():
+        return Transient("the server's answer was empty")
+    return None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = headers.get("retry-after", "").strip()
+    return float(value) if value.isascii() and value.isdecimal() and len(value) < 7 else None
+
+
+def _excerpt(body: bytes) -> str:
+    return body[:800].decode("utf-8", errors="replace")

@@ -1,0 +1,101 @@
+"""Deleting one message: a request of its own, never shared, and sent again only if it surely never left."""
+
+from __future__ import annotations
+
+import random
+from itertools import count
+
+import anyio
+import attrs
+
+from smsc_status.core import backoff, protocol
+from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status.engine import Engine
+from smsc_status.errors import ApiError, ClientClosed, RateLimited, SmscError
+from smsc_status.exchange import Lost, Reply
+from smsc_status.limiter import Permit
+from smsc_status.models import Key, MessageRef
+
+
+@attrs.frozen
+class _Single:
+    """What a deletion wants of the limits: a check's token."""
+
+    keys: tuple[Key, ...]
+    bulk: bool = False
+
+    def choose(self, pacer: Pacer, *, now: float) -> _Single | float:
+        token_at = pacer.due_at(self.keys[0], now=now)
+        at = max(token_at, pacer.singles_due_at(now=now), pacer.place_due_at(now=now))
+        return self if at <= now else at
+
+
+class Deletion:
+    """One deletion, from waiting for its slot to its end. It runs in the background: once sent, it is sent."""
+
+    def __init__(self, engine: Engine, ref: MessageRef) -> None:
+        self._engine = engine
+        self._ref = ref
+        self._is_sent = False
+        self._error: SmscError | None = None
+        self._ended = anyio.Event()
+
+    async def carry_out(self) -> SmscError | None:
+        """Why the message is not deleted, or `None`: it is.
+
+        Cancelled while it waits for its slot, nothing is sent.
+        """
+        work = self._engine.spawn(self._run)
+        self._engine.others.add(self)
+        try:
+            await self._ended.wait()
+        finally:
+            self._engine.others.discard(self)
+            if not self._is_sent:
+                work.cancel()
+        return self._error
+
+    def give_up(self, error: SmscError) -> None:
+        """Unless it is on its way: nothing is sent any more, for this reason."""
+        if not self._is_sent:
+            self._end(error)
+
+    def _end(self, error: SmscError | None) -> None:
+        if not self._ended.is_set():
+            self._error = error
+            self._ended.set()
+
+    async def _run(self) -> None:
+        try:
+            self._end(await self._try())
+        finally:
+            self._end(ClientClosed("the client was closed"))
+
+    async def _try(self) -> SmscError | None:
+        single = _Single((self._ref.identity[0],))
+        for tries in count(1):
+            permit = await self._engine.limiter.take(single.choose)
+            self._is_sent = True
+            reply = await self._send(permit)
+            if isinstance(reply, Reply):
+                return await self._read(permit, reply)
+            await self._engine.limiter.settle(permit, reply.how)
+            if reply.how is not Settlement.NEVER_LEFT or tries > self._engine.retries:
+                return reply.error
+            self._is_sent = False
+            await anyio.sleep(backoff.delay(tries, random.random()))
+        raise AssertionError("unreachable")
+
+    async def _send(self, permit: Permit[_Single]) -> Reply | Lost:
+        fields = protocol.deletion_fields(self._engine.wire, str(self._ref.id), self._ref.phone)
+        return await self._engine.send(permit, fields, "delete")
+
+    async def _read(self, permit: Permit[_Single], reply: Reply) -> SmscError | None:
+        error = protocol.read_deletion(self._engine.wire, reply.status, reply.headers, reply.body)
+        refused = isinstance(error, RateLimited)
+        await self._engine.limiter.settle(permit, Settlement.REFUSED if refused else Settlement.REPLIED)
+        if error is None:
+            self._engine.forget_record(self._ref)
+        elif isinstance(error, ApiError):
+            self._engine.refused(error)
+        return error

@@ -1,0 +1,51 @@
+"""A faithful `status.php` to develop and test against.
+
+In process, behind httpx's ASGI transport, on asyncio, trio, or a virtual clock:
+
+```python
+emulator = Emulator(seed=1, speed=60)  # its minute takes a second
+refs = emulator.world.populate(100, now=emulator.now())
+limits = Limits(period=1, margin=0.1)
+async with StatusClient(
+    apikey="demo-key", transport=httpx.ASGITransport(app=emulator), limits=limits, base_url="http://localhost"
+) as client:
+    async for outcome in client.stream(refs): ...
+assert emulator.referee.is_content  # no limit was broken, by the time of arrival
+```
+
+On a port, from a thread of its own (needs the extra `emulator`):
+
+```python
+with EmulatorServer(Emulator(faults={"http_503": 0.1})) as server:
+    ...  # base_url=server.url; login "demo", password "demo", or API key "demo-key"
+print(server.stats())  # over HTTP: server.url + "/emulator/stats", which the vendor does not have
+```
+
+Messages of one's own, with a life of one's own:
+
+```python
+ref = emulator.world.add(7, "+7 999 000-00-00", sent_at=emulator.now(), life=[(0, -1), (2, 0), (30, 20, 6)])
+```
+"""
+
+from smsc_status.emulator.app import Emulator
+from smsc_status.emulator.faults import FAULTS, ConnectionCut, Faults
+from smsc_status.emulator.limits import Kind, Referee, Refusal
+from smsc_status.emulator.lives import Life, Step
+from smsc_status.emulator.server import EmulatorServer, serve
+from smsc_status.emulator.world import World
+
+__all__ = [
+    "FAULTS",
+    "ConnectionCut",
+    "Emulator",
+    "EmulatorServer",
+    "Faults",
+    "Kind",
+    "Life",
+    "Referee",
+    "Refusal",
+    "Step",
+    "World",
+    "serve",
+]

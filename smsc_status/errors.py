@@ -1,0 +1,171 @@
+"""Everything this library raises on purpose.
+
+```
+SmscError
+    ConfigError (ValueError)          the caller's mistake, before any request
+    LimitExceeded                     no slot within max_wait
+    TransportError                    no usable HTTP answer
+        RequestTimeout (TimeoutError)
+        ClientClosed                  the client was closed while this waited
+    ProtocolError                     an answer that can't be read
+    ApiError                          the vendor said no
+        ParametersError 1 · AuthError 2 · AddressBlocked 4 · DeleteError 5 · RateLimited 9
+    TrackingEnded                     a tracked message that will not become final for us
+        Archived · Expired
+```
+
+Each can be pickled and copied, and none holds a login, a password or a key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+EXCERPT_CHARS = 200
+
+
+class SmscError(Exception):
+    """The base of all errors of this library.
+
+    `pending` is filled where an error ends more than one check (wrong credentials, a blocked address): the messages
+    that were put in and not answered, ready to be put in again.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.pending: tuple[Any, ...] = ()
+
+
+class ConfigError(SmscError, ValueError):
+    """A value that can't be used; raised before anything is sent. The text names the value and what was expected."""
+
+
+class LimitExceeded(SmscError):
+    """The limits leave no slot for this check within its `max_wait`.
+
+    `retry_after`: seconds until a slot may come free, as far as known now; at least 0.
+    """
+
+    def __init__(self, message: str = "no slot comes free in time", retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.retry_after), self.__dict__
+
+
+class TransportError(SmscError):
+    """No usable HTTP answer: refused, cut, empty, or a status that says "later". `__cause__` is httpx's own error."""
+
+
+class RequestTimeout(TransportError, TimeoutError):
+    """No whole answer within the time-out. The request may have reached the server all the same."""
+
+
+class ClientClosed(TransportError):
+    """The client was closed while this check waited. A request on its way may have reached the server all the same."""
+
+
+class ProtocolError(SmscError):
+    """An answer that can't be read.
+
+    `status` is the HTTP status (`None` where it does not matter), `excerpt` at most 200 characters of the answer.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, excerpt: str = "") -> None:
+        super().__init__(message)
+        self.reason = message
+        self.status = status
+        self.excerpt = excerpt[:EXCERPT_CHARS]
+
+    def __str__(self) -> str:
+        where = f" (HTTP {self.status})" if self.status is not None else ""
+        return f"{self.reason}{where}: {self.excerpt!r}" if self.excerpt else f"{self.reason}{where}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), (self.reason,), {"status": self.status, "excerpt": self.excerpt}, self.__dict__)
+
+
+class ApiError(SmscError):
+    """The vendor said no.
+
+    `code` is the vendor's number, `text` its wording, which changes over time: decide by the number only. Of the codes
+    that have a class of their own that class is raised; see `ApiError.of`.
+    """
+
+    expected_code: int | None = None
+
+    def __init__(self, code: int, text: str = "") -> None:
+        super().__init__(f"error {code}: {text}" if text else f"error {code}")
+        self.code = code
+        self.text = text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self.text), self.__dict__
+
+    @staticmethod
+    def of(code: int, text: str = "") -> ApiError:
+        """The error of this code, as its own class where there is one."""
+        return _BY_CODE.get(code, ApiError)(code, text)
+
+
+class ParametersError(ApiError):
+    """Code 1: the vendor can't use a parameter."""
+
+    expected_code = 1
+
+
+class AuthError(ApiError):
+    """Code 2: wrong credentials, or an address that the account does not allow. Concerns the whole account."""
+
+    expected_code = 2
+
+
+class AddressBlocked(ApiError):
+    """Code 4: the vendor has blocked this IP address for a time. Concerns the whole account."""
+
+    expected_code = 4
+
+
+class DeleteError(ApiError):
+    """Code 5: the message can't be deleted."""
+
+    expected_code = 5
+
+
+class RateLimited(ApiError):
+    """Code 9: the vendor counted too many requests.
+
+    `retry_after`: seconds until a slot may come free, as far as known now; at least 0.
+    """
+
+    expected_code = 9
+
+    def __init__(self, code: int = 9, text: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(code, text)
+        self.retry_after = retry_after
+
+
+class TrackingEnded(SmscError):
+    """A tracked message that will not become final for us."""
+
+
+class Archived(TrackingEnded):
+    """The vendor moved the message to its archive before a final status was read."""
+
+
+class Expired(TrackingEnded):
+    """The message was followed for as long as was asked, and did not become final."""
+
+
+_BY_CODE: dict[int, type[ApiError]] = {
+    cls.expected_code: cls
+    for cls in (ParametersError, AuthError, AddressBlocked, DeleteError, RateLimited)
+    if cls.expected_code is not None
+}
+
+
+def _rebuild(cls: type[SmscError], args: tuple[Any, ...], kwargs: dict[str, Any], state: dict[str, Any]) -> SmscError:
+    error = cls(*args, **kwargs)
+    error.__dict__.update(state)
+    return error

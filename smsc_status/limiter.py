@@ -1,0 +1,213 @@
+"""Waiting for the limits, for all clients of one account.
+
+`Limiter` is what a client needs; `LocalLimiter` keeps the limits for one process. One that is shared by processes or
+machines implements the same four methods: it may keep a `Pacer` of its own as its belief of the account's tokens, and
+ask the others' consent before it lets `take` return.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Collection
+from math import inf
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+import anyio
+import attrs
+
+from smsc_status import loops
+from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status.errors import ConfigError
+from smsc_status.models import Key, Limits
+
+
+class Wanted(Protocol):
+    """A request as the limits see it."""
+
+    @property
+    def keys(self) -> Collection[Key]:
+        """The distinct ids that it names, each once."""
+
+    @property
+    def bulk(self) -> bool:
+        """Whether the server takes it for a bulk request."""
+
+
+WantedT = TypeVar("WantedT", bound=Wanted)
+WantedT_co = TypeVar("WantedT_co", bound=Wanted, covariant=True)
+
+
+class Chooser(Protocol[WantedT_co]):
+    """Says what to start now, if anything."""
+
+    def __call__(self, pacer: Pacer, *, now: float) -> WantedT_co | float:
+        """A request that the pacer lets start now, or the instant at which to ask again (`inf`: only an event)."""
+
+
+class Permit(Generic[WantedT_co]):
+    """Leave to send one request: its tokens are out until it is settled.
+
+    One that is lost unsettled (its loop ended before its task began, say) counts as given up when it is found.
+    """
+
+    __slots__ = ("_lost", "settled", "wanted")
+
+    def __init__(self, wanted: WantedT_co, lost: deque[Any] | None = None) -> None:
+        self.wanted = wanted
+        self.settled = False
+        self._lost = lost
+
+    def __del__(self) -> None:
+        # May run anywhere, even while the pacer is at work: only leave a note.
+        if not self.settled and self._lost is not None:
+            self._lost.append(self.wanted)
+
+
+class Limiter(Protocol):
+    """Keeps one account within its limits. All methods are called from inside an event loop, any one."""
+
+    limits: Limits
+    pacer: Pacer
+    """What is known of the tokens; to look at, not to change."""
+
+    async def take(self, choose: Chooser[WantedT]) -> Permit[WantedT]:
+        """Wait until `choose` names a request that may start now, and start it.
+
+        First come, first served among those who wait for the same thing; nobody waits for a thing he has no need of.
+        Cancelled, it takes nothing.
+        """
+
+    async def settle(self, permit: Permit[Any], how: Settlement) -> None:
+        """The permitted request has ended. A second settling of the same permit does nothing."""
+
+    def reconsider(self) -> None:
+        """What those who wait would choose may have changed: ask them again."""
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    choose: Chooser[Wanted]
+    loop: object
+    woken: anyio.Event
+    ask_at: float = inf
+    permit: Permit[Any] | None = None
+
+
+class LocalLimiter:
+    """The limiter of one account for one process: exact, fair, safe to cancel, on any number of event loops."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.pacer = Pacer(self.limits)
+        self._waiters: dict[_Waiter, None] = {}
+        self._lost: deque[Wanted] = deque()
+        self._lock = threading.RLock()
+
+    async def take(self, choose: Chooser[WantedT]) -> Permit[WantedT]:
+        """See `Limiter.take`."""
+        waiter = _Waiter(choose, loops.this_loop(), anyio.Event())
+        with self._lock:
+            self._waiters[waiter] = None
+        try:
+            while True:
+                self.reconsider()
+                if waiter.permit is not None:
+                    return waiter.permit
+                waiter.woken = anyio.Event()
+                with anyio.move_on_after(max(0.0, waiter.ask_at - loops.now())):
+                    await waiter.woken.wait()
+        except BaseException:
+            if waiter.permit is not None:
+                await self.settle(waiter.permit, Settlement.NEVER_LEFT)
+            raise
+        finally:
+            with self._lock:
+                self._waiters.pop(waiter, None)
+
+    async def settle(self, permit: Permit[Any], how: Settlement) -> None:
+        """See `Limiter.settle`."""
+        with self._lock:
+            if permit.settled:
+                return
+            permit.settled = True
+            self.pacer.finished(permit.wanted.keys, bulk=permit.wanted.bulk, how=how, now=loops.now())
+        self.reconsider()
+
+    def is_idle(self) -> bool:
+        """Whether every token is back: nothing is remembered any more."""
+        with self._lock:
+            self._find_lost()
+            return self.pacer.is_idle(now=loops.now())
+
+    def reconsider(self) -> None:
+        """See `Limiter.reconsider`."""
+        if not self._waiters:
+            return
+        here = loops.this_loop()
+        with self._lock:
+            self._find_lost()
+            now = loops.now()
+            elsewhere = []
+            for waiter in list(self._waiters):
+                if waiter.loop is here:
+                    self._serve(waiter, now)
+                elif waiter.loop not in elsewhere:
+                    elsewhere.append(waiter.loop)
+        for loop in elsewhere:
+            self._reconsider_in(loop)
+
+    def _serve(self, waiter: _Waiter, now: float) -> None:
+        wanted = waiter.choose(self.pacer, now=now)
+        if isinstance(wanted, float | int):
+            if wanted < waiter.ask_at:
+                waiter.woken.set()
+            waiter.ask_at = wanted
+            return
+        self.pacer.started(wanted.keys, bulk=wanted.bulk, now=now)
+        waiter.permit = Permit(wanted, self._lost)
+        del self._waiters[waiter]
+        waiter.woken.set()
+        _unfinished.add(self)
+
+    def _find_lost(self) -> None:
+        while self._lost:
+            wanted = self._lost.popleft()
+            self.pacer.finished(wanted.keys, bulk=wanted.bulk, how=Settlement.GIVEN_UP, now=loops.now())
+
+    def _reconsider_in(self, loop: object) -> None:
+        if loops.has_ended(loop):
+            with self._lock:
+                for waiter in [waiter for waiter in self._waiters if waiter.loop is loop]:
+                    del self._waiters[waiter]
+        else:
+            loops.call_in(loop, self._wake)
+
+    def _wake(self) -> None:
+        here = loops.this_loop()
+        for waiter in list(self._waiters):
+            if waiter.loop is here:
+                waiter.woken.set()
+
+
+_shared: WeakValueDictionary[str, LocalLimiter] = WeakValueDictionary()
+# What keeps a limiter alive after its last client: tokens that are still out.
+_unfinished: set[LocalLimiter] = set()
+_registry = threading.Lock()
+
+
+def shared(account: str, limits: Limits) -> LocalLimiter:
+    """The one limiter that all clients of this account have in this process.
+
+    Raises:
+        ConfigError: the account is in use with other limits.
+    """
+    with _registry:
+        _unfinished.difference_update([old for old in _unfinished if old.is_idle()])
+        limiter = _shared.get(account)
+        if limiter is None:
+            limiter = _shared[account] = LocalLimiter(limits)
+        elif limiter.limits != limits:
+            raise ConfigError(f"limits {limits!r}: this account is in use in this process with {limiter.limits!r}")
+        return limiter

@@ -1,0 +1,138 @@
+"""The seam to the event loop: the only module that knows whether it is asyncio's or trio's.
+
+Background work is a task of the loop itself, so that it belongs to no caller: a client may be opened in one task and
+closed in another, and a caller's cancellation ends only the caller's waiting.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import anyio
+from anyio.lowlevel import current_token
+
+logger = logging.getLogger("smsc_status")
+
+
+class Timeline:
+    """One line of monotonic seconds for all event loops of the process.
+
+    Each loop has a clock with an origin of its own. Tokens outlive loops, so that a loop met for the first time is put
+    where the last one was seen, plus the real time that has passed since.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._offsets: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+        self._seen_at = 0.0
+        self._seen_monotonic = time.monotonic()
+
+    def now(self) -> float:
+        """The present instant; also where no loop runs."""
+        try:
+            loop, here = current_token().native_token, anyio.current_time()
+        except RuntimeError:
+            return self._carried_on()
+        offset = self._offsets.get(loop)
+        if offset is None:
+            with self._lock:
+                offset = self._offsets[loop] = self._carried_on() - here
+        self._seen_at, self._seen_monotonic = here + offset, time.monotonic()
+        return self._seen_at
+
+    def _carried_on(self) -> float:
+        return self._seen_at + max(0.0, time.monotonic() - self._seen_monotonic)
+
+
+now = Timeline().now
+"""The present instant on the one line that all loops of the process share, in seconds."""
+
+
+class Background:
+    """A piece of background work: it can be cancelled and waited for, from any task of its loop."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+        self._scope = anyio.CancelScope()
+        self._ended = anyio.Event()
+
+    def cancel(self) -> None:
+        """Ask it to stop; it is over when `wait` returns."""
+        self._scope.cancel()
+
+    async def wait(self) -> None:
+        """Wait until it has ended, however it ends."""
+        await self._ended.wait()
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                await self._work()
+        except Exception:  # on trio one that got out would take the whole program down
+            logger.exception("background work ended by an unexpected error")
+        finally:
+            self._ended.set()
+
+
+_strong_references: set[Any] = set()
+
+
+def spawn(work: Callable[[], Awaitable[None]], *, context: contextvars.Context | None = None) -> Background:
+    """Start `work` in the background of the running loop, outside every caller's cancel scope.
+
+    It runs in `context`, or in an empty one: what serves many callers is no part of any one's trace.
+    """
+    background = Background(work)
+    context = context or contextvars.Context()
+    if _is_trio():
+        import trio  # noqa: PLC0415 (only where trio already runs)
+
+        trio.lowlevel.spawn_system_task(background._run, name="smsc_status", context=context)
+    else:
+        import asyncio  # noqa: PLC0415 (the other branch needs none of it)
+
+        task = asyncio.get_running_loop().create_task(background._run(), name="smsc_status", context=context)
+        _strong_references.add(task)
+        task.add_done_callback(_strong_references.discard)
+    return background
+
+
+def this_loop() -> object:
+    """The running loop's identity; the same object as long as it runs."""
+    return current_token().native_token
+
+
+def call_in(loop: object, function: Callable[[], object]) -> None:
+    """Have `function` called in another loop, soon; nothing if that loop has ended meanwhile."""
+    schedule = getattr(loop, "run_sync_soon", None) or getattr(loop, "call_soon_threadsafe")  # noqa: B009
+    try:
+        schedule(function)
+    except RuntimeError:  # closed (asyncio), finished (trio)
+        logger.debug("a loop that waited for a slot has ended")
+
+
+def has_ended(loop: object) -> bool:
+    """Whether the loop can't run anything any more."""
+    is_closed = getattr(loop, "is_closed", None)
+    if is_closed is not None:
+        return bool(is_closed())
+    try:
+        getattr(loop, "run_sync_soon")(_nothing)  # noqa: B009
+    except RuntimeError:
+        return True
+    return False
+
+
+def _nothing() -> None:
+    pass
+
+
+def _is_trio() -> bool:
+    return "trio" in sys.modules and type(this_loop()).__module__.startswith("trio")

@@ -1,0 +1,343 @@
+"""The values that go in and come out: what was sent, what is known of it, and how to ask."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any, Self
+
+import attrs
+
+from smsc_status import codes
+from smsc_status.codes import Channel, Title
+from smsc_status.errors import ConfigError, SmscError
+
+MOSCOW = timezone(timedelta(hours=3), "MSK")
+"""The zone of the vendor's own dates, the same the whole year."""
+
+Key = int | str
+"""An id as the limits count it: its number, or its letters without regard to case."""
+
+Identity = tuple[Key, str]
+"""What makes two messages the same one: the id's `Key`, and the phone's digits (an e-mail's letters)."""
+
+MAX_ID_CHARS = 40
+_ID = re.compile(r"[A-Za-z0-9._-]{1,40}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]+", re.ASCII)
+_NOT_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
+_WIRE_DATE = "%d.%m.%Y %H:%M:%S"
+
+
+class Detail(IntEnum):
+    """How much is asked about a message: the wire's `all`."""
+
+    BASIC = 0
+    FULL = 1
+    EXTENDED = 2
+
+
+class Format(IntEnum):
+    """The form in which the server answers: the wire's `fmt`."""
+
+    PLAIN = 0
+    CSV = 1
+    XML = 2
+    JSON = 3
+
+
+def id_key(id: int | str) -> Key:
+    """The id as the limits count it: `7`, `"7"` and `"007"` are one, `"AB"` and `"ab"` are one."""
+    if isinstance(id, int):
+        return id
+    return int(id) if _DIGITS.fullmatch(id) else id.casefold()
+
+
+def phone_key(phone: str) -> str:
+    """The phone's digits; an e-mail address without regard to case."""
+    if phone.isdecimal() and phone.isascii():
+        return phone
+    return phone.strip().casefold() if "@" in phone else _NOT_DIGITS.sub("", phone)
+
+
+def _check_id(_ref: object, _attribute: object, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ConfigError(f"id {value!r}: expected an int or a str")
+    if isinstance(value, int):
+        if not 0 <= value < 10**MAX_ID_CHARS:
+            raise ConfigError(f"id {value!r}: expected a number of at most {MAX_ID_CHARS} digits, not negative")
+    elif not _ID.fullmatch(value):
+        raise ConfigError(f"id {value[:60]!r}: expected 1 to {MAX_ID_CHARS} Latin letters, digits, '.', '-' or '_'")
+
+
+def _check_phone(_ref: object, _attribute: object, value: Any) -> None:
+    if not isinstance(value, str):
+        raise ConfigError(f"phone {value!r}: expected a str")
+    if "," in value or not value.isprintable():
+        raise ConfigError(f"phone {value[:60]!r}: expected one number or e-mail address, without commas")
+    if not phone_key(value):
+        raise ConfigError(f"phone {value[:60]!r}: expected a number with digits, or an e-mail address")
+
+
+def _check_sent_at(_ref: object, _attribute: object, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise ConfigError(f"sent_at {value!r}: expected a datetime with a time zone, or None")
+
+
+@attrs.frozen(eq=False, slots=True)
+class MessageRef:
+    """A sent message, as its sender knows it.
+
+    Two refs are equal if their ids are the same to the limits (`7` and `"007"`) and their phones have the same digits;
+    `sent_at` does not count.
+
+    Args:
+        id: the sender's id: a number, or 1 to 40 of `A-Z a-z 0-9 . _ -`. One mailing to many phones has one id.
+        phone: a phone number or an e-mail address, in any notation without commas; sent as it is.
+        sent_at: when it was sent, an aware datetime, if known.
+
+    Raises:
+        ConfigError: a value is of another form.
+    """
+
+    id: int | str = attrs.field(validator=_check_id)
+    phone: str = attrs.field(validator=_check_phone)
+    sent_at: datetime | None = attrs.field(default=None, validator=_check_sent_at)
+
+    @property
+    def identity(self) -> Identity:
+        """What makes this message the same one as another."""
+        return id_key(self.id), phone_key(self.phone)
+
+    def __eq__(self, other: object) -> bool:
+        return self.identity == other.identity if isinstance(other, MessageRef) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    @classmethod
+    def of(cls, value: object) -> MessageRef:
+        """The ref itself, or the one that an `(id, phone)` or `(id, phone, sent_at)` tuple or list stands for.
+
+        Raises:
+            ConfigError: it is neither.
+        """
+        if isinstance(value, MessageRef):
+            return value
+        if isinstance(value, tuple | list) and len(value) in (2, 3):
+            return cls(*value)
+        raise ConfigError(f"message {_shown(value)}: expected a MessageRef, (id, phone) or (id, phone, sent_at)")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+@attrs.frozen(slots=True)
+class Flags:
+    """The bits of `flag`.
+
+    `type` is the message type (bits 0 to 3), `second_balance` bit 5, `template` bit 8, and `template_kind` bits 10 and
+    9 (0 service, 1 transaction, 2 authorisation, 3 advertising), `None` for what is not a template.
+    """
+
+    type: int
+    second_balance: bool
+    template: bool
+    template_kind: int | None
+
+    @classmethod
+    def of(cls, flag: int) -> Self:
+        """The bits of the wire's number."""
+        template = bool(flag & 0x100)
+        return cls(flag & 0xF, bool(flag & 0x20), template, flag >> 9 & 3 if template else None)
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class StatusRecord:
+    """What the vendor said about one message, at one moment.
+
+    The fields are the wire's, under the wire's names and unchanged; `None` is what was not sent. Dates as text are in
+    `timezone`; the timestamps (seconds since 1970, UTC) need none. Typed views are properties.
+    """
+
+    status: int
+    last_date: str | None = None
+    last_timestamp: int | None = None
+    flag: int | None = None
+    err: int | None = None
+    send_date: str | None = None
+    send_timestamp: int | None = None
+    phone: str | None = None
+    cost: Decimal | None = None
+    sender_id: str | None = None
+    status_name: str | None = None
+    message: str | None = None
+    comment: str | None = None
+    type: int | None = None
+    sms_cnt: int | None = None
+    mccmnc: str | None = None
+    country: str | None = None
+    operator: str | None = None
+    operator_orig: str | None = None
+    region: str | None = None
+    id: int | str | None = None
+    ref: MessageRef = attrs.field(default=None)
+    """The caller's own object."""
+    checked_at: datetime = attrs.field(default=None)
+    """When the answer came in; aware."""
+    timezone: Any = attrs.field(default=MOSCOW, repr=False)
+    """The `tzinfo` in which `last_date` and `send_date` are read where there is no timestamp."""
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """When the status last changed; aware."""
+        return _instant(self.last_timestamp, self.last_date, self.timezone)
+
+    @property
+    def sent_at(self) -> datetime | None:
+        """When the message was sent, by the vendor's clock; aware. `None` below `Detail.FULL`."""
+        return _instant(self.send_timestamp, self.send_date, self.timezone)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the status will not change by itself any more. An unknown code is not final."""
+        return codes.is_final(self.status)
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the message reached its addressee (delivered, read, or its link followed)."""
+        return self.is_final and self.status in codes.DELIVERED
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the server knows the message; `False` also for one that it has moved to its archive."""
+        return self.status != codes.Status.NOT_FOUND
+
+    @property
+    def channel(self) -> Channel:
+        """How the message travels, from `type`, `flag`, or an e-mail address; else `Channel.UNKNOWN`."""
+        if self.type is not None:
+            return codes.channel_of(self.type)
+        if self.flag is not None:
+            return codes.channel_of(self.flag & 0xF)
+        phone = self.phone or (self.ref.phone if self.ref is not None else "")
+        return Channel.EMAIL if "@" in phone else Channel.UNKNOWN
+
+    @property
+    def flags(self) -> Flags | None:
+        """The bits of `flag`."""
+        return None if self.flag is None else Flags.of(self.flag)
+
+    @property
+    def status_title(self) -> Title | None:
+        """The vendor's name of the status; `None` for an unknown code."""
+        return codes.status_title(self.status)
+
+    @property
+    def error_title(self) -> Title | None:
+        """The vendor's name of `err`; `None` without one, for an unknown one, or while the channel is not known."""
+        return None if self.err is None else codes.error_title(self.channel, self.err)
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class HlrRecord(StatusRecord):
+    """What the vendor said about one number look-up (HLR)."""
+
+    imsi: str | None = None
+    msc: str | None = None
+    mcc: str | None = None
+    mnc: str | None = None
+    cn: str | None = None
+    net: str | None = None
+    rcn: str | None = None
+    rnet: str | None = None
+
+    @property
+    def channel(self) -> Channel:
+        """Always `Channel.HLR`."""
+        return Channel.HLR
+
+    @property
+    def is_final(self) -> bool:
+        """As for a message; 1 and 2 without `err` are still under way."""
+        return codes.is_final(self.status) and not (self.status in (1, 2) and self.err is None)
+
+    @property
+    def reachable(self) -> bool | None:
+        """Whether the number can be reached now; `None` while not known."""
+        if self.status in (1, 2):
+            return None if self.err is None else self.err == 0
+        return False if self.status >= 3 else None
+
+
+def bind(record: StatusRecord, ref: MessageRef, checked_at: datetime, zone: tzinfo) -> StatusRecord:
+    """Complete a record that a codec has just made and nobody else has seen yet, in place; the same record."""
+    set_field = object.__setattr__
+    set_field(record, "ref", ref)
+    set_field(record, "checked_at", checked_at)
+    set_field(record, "timezone", zone)
+    return record
+
+
+def _instant(timestamp: int | None, date: str | None, zone: tzinfo) -> datetime | None:
+    """The moment that the wire names; 0 is how it writes "none"."""
+    try:
+        if timestamp:
+            return datetime.fromtimestamp(timestamp, UTC)
+        if date and timestamp is None:
+            return datetime.strptime(date, _WIRE_DATE).replace(tzinfo=zone)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+@attrs.frozen(slots=True)
+class FailedCheck:
+    """What came of a message that could not be checked.
+
+    `ref` is the caller's own object: a `MessageRef`, or whatever was put in where one was expected.
+    """
+
+    ref: Any
+    error: SmscError
+
+
+def _bounded(low: float, *, whole: bool) -> Any:
+    def check(_limits: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        kind = int if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kind) or not low <= value < float("inf"):
+            what = "a whole number" if whole else "seconds"
+            raise ConfigError(f"{attribute.name} {value!r}: expected {what}, at least {low:g}")
+
+    return check
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Limits:
+    """What the vendor allows, and the safety that is kept from it. Seconds everywhere.
+
+    In any window of `period`, as the server sees it: at most `checks_per_id` requests that name an id and at most
+    `bulk_requests` bulk requests; at any instant at most `connections` open ones. `margin` is added to the period for
+    drifting clocks and a server that counts whole seconds; a request that was given up may still arrive within
+    `linger`. `max_bulk` is the largest number of messages in a bulk request, `singles_per_minute` a politeness cap of
+    one's own on the other requests (`None`: no cap).
+
+    Raises:
+        ConfigError: a value is of another kind, negative or, where that makes no sense, zero.
+    """
+
+    checks_per_id: int = attrs.field(default=5, validator=_bounded(1, whole=True))
+    bulk_requests: int = attrs.field(default=1, validator=_bounded(1, whole=True))
+    period: float = attrs.field(default=60.0, validator=_bounded(0, whole=False))
+    connections: int = attrs.field(default=4, validator=_bounded(1, whole=True))
+    margin: float = attrs.field(default=1.0, validator=_bounded(0, whole=False))
+    linger: float = attrs.field(default=10.0, validator=_bounded(0, whole=False))
+    max_bulk: int = attrs.field(default=1000, validator=_bounded(1, whole=True))
+    singles_per_minute: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_bounded(1, whole=True))
+    )

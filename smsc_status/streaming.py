@@ -1,0 +1,238 @@
+"""Many messages in, their outcomes out as they come: read lazily, held in bounds, lost never."""
+
+from __future__ import annotations
+
+import contextvars
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from math import inf
+from typing import Any, Self
+
+import anyio
+import attrs
+from anyio.lowlevel import checkpoint
+
+from smsc_status import loops
+from smsc_status.core.dispatch import Question
+from smsc_status.engine import CONCERNS_ACCOUNT, Engine
+from smsc_status.errors import ConfigError, SmscError
+from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
+
+HELD_BULKS = 4
+"""A stream holds at most this many bulk requests' messages: read, and not yet given out."""
+
+YIELD_EVERY = 64
+"""Outcomes that are there already are given out without a pause, but for other tasks' sake every so many."""
+
+MessageLike = MessageRef | tuple[int | str, str] | tuple[int | str, str, Any]
+"""A `MessageRef`, or the `(id, phone)` or `(id, phone, sent_at)` tuple of one."""
+
+Messages = Iterable[MessageLike] | AsyncIterable[MessageLike]
+
+
+@attrs.define(eq=False)
+class _Item:
+    """One message of a stream, from being read to being given out."""
+
+    ref: MessageRef
+    stream: _State
+    question: Question | None = None
+    outcome: StatusRecord | FailedCheck | None = None
+    start_by: float = inf
+
+    def answered(self, outcome: StatusRecord | SmscError) -> None:
+        self.stream.take_in(self, outcome)
+
+
+class _State:
+    """What a stream is doing, apart from the object that the caller holds: dropping that one ends the stream."""
+
+    def __init__(self, engine: Engine, messages: Messages, detail: Detail) -> None:
+        self.engine = engine
+        self.detail = detail
+        self.held: dict[_Item, None] = {}
+        self.ready: deque[_Item] = deque()
+        self.limit = HELD_BULKS * engine.limiter.limits.max_bulk
+        self.asked = 0
+        self.error: SmscError | None = None
+        self.input_error: Exception | None = None
+        self.ended = False
+        self.loop: object = None
+        self.reader: loops.Background | None = None
+        self._began_at = inf
+        self._given_out = 0
+        self._news: anyio.Event | None = None
+        self._room: anyio.Event | None = None
+        self._source: Iterator[Any] | None = None
+        self._async_source: AsyncIterator[Any] | None = None
+        if isinstance(messages, AsyncIterable):
+            self._async_source = aiter(messages)
+        else:
+            self._source = iter(messages)
+
+    async def next(self) -> StatusRecord | FailedCheck:
+        """The next outcome.
+
+        Raises:
+            StopAsyncIteration: there are no more.
+        """
+        await self._begin()
+        while True:
+            self._given_out += 1
+            if self._given_out % YIELD_EVERY == 0:
+                await checkpoint()
+            if self._source is not None:
+                self._read_on(self._source)
+            if self.ready:
+                return self._give_out()
+            if self.error is not None:
+                error, self.error = self.error, None
+                error.pending = tuple(item.ref for item in self.held)
+                raise error
+            if self.ended and not self.asked:
+                error_of_input, self.input_error = self.input_error, None
+                raise error_of_input or StopAsyncIteration
+            self._news = anyio.Event()
+            await self._news.wait()
+
+    def take_in(self, item: _Item, outcome: StatusRecord | SmscError) -> None:
+        """What came of one message."""
+        if item.question is not None:
+            item.question = None
+            self.asked -= 1
+        if isinstance(outcome, CONCERNS_ACCOUNT):
+            self.error = outcome
+            self.stop()
+            return
+        item.outcome = outcome if isinstance(outcome, StatusRecord) else FailedCheck(item.ref, outcome)
+        self.ready.append(item)
+        self._tell()
+
+    def stop(self) -> None:
+        """Read no more, and ask no more for what is held."""
+        self.ended = True
+        self._source = None
+        for item in self.held:
+            question, item.question = item.question, None
+            if question is not None:
+                self.asked -= 1
+                self.engine.drop(question, item)
+        if self.reader is not None:
+            self.reader.cancel()
+        self._tell()
+
+    async def _begin(self) -> None:
+        if self.loop is not None or self.ended:
+            return
+        await self.engine.bind()
+        self.loop = loops.this_loop()
+        self._began_at = loops.now()
+        if self._async_source is not None:
+            self.reader = self.engine.spawn(self._read_along, context=contextvars.copy_context())
+
+    def _has_room(self) -> bool:
+        return len(self.held) < self.limit and not self.ended
+
+    def _read_on(self, source: Iterator[Any]) -> None:
+        while self._has_room():
+            try:
+                value = next(source)
+            except StopIteration:
+                self._end_input(None)
+            except Exception as error:
+                self._end_input(error)
+            else:
+                self._put_in(value)
+
+    async def _read_along(self) -> None:
+        assert self._async_source is not None  # noqa: S101 (narrows the type: `_begin` has looked)
+        try:
+            async for value in self._async_source:
+                self._put_in(value)
+                while not self._has_room() and not self.ended:
+                    self._room = anyio.Event()
+                    await self._room.wait()
+        except Exception as error:
+            self._end_input(error)
+        else:
+            self._end_input(None)
+
+    def _end_input(self, error: Exception | None) -> None:
+        self.ended = True
+        self._source = None
+        self.input_error = error
+        self._tell()
+
+    def _put_in(self, value: Any) -> None:
+        try:
+            ref = MessageRef.of(value)
+        except ConfigError as error:
+            item = _Item(value, self)
+            self.held[item] = None
+            self.take_in(item, error)
+            return
+        item = _Item(ref, self)
+        self.held[item] = None
+        known = self.engine.recent(ref, self.detail, since=self._began_at)
+        if known is not None:
+            self.take_in(item, known)
+        else:
+            self.asked += 1
+            item.question = self.engine.ask(self.detail, item)
+
+    def _give_out(self) -> StatusRecord | FailedCheck:
+        item = self.ready.popleft()
+        del self.held[item]
+        if self._room is not None:
+            self._room.set()
+        assert item.outcome is not None  # noqa: S101 (narrows the type: `take_in` has set it)
+        return item.outcome
+
+    def _tell(self) -> None:
+        if self._news is not None:
+            self._news.set()
+        if self._room is not None and self.ended:
+            self._room.set()
+
+
+class OutcomeStream:
+    """The outcomes of many messages, in the order in which the answers come.
+
+    Iterate over it, at once or inside `async with`; leaving the loop early ends it. It reads its input only while it is
+    iterated over, and holds at most four bulk requests' messages.
+    """
+
+    def __init__(self, engine: Engine, messages: Messages, detail: Detail) -> None:
+        self._state = _State(engine, messages, detail)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StatusRecord | FailedCheck:
+        return await self._state.next()
+
+    def pending(self) -> list[MessageRef]:
+        """The messages that were read from the input and have not come out, in their order, ready to be put in again.
+
+        What can't be read as a message is among them as it was put in.
+        """
+        return [item.ref for item in self._state.held]
+
+    async def aclose(self) -> None:
+        """End it: nothing more is read, asked or given out. `pending` stays."""
+        state = self._state
+        state.ready.clear()
+        state.stop()
+        if state.reader is not None:
+            await state.reader.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        state = getattr(self, "_state", None)  # absent where the input could not be iterated over
+        if state is not None and state.loop is not None and (state.asked or not state.ended):
+            loops.call_in(state.loop, state.stop)

@@ -1,0 +1,28 @@
+"""Two event loops, both in virtual time unless a test says otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from trio.testing import MockClock
+from virtual import VirtualLoop
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """For tests marked `anyio`: once on each event loop, in virtual time."""
+    if request.param == "asyncio":
+        return "asyncio", {"loop_factory": VirtualLoop}
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """For tests marked `asyncio`: real time, or virtual time if they are also marked `virtual`."""
+    if item.get_closest_marker("virtual"):
+        return {"virtual": VirtualLoop}
+    return {"real": asyncio.new_event_loop}

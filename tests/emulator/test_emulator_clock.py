@@ -1,0 +1,77 @@
+"""Emulated time runs at its own speed, from a date of its own, inside an event loop and outside."""
+
+import time
+from datetime import UTC, datetime
+
+import anyio
+import pytest
+import trio
+from trio.testing import MockClock
+
+from smsc_status.emulator.clock import EmulatedClock
+from smsc_status.errors import ConfigError
+
+DATE = datetime(2024, 3, 5, 12, tzinfo=UTC)
+
+
+def virtually(main: object) -> None:
+    trio.run(main, clock=MockClock(autojump_threshold=0))  # type: ignore[arg-type]
+
+
+def test_a_minute_takes_a_second_at_speed_60() -> None:
+    clock = EmulatedClock(60, lambda: DATE)
+
+    async def main() -> None:
+        assert clock.now() == DATE.timestamp()
+        await anyio.sleep(1)
+        assert clock.elapsed() == pytest.approx(60)
+        assert clock.now() == pytest.approx(DATE.timestamp() + 60)
+
+    virtually(main)
+
+
+def test_the_date_is_that_of_its_first_use() -> None:
+    clock = EmulatedClock(1, lambda: DATE)
+
+    async def main() -> None:
+        assert clock.elapsed() == 0
+        await anyio.sleep(5)
+        assert clock.now() == pytest.approx(DATE.timestamp())
+        assert clock.elapsed() == pytest.approx(5)
+
+    virtually(main)
+
+
+def test_outside_an_event_loop_it_stands_still() -> None:
+    clock = EmulatedClock(1, lambda: DATE)
+    assert (clock.now(), clock.elapsed()) == (DATE.timestamp(), 0)
+
+    async def main() -> None:
+        clock.elapsed()
+        await anyio.sleep(7)
+        clock.elapsed()
+
+    virtually(main)
+    assert clock.now() == pytest.approx(DATE.timestamp() + 7)
+
+
+def test_by_default_it_begins_now() -> None:
+    before = time.time()
+    assert before <= EmulatedClock().now() <= time.time()
+
+
+def test_a_change_of_clocks_loses_no_time() -> None:
+    seconds = [100.0]
+    clock = EmulatedClock(10, lambda: DATE)
+    clock.use(lambda: seconds[0])
+    assert clock.elapsed() == 0
+    seconds[0] += 2
+    assert clock.elapsed() == 20
+    clock.use(lambda: 5.0)
+    assert clock.elapsed() == 20
+
+
+@pytest.mark.parametrize("speed", [0, -1, float("inf"), float("nan")])
+def test_a_speed_that_is_none_is_refused(speed: float) -> None:
+    with pytest.raises(ConfigError, match="speed"):
+        EmulatedClock(speed)

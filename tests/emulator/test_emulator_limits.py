@@ -1,0 +1,100 @@
+"""The referee counts by arrival, in sliding windows, and what it refuses counts too."""
+
+import pytest
+
+from smsc_status.emulator import Kind, Referee, Refusal
+from smsc_status.emulator.limits import Window
+from smsc_status.errors import ConfigError
+
+
+def single(referee: Referee, at: float, id: int | str = 1) -> Refusal | None:
+    verdict = referee.arrived([id], Kind.SINGLE, at=at, is_bulk=False)
+    referee.left()
+    return verdict
+
+
+def bulk(referee: Referee, at: float, *ids: int) -> Refusal | None:
+    verdict = referee.arrived(ids, Kind.BULK, at=at, is_bulk=True)
+    referee.left()
+    return verdict
+
+
+def test_five_checks_of_an_id_in_a_period_are_allowed_and_a_sixth_is_not() -> None:
+    referee = Referee()
+    assert [single(referee, at) for at in (0, 1, 2, 3, 4, 59.999)] == [None] * 5 + [Refusal.CHECKS_PER_ID]
+    assert referee.peak_checks_per_id == 6
+    assert not referee.is_content
+
+
+def test_a_full_period_apart_is_another_window() -> None:
+    referee = Referee()
+    assert [single(referee, at) for at in (0, 0, 0, 0, 0, 60)] == [None] * 6
+    assert referee.peak_checks_per_id == 5
+    assert referee.is_content
+
+
+def test_a_refused_check_counts() -> None:
+    referee = Referee()
+    verdicts = [single(referee, at) for at in (0, 0, 0, 0, 0, 30, 60, 61, 62, 63, 64)]
+    assert verdicts == [None] * 5 + [Refusal.CHECKS_PER_ID] + [None] * 4 + [Refusal.CHECKS_PER_ID]
+
+
+def test_other_ids_have_windows_of_their_own() -> None:
+    referee = Referee()
+    assert [single(referee, 0, id) for id in (1, 1, 1, 1, 1, 2, "a")] == [None] * 7
+
+
+def test_one_bulk_request_a_period_is_allowed() -> None:
+    referee = Referee()
+    assert [bulk(referee, at, int(at)) for at in (0, 59.9, 119.9, 179.9)] == [None, Refusal.BULK_REQUESTS, None, None]
+    assert referee.peak_bulk == 2
+
+
+def test_a_bulk_request_counts_once_for_each_distinct_id() -> None:
+    referee = Referee(bulk_requests=10)
+    assert bulk(referee, 0, 1, 1, 1, 1, 1, 1, 2) is None
+    assert referee.peak_checks_per_id == 1
+    assert [single(referee, 1) for _ in range(5)] == [None] * 4 + [Refusal.CHECKS_PER_ID]
+
+
+def test_a_fifth_open_request_is_refused() -> None:
+    referee = Referee()
+    verdicts = [referee.arrived([n], Kind.SINGLE, at=0, is_bulk=False) for n in range(5)]
+    assert verdicts == [None] * 4 + [Refusal.CONNECTIONS]
+    assert (referee.open, referee.peak_open) == (5, 5)
+    referee.left()
+    referee.left()
+    assert referee.arrived([9], Kind.SINGLE, at=0, is_bulk=False) is None
+
+
+def test_the_state_of_a_window_is_gone_with_the_next_arrival_after_it() -> None:
+    window = Window(60)
+    for number in range(1000):
+        window.add(number, number / 1000)
+    assert len(window) == 1000
+    window.add("late", 61)
+    assert len(window) == 1
+
+
+def test_the_counts_are_ready_for_json() -> None:
+    referee = Referee()
+    single(referee, 0)
+    bulk(referee, 0, 1, 2)
+    bulk(referee, 1)
+    assert referee.stats() == {
+        "requests": {"single": 1, "bulk": 2, "delete": 0},
+        "messages": 0,
+        "refusals": {"connections": 0, "bulk_requests": 1, "checks_per_id": 0},
+        "open": 0,
+        "peak_open": 1,
+        "peak_bulk": 2,
+        "peak_checks_per_id": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    "limits", [{"checks_per_id": 0}, {"bulk_requests": 0}, {"connections": 0}, {"period": 0}]
+)
+def test_limits_of_nothing_are_refused(limits: dict[str, int]) -> None:
+    with pytest.raises(ConfigError):
+        Referee(**limits)
