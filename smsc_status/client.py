@@ -292,7 +292,9 @@ class StatusClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<StatusClient of {self._url}{', closed' if self._engine.closed else ''}>"
+        engine = getattr(self, "_engine", None)  # absent where the constructor raised
+        state = "not made" if engine is None else f"of {self._url}{', closed' if engine.closed else ''}"
+        return f"<StatusClient {state}>"
 
 
 _SECRETS = {"login", "password", "apikey", "proxy"}

@@ -11,7 +11,7 @@ import attrs
 from smsc_status.core import backoff, protocol
 from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.engine import Engine
-from smsc_status.errors import ApiError, ClientClosed, RateLimited, SmscError
+from smsc_status.errors import ClientClosed, RateLimited, SmscError
 from smsc_status.exchange import Lost, Reply
 from smsc_status.limiter import Permit
 from smsc_status.models import Key, MessageRef
@@ -96,6 +96,7 @@ class Deletion:
         await self._engine.limiter.settle(permit, Settlement.REFUSED if refused else Settlement.REPLIED)
         if error is None:
             self._engine.forget_record(self._ref)
-        elif isinstance(error, ApiError):
-            self._engine.refused(error)
+            return None
+        self._engine.hide_secrets(error)
+        self._engine.refused(error)
         return error

@@ -115,6 +115,8 @@ class Engine:
         self._impatient: dict[Claim, Question] = {}
         self._recent: OrderedDict[Identity, tuple[StatusRecord, Detail, float]] = OrderedDict()
         self._pump: loops.Background | None = None
+        # What the limiter has let go, and the pump has not taken over yet.
+        self._granted: Request | None = None
         self._background: set[loops.Background] = set()
         self._warned = False
 
@@ -172,9 +174,8 @@ class Engine:
         if not question.claims and question.state in (State.WAITING, State.PAUSED):
             self._dispatcher.withdraw(question)
             self._forget(question)
-            if not self._dispatcher.waiting and self._pump is not None:
-                self._pump.cancel()
-                self._pump = None
+            if not self._dispatcher.waiting and self._granted is None:
+                self._stop_pump()
 
     def recent(self, ref: MessageRef, detail: Detail, *, since: float) -> StatusRecord | None:
         """A record of this message, at this level or above, that came in at or after the instant `since`."""
@@ -190,6 +191,10 @@ class Engine:
             with anyio.CancelScope(shield=True):
                 await self.limiter.settle(permit, Settlement.GIVEN_UP)
             raise
+
+    def hide_secrets(self, error: SmscError) -> None:
+        """Take out of an error what a reply has echoed of the credentials."""
+        self._exchange.hide_secrets(error)
 
     def spawn(self, work: Callable[[], Awaitable[None]], *, context: Context | None = None) -> loops.Background:
         """Background work that ends at the latest when the client is closed."""
@@ -213,11 +218,12 @@ class Engine:
         if self._loop is not loops.this_loop():
             self._forget_loop()
             self._loop = loops.this_loop()
-        work = list(self._background)
-        for background in work:
-            background.cancel()
-        for background in work:
-            await background.wait()
+        while self._background:
+            work = list(self._background)
+            for background in work:
+                background.cancel()
+            for background in work:
+                await background.wait()
         await self._exchange.aclose()
 
     # The pump.
@@ -234,7 +240,10 @@ class Engine:
             await checkpoint()  # calls made together are seen together
             while self._dispatcher.waiting:
                 permit = await self.limiter.take(self._choose)
-                self._start(permit)
+                if self._granted is permit.wanted:
+                    self._start(permit)
+                else:
+                    await self.limiter.settle(permit, Settlement.NEVER_LEFT)
         finally:
             if self._pump is me:
                 self._pump = None
@@ -243,6 +252,7 @@ class Engine:
         if self._outage.until_at <= now:
             request = self._dispatcher.take(pacer, now=now)
             if request is not None:
+                self._granted = request
                 return request
             again_at = self._dispatcher.due_at(pacer, now=now)
         else:
@@ -262,6 +272,7 @@ class Engine:
         return next_at
 
     def _start(self, permit: Permit[Request]) -> None:
+        self._granted = None
         for question in permit.wanted.questions if self._impatient else ():
             for claim in question.claims:
                 self._impatient.pop(claim, None)
@@ -282,7 +293,7 @@ class Engine:
         verdict = reply.error if isinstance(reply, Lost) else self._read(request, detail, reply)
         for error in verdict if isinstance(verdict, list) else [verdict]:
             if isinstance(error, SmscError):
-                self._exchange.hide_secrets(error)
+                self.hide_secrets(error)
         how = reply.how if isinstance(reply, Lost) else _settlement(verdict)
         self._conclude(request, verdict)
         await self.limiter.settle(permit, how)
@@ -336,7 +347,7 @@ class Engine:
                 else:
                     self._requeue(question, missed)
         if request.bulk:
-            self._dispatcher.division.answered()
+            self._dispatcher.division.answered(len(request.questions))
 
     def _lose(self, request: Request, error: TransportError) -> None:
         now = loops.now()
@@ -355,6 +366,9 @@ class Engine:
             self._requeue(question, error)
 
     def _requeue(self, question: Question, error: SmscError, *, due_at: float = -inf) -> None:
+        if self.closed:
+            self._answer(question, ClientClosed("the client was closed"))
+            return
         question.last_error = error
         self.tally.retries += 1
         if not question.claims:
@@ -414,10 +428,14 @@ class Engine:
 
     def _fail_waiting(self, error: SmscError) -> None:
         """The account is refused, or the client closed: nothing more is sent for those who wait now."""
-        for question in self._dispatcher.drain():
+        granted, self._granted = self._granted, None
+        for question in [*(granted.questions if granted else ()), *self._dispatcher.drain()]:
             self._answer(question, error)
         for other in list(self.others):
             other.give_up(_own(error))
+        self._stop_pump()
+
+    def _stop_pump(self) -> None:
         if self._pump is not None:
             self._pump.cancel()
             self._pump = None

@@ -6,6 +6,7 @@ import contextvars
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from math import inf
+from functools import partial
 from typing import Any, Self
 
 import anyio
@@ -23,6 +24,9 @@ HELD_BULKS = 4
 
 YIELD_EVERY = 64
 """Outcomes that are there already are given out without a pause, but for other tasks' sake every so many."""
+
+CLOSING = 10.0
+"""How long an input may take to close, in seconds."""
 
 MessageLike = MessageRef | tuple[int | str, str] | tuple[int | str, str, Any]
 """A `MessageRef`, or the `(id, phone)` or `(id, phone, sent_at)` tuple of one."""
@@ -128,7 +132,8 @@ class _State:
         self.loop = loops.this_loop()
         self._began_at = loops.now()
         if self._async_source is not None:
-            self.reader = self.engine.spawn(self._read_along, context=contextvars.copy_context())
+            read = partial(self._read_along, self._async_source)
+            self.reader = self.engine.spawn(read, context=contextvars.copy_context())
 
     def _has_room(self) -> bool:
         return len(self.held) < self.limit and not self.ended
@@ -144,18 +149,21 @@ class _State:
             else:
                 self._put_in(value)
 
-    async def _read_along(self) -> None:
-        assert self._async_source is not None  # noqa: S101 (narrows the type: `_begin` has looked)
+    async def _read_along(self, source: AsyncIterator[Any]) -> None:
+        error: Exception | None = None
         try:
-            async for value in self._async_source:
-                self._put_in(value)
+            while not self.ended:
+                self._put_in(await anext(source))
                 while not self._has_room() and not self.ended:
                     self._room = anyio.Event()
                     await self._room.wait()
-        except Exception as error:
-            self._end_input(error)
-        else:
-            self._end_input(None)
+        except StopAsyncIteration:
+            pass
+        except Exception as caught:
+            error = caught
+        finally:
+            await _close(source)
+        self._end_input(error)
 
     def _end_input(self, error: Exception | None) -> None:
         self.ended = True
@@ -195,11 +203,19 @@ class _State:
             self._room.set()
 
 
+async def _close(source: AsyncIterator[Any]) -> None:
+    """An async generator that is left alone unfinished is an error on trio."""
+    aclose = getattr(source, "aclose", None)
+    if aclose is not None:
+        with anyio.move_on_after(CLOSING, shield=True):
+            await aclose()
+
+
 class OutcomeStream:
     """The outcomes of many messages, in the order in which the answers come.
 
-    Iterate over it, at once or inside `async with`; leaving the loop early ends it. It reads its input only while it is
-    iterated over, and holds at most four bulk requests' messages.
+    Iterate over it, at once or inside `async with`; leaving the loop early ends it. It holds at most four bulk
+    requests' messages, and reads on as they come out. An async generator that it reads is closed with it.
     """
 
     def __init__(self, engine: Engine, messages: Messages, detail: Detail) -> None:

@@ -228,25 +228,34 @@ class Dispatcher:
 
     def _take_bulk(self, pacer: Pacer, places: int, now: float) -> Request | None:
         """The oldest messages that have a token, if the free places can't take them all singly."""
+        division = self.division
         taken: list[Question] = []
-        left: dict[_Group, int] = {}
-        could_go_singly = 0
-        while len(taken) < self.division.limit and (group := self._oldest()) is not None:
-            if group not in left:
+        skipped: list[Question] = []
+        suspects = could_go_singly = 0
+        left: dict[Key, int] = {}
+        while len(taken) < division.limit and (group := self._oldest()) is not None:
+            if group.key not in left:
                 tokens = pacer.tokens(group.key, now=now)
                 if not tokens:
                     self._place(group, pacer, now)
                     continue
-                left[group] = tokens
-            taken.append(self._take_from(group))
-            if left[group]:
-                left[group] -= 1
+                left[group.key] = tokens
+            question = self._take_from(group)
+            if division.is_suspect(question):
+                if suspects == division.portion:
+                    skipped.append(question)
+                    continue
+                suspects += 1
+            taken.append(question)
+            if left[group.key]:
+                left[group.key] -= 1
                 could_go_singly += 1
-        if len(taken) > min(places, could_go_singly):
-            return Request(tuple(taken), tuple(group.key for group in left), bulk=True)
-        for question in taken:
+        fits_in_places = len(taken) <= min(places, could_go_singly)
+        for question in [*skipped, *taken] if fits_in_places else skipped:
             self.add(question)
-        return None
+        if fits_in_places:
+            return None
+        return Request(tuple(taken), tuple(dict.fromkeys(q.identity[0] for q in taken)), bulk=True)
 
     def _oldest(self) -> _Group | None:
         fronts = [entry for line in (self._ready, self._held) if (entry := self._front(line)) is not None]

@@ -1,37 +1,52 @@
-"""How large may the next bulk request be?
+"""How large may the next bulk request be, and of what?
 
 The vendor does not say which message of a refused bulk request it minds, nor how large a request may be. So after a
-refusal its messages are suspects: they are halved from request to request until the culprit is alone, or has been named
-by a request of its own; then the size is what it was. If no culprit is found the request was too large, and the size
+refusal its messages are suspects, and a part of them goes into the next request: if that is refused too, the culprit is
+in that part, otherwise in the rest, until it is alone or has been named by a request of its own. While no request as
+large as that has ever been answered, the next one is half as large, all of suspects; once one has, the size is not to
+blame, and the request is filled up with other messages. If no culprit is found the request was too large, and the size
 grows back slowly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable
 
 GROWTH = 10
 """The size grows back by this part of the largest one with each bulk request that is answered."""
 
+PARTS = 4
+"""A filled-up request has one in so many of the suspects: a refusal, which is rarer then, costs a whole request."""
+
 
 class Division:
-    """The size of bulk requests, as the vendor's answers leave it."""
+    """The size of bulk requests and the share of suspects in them, as the vendor's answers leave it."""
 
     def __init__(self, max_bulk: int) -> None:
-        self.limit = self._max = self._before = max_bulk
+        self.limit = max_bulk
+        """How many messages the next bulk request may have."""
+        self.portion = 0
+        """How many of them may be suspects."""
+        self._max = self._before = max_bulk
+        self._proven = 1
         self._suspects: set[Hashable] = set()
 
-    def refused(self, messages: Iterable[Hashable]) -> None:
+    def is_suspect(self, message: Hashable) -> bool:
+        """Whether this message was in a refused request and has not been cleared since."""
+        return message in self._suspects
+
+    def refused(self, messages: Collection[Hashable]) -> None:
         """A bulk request of these messages was refused as a whole."""
         if not self._suspects:
             self._before = self.limit
-        self._suspects = set(messages)
-        self.limit = max(1, len(self._suspects) // 2)
+        self._suspects = self._suspects.intersection(messages) or set(messages)
+        self._plan()
 
-    def answered(self) -> None:
-        """A bulk request was answered."""
+    def answered(self, size: int) -> None:
+        """A bulk request of so many messages was answered."""
+        self._proven = max(self._proven, size)
         if self._suspects:
-            self.limit = max(1, len(self._suspects) // 2)
+            self._plan()
         else:
             self.limit = min(self._max, self.limit + max(1, self._max // GROWTH))
 
@@ -44,3 +59,10 @@ class Division:
         if message in self._suspects:
             self._suspects.clear()
             self.limit = self._before
+
+    def _plan(self) -> None:
+        half = max(1, len(self._suspects) // 2)
+        if self._proven > half:
+            self.limit, self.portion = self._proven, max(1, len(self._suspects) // PARTS)
+        else:
+            self.limit = self.portion = half

@@ -118,7 +118,9 @@ class Emulator:
         self.world = World(seed) if world is None else world
         self.clock = EmulatedClock(speed, wall_clock)
         self.referee = Referee() if referee is None else referee
-        self.faults = faults if isinstance(faults, Faults) else Faults(seed, **(faults or {}))
+        self.faults = faults if isinstance(faults, Faults) else Faults(seed)
+        if isinstance(faults, Mapping):
+            self.faults.change(**faults)
         self.enforce = enforce
         self.max_bulk = max_bulk
         self.latency = latency

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from itertools import count
 from struct import unpack
 from typing import NamedTuple, TypeVar
 
@@ -69,8 +68,10 @@ class Draws:
 
 
 def _numbers(key: str) -> Iterator[float]:
-    for block in count():
+    block = 0
+    while True:
         digest = blake2b(f"{block}|{key}".encode(), digest_size=64).digest()
+        block += 1
         yield from ((number >> 11) / 2**53 for number in unpack("<8Q", digest))
 
 

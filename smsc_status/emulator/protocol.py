@@ -27,6 +27,8 @@ def make_server(app: Any, connections: Connections, clients: dict[Any, asyncio.T
 
     config = uvicorn.Config(
         app,
+        interface="asgi3",
+        proxy_headers=False,
         http=CountingProtocol,
         loop="asyncio",
         ws="none",

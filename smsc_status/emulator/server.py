@@ -145,8 +145,9 @@ class EmulatorServer:
         if transport is not None:
             transport.abort()
         # Uvicorn answers in place of an app that doesn't, unless it has seen the connection go.
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        is_gone = False
+        while not is_gone:
+            is_gone = (await receive())["type"] == "http.disconnect"
 
     def _cut_all(self) -> None:
         for scope in self._scopes:

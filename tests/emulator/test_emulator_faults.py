@@ -53,8 +53,10 @@ def test_waiting_is_bounded() -> None:
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_an_http_error_is_the_one_named(status: int) -> None:
-    assert Faults(**{f"http_{status}": 1.0}).http_error() == status
-    assert Faults().http_error() is None
+    faults = Faults()
+    assert faults.http_error() is None
+    faults.change(**{f"http_{status}": 1.0})
+    assert faults.http_error() == status
 
 
 def test_records_go_missing_and_never_all_come() -> None:

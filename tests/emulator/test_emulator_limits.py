@@ -92,9 +92,7 @@ def test_the_counts_are_ready_for_json() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "limits", [{"checks_per_id": 0}, {"bulk_requests": 0}, {"connections": 0}, {"period": 0}]
-)
+@pytest.mark.parametrize("limits", [{"checks_per_id": 0}, {"bulk_requests": 0}, {"connections": 0}, {"period": 0}])
 def test_limits_of_nothing_are_refused(limits: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         Referee(**limits)

@@ -32,7 +32,7 @@ def test_draws_are_the_same_for_the_same_key_and_never_end() -> None:
 
 
 def test_draws_are_pinned_so_that_a_seed_means_the_same_world_in_every_release() -> None:
-    assert round(Draws(1, "life", 7).chance(), 6) == PINNED
+    assert round(Draws(1, "life", 7).chance(), 6) == 0.613039
 
 
 def test_a_weighted_choice_keeps_its_weights() -> None:
@@ -105,7 +105,7 @@ def test_every_documented_error_occurs_and_no_other(kinds: tuple[int, ...], expe
 
 def test_a_look_up_is_pending_at_1_without_an_error_and_then_reachable_at_1_with_0() -> None:
     lives = lives_of(HLR, 2000)
-    pending = [life for life in lives if life[2] == (life[2].after, 1, None)]
+    pending = [life for life in lives if life[2:] and life[2][1:] == (1, None)]
     assert len(pending) > 1800
     assert not any(is_over(HLR, life[2]) for life in pending)
     assert sum(life[-1][1:] == (1, 0) for life in lives) > 1400
@@ -127,9 +127,7 @@ def test_a_life_by_decree_is_kept_as_it_is() -> None:
     assert life == (Step(0, -1), Step(2, 0), Step(2, 20, 255))
 
 
-@pytest.mark.parametrize(
-    "steps", [((0,),), ((None, 1),), ((0, None),), ((0, 1, 2, 3),), ((5, 0), (4, 1))]
-)
+@pytest.mark.parametrize("steps", [((0,),), ((None, 1),), ((0, None),), ((0, 1, 2, 3),), ((5, 0), (4, 1))])
 def test_a_life_by_decree_of_another_form_is_refused(steps: tuple[tuple[float | None, ...], ...]) -> None:
     with pytest.raises(ConfigError, match="of a life: expected"):
         explicit_life(steps)

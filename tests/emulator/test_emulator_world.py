@@ -123,10 +123,10 @@ def test_a_message_sent_for_later_waits() -> None:
 def test_what_is_drawn_does_not_depend_on_the_order_of_adding() -> None:
     numbers = range(1, 200)
     worlds = [World(5), World(5)]
-    refs = {n: [world.add(n, PHONE, sent_at=NOON) for world in worlds[:1]][0] for n in numbers}
+    refs = [worlds[0].add(n, PHONE, sent_at=NOON) for n in numbers]
     for n in reversed(numbers):
         worlds[1].add(n, PHONE, sent_at=NOON)
-    for ref in refs.values():
+    for ref in refs:
         assert worlds[0].life(ref) == worlds[1].life(ref)
         assert worlds[0].record(ref.id, PHONE, at=NOON + 9) == worlds[1].record(ref.id, PHONE, at=NOON + 9)
 
@@ -189,9 +189,7 @@ def test_at_3_in_moscow_the_final_ones_from_before_18_of_the_day_before_are_arch
         (0, ((0, 6),), 6),
     ],
 )
-def test_what_was_not_final_at_3_in_moscow_stays(
-    kind: int, life: tuple[tuple[float, ...], ...], status: int
-) -> None:
+def test_what_was_not_final_at_3_in_moscow_stays(kind: int, life: tuple[tuple[float, ...], ...], status: int) -> None:
     world = World()
     ref = world.add(1, PHONE, kind=kind, sent_at=moscow("2024-03-05 12:00:00"), life=life)
     assert world.status_at(ref, moscow("2024-03-06 03:30:00")) == status

@@ -1,7 +1,7 @@
 """The four formats, each encode (the emulator speaks) and decode (the client listens), driven by one table.
 
 `layouts` is the table; `values` stands between the wire's texts and a record's fields; `plain`, `columns`, `xmlform`
-and `jsonform` are the formats; `align` finds the messages in a reply whose texts may hold newlines.
+and `jsonform` are the formats; `align` and `chains` find the messages in a reply whose texts may hold newlines.
 
 Tolerant in what is accepted, and nothing is guessed: where a reply can be read in more than one way, the messages
 concerned are `BadRow`s, and they alone.
@@ -10,9 +10,20 @@ concerned are `BadRow`s, and they alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from smsc_status.core.codecs import columns, jsonform, plain, xmlform
-from smsc_status.core.codecs.values import CHARSETS, BadRow, ErrorReply, Row, plain_error, text_of, unreadable
+from smsc_status.core.codecs.values import (
+    CHARSETS,
+    BadRow,
+    ErrorReply,
+    Row,
+    in_utf8,
+    placed,
+    plain_error,
+    text_of,
+    unreadable,
+)
 from smsc_status.models import Detail, Format, Identity, StatusRecord
 
 __all__ = [
@@ -48,19 +59,15 @@ def decode(
     Raises:
         ProtocolError: the reply as a whole can't be read; nothing else is ever raised, whatever the bytes.
     """
+    if format is Format.JSON:
+        rows = jsonform.decode_documented(in_utf8(body, charset))
+        if rows is not None:
+            return rows
     text = text_of(body, charset)
-    refusal = plain_error(text)
-    if refusal:
-        return refusal
-    match format:
-        case Format.JSON:
-            return jsonform.decode(text)
-        case Format.XML:
-            return xmlform.decode(text, asked, bulk=bulk)
-        case Format.CSV:
-            return columns.decode(text, detail, asked, bulk=bulk)
-        case Format.PLAIN:
-            return plain.decode(text, detail, asked, bulk=bulk)
+    reply = plain_error(text) or _FORMS[format].decode(text, detail, asked, bulk=bulk)
+    if bulk or isinstance(reply, ErrorReply) or len(reply) != 1:
+        return reply
+    return [placed(reply[0], 0)]
 
 
 def decode_deletion(body: bytes, *, format: Format, charset: str) -> ErrorReply | None:
@@ -70,16 +77,9 @@ def decode_deletion(body: bytes, *, format: Format, charset: str) -> ErrorReply 
         ProtocolError: it is neither.
     """
     text = text_of(body, charset)
-    if text.strip() == "OK":
-        return None
-    refusal = plain_error(text) or columns.error(text)
-    if refusal:
-        return refusal
-    result: str | ErrorReply | None = None
-    if format is Format.JSON:
-        result = jsonform.decode_result(text)
-    elif format is Format.XML:
-        result = xmlform.decode_result(text)
+    result: str | ErrorReply | None = text if text.strip() == "OK" else plain_error(text) or columns.error(text)
+    if result is None:
+        result = _FORMS[format].decode_result(text)
     if isinstance(result, ErrorReply):
         return result
     if result is None or result.strip() != "OK":
@@ -89,36 +89,38 @@ def decode_deletion(body: bytes, *, format: Format, charset: str) -> ErrorReply 
 
 def encode(records: Sequence[StatusRecord], *, format: Format, detail: Detail, charset: str, bulk: bool) -> bytes:
     """Write what the vendor's server would print for these records; fields that are `None` are absent."""
-    match format:
-        case Format.JSON:
-            return jsonform.encode(records, detail, charset, bulk=bulk)
-        case Format.XML:
-            return xmlform.encode(records, detail, charset, bulk=bulk)
-        case Format.CSV:
-            return columns.encode(records, detail, charset, bulk=bulk)
-        case Format.PLAIN:
-            return plain.encode(records, detail, charset, bulk=bulk)
+    return _FORMS[format].encode(records, detail, charset, bulk=bulk)
 
 
 def encode_error(code: int, text: str, *, format: Format, charset: str) -> bytes:
     """Write the vendor's refusal."""
-    match format:
-        case Format.JSON:
-            return jsonform.encode_error(code, text, charset)
-        case Format.XML:
-            return xmlform.encode_error(code, text, charset)
-        case Format.CSV:
-            return columns.encode_error(code, charset)
-        case Format.PLAIN:
-            return plain.encode_error(code, text, charset)
+    return _FORMS[format].encode_error(code, text, charset)
 
 
 def encode_deletion(*, format: Format, charset: str) -> bytes:
     """Write the answer to a deletion that succeeded."""
-    match format:
-        case Format.JSON:
-            return jsonform.encode_deletion(charset)
-        case Format.XML:
-            return xmlform.encode_deletion(charset)
-        case Format.CSV | Format.PLAIN:
-            return b"OK"
+    return _FORMS[format].encode_deletion(charset)
+
+
+class _Form(Protocol):
+    """What a format's module has."""
+
+    def decode(
+        self, text: str, _detail: Detail, _asked: Sequence[Identity], /, *, bulk: bool
+    ) -> list[Row] | ErrorReply: ...
+
+    def decode_result(self, text: str, /) -> str | ErrorReply | None: ...
+
+    def encode(self, records: Sequence[StatusRecord], detail: Detail, charset: str, /, *, bulk: bool) -> bytes: ...
+
+    def encode_error(self, code: int, text: str, charset: str, /) -> bytes: ...
+
+    def encode_deletion(self, charset: str, /) -> bytes: ...
+
+
+_FORMS: dict[Format, _Form] = {
+    Format.PLAIN: plain,
+    Format.CSV: columns,
+    Format.XML: xmlform,
+    Format.JSON: jsonform,
+}

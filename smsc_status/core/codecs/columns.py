@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from smsc_status.core.codecs.align import Head, Tail, align
+from smsc_status.core.codecs.align import align
+from smsc_status.core.codecs.chains import Head, Tail
 from smsc_status.core.codecs.layouts import LAYOUTS, NOT_FOUND, Columns, columns_of
 from smsc_status.core.codecs.values import (
     TEXTS,
-    BadRow,
     ErrorReply,
     Row,
     bad_row,
@@ -21,6 +21,7 @@ from smsc_status.core.codecs.values import (
     key_of,
     printed,
     record_of,
+    text_id,
     unreadable,
     wire_values,
 )
@@ -36,6 +37,8 @@ _EXACT_COST = re.compile(r"-?\d{1,12}\.\d{1,6}", re.ASCII)
 _GONE = re.compile(r"\s*-3(?:, ?\d*, ?\d*)?, ?([\w.-]+)(?:, ?([^,]+))?\s*", re.ASCII)
 _HEAD = re.compile(r"\s*-?\d{1,9}, ?\d{0,12}, ?\d*, ?\d*,", re.ASCII)
 
+_SEND_TIME = re.compile(r" ?\d{9,11}", re.ASCII)
+
 _PATTERNS = {
     "status": _STATUS,
     "last_timestamp": _STAMP,
@@ -47,7 +50,7 @@ _PATTERNS = {
 _GONE_COLUMNS: tuple[Columns, ...] = (("status",), LAYOUTS[Format.CSV][Detail.BASIC].sms)
 _WHOSE = ("id", "phone")
 _ENDS_SINGLE: tuple[tuple[Columns, ...], ...] = (((),), (("id",), _WHOSE))
-_ENDS_BULK: tuple[tuple[Columns, ...], ...] = ((("id",), _WHOSE), ((),))
+_ENDS_BULK: tuple[tuple[Columns, ...], ...] = ((("id",), _WHOSE),)
 _ENDS_BASIC: tuple[tuple[Columns, ...], ...] = ((_WHOSE,), (("id",),), ((),))
 _SMS_PHONE, _HLR_PHONE = 4, 12
 _MAX_NAME_COMMAS = 8
@@ -69,8 +72,7 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
         raise unreadable("no line starts with a status", text)
     reader = _Reader(detail, asked, bulk=bulk)
     if not bulk:
-        row = reader.read(body, asked[0])
-        return [BadRow(row.error, row.id, row.phone, 0) if isinstance(row, BadRow) else row]
+        return [reader.read(body, asked[0])]
     lines = body.split("\n")
     if detail is Detail.BASIC:
         return [reader.read(line, None) for line in lines if line.strip()]
@@ -88,9 +90,19 @@ def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bul
     return bytes_of("\n".join(_line(record, detail, bulk=bulk) for record in records), charset)
 
 
-def encode_error(code: int, charset: str) -> bytes:
-    """The refusal."""
+def encode_error(code: int, _text: str, charset: str) -> bytes:
+    """The refusal, which has no wording here."""
     return bytes_of(f"0,-{code}", charset)
+
+
+def encode_deletion(charset: str) -> bytes:
+    """The message is deleted."""
+    return bytes_of("OK", charset)
+
+
+def decode_result(text: str) -> str:
+    """What a deletion's reply says."""
+    return text
 
 
 def _line(record: StatusRecord, detail: Detail, *, bulk: bool) -> str:
@@ -104,16 +116,20 @@ def _line(record: StatusRecord, detail: Detail, *, bulk: bool) -> str:
 
 
 def _head(line: str) -> Head | None:
-    """Whose record may begin with this line: the phone stands in one place for a message, in another for HLR."""
+    """Whose record may begin with this line.
+
+    A message has its send time and then its phone where a look-up has the IMSI, which is longer, and the MSC; commas in
+    the names of a look-up move its phone to the right.
+    """
     gone = _GONE.fullmatch(line)
     if gone:
         return Head(frozenset({phone_key(gone[2])} if gone[2] else ()), key_of(gone[1]), whole=True)
     if not _HEAD.match(line):
         return None
     cells = line.split(",", _HLR_PHONE + _MAX_NAME_COMMAS + 1)
-    places = [_SMS_PHONE, *range(_HLR_PHONE, _HLR_PHONE + _MAX_NAME_COMMAS)]
-    phones = frozenset(phone_key(cells[place]) for place in places if place < len(cells))
-    return Head(phones) if phones else None
+    if _SEND_TIME.fullmatch(cells[_SMS_PHONE - 1]):
+        return Head(frozenset({phone_key(cells[_SMS_PHONE])}))
+    return Head(frozenset(map(phone_key, [cells[_SMS_PHONE], *cells[_HLR_PHONE : _HLR_PHONE + _MAX_NAME_COMMAS]])))
 
 
 def _tails(line: str) -> Sequence[Tail]:
@@ -155,6 +171,8 @@ class _Reader:
 
     def _readings(self, cells: list[str], end: Columns, whose: Identity | None) -> Iterator[Wire | None]:
         """The ways to read a line, and `None` for one that could not tell which column is which."""
+        if len(end) > len(cells) or (end and whose and key_of(cells[-len(end)].strip()) != whose[0]):
+            return
         for columns in self._layouts(cells, len(end)):
             wire = _fit(cells, (*columns, *end))
             if wire is not None and self._is_whose(wire, whose):
@@ -168,15 +186,14 @@ class _Reader:
         phone = phone_key(wire["phone"]) if wire.get("phone") else None
         if whose is None:
             return id is None or (id in self._ids if phone is None else (id, phone) in self._asked)
-        if id not in (None, whose[0]):
-            return False
-        return phone == whose[1] if phone or ("phone" in wire and wire["status"] != str(NOT_FOUND)) else True
+        missing = "phone" not in wire or wire["status"] == str(NOT_FOUND)
+        return phone == whose[1] or (phone is None and missing)
 
     def _known(self, cells: list[str], whose: Identity | None) -> Wire:
         """Whose a line is that can't be read."""
         if whose is None and len(cells) > 2 and (key_of(cells[-2].strip()), phone_key(cells[-1])) in self._asked:
             whose = key_of(cells[-2].strip()), phone_key(cells[-1])
-        return {"id": str(whose[0]), "phone": whose[1]} if whose else {}
+        return {"id": text_id(str(whose[0])), "phone": whose[1]} if whose else {}
 
     def _layouts(self, cells: list[str], end: int) -> Iterator[Columns]:
         """The layouts that these cells may have, by what can be seen at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,19 +21,48 @@ from smsc_status.core.codecs.values import (
     record_of,
     unreadable,
     wire_values,
+    without_surrogates,
 )
-from smsc_status.models import MOSCOW, Detail, Format, HlrRecord, StatusRecord
+from smsc_status.models import MOSCOW, Detail, Format, HlrRecord, Identity, StatusRecord
 
 _RECORDS = msgspec.json.Decoder(list[StatusRecord], strict=False)
 _RECORD = msgspec.json.Decoder(StatusRecord, strict=False)
-_HLR_MARKS = tuple(f'"{key}"' for key in HLR_KEYS)
+_HLR_MARKS = tuple(f'"{key}"'.encode() for key in HLR_KEYS)
+_HLR_TYPE = 4
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _COST_DIGITS = 30
 
 
-def decode(text: str) -> list[Row] | ErrorReply:
-    """The rows of a reply, or the refusal that it is."""
-    rows = _documented(text)
-    return _anything(text) if rows is None else rows
+def decode_documented(body: bytes) -> list[Row] | None:
+    """The rows of a reply in UTF-8, if all of them are messages with values of the documented kinds."""
+    try:
+        records = _RECORDS.decode(body) if body.lstrip()[:1] == b"[" else [_RECORD.decode(body)]
+    except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
+        return None
+    doubt = False
+    for record in records:
+        cost, flag, type = record.cost, record.flag, record.type
+        if cost is not None and not (cost.is_finite() and abs(cost.adjusted()) < _COST_DIGITS):
+            return None
+        if record.ref is not None or record.checked_at is not None or record.timezone is not MOSCOW:
+            return None
+        if type is None:
+            type = _HLR_TYPE if flag is None else flag & 0xF
+        doubt = doubt or type == _HLR_TYPE
+    return None if doubt and any(mark in body for mark in _HLR_MARKS) else list(records)
+
+
+def decode(text: str, _detail: Detail, _asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
+    """The rows of any reply, or the refusal that it is; a list and an object stand for each other."""
+    del bulk
+    parsed = _parsed(text)
+    if isinstance(parsed, dict):
+        return error_reply(parsed) or [record_of(parsed)]
+    if isinstance(parsed, list):
+        return [
+            record_of(item) if isinstance(item, dict) else bad_row("not a record", {"item": item}) for item in parsed
+        ]
+    raise unreadable("neither a record nor a list", text)
 
 
 def decode_result(text: str) -> str | ErrorReply | None:
@@ -60,40 +90,22 @@ def encode_deletion(charset: str) -> bytes:
     return bytes_of(_object([("result", _quoted("OK"))], charset), charset)
 
 
-def _documented(text: str) -> list[Row] | None:
-    """The records, if all of them are messages with values of the documented kinds."""
-    if any(mark in text for mark in _HLR_MARKS):
-        return None
-    try:
-        records = _RECORDS.decode(text) if text.lstrip().startswith("[") else [_RECORD.decode(text)]
-    except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
-        return None
-    for record in records:
-        cost = record.cost
-        if cost is not None and not (cost.is_finite() and abs(cost.adjusted()) < _COST_DIGITS):
-            return None
-        if record.ref is not None or record.checked_at is not None or record.timezone is not MOSCOW:
-            return None
-    return list(records)
-
-
-def _anything(text: str) -> list[Row] | ErrorReply:
-    parsed = _parsed(text)
-    if isinstance(parsed, dict):
-        return error_reply(parsed) or [record_of(parsed)]
-    if isinstance(parsed, list):
-        return [
-            record_of(item) if isinstance(item, dict) else bad_row("not a record", {"item": item}) for item in parsed
-        ]
-    raise unreadable("neither a record nor a list", text)
-
-
 def _parsed(text: str) -> Any:
     """The JSON value, its numbers in their own digits; control characters inside texts are tolerated."""
     try:
-        return json.loads(text, strict=False, parse_int=Number, parse_float=Number)
+        parsed = json.loads(text, strict=False, parse_int=Number, parse_float=Number)
     except (ValueError, RecursionError) as error:
         raise unreadable("not JSON", text) from error
+    return _whole_characters(parsed) if _HALF.search(text) else parsed
+
+
+def _whole_characters(parsed: Any) -> Any:
+    """The records with U+FFFD for what was escaped as half a character."""
+    if isinstance(parsed, list):
+        return [_whole_characters(item) for item in parsed]
+    if isinstance(parsed, dict):
+        return {key: without_surrogates(item) if type(item) is str else item for key, item in parsed.items()}
+    return parsed
 
 
 def _fields(record: StatusRecord, detail: Detail, *, bulk: bool) -> list[tuple[str, str]]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from smsc_status.core.codecs.align import Head, Tail, align
+from smsc_status.core.codecs.align import align
+from smsc_status.core.codecs.chains import Head, Tail
 from smsc_status.core.codecs.layouts import NOT_FOUND, columns_of
 from smsc_status.core.codecs.values import (
     FIELDS,
     INTS,
-    BadRow,
     Row,
     bad_row,
     bytes_of,
@@ -29,7 +29,7 @@ from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord
 
 _LABELS = {"status": "Status", "last_date": "check_time"}
 _NAMES = {"check_time": "last_date", "sender": "sender_id"}
-_TYPED = INTS | {"last_date", "send_date", "cost", "phone", "id", "mccmnc", "imsi", "msc", "mcc", "mnc"}
+_NAMELIKE = FIELDS - INTS - {"last_date", "send_date", "cost", "phone", "id", "mccmnc", "imsi", "msc", "mcc", "mnc"}
 
 _DATE = r"(?:\d\d\.\d\d\.\d{4} \d\d:\d\d:\d\d)?"
 _KEY = re.compile(r"(?:^|, ?)([A-Za-z_]\w*) ?= ?", re.ASCII)
@@ -45,6 +45,8 @@ _GONE = re.compile(
 _MESSAGE = re.compile(r", ?message ?= ?", re.IGNORECASE)
 _COMMENT = re.compile(r", ?comment ?= ?", re.IGNORECASE)
 _TYPE = re.compile(r", ?type ?= ?", re.IGNORECASE)
+_ID = re.compile(r", ?id ?= ?([^,\n]+)", re.IGNORECASE)
+_PHONE = re.compile(r", ?phone ?= ?([^,\n]+)", re.IGNORECASE)
 _TAIL = re.compile(r", ?type ?= ?\d*(?:, ?\w+ ?= ?[^,\n]*)*\s*", re.ASCII | re.IGNORECASE)
 
 
@@ -58,7 +60,7 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
     if not _START.match(body) and not (bulk and _any_start(body)):
         raise unreadable("no line starts with a status", text)
     if not bulk:
-        return [_placed(_read(body))]
+        return [_read(body)]
     if detail is Detail.BASIC:
         return [_read(line.strip()) for line in body.split("\n") if line.strip()]
     return align(body.split("\n"), asked, head=_head, tails=_tails, read=_read)
@@ -72,6 +74,16 @@ def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bul
 def encode_error(code: int, text: str, charset: str) -> bytes:
     """The refusal."""
     return bytes_of(f"ERROR = {code} ({text})", charset)
+
+
+def encode_deletion(charset: str) -> bytes:
+    """The message is deleted."""
+    return bytes_of("OK", charset)
+
+
+def decode_result(text: str) -> str:
+    """What a deletion's reply says."""
+    return text
 
 
 def _line(record: StatusRecord, detail: Detail, *, bulk: bool) -> str:
@@ -89,10 +101,6 @@ def _any_start(body: str) -> bool:
     return any(_START.match(line) for line in body.split("\n"))
 
 
-def _placed(row: Row) -> Row:
-    return BadRow(row.error, row.id, row.phone, 0) if isinstance(row, BadRow) else row
-
-
 def _head(line: str) -> Head | None:
     """Whose record may begin with this line."""
     gone = _GONE.fullmatch(line)
@@ -105,17 +113,18 @@ def _head(line: str) -> Head | None:
 
 def _tails(line: str) -> Sequence[Tail]:
     """Whose record may end with this line."""
-    found = _tail_of(line)
-    wire, _ = _pairs(line[found:]) if found is not None else ({}, None)
-    if not wire.get("id"):
+    start = _tail_of(line)
+    id = _ID.search(line, start) if start is not None else None
+    if not id:
         return ()
-    return (Tail(key_of(wire["id"]), phone_key(wire["phone"]) if wire.get("phone") else None),)
+    phone = _PHONE.search(line, id.start())
+    return (Tail(key_of(id[1].strip()), phone_key(phone[1]) if phone else None),)
 
 
 def _read(text: str, _whose: Identity | None = None) -> Row:
     """The record that a whole text is."""
     message = _MESSAGE.search(text)
-    wire, doubt = _pairs(text[: message.start()] if message else text)
+    wire, doubt = _pairs(text[: message.start()] if message else text.rstrip())
     if message and not doubt:
         doubt = _read_text(text[message.end() :], wire)
     return bad_row(doubt, wire) if doubt else record_of(printed(wire))
@@ -150,17 +159,16 @@ def _tail_of(text: str) -> int | None:
 def _pairs(text: str) -> tuple[dict[str, str], str | None]:
     """The known keys' values, and what is doubtful about them."""
     wire: dict[str, str] = {}
-    keys = list(_KEY.finditer(text))
-    ends = [key.start() for key in keys[1:]] + [len(text)]
+    parts = _KEY.split(text)
     before, doubt = "status", None
-    for key, end in zip(keys, ends, strict=True):
-        name = key[1].lower()
+    for key, value in zip(parts[1::2], parts[2::2], strict=True):
+        name = key.lower()
         name = _NAMES.get(name, name)
         if name in wire:
             doubt = f"{name} is there twice"
         elif name in FIELDS:
-            wire[name] = text[key.end() : end].strip()
-        elif before not in _TYPED and before in FIELDS:
+            wire[name] = value.strip()
+        elif before in _NAMELIKE:
             doubt = f"{before} may hold {name}"
         before = name
     return wire, doubt

@@ -8,7 +8,7 @@ people (`PLAIN`, `CSV`), which print a name that they don't have as nothing, it 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -82,6 +82,12 @@ def text_of(body: bytes, charset: str) -> str:
     return text
 
 
+def in_utf8(body: bytes, charset: str) -> bytes:
+    """The body in UTF-8, where a byte that another charset lacks is U+FFFD."""
+    body = body.removeprefix(_BOM)
+    return body if charset == "utf-8" else body.decode(charset, "replace").encode()
+
+
 def bytes_of(text: str, charset: str, errors: str = "replace") -> bytes:
     """The text as the server would send it."""
     return without_surrogates(text).encode(charset, errors)
@@ -89,7 +95,7 @@ def bytes_of(text: str, charset: str, errors: str = "replace") -> bytes:
 
 def without_surrogates(text: str) -> str:
     """The text with U+FFFD for halves of characters, which no charset has."""
-    return _SURROGATES.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def unreadable(what: str, text: object) -> ProtocolError:
@@ -120,6 +126,8 @@ def int_of(value: object) -> int | None:
     """The whole number; `None` if nothing was sent."""
     if value is None or value == "":
         return None
+    if isinstance(value, str) and len(value) < 19 and value.isascii() and value.isdecimal():
+        return int(value)
     found = _INT.fullmatch(value) if isinstance(value, str) else None
     if not found:
         raise BadValue
@@ -142,7 +150,7 @@ def str_of(value: object) -> str | None:
         return None
     if not isinstance(value, str):
         raise BadValue
-    return without_surrogates(str(value))
+    return str(value)
 
 
 def id_of(value: object) -> int | str | None:
@@ -164,7 +172,8 @@ def key_of(value: str) -> int | str:
     return id_key(value) if len(value) <= 40 else value
 
 
-_READ = {name: int_of if name in INTS else str_of for name in FIELDS} | {"cost": cost_of, "id": id_of}
+_READ: dict[str, Callable[[object], Any]] = {name: int_of if name in INTS else str_of for name in FIELDS}
+_READ |= {"cost": cost_of, "id": id_of}
 
 
 def record_of(wire: Mapping[str, Any]) -> Row:
@@ -172,8 +181,11 @@ def record_of(wire: Mapping[str, Any]) -> Row:
     fields: dict[str, Any] = {}
     try:
         for name, value in wire.items():
-            if name in FIELDS:
-                fields[name] = _READ[name](value)
+            read = _READ.get(name)
+            if read is str_of and type(value) is str:
+                fields[name] = value
+            elif read:
+                fields[name] = read(value)
     except BadValue:
         return bad_row(f"{name} is not what it should be", wire)
     if fields.get("status") is None:
@@ -184,6 +196,11 @@ def record_of(wire: Mapping[str, Any]) -> Row:
 def bad_row(what: str, wire: Mapping[str, Any], index: int | None = None) -> BadRow:
     """A row that can't be read, with its id and phone as far as they can."""
     return BadRow(unreadable(what, dict(wire)), _tried(id_of, wire.get("id")), _tried(str_of, wire.get("phone")), index)
+
+
+def placed(row: Row, index: int) -> Row:
+    """The row; one that can't be read with its position in the request."""
+    return BadRow(row.error, row.id, row.phone, index) if isinstance(row, BadRow) else row
 
 
 def _tried(read: Any, value: object) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.parsers import expat
 
@@ -16,6 +16,7 @@ from smsc_status.core.codecs.values import (
     bytes_of,
     error_reply,
     key_of,
+    placed,
     record_of,
     text_id,
     unreadable,
@@ -24,7 +25,6 @@ from smsc_status.core.codecs.values import (
 )
 from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord, phone_key
 
-_CHUNK = re.compile(r"<sms>.*?</sms>", re.DOTALL)
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 _SPECIAL = re.compile("[&<>\r]")
@@ -34,12 +34,12 @@ Wire = dict[str, Any]
 _MESSAGES = (["sms"], ["list", "sms"], ["result"])
 
 
-def decode(text: str, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
+def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
     """The rows of a reply, or the refusal that it is."""
     try:
         reader = _read(text)
     except expat.ExpatError as error:
-        chunks = _CHUNK.findall(text)
+        chunks = list(_chunks(text))
         if not chunks:
             raise unreadable("not XML", text) from error
         return _piecewise(chunks, asked, bulk=bulk)
@@ -105,7 +105,7 @@ class _Reader:
         self.result: Wire = {}
         self.text = ""
         self._path: list[str] = []
-        self._current: Wire | None = None
+        self._current: Wire = {}
         self._field_depth = 0
         self._pieces: list[str] = []
         self._nested = False
@@ -114,31 +114,32 @@ class _Reader:
         """Enter an element: the root, a message, a field, or something that a field can't hold."""
         path = self._path
         path.append(name)
-        if path in _MESSAGES:
+        if len(path) == self._field_depth:
+            self._nested = False
+            self._pieces.clear()
+        elif self._field_depth:
+            self._nested = True
+        elif path in _MESSAGES:
             self._current = {} if name == "sms" else self.result
             self._field_depth = len(path) + 1
             if name == "sms":
                 self.messages.append(self._current)
-        elif len(path) == self._field_depth:
-            self._nested = False
-            self._pieces.clear()
-        else:
-            self._nested = True
         self.root = path[0]
 
     def end(self, name: str) -> None:
         """Leave an element; a field that came twice, or that holds elements, has no value that can be trusted."""
-        if self._current is not None and len(self._path) == self._field_depth:
+        depth = len(self._path)
+        if depth == self._field_depth:
             value = "".join(self._pieces)
             self._current[name] = [value] if self._nested or name in self._current else value
-        elif self._path in _MESSAGES:
-            self._current, self._field_depth = None, 0
+        elif depth < self._field_depth:
+            self._field_depth = 0
         self._path.pop()
 
     def data(self, text: str) -> None:
         """Take a piece of a text."""
         self._pieces.append(text)
-        if self._path == ["result"]:
+        if self.root == "result" and len(self._path) == 1:
             self.text += text
 
 
@@ -174,9 +175,9 @@ def _piecewise(chunks: list[str], asked: Sequence[Identity], *, bulk: bool) -> l
     """Read each message alone. What stands between two that can't be read may be made up by their texts."""
     rows = [_chunk(chunk) for chunk in chunks]
     if not bulk:
-        return [_placed(rows[0], 0) if len(rows) == 1 else bad_row("several messages where one was asked", {}, 0)]
+        return [rows[0] if len(rows) == 1 else bad_row("several messages where one was asked", {})]
     if len(rows) == len(asked) and all(map(_may_be, rows, asked)):
-        return [_placed(row, place) for place, row in enumerate(rows)]
+        return [placed(row, place) for place, row in enumerate(rows)]
     broken = [place for place, row in enumerate(rows) if isinstance(row, BadRow)]
     doubtful = range(broken[0], broken[-1]) if broken else ()
     return [
@@ -185,16 +186,22 @@ def _piecewise(chunks: list[str], asked: Sequence[Identity], *, bulk: bool) -> l
     ]
 
 
+def _chunks(text: str) -> Iterator[str]:
+    start = text.find("<sms>")
+    end = text.find("</sms>", start)
+    while 0 <= start < end:
+        end += len("</sms>")
+        yield text[start:end]
+        start = text.find("<sms>", end)
+        end = text.find("</sms>", start)
+
+
 def _chunk(chunk: str) -> Row:
     try:
         reader = _read(chunk)
     except expat.ExpatError:
         return bad_row("not XML", {"chunk": chunk})
     return record_of(_with_id(reader.messages[0]))
-
-
-def _placed(row: Row, place: int) -> Row:
-    return BadRow(row.error, row.id, row.phone, place) if isinstance(row, BadRow) else row
 
 
 def _whose(row: Row) -> Mapping[str, Any]:

@@ -1,0 +1,18 @@
+"""The command line, `smsc-status`. Needs the extra `cli`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+NEEDS = ("typer", "rich", "uvicorn")
+
+
+def main() -> int:
+    """Run the command that the arguments name; its exit status."""
+    if any(find_spec(name) is None for name in NEEDS):
+        sys.stderr.write('smsc-status: the command line needs more packages: pip install "smsc-status[cli]"\n')
+        return 2
+    from smsc_status.cli.app import run  # noqa: PLC0415 - only now is it known that the extra is there
+
+    return run(sys.argv[1:])

@@ -1,0 +1,52 @@
+"""Whose account: from the environment, or asked for on a terminal; never from an argument."""
+
+from __future__ import annotations
+
+import os
+import sys
+from getpass import getpass
+
+from smsc_status.account import Secret
+from smsc_status.client import StatusClient
+from smsc_status.errors import ConfigError
+from smsc_status.limiter import LocalLimiter
+from smsc_status.models import Limits
+
+WHERE = "set SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, in the environment"
+
+
+def open_client(limits: Limits | None = None) -> tuple[StatusClient, LocalLimiter]:
+    """A client of the user's account, and its limiter, to look at.
+
+    Raises:
+        ConfigError: no credentials and no terminal to ask on, or ones that can't be used.
+    """
+    limiter = LocalLimiter(limits)
+    return StatusClient.from_env(limiter=limiter, **_missing_credentials()), limiter
+
+
+def _missing_credentials() -> dict[str, Secret]:
+    """What the environment does not say."""
+    apikey, login, password = (bool(os.environ.get(f"SMSC_{name}")) for name in ("APIKEY", "LOGIN", "PASSWORD"))
+    if apikey and (login or password):
+        raise ConfigError("both SMSC_APIKEY and SMSC_LOGIN or SMSC_PASSWORD are set: unset one of the two kinds")
+    if apikey or (login and password):
+        return {}
+    if not sys.stdin.isatty():
+        raise ConfigError(f"no credentials: {WHERE}")
+    try:
+        return _asked_for(login=login, password=password)
+    except EOFError:
+        raise ConfigError(f"no credentials: {WHERE}") from None
+
+
+def _asked_for(*, login: bool, password: bool) -> dict[str, Secret]:
+    answers = {}
+    if not login and not password:
+        answers["apikey"] = Secret(getpass("API key (empty: login and password): "))
+        if answers["apikey"].reveal():
+            return answers
+    return {
+        "login": Secret(os.environ["SMSC_LOGIN"] if login else getpass("Login: ")),
+        "password": Secret(os.environ["SMSC_PASSWORD"] if password else getpass("Password: ")),
+    }

@@ -1,0 +1,234 @@
+"""The commands and their arguments."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec, cast
+
+import anyio
+import typer
+
+import smsc_status
+from smsc_status.cli import demo as demonstration
+from smsc_status.cli import explain as explaining
+from smsc_status.cli import serve
+from smsc_status.cli.account import open_client
+from smsc_status.cli.exits import (
+    STATUSES_HELP,
+    Exit,
+    complain,
+    exit_of,
+    explained,
+    let_go_of_stdout,
+    printable,
+)
+from smsc_status.cli.fetch import fetch_file
+from smsc_status.cli.files import Columns
+from smsc_status.cli.options import (
+    CREDENTIALS_HELP,
+    FETCH_HELP,
+    LIMITS_HELP,
+    AsJson,
+    DetailName,
+    DetailOption,
+    Id,
+    Margin,
+    MaxBulk,
+    MaxWait,
+    Messages,
+    Period,
+    Phone,
+    Seed,
+    Speed,
+)
+from smsc_status.cli.output import OutputFormat, json_line, row_of, write_stdout
+from smsc_status.errors import ConfigError, SmscError
+from smsc_status.models import Limits, StatusRecord
+
+P = ParamSpec("P")
+
+# The base of what Typer raises for wrong usage; Typer exports its heirs only.
+_UsageError = cast("type[Exception]", typer.BadParameter.__base__)
+
+app = typer.Typer(
+    name="smsc-status",
+    help=f"Delivery statuses from the SMSC gateway, within its limits.\n\n{CREDENTIALS_HELP}",
+    epilog=STATUSES_HELP,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; its exit status. What goes wrong is one line on standard error."""
+    logging.getLogger("smsc_status").addHandler(logging.NullHandler())
+    try:
+        return int(app(list(arguments), prog_name="smsc-status", standalone_mode=False) or 0)
+    except typer.Abort:
+        return Exit.INTERRUPTED
+    except SmscError as error:
+        complain(explained(error))
+        return exit_of(error)
+    except _UsageError as error:
+        what = getattr(error, "format_message", error.__str__)()
+        complain(f"{printable(what)} See smsc-status --help.")
+        return Exit.USAGE
+    except OSError as error:
+        complain(printable(f"{error.filename or 'input or output'}: {error.strerror or error}"))
+        return Exit.USAGE
+
+
+def _command(help: str, *, negative: bool = False) -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """A command whose output may be a pipe that somebody closes; `negative`: its arguments may begin with a minus."""
+
+    def decorate(function: Callable[P, int]) -> Callable[P, int]:
+        @wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> int:
+            try:
+                status = function(*args, **kwargs)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                let_go_of_stdout()
+                return Exit.PIPE_CLOSED
+            return status
+
+        settings = {"ignore_unknown_options": True} if negative else {}
+        app.command(help=help, epilog=STATUSES_HELP, context_settings=settings)(guarded)
+        return guarded
+
+    return decorate
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(smsc_status.__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="The version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(Exit.USAGE)
+
+
+@_command(
+    "Show the library at work: an emulated server at a raised speed, a few hundred messages of every kind, the real "
+    "client, a real socket. Needs no account and no network."
+)
+def demo(messages: Messages = 300, speed: Speed = 60.0, seed: Seed = 1, as_json: AsJson = False) -> int:
+    report = demonstration.demonstrate(messages, speed, seed)
+    if as_json:
+        write_stdout(json_line(report))
+    else:
+        demonstration.show(report)
+    return int(report["exit"])
+
+
+@_command(f"Check one message.\n\n{CREDENTIALS_HELP}\n\n{LIMITS_HELP}")
+def check(
+    id: Id,
+    phone: Phone,
+    detail: DetailOption = DetailName.BASIC,
+    max_wait: MaxWait = None,
+    period: Period = 60.0,
+    margin: Margin = 1.0,
+    max_bulk: MaxBulk = 1000,
+    as_json: AsJson = False,
+) -> int:
+    client, _ = open_client(Limits(period=period, margin=margin, max_bulk=max_bulk))
+
+    async def ask() -> StatusRecord:
+        async with client:
+            return await client.check(id, phone, detail=detail.level, max_wait=max_wait)
+
+    row = row_of(anyio.run(ask))
+    if as_json:
+        write_stdout(json_line(row))
+    else:
+        for name, value in row.items():
+            if value is not None:
+                typer.echo(f"{name:<13} {printable(str(value))}")
+    return Exit.DONE
+
+
+@_command(FETCH_HELP)
+def fetch(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The messages; - is standard input.")],
+    out: Annotated[Path | None, typer.Option(help="Where the outcomes go; by default standard output.")] = None,
+    format: Annotated[OutputFormat, typer.Option(help="How they are written.")] = OutputFormat.JSONL,
+    detail: DetailOption = DetailName.BASIC,
+    id_column: Annotated[str, typer.Option(help="The column of the ids.")] = "id",
+    phone_column: Annotated[str, typer.Option(help="The column of the phones.")] = "phone",
+    sent_at_column: Annotated[
+        str | None, typer.Option(help="The column of the times of sending; by default sent_at, if it is there.")
+    ] = None,
+    period: Period = 60.0,
+    margin: Margin = 1.0,
+    max_bulk: MaxBulk = 1000,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Sum up in JSON: on standard output with --out, else on standard error.")
+    ] = False,
+) -> int:
+    return fetch_file(
+        file,
+        out,
+        format=format,
+        detail=detail.level,
+        columns=Columns(id_column, phone_column, sent_at_column),
+        limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
+        as_json=as_json,
+    )
+
+
+@_command(f"Delete one message that was sent.\n\n{CREDENTIALS_HELP}")
+def delete(id: Id, phone: Phone) -> int:
+    client, _ = open_client()
+
+    async def ask() -> None:
+        async with client:
+            await client.delete(id, phone)
+
+    anyio.run(ask)
+    return Exit.DONE
+
+
+@_command(
+    "Say what a number means, offline: a status, an err (of an SMS or a look-up, and of an e-mail), or the error_code "
+    "that refuses a request.",
+    negative=True,
+)
+def explain(
+    code: Annotated[int, typer.Argument(metavar="CODE", help="A number that the vendor sent, such as 20 or -3.")],
+    as_json: AsJson = False,
+) -> int:
+    found = explaining.explain(code)
+    lines = explaining.lines(found)
+    if not lines:
+        raise ConfigError(f"code {code}: the vendor's page has no status and no error of this number")
+    write_stdout(json_line(found) if as_json else "".join(f"{line}\n" for line in lines).encode())
+    return Exit.DONE
+
+
+@_command("Serve an emulator of the vendor's server, until Ctrl-C.")
+def emulator(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8025,
+    host: Annotated[str, typer.Option(help="An address of this machine.")] = "127.0.0.1",
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Allow an address that others reach.")] = False,
+    speed: Speed = 1.0,
+    seed: Seed = 1,
+    messages: Messages = 300,
+    out: Annotated[Path | None, typer.Option(help="Write the messages there, as CSV for fetch.")] = None,
+) -> int:
+    serve.serve_emulator(host, port, allow_remote=allow_remote, speed=speed, seed=seed, messages=messages, out=out)
+    return Exit.DONE

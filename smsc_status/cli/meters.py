@@ -1,0 +1,118 @@
+"""How far a command is, on standard error: a live bar on a terminal, plain lines, or nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from time import monotonic
+from typing import Protocol, Self
+
+import anyio
+from anyio.abc import TaskGroup
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from smsc_status.client import Stats
+from smsc_status.cli.exits import PROGRAM
+
+TICK = 0.1
+PLAIN_EVERY = 1.0
+
+
+class Meter(AbstractContextManager["Meter"], Protocol):
+    """Shows how far a command is, from `with` to the end of its block."""
+
+    def show(self, done: int, total: int | None, note: str) -> None:
+        """So many are done, of so many as far as known; and what else is to be seen."""
+
+    def say(self, text: str) -> None:
+        """A line for the user, beside the progress."""
+
+
+class Quiet:
+    """Shows no progress."""
+
+    def show(self, done: int, total: int | None, note: str) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """A line on standard error."""
+        sys.stderr.write(f"{PROGRAM}: {text}\n")
+        sys.stderr.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+class Plain(Quiet):
+    """A line of progress a second."""
+
+    def __init__(self) -> None:
+        self._next_at = 0.0
+
+    def show(self, done: int, total: int | None, note: str) -> None:
+        """A line, unless the last one is fresh."""
+        if monotonic() >= self._next_at:
+            self._next_at = monotonic() + PLAIN_EVERY
+            self.say(f"{done} of {'?' if total is None else total} · {note}")
+
+
+class Live(Quiet):
+    """A bar that moves."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def show(self, done: int, total: int | None, note: str) -> None:
+        """Move the bar."""
+        self._progress.update(self._task, completed=done, total=total, description=note)
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self._console.print(f"{PROGRAM}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._progress.stop()
+
+
+def note_of(stats: Stats, held_back: str) -> str:
+    """The limits at work."""
+    bulk = "bulk slot free" if not stats.bulk_slot_in else f"bulk slot in {stats.bulk_slot_in:.1f} s"
+    return f"{bulk} · {stats.open_requests} open · {stats.waiting} waiting · {held_back}"
+
+
+@asynccontextmanager
+async def ticking(tick: Callable[[], None]) -> AsyncGenerator[TaskGroup, None]:
+    """Call `tick` ten times a second for as long as the block runs; an error leaves it as itself."""
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_tick_on, tick)
+            yield group
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _tick_on(tick: Callable[[], None]) -> None:
+    while True:
+        tick()
+        await anyio.sleep(TICK)

@@ -1,0 +1,54 @@
+"""The arguments that several commands have."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from smsc_status.models import Detail
+
+
+class DetailName(StrEnum):
+    """How much is asked about a message."""
+
+    BASIC = "basic"
+    FULL = "full"
+    EXTENDED = "extended"
+
+    @property
+    def level(self) -> Detail:
+        """As the library calls it."""
+        return Detail[self.name]
+
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The message's id, as its sender gave it.")]
+Phone = Annotated[str, typer.Argument(metavar="PHONE", help="The phone number or e-mail address it was sent to.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
+DetailOption = Annotated[DetailName, typer.Option("--detail", help="How much is asked.")]
+Period = Annotated[
+    float, typer.Option("--period", min=0, help="The vendor's minute, in seconds: 60, but for a sped-up emulator.")
+]
+Margin = Annotated[float, typer.Option("--margin", min=0, help="Seconds of safety added to it.")]
+MaxBulk = Annotated[int, typer.Option("--max-bulk", min=1, help="The most messages in a bulk request.")]
+MaxWait = Annotated[
+    float | None, typer.Option("--max-wait", min=0, help="Give up if the limits leave no slot in so many seconds.")
+]
+Messages = Annotated[int, typer.Option("--messages", min=0, help="How many messages there are.")]
+Speed = Annotated[float, typer.Option("--speed", help="Emulated seconds in a second.")]
+Seed = Annotated[int, typer.Option("--seed", help="Another seed, other messages.")]
+
+CREDENTIALS_HELP = (
+    "The account comes from the environment: SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, and SMSC_BASE_URL for "
+    "another server than https://smsc.ru. On a terminal, what is missing is asked for."
+)
+LIMITS_HELP = "The limits are kept within one run: one run at a time, and a minute between two, on an account."
+FETCH_HELP = (
+    "Check every message of a file, once.\n\n"
+    "FILE is CSV with a header (comma, semicolon or tab) or JSON lines, in UTF-8. Each message has an id and a phone, "
+    "and may have sent_at (ISO 8601 with a time zone, or seconds since 1970). A line that can't be used is reported "
+    "by its number and does not stop the rest. What can't be checked is written with an error and its text in place "
+    "of a status.\n\n"
+    f"{CREDENTIALS_HELP}\n\n{LIMITS_HELP}"
+)

@@ -1,0 +1,148 @@
+"""What holds for any bytes and any text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from codec_samples import ASKED, MAILING, record, sent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smsc_status.core import codecs
+from smsc_status.core.codecs import BadRow, ErrorReply
+from smsc_status.errors import ProtocolError
+from smsc_status.models import Detail, Format, Identity, StatusRecord
+
+FULL = Detail.FULL
+NASTY = [
+    ", comment = ",
+    ", type = 0",
+    ", id = 5",
+    ", id = 6",
+    ",,0,5",
+    ",,0,6",
+    "\n",
+    "\r\n",
+    "Status = 1, check_time = 24.11.2026 10:00:00, send_date = 24.11.2026 09:59:50, phone = 79990000002, message = ",
+    "\nStatus = -3, id = 6",
+    "\n1,1795503600,0,1795503590,79990000002,1.20,SMSC.RU,x,fake,,0,6",
+    "\n1,1795503600,0,1795503590,79990000003,1.20,SMSC.RU,x,",
+    "\n-3,,,6",
+    '"',
+    "\\",
+    "]]>",
+    "</message></sms><sms><status>1</status><id>6</id></sms>",
+    "<![CDATA[",
+    "😀",
+    "\x00",
+    "&amp;",
+    "{}",
+    ",",
+]
+TEXTS = st.lists(st.sampled_from(NASTY) | st.text(max_size=8), max_size=6).map("".join)
+PIECES = [
+    b"Status = 1", b", check_time = 24.11.2026 10:00:00", b", message = ", b", type = 0", b", id = 5", b", phone = ",
+    b"79990000001", b"1,", b"-3", b"0,", b",,0,5", b"<sms>", b"</sms>", b"<list>", b"</list>", b"<status>1</status>",
+    b"<result>", b"</result>", b"<error_code>1</error_code>", b"[", b"]", b"{", b"}", b'"status": 1', b'"id": 5', b",",
+    b'"imsi"', b": ", b'"', b"\n", b"\r", b"OK", b"ERROR = 1 (", b")", b"<!DOCTYPE a [", b"]>", b"\xff", b"\x00",
+    b"9" * 20,
+]  # fmt: skip
+BODIES = st.binary(max_size=60) | st.lists(st.sampled_from(PIECES) | st.binary(max_size=3), max_size=20).map(b"".join)
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+@pytest.mark.parametrize("detail", Detail)
+@pytest.mark.parametrize("format", Format)
+@settings(max_examples=40, deadline=None)
+@given(body=BODIES, charset=st.sampled_from(codecs.CHARSETS))
+def test_any_bytes(format: Format, detail: Detail, bulk: bool, body: bytes, charset: str) -> None:
+    """Any bytes give rows, a refusal or a `ProtocolError`, and nothing else."""
+    asked = ASKED if bulk else ASKED[:1]
+    try:
+        found = codecs.decode(body, format=format, detail=detail, charset=charset, asked=asked, bulk=bulk)
+    except ProtocolError:
+        return
+    if not isinstance(found, ErrorReply):
+        for row in found:
+            assert isinstance(row, StatusRecord | BadRow)
+            assert isinstance(row, BadRow) or not sent(row).keys() & {"ref", "checked_at"}
+
+
+@pytest.mark.parametrize("format", Format)
+@settings(max_examples=40, deadline=None)
+@given(body=BODIES)
+def test_any_bytes_for_a_deletion(format: Format, body: bytes) -> None:
+    """Any bytes are a deletion done, a refusal or a `ProtocolError`, and nothing else."""
+    try:
+        found = codecs.decode_deletion(body, format=format, charset="utf-8")
+    except ProtocolError:
+        return
+    assert found is None or isinstance(found, ErrorReply)
+
+
+def bulk_of(format: Format, detail: Detail, asked: list[Identity], texts: list[str]) -> list[StatusRecord]:
+    """An answer for each message, with its own text."""
+    comment = None if format is Format.PLAIN else ""
+    return [
+        record(format, detail, who, bulk=True, message=text, comment=comment)
+        for who, text in zip(asked, texts, strict=True)
+    ]
+
+
+def answers(records: list[StatusRecord], format: Format, detail: Detail, asked: list[Identity]) -> list[codecs.Row]:
+    body = codecs.encode(records, format=format, detail=detail, charset="utf-8", bulk=True)
+    found = codecs.decode(body, format=format, detail=detail, charset="utf-8", asked=asked, bulk=True)
+    assert isinstance(found, list)
+    return found
+
+
+@pytest.mark.parametrize("format", [Format.XML, Format.JSON])
+@settings(max_examples=100, deadline=None)
+@given(texts=st.lists(TEXTS, min_size=3, max_size=3))
+def test_what_is_quoted_comes_back(format: Format, texts: list[str]) -> None:
+    """In XML and JSON any text comes back as it was, but for characters that XML can't carry."""
+    records = bulk_of(format, Detail.EXTENDED, ASKED, texts)
+    for row, text in zip(answers(records, format, Detail.EXTENDED, ASKED), texts, strict=True):
+        message = sent(row)["message"]
+        if format is Format.JSON:
+            assert message == text
+        else:
+            assert len(message) == len(text)
+            assert all(here in (there, "\ufffd") for here, there in zip(message, text, strict=True))
+
+
+def as_printed(row: StatusRecord, format: Format) -> dict[str, Any]:
+    """What a record says; the text and its comment as one in `PLAIN`, where nothing parts a comment from a text."""
+    said = sent(row)
+    if format is Format.PLAIN and "comment" in said:
+        said["message"] += f", comment = {said.pop('comment')}"
+    return said
+
+
+@pytest.mark.parametrize("asked", [ASKED, MAILING], ids=["ids", "mailing"])
+@pytest.mark.parametrize("detail", [Detail.FULL, Detail.EXTENDED])
+@pytest.mark.parametrize("format", [Format.PLAIN, Format.CSV])
+@settings(max_examples=60, deadline=None)
+@given(text=TEXTS)
+def test_what_is_not_quoted_harms_nobody_else(format: Format, detail: Detail, asked: list[Identity], text: str) -> None:
+    """A text that is not quoted never changes what is read of another message; its own is read or in doubt."""
+    records = bulk_of(format, detail, asked, ["Hello", text, "Hello"])
+    for row in answers(records, format, detail, asked):
+        if isinstance(row, BadRow):
+            assert row.index is not None
+            continue
+        place = asked.index((int(str(row.id)), str(row.phone)))
+        assert as_printed(row, format) == as_printed(records[place], format)
+
+
+@pytest.mark.parametrize("detail", [Detail.FULL, Detail.EXTENDED])
+@pytest.mark.parametrize("format", [Format.PLAIN, Format.CSV])
+@settings(max_examples=100, deadline=None)
+@given(text=TEXTS)
+def test_what_is_not_quoted_singly(format: Format, detail: Detail, text: str) -> None:
+    """A single reply with any text gives that text, or a doubt."""
+    whole = record(format, detail, message=text, comment=None if format is Format.PLAIN else "")
+    body = codecs.encode([whole], format=format, detail=detail, charset="utf-8", bulk=False)
+    (row,) = codecs.decode(body, format=format, detail=detail, charset="utf-8", asked=ASKED[:1], bulk=False)  # type: ignore[misc]
+    assert isinstance(row, BadRow) or as_printed(row, format) == as_printed(whole, format)

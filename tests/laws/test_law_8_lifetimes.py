@@ -1,0 +1,318 @@
+"""Law 8: a client may be opened here and closed there, left in the middle, or not closed at all."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable
+
+import anyio
+import pytest
+import pytest_asyncio
+import trio
+from helpers import PHONE, answered_by, client_of, delivered
+from network import Network
+from trio.testing import MockClock
+from virtual import VirtualLoop
+
+from smsc_status import ConfigError, Limits, LocalLimiter, StatusClient
+from smsc_status.emulator import Emulator, EmulatorServer, Referee
+
+
+def on_asyncio(main: Callable[[], object]) -> None:
+    """Run it, and have the loop closed right after; nothing may be left behind."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())  # type: ignore[arg-type]
+    gc.collect()
+
+
+def on_trio(main: Callable[[], object]) -> None:
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    gc.collect()
+
+
+both = pytest.mark.parametrize("run", [on_asyncio, on_trio])
+
+
+@pytest_asyncio.fixture
+async def opened() -> AsyncIterator[tuple[StatusClient, Emulator]]:
+    emulator = Emulator()
+    async with client_of(emulator, round_trip=0.01) as client:
+        yield client, emulator
+
+
+@pytest.mark.virtual
+@pytest.mark.asyncio
+async def test_a_fixture_may_open_it_and_close_it_after_its_yield(opened: tuple[StatusClient, Emulator]) -> None:
+    """pytest-asyncio does that in two different tasks."""
+    client, emulator = opened
+    ref, *_ = delivered(emulator, range(1, 50))
+    assert (await client.check(ref.id, ref.phone)).is_delivered
+    async for _outcome in client.stream([(k, PHONE) for k in range(1, 50)]):
+        break
+
+
+@both
+def test_one_task_may_open_it_and_another_close_it(run: Callable[..., None]) -> None:
+    """No cancel scope is held open across calls."""
+
+    async def main() -> None:
+        emulator = Emulator()
+        delivered(emulator, [1])
+        client = client_of(emulator)
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.__aenter__)
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.check, 1, PHONE)
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.aclose)
+        await client.aclose()
+
+    run(main)
+
+
+@both
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_stream_may_be_left_and_its_loop_closed_right_after(
+    run: Callable[..., None], is_async: bool, is_closed: bool
+) -> None:
+    """No stray task, no warning, whether or not anybody closes the client."""
+    closed: list[bool] = []
+
+    async def messages() -> AsyncIterator[tuple[int, str]]:
+        try:
+            for k in range(1, 10**9):
+                yield k, PHONE
+        finally:
+            closed.append(True)
+
+    async def main() -> None:
+        emulator = Emulator()
+        delivered(emulator, range(1, 50))
+        client = client_of(emulator)
+        source = messages() if is_async else ((k, PHONE) for k in range(1, 10**9))
+        async for _outcome in client.stream(source):
+            break
+        if is_closed:
+            await client.aclose()
+            assert client.stats().open_requests == 0
+
+    run(main)
+    assert closed == [True] * is_async
+
+
+@both
+def test_leaving_a_stream_takes_its_messages_out_of_the_queue(run: Callable[..., None]) -> None:
+    """What nobody waits for any more is not asked."""
+
+    async def main() -> None:
+        emulator = Emulator()
+        delivered(emulator, range(1, 5000))
+        async with client_of(emulator) as client:
+            async for _outcome in client.stream((k, PHONE) for k in range(1, 5000)):
+                break
+            gc.collect()
+            await anyio.sleep(1)
+            assert client.stats().waiting == 0
+            sent = client.stats().requests["single"]
+            await anyio.sleep(100)
+            assert client.stats().requests["single"] == sent
+
+    run(main)
+
+
+@both
+def test_what_a_closed_stream_did_not_give_out_can_be_put_in_again(run: Callable[..., None]) -> None:
+    """`pending` has it, in order, as it was put in."""
+
+    async def main() -> None:
+        emulator = Emulator()
+        refs = delivered(emulator, range(1, 3001))
+        async with client_of(emulator) as client:
+            got = []
+            async with client.stream(refs) as stream:
+                async for outcome in stream:
+                    got.append(outcome.ref)
+                    if len(got) == 500:
+                        break
+            left = stream.pending()
+            assert set(got) | set(left) == set(refs)
+            assert not set(got) & set(left)
+            assert left == sorted(left, key=lambda ref: int(ref.id))
+            assert [outcome async for outcome in stream] == []
+            assert {outcome.ref async for outcome in client.stream(left)} == set(left)
+
+    run(main)
+
+
+@both
+def test_closing_gives_back_what_waits(run: Callable[..., None]) -> None:
+    """Nobody hangs, and those on their way are given up."""
+    kinds: list[str] = []
+
+    async def check(client: StatusClient, id: int) -> None:
+        try:
+            await client.check(id, PHONE)
+        except Exception as error:
+            kinds.append(type(error).__name__)
+
+    async def stream(client: StatusClient) -> None:
+        outcomes = client.stream((k, PHONE) for k in range(100, 200))
+        try:
+            async for _ in outcomes:
+                pass
+        except Exception as error:
+            kinds.append(f"{type(error).__name__} {len(outcomes.pending())}")
+
+    async def delete(client: StatusClient) -> None:
+        try:
+            await client.delete(7, PHONE)
+        except Exception as error:
+            kinds.append(type(error).__name__)
+
+    async def main() -> None:
+        client = client_of(Emulator(), round_trip=20)
+        async with anyio.create_task_group() as group:
+            for k in range(1, 9):
+                group.start_soon(check, client, k)
+            group.start_soon(stream, client)
+            group.start_soon(delete, client)
+            await anyio.sleep(5)
+            await client.aclose()
+        assert sorted(kinds) == ["ClientClosed"] * 9 + ["ClientClosed 100"]
+        with pytest.raises(ConfigError, match="closed"):
+            await client.check(1, PHONE)
+        with pytest.raises(ConfigError, match="closed"):
+            await anext(client.stream([(1, PHONE)]))
+        with pytest.raises(ConfigError, match="closed"):
+            await client.delete(1, PHONE)
+
+    run(main)
+
+
+@pytest.mark.parametrize("runs", [(on_asyncio, on_asyncio), (on_asyncio, on_trio), (on_trio, on_asyncio)])
+def test_a_second_event_loop_gets_no_fresh_tokens(runs: tuple[Callable[..., None], ...]) -> None:
+    """Tokens belong to the account, not to a loop or a client; what was on its way when a loop ended counts."""
+    limiter = LocalLimiter()
+    emulator = Emulator(enforce=False)
+    delivered(emulator, [1])
+
+    async def first() -> None:
+        client = client_of(emulator, limiter=limiter)
+        for _ in range(4):
+            await client.check(1, PHONE)
+        slow = client_of(emulator, limiter=limiter, round_trip=30)
+        with anyio.move_on_after(1):
+            await slow.check(1, PHONE)  # and the loop ends
+
+    async def second() -> None:
+        async with client_of(emulator, limiter=limiter) as client:
+            began_at = anyio.current_time()
+            await client.check(1, PHONE)
+            took.append(anyio.current_time() - began_at)
+
+    took: list[float] = []
+    runs[0](first)
+    runs[1](second)
+    # The first reply came after 0.1 s, the loop ended after 1.4 s: 61 - 1.3 s are left.
+    assert 59.5 < took[0] <= 59.8
+
+
+def test_a_client_per_call_gets_no_fresh_tokens() -> None:
+    """A thousand clients, opened and closed: the account's limits hold across them."""
+    emulator = Emulator()
+    ids = range(1, 201)
+    delivered(emulator, ids)
+
+    async def main() -> None:
+        limiter = LocalLimiter()
+        for k in range(1000):
+            async with client_of(emulator, limiter=limiter, round_trip=0.01) as client:
+                await client.check(ids[k % 200], PHONE)
+        assert emulator.referee.is_content
+        assert emulator.referee.peak_checks_per_id == 5
+        began_at = anyio.current_time()
+        async with client_of(emulator, limiter=limiter) as client:
+            await client.check(1, PHONE)
+        assert anyio.current_time() - began_at > 40
+
+    on_asyncio(main)
+
+
+def test_clients_of_one_account_share_a_limiter_by_themselves() -> None:
+    """On a real port, without being told: base URL and credentials are what makes an account."""
+    emulator = Emulator(speed=60, referee=Referee())
+    delivered(emulator, [1])
+    limits = Limits(period=1, margin=0.1, linger=0.1)
+
+    async def one() -> None:
+        async with StatusClient(apikey="demo-key", base_url=server.url, limits=limits) as client:
+            await client.check(1, PHONE)
+
+    async def many() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(one)
+
+    with EmulatorServer(emulator) as server:
+        for backend in ("asyncio", "trio", "asyncio"):
+            anyio.run(many, backend=backend)
+        with pytest.raises(ConfigError, match="other|in use"):
+            StatusClient(apikey="demo-key", base_url=server.url)
+        StatusClient(apikey="another", base_url=server.url)
+    assert emulator.referee.is_content
+    assert emulator.referee.peak_checks_per_id == 5
+
+
+@both
+def test_a_client_may_move_to_another_loop_when_it_is_idle(run: Callable[..., None]) -> None:
+    """A client that a module holds serves one loop after the other."""
+    emulator = Emulator()
+    delivered(emulator, [1])
+    client = client_of(emulator)
+
+    async def main() -> None:
+        assert (await client.check(1, PHONE)).is_delivered
+
+    run(main)
+    run(main)
+
+
+def test_a_client_at_work_in_one_loop_refuses_another() -> None:
+    """Its sockets belong to the first."""
+    client = answered_by(b'{"status": 1}', after=1)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.check, 1, PHONE)
+            await anyio.sleep(0.5)
+            with pytest.raises(ConfigError, match="another event loop"):
+                await anyio.to_thread.run_sync(lambda: anyio.run(client.check, 1, PHONE, backend="trio"))
+
+    anyio.run(main)
+
+
+def test_no_socket_is_left_by_a_client_that_nobody_closes() -> None:
+    """The end of its event loop closes it."""
+    emulator = Emulator()
+    delivered(emulator, range(1, 10))
+
+    async def main() -> None:
+        client = StatusClient(login="demo", password="demo", base_url=server.url)
+        async for _ in client.stream((k, PHONE) for k in range(1, 10)):
+            pass
+        await client.check(1, PHONE)
+
+    with EmulatorServer(emulator) as server:
+        for backend in ("asyncio", "trio"):
+            anyio.run(main, backend=backend)
+            gc.collect()
+        assert server.peak_connections <= 4
+
+
+def test_networks_for_loops_are_not_shared() -> None:
+    """A transport of the caller's own is the caller's: it gives the client a limiter of its own."""
+    emulator = Emulator(enforce=False)
+    network = Network(emulator)
+    assert client_of(emulator, transport=network)._engine.limiter is not client_of(emulator, transport=network)._engine.limiter

@@ -1,0 +1,126 @@
+"""The layers, read from the imports: a module imports only from those above it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import smsc_status
+
+PACKAGE = Path(smsc_status.__file__).parent
+
+# From the top: each may import from those before it, and from its own group.
+LAYERS = [
+    ["errors", "codes"],
+    ["models"],
+    ["core.backoff", "core.division", "core.pacing", "core.codecs"],
+    ["core.dispatch", "core.protocol"],
+    ["loops", "account"],
+    ["limiter", "exchange"],
+    ["engine"],
+    ["deletion", "streaming"],
+    ["client"],
+    [""],
+    ["cli", "__main__"],
+]
+# Beside the client, not below it: what it may use of the library.
+EMULATOR_MAY_USE = {"errors", "codes", "models", "core", "core.codecs", "emulator"}
+
+IMPURE = {
+    "asyncio", "anyio", "trio", "httpx", "time", "random", "secrets", "socket", "threading", "selectors", "os",
+    "logging", "sniffio",
+}  # fmt: skip
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides its arrow"
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def layer_of(module: str) -> int | None:
+    for number, layer in enumerate(LAYERS):
+        for name in layer:
+            if module == name or (name and module.startswith(f"{name}.")):
+                return number
+    return None
+
+
+def own_imports(path: Path) -> set[str]:
+    known = modules()
+    inside = {name.removeprefix("smsc_status").lstrip(".") for name in imports(path) if name.split(".")[0] == "smsc_status"}
+    return {name for name in inside if name in known}
+
+
+def test_every_module_has_its_layer() -> None:
+    """A new room is put on the plan before it is furnished."""
+    homeless = [name for name in modules() if layer_of(name) is None and name.split(".")[0] not in ("emulator", "core")]
+    assert not homeless
+
+
+@pytest.mark.parametrize("module", sorted(name for name in modules() if name.split(".")[0] != "emulator"))
+def test_a_module_imports_only_from_above(module: str) -> None:
+    """No arrow points down."""
+    here = layer_of(module)
+    for name in own_imports(modules()[module]) - {module, "", "core"}:
+        there = layer_of(name)
+        if name.split(".")[0] == "emulator":
+            assert module.split(".")[0] == "cli", f"{module} imports the emulator"
+        elif here is not None:
+            assert there is not None
+            assert there <= here, f"{module} imports {name}, which is below it"
+
+
+@pytest.mark.parametrize("module", sorted(name for name in modules() if name.split(".")[0] == "core"))
+def test_the_core_is_pure(module: str) -> None:
+    """No clock, loop, socket or randomness in it, and nothing of the shell."""
+    names = imports(modules()[module])
+    assert not {name.split(".")[0] for name in names} & IMPURE
+    for name in own_imports(modules()[module]):
+        assert name.split(".")[0] in ("core", "errors", "codes", "models", "")
+
+
+@pytest.mark.parametrize("module", sorted(name for name in modules() if name.split(".")[0] == "emulator"))
+def test_the_emulator_shares_only_values_and_codecs(module: str) -> None:
+    """The referee must not have the limiter's blind spots."""
+    for name in own_imports(modules()[module]) - {""}:
+        assert name in EMULATOR_MAY_USE or name.startswith(("emulator.", "core.codecs.")), name
+
+
+def test_httpx_is_imported_in_one_place() -> None:
+    """Whoever wants to know what is sent reads one module."""
+    users = {name for name, path in modules().items() if "httpx" in {n.split(".")[0] for n in imports(path)}}
+    assert users - {"client"} == {"exchange"}  # client: for the type of an argument only
+    assert "if TYPE_CHECKING:\n    import httpx" in modules()["client"].read_text(encoding="utf-8")
+
+
+def test_loops_alone_knows_the_event_loop() -> None:
+    """All else goes by anyio."""
+    users = {name for name, path in modules().items() if {"asyncio", "trio"} & {n.split(".")[0] for n in imports(path)}}
+    assert {name for name in users if name.split(".")[0] not in ("emulator", "cli")} == {"loops"}
+
+
+def test_importing_the_package_loads_no_extra() -> None:
+    """Users who need no command line and no emulator pay for neither."""
+    code = "import sys, smsc_status; print([m for m in ('typer', 'uvicorn', 'trio') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
