@@ -117,6 +117,7 @@ class Engine:
         self._pump: loops.Background | None = None
         # What the limiter has let go, and the pump has not taken over yet.
         self._granted: Request | None = None
+        self._open = 0
         self._background: set[loops.Background] = set()
         self._warned = False
 
@@ -249,14 +250,16 @@ class Engine:
                 self._pump = None
 
     def _choose(self, pacer: Pacer, *, now: float) -> Request | float:
-        if self._outage.until_at <= now:
-            request = self._dispatcher.take(pacer, now=now)
-            if request is not None:
-                self._granted = request
-                return request
-            again_at = self._dispatcher.due_at(pacer, now=now)
-        else:
-            again_at = self._outage.until_at
+        again_at = self._outage.until_at
+        if again_at <= now:
+            if self._outage.is_on and self._open:
+                again_at = inf
+            else:
+                request = self._dispatcher.take(pacer, at_most=1 if self._outage.is_on else inf, now=now)
+                if request is not None:
+                    self._granted = request
+                    return request
+                again_at = self._dispatcher.due_at(pacer, now=now)
         return min(again_at, self._turn_down(pacer, now)) if self._impatient else again_at
 
     def _turn_down(self, pacer: Pacer, now: float) -> float:
@@ -276,6 +279,7 @@ class Engine:
         for question in permit.wanted.questions if self._impatient else ():
             for claim in question.claims:
                 self._impatient.pop(claim, None)
+        self._open += 1
         self.spawn(lambda: self._run(permit))
 
     async def _run(self, permit: Permit[Request]) -> None:
@@ -288,6 +292,7 @@ class Engine:
         try:
             reply = await self.send(permit, fields, "bulk" if request.bulk else "single")
         except BaseException:
+            self._open -= 1
             self._answer_all(request, ClientClosed("the client was closed"))
             raise
         verdict = reply.error if isinstance(reply, Lost) else self._read(request, detail, reply)
@@ -295,6 +300,7 @@ class Engine:
             if isinstance(error, SmscError):
                 self.hide_secrets(error)
         how = reply.how if isinstance(reply, Lost) else _settlement(verdict)
+        self._open -= 1
         self._conclude(request, verdict)
         await self.limiter.settle(permit, how)
         if self._dispatcher.waiting:
@@ -445,7 +451,8 @@ class Engine:
         for question in list(self._asked.values()):
             self._answer(question, ClientClosed("the event loop of this check has ended"))
         self._dispatcher.drain()
-        self._pump = None
+        self._pump = self._granted = None
+        self._open = 0
         self._background.clear()
         self._exchange = self._make_exchange()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from urllib.parse import urlencode
 
 import anyio
@@ -127,18 +128,18 @@ class Exchange:
 
     async def _exchange(self, url: str, fields: Mapping[str, str]) -> Reply:
         secrets = {name: secret.reveal() for name, secret in self._account.credentials.items()}
-        body = urlencode({**secrets, **fields}).encode()
+        form = urlencode({**secrets, **fields}).encode()
         headers = {"content-type": "application/x-www-form-urlencoded"}
-        async with self._http.stream("POST", url, content=body, headers=headers) as response:
+        async with self._http.stream("POST", url, content=form, headers=headers) as response:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 raise ProtocolError("a compressed reply, though none was asked for", status=response.status_code)
-            chunks, size = [], 0
-            async for chunk in response.aiter_bytes():
-                size += len(chunk)
-                if size > MAX_REPLY_BYTES:
-                    raise ProtocolError(f"a reply over {MAX_REPLY_BYTES} bytes", status=response.status_code)
-                chunks.append(chunk)
-            return Reply(response.status_code, response.headers, b"".join(chunks))
+            body = bytearray()
+            async with aclosing(response.aiter_bytes()) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) > MAX_REPLY_BYTES:
+                        raise ProtocolError(f"a reply over {MAX_REPLY_BYTES} bytes", status=response.status_code)
+            return Reply(response.status_code, response.headers, bytes(body))
 
     async def aclose(self) -> None:
         """Close every socket."""

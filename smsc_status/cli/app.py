@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, ParamSpec, cast
 
@@ -30,7 +31,7 @@ from smsc_status.cli.fetch import fetch_file
 from smsc_status.cli.files import Columns
 from smsc_status.cli.options import (
     CREDENTIALS_HELP,
-    FETCH_HELP,
+    FILE_HELP,
     LIMITS_HELP,
     AsJson,
     DetailName,
@@ -76,15 +77,18 @@ def run(arguments: Sequence[str]) -> int:
         return exit_of(error)
     except _UsageError as error:
         what = getattr(error, "format_message", error.__str__)()
-        complain(f"{printable(what)} See smsc-status --help.")
+        complain(f"{printable(what).rstrip('.')}; see smsc-status --help")
         return Exit.USAGE
     except OSError as error:
         complain(printable(f"{error.filename or 'input or output'}: {error.strerror or error}"))
         return Exit.USAGE
 
 
-def _command(help: str, *, negative: bool = False) -> Callable[[Callable[P, int]], Callable[P, int]]:
-    """A command whose output may be a pipe that somebody closes; `negative`: its arguments may begin with a minus."""
+def _command(*more_help: str, negative: bool = False) -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """A command, its docstring its help, whose output may be a pipe that somebody closes.
+
+    `negative`: its arguments may begin with a minus.
+    """
 
     def decorate(function: Callable[P, int]) -> Callable[P, int]:
         @wraps(function)
@@ -98,6 +102,7 @@ def _command(help: str, *, negative: bool = False) -> Callable[[Callable[P, int]
             return status
 
         settings = {"ignore_unknown_options": True} if negative else {}
+        help = "\n\n".join((cleandoc(function.__doc__ or ""), *more_help))
         app.command(help=help, epilog=STATUSES_HELP, context_settings=settings)(guarded)
         return guarded
 
@@ -113,7 +118,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="The version.")
     ] = False,
 ) -> None:
@@ -122,11 +127,13 @@ def _root(
         raise typer.Exit(Exit.USAGE)
 
 
-@_command(
-    "Show the library at work: an emulated server at a raised speed, a few hundred messages of every kind, the real "
-    "client, a real socket. Needs no account and no network."
-)
+@_command()
 def demo(messages: Messages = 300, speed: Speed = 60.0, seed: Seed = 1, as_json: AsJson = False) -> int:
+    """Show the library at work on an emulated server.
+
+    The server runs at a raised speed; the real client checks a few hundred messages of every kind over a real socket,
+    and some of them over and over, so that one sees the limits at work. It needs no account and no network.
+    """
     report = demonstration.demonstrate(messages, speed, seed)
     if as_json:
         write_stdout(json_line(report))
@@ -135,10 +142,11 @@ def demo(messages: Messages = 300, speed: Speed = 60.0, seed: Seed = 1, as_json:
     return int(report["exit"])
 
 
-@_command(f"Check one message.\n\n{CREDENTIALS_HELP}\n\n{LIMITS_HELP}")
+@_command(CREDENTIALS_HELP, LIMITS_HELP)
 def check(
     id: Id,
     phone: Phone,
+    *,
     detail: DetailOption = DetailName.BASIC,
     max_wait: MaxWait = None,
     period: Period = 60.0,
@@ -146,6 +154,7 @@ def check(
     max_bulk: MaxBulk = 1000,
     as_json: AsJson = False,
 ) -> int:
+    """Check one message."""
     client, _ = open_client(Limits(period=period, margin=margin, max_bulk=max_bulk))
 
     async def ask() -> StatusRecord:
@@ -162,9 +171,10 @@ def check(
     return Exit.DONE
 
 
-@_command(FETCH_HELP)
+@_command(FILE_HELP, CREDENTIALS_HELP, LIMITS_HELP)
 def fetch(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The messages; - is standard input.")],
+    *,
     out: Annotated[Path | None, typer.Option(help="Where the outcomes go; by default standard output.")] = None,
     format: Annotated[OutputFormat, typer.Option(help="How they are written.")] = OutputFormat.JSONL,
     detail: DetailOption = DetailName.BASIC,
@@ -180,6 +190,7 @@ def fetch(
         bool, typer.Option("--json", help="Sum up in JSON: on standard output with --out, else on standard error.")
     ] = False,
 ) -> int:
+    """Check every message of a file, once."""
     return fetch_file(
         file,
         out,
@@ -191,8 +202,9 @@ def fetch(
     )
 
 
-@_command(f"Delete one message that was sent.\n\n{CREDENTIALS_HELP}")
+@_command(CREDENTIALS_HELP)
 def delete(id: Id, phone: Phone) -> int:
+    """Delete one message that was sent."""
     client, _ = open_client()
 
     async def ask() -> None:
@@ -203,15 +215,15 @@ def delete(id: Id, phone: Phone) -> int:
     return Exit.DONE
 
 
-@_command(
-    "Say what a number means, offline: a status, an err (of an SMS or a look-up, and of an e-mail), or the error_code "
-    "that refuses a request.",
-    negative=True,
-)
+@_command(negative=True)
 def explain(
     code: Annotated[int, typer.Argument(metavar="CODE", help="A number that the vendor sent, such as 20 or -3.")],
     as_json: AsJson = False,
 ) -> int:
+    """Say what a number means, offline.
+
+    It may be a status, an err (of an SMS or a look-up, and of an e-mail), or the error_code that refuses a request.
+    """
     found = explaining.explain(code)
     lines = explaining.lines(found)
     if not lines:
@@ -220,8 +232,9 @@ def explain(
     return Exit.DONE
 
 
-@_command("Serve an emulator of the vendor's server, until Ctrl-C.")
+@_command()
 def emulator(
+    *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8025,
     host: Annotated[str, typer.Option(help="An address of this machine.")] = "127.0.0.1",
     allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Allow an address that others reach.")] = False,
@@ -230,5 +243,6 @@ def emulator(
     messages: Messages = 300,
     out: Annotated[Path | None, typer.Option(help="Write the messages there, as CSV for fetch.")] = None,
 ) -> int:
+    """Serve an emulator of the vendor's server, until Ctrl-C."""
     serve.serve_emulator(host, port, allow_remote=allow_remote, speed=speed, seed=seed, messages=messages, out=out)
     return Exit.DONE

@@ -58,14 +58,13 @@ class Demo:
     async def run(self) -> None:
         """Check every message once, and some of them over and over meanwhile."""
         began_at = monotonic()
-        async with self.client, ticking(self._show) as group:
-            for ref in self.population.watched:
-                group.start_soon(self._watch, ref)
-            async with self.client.stream(self.population.messages, detail=Detail.EXTENDED) as outcomes:
-                async for outcome in outcomes:
-                    self._take_in(outcome)
-            while self.checks < self.population.checks:
-                await anyio.sleep(0.01)
+        async with self.client, ticking(self._show):
+            async with anyio.create_task_group() as group:
+                for ref in self.population.watched:
+                    group.start_soon(self._watch, ref)
+                async with self.client.stream(self.population.messages, detail=Detail.EXTENDED) as outcomes:
+                    async for outcome in outcomes:
+                        self._take_in(outcome)
             self._show()
         self.seconds = monotonic() - began_at
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import ExitStack, aclosing
+from io import BufferedIOBase
 from pathlib import Path
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import anyio
 import attrs
@@ -42,7 +43,9 @@ def fetch_file(
         OSError: a file can't be read or written.
     """
     with ExitStack() as stack:
-        source = sys.stdin.buffer if file == STDIN else stack.enter_context(Path(file).open("rb"))
+        source = (
+            cast("BufferedIOBase", sys.stdin.buffer) if file == STDIN else stack.enter_context(Path(file).open("rb"))
+        )
         # A bar among the outcomes would spoil both.
         is_seen = sys.stderr.isatty() and not (out is None and sys.stdout.isatty())
         meter = Live() if is_seen else Quiet()
@@ -59,6 +62,10 @@ def fetch_file(
     elif status != Exit.DONE or sys.stderr.isatty():
         complain(one_pass.summary_line())
     return status
+
+
+def _stdin() -> BufferedIOBase:
+    return cast("BufferedIOBase", sys.stdin.buffer)  # it can `read1`, which BinaryIO does not say
 
 
 def _new_file(out: Path, file: str) -> BinaryIO:

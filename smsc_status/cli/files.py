@@ -29,7 +29,7 @@ Report = Callable[[int, str], None]
 
 @attrs.frozen
 class Columns:
-    """By which names the input has a message's id, its phone, and when it was sent; `None`: `sent_at`, if it is there."""
+    """By which names the input has a message's parts. `None` is `sent_at`, which then need not be there."""
 
     id: str = "id"
     phone: str = "phone"

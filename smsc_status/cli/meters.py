@@ -9,15 +9,14 @@ from time import monotonic
 from typing import Protocol, Self
 
 import anyio
-from anyio.abc import TaskGroup
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from smsc_status.client import Stats
 from smsc_status.cli.exits import PROGRAM
+from smsc_status.client import Stats
 
 TICK = 0.1
-PLAIN_EVERY = 1.0
+PLAIN_EVERY = 0.7
 
 
 class Meter(AbstractContextManager["Meter"], Protocol):
@@ -49,7 +48,7 @@ class Quiet:
 
 
 class Plain(Quiet):
-    """A line of progress a second."""
+    """A line of progress now and then."""
 
     def __init__(self) -> None:
         self._next_at = 0.0
@@ -101,18 +100,24 @@ def note_of(stats: Stats, held_back: str) -> str:
 
 
 @asynccontextmanager
-async def ticking(tick: Callable[[], None]) -> AsyncGenerator[TaskGroup, None]:
+async def ticking(tick: Callable[[], None]) -> AsyncGenerator[None, None]:
     """Call `tick` ten times a second for as long as the block runs; an error leaves it as itself."""
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(_tick_on, tick)
-            yield group
+            yield
             group.cancel_scope.cancel()
     except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        raise _first(errors) from None
 
 
 async def _tick_on(tick: Callable[[], None]) -> None:
     while True:
         tick()
         await anyio.sleep(TICK)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

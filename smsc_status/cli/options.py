@@ -44,11 +44,9 @@ CREDENTIALS_HELP = (
     "another server than https://smsc.ru. On a terminal, what is missing is asked for."
 )
 LIMITS_HELP = "The limits are kept within one run: one run at a time, and a minute between two, on an account."
-FETCH_HELP = (
-    "Check every message of a file, once.\n\n"
+FILE_HELP = (
     "FILE is CSV with a header (comma, semicolon or tab) or JSON lines, in UTF-8. Each message has an id and a phone, "
     "and may have sent_at (ISO 8601 with a time zone, or seconds since 1970). A line that can't be used is reported "
     "by its number and does not stop the rest. What can't be checked is written with an error and its text in place "
-    "of a status.\n\n"
-    f"{CREDENTIALS_HELP}\n\n{LIMITS_HELP}"
+    "of a status."
 )

@@ -19,7 +19,7 @@ CHECKS_OF_WATCHED = 12
 FIRST_ID = 100_001
 FIRST_OF_STATUSES = 700_001
 FIRST_UNKNOWN = 800_001
-MAILINGS = (900_001, "spring-sale")
+MAILINGS: tuple[int | str, ...] = (900_001, "spring-sale")
 
 
 class WitnessWorld(World):

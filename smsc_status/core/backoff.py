@@ -21,17 +21,23 @@ class Outage:
     """Failures in a row, whatever messages they concerned: after a few of them the server is taken to be away.
 
     One lost request is its own messages' business. When several in a row are lost, all sending pauses, longer each
-    time, so that an outage does not use up the retries of everything that waits.
+    time, and then only one message at a time is asked, so that an outage does not use up the retries of everything that
+    waits.
     """
 
     def __init__(self) -> None:
         self._failures = 0
         self.until_at = 0.0
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the server is taken to be away."""
+        return self._failures >= OUTAGE_AFTER
+
     def failed(self, *, jitter: float, now: float) -> None:
         """A request got no usable answer."""
         self._failures += 1
-        if self._failures >= OUTAGE_AFTER:
+        if self.is_on:
             self.until_at = max(self.until_at, now + delay(self._failures - OUTAGE_AFTER + 1, jitter))
 
     def answered(self) -> None:

@@ -150,8 +150,8 @@ class Dispatcher:
 
     # What to do now, and when to look again.
 
-    def take(self, pacer: Pacer, *, now: float) -> Request | None:
-        """The next request, if one may start now; the caller starts it.
+    def take(self, pacer: Pacer, *, at_most: float = inf, now: float) -> Request | None:
+        """The next request, of `at_most` so many messages, if one may start now; the caller starts it.
 
         If more messages could go than the free places can take one by one, and the bulk slot is free, they go in bulk;
         otherwise one goes by itself; the oldest first.
@@ -164,7 +164,7 @@ class Dispatcher:
             return None
         may_single = pacer.singles_due_at(now=now) <= now
         if pacer.bulk_due_at(now=now) <= now:
-            request = self._take_bulk(pacer, places if may_single else 0, now)
+            request = self._take_bulk(pacer, places if may_single else 0, at_most, now)
             if request is not None:
                 return request
         return self._take_single(pacer, now) if may_single else None
@@ -226,14 +226,14 @@ class Dispatcher:
             return Request((self._take_from(group),), (group.key,), bulk=False)
         return None
 
-    def _take_bulk(self, pacer: Pacer, places: int, now: float) -> Request | None:
+    def _take_bulk(self, pacer: Pacer, places: int, at_most: float, now: float) -> Request | None:
         """The oldest messages that have a token, if the free places can't take them all singly."""
         division = self.division
         taken: list[Question] = []
         skipped: list[Question] = []
         suspects = could_go_singly = 0
         left: dict[Key, int] = {}
-        while len(taken) < division.limit and (group := self._oldest()) is not None:
+        while len(taken) < min(division.limit, at_most) and (group := self._oldest()) is not None:
             if group.key not in left:
                 tokens = pacer.tokens(group.key, now=now)
                 if not tokens:

@@ -20,7 +20,7 @@ from smsc_status.models import Identity, Key
 MAX_CUTS = 60_000
 """Beyond so many possible beginnings within one part of a reply its messages are in doubt."""
 
-MAX_TRIES = 300_000
+MAX_TRIES = 120_000
 """How many pairs of a segment and a message are looked at for a way to read a reply that answers all messages."""
 
 MAX_SPAN = 64

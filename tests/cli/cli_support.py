@@ -1,0 +1,85 @@
+"""The command line as a user runs it, but in this process."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from unittest import mock
+
+import attrs
+
+from smsc_status.cli import main
+from smsc_status.emulator import Emulator, EmulatorServer
+
+SPEED = 60.0
+FAST = ("--period", "1", "--margin", "0.05")
+"""The limits of a server at that speed."""
+
+SECRETS = ("demo-key", "s3cret-key", "s3cret-password")
+
+
+class Stream(io.TextIOWrapper):
+    """A standard stream that may say that it is a terminal."""
+
+    def __init__(self, content: bytes = b"", *, is_terminal: bool = False) -> None:
+        super().__init__(io.BytesIO(content), encoding="utf-8", write_through=True)
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+    def text(self) -> str:
+        buffer = self.buffer
+        assert isinstance(buffer, io.BytesIO)
+        return buffer.getvalue().decode()
+
+
+@attrs.frozen
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(
+    *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, terminals: tuple[str, ...] = ()
+) -> Ended:
+    """Run a command; `terminals` are the streams (`stdin`, `stdout`, `stderr`) that are one."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SMSC_")}
+    streams = {
+        name: Stream(stdin if name == "stdin" else b"", is_terminal=name in terminals)
+        for name in ("stdin", "stdout", "stderr")
+    }
+    with (
+        mock.patch.dict(os.environ, {**inherited, "COLUMNS": "200", **(env or {})}, clear=True),
+        mock.patch.multiple(sys, argv=["smsc-status", *arguments], **streams),
+    ):
+        status = main()
+    ended = Ended(status, streams["stdout"].text(), streams["stderr"].text())
+    for secret in SECRETS:
+        assert secret not in ended.err
+        assert secret not in ended.out or arguments[0] == "emulator"
+    assert "Traceback" not in ended.err
+    return ended
+
+
+def account_of(server: EmulatorServer) -> dict[str, str]:
+    return {"SMSC_BASE_URL": server.url, "SMSC_APIKEY": "demo-key"}
+
+
+@contextmanager
+def serving(*, messages: int = 0, **emulator: object) -> Iterator[EmulatorServer]:
+    """A server of messages 1, 2, …, sent within the last hour."""
+    app = Emulator(speed=SPEED, seed=1, **emulator)  # type: ignore[arg-type]
+    app.world.populate(messages, now=app.now(), spread=3600)
+    with EmulatorServer(app) as server:
+        yield server
+
+
+def csv_of(server: EmulatorServer) -> str:
+    return "id,phone\n" + "".join(f"{ref.id},{ref.phone}\n" for ref in server.emulator.world)

@@ -1,0 +1,183 @@
+"""One pass over a file, as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from cli_support import FAST, account_of, csv_of, run, serving
+
+from smsc_status.cli import account, meters
+from smsc_status.emulator import EmulatorServer
+from smsc_status.models import MessageRef
+
+
+def held(server: EmulatorServer, row: dict[str, str]) -> bool:
+    """Whether the server holds that status; lives of an hour ago have hardly a step left in a second's minute."""
+    now = server.emulator.now()
+    statuses = {server.emulator.world.status_at(MessageRef(row["id"], row["phone"]), now - ago) for ago in (0, 30, 60)}
+    return int(row["status"]) in statuses
+
+
+def test_each_message_comes_out_once(tmp_path: Path) -> None:
+    """CSV in, JSON lines out, with the statuses that the server holds; no progress where nobody looks."""
+    with serving(messages=60) as server:
+        source = tmp_path / "in.csv"
+        source.write_text(csv_of(server))
+        ended = run("fetch", str(source), *FAST, env=account_of(server))
+        rows = [json.loads(line) for line in ended.out.splitlines()]
+        assert all(held(server, row) for row in rows)
+        assert server.emulator.referee.is_content
+    assert (ended.status, ended.err) == (0, "")
+    assert sorted(int(row["id"]) for row in rows) == list(range(1, 61))
+
+
+def test_from_standard_input_to_a_csv_file(tmp_path: Path) -> None:
+    """With the summary, for machines, on the standard output that is free."""
+    out = tmp_path / "out.csv"
+    with serving(messages=20) as server:
+        lines = "".join(f'{{"id": {ref.id}, "phone": "{ref.phone}"}}\n' for ref in server.emulator.world)
+        options = ("--out", str(out), "--format", "csv", "--detail", "extended", "--json")
+        ended = run("fetch", "-", *options, *FAST, stdin=lines.encode(), env=account_of(server))
+        rows = list(csv.DictReader(io.StringIO(out.read_text())))
+        assert all(held(server, row) for row in rows)
+    summary = json.loads(ended.out)
+    assert len(rows) == 20
+    assert all(row["message"] or row["channel"] == "hlr" for row in rows)
+    assert summary["checked"] == 20
+    assert summary["failed"] == summary["bad_lines"] == summary["exit"] == 0
+    assert sum(summary["statuses"].values()) == 20
+    assert not ended.err
+
+
+def test_bad_lines_and_failures_do_not_stop_the_rest() -> None:
+    """They are told with their numbers, and the exit status says so; the summary goes where no outcomes are."""
+    with serving(messages=3) as server:
+        text = csv_of(server) + "x,y\n"
+        ended = run("fetch", "-", "--json", *FAST, stdin=text.encode(), env=account_of(server))
+    told, summary = ended.err.splitlines()
+    assert ended.status == 1
+    assert told.startswith("smsc-status: line 5: phone 'y'")
+    assert json.loads(summary)["bad_lines"] == 1
+    assert len(ended.out.splitlines()) == 3
+
+
+def test_what_the_vendor_refuses_is_written_as_a_failure() -> None:
+    """With its reason, in the place of a status."""
+    with serving(messages=2, max_bulk=0, enforce=False) as server:
+        server.emulator.max_bulk = 0  # error 1 for everything
+        ended = run("fetch", "-", *FAST, stdin=csv_of(server).encode(), env=account_of(server))
+    rows = [json.loads(line) for line in ended.out.splitlines()]
+    assert ended.status == 1
+    assert {row["error"] for row in rows} == {"ParametersError"}
+    assert ended.err.startswith("smsc-status: 0 checked, 2 failed, 0 bad lines; ")
+
+
+def test_wrong_credentials_end_it() -> None:
+    """With one line that says what to do, and the summary."""
+    with serving(messages=3) as server:
+        ended = run("fetch", "-", *FAST, stdin=csv_of(server).encode(), env={**account_of(server), "SMSC_APIKEY": "x"})
+    assert ended.status == 3
+    assert not ended.out
+    assert "SMSC_APIKEY" in ended.err.splitlines()[0]
+    assert len(ended.err.splitlines()) == 2
+
+
+def test_no_server_is_a_matter_of_the_network() -> None:
+    """If nothing at all came through."""
+    env = {"SMSC_BASE_URL": "http://127.0.0.1:1", "SMSC_APIKEY": "s3cret-key"}
+    with mock.patch("smsc_status.core.backoff.FIRST", 0.01):
+        ended = run("fetch", "-", stdin=b"id,phone\n1,71\n2,72\n", env=env)
+    rows = [json.loads(line) for line in ended.out.splitlines()]
+    assert ended.status == 4
+    assert {row["error"] for row in rows} == {"TransportError"}
+
+
+@pytest.mark.parametrize("content", [b"", b"id,phone\n", b"\n"])
+def test_an_empty_list_is_done_at_once(content: bytes) -> None:
+    """Without a request."""
+    with serving() as server:
+        ended = run("fetch", "-", *FAST, stdin=content, env=account_of(server))
+        assert not server.emulator.referee.requests
+    assert (ended.status, ended.out, ended.err) == (0, "", "")
+
+
+def test_a_file_without_an_id_column() -> None:
+    """A clear error, before any request and before any credentials are asked for."""
+    ended = run("fetch", "-", stdin=b"number,phone\n1,7\n")
+    assert ended.status == 2
+    assert "no column 'id'" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+    """Each in one line; the input is never written over."""
+    source = tmp_path / "in.csv"
+    source.write_text("id,phone\n1,7\n")
+    env = {"SMSC_APIKEY": "s3cret-key"}
+    missing = run("fetch", str(tmp_path / "missing.csv"), env=env)
+    folder = run("fetch", str(source), "--out", str(tmp_path), env=env)
+    same = run("fetch", str(source), "--out", str(source), env=env)
+    assert [missing.status, folder.status, same.status] == [2, 2, 2]
+    assert "missing.csv: No such file" in missing.err
+    assert str(tmp_path) in folder.err
+    assert "another file" in same.err
+    assert source.read_text() == "id,phone\n1,7\n"
+
+
+@pytest.mark.parametrize("kind", ["file", "stdin"])
+def test_a_live_bar_on_a_terminal(kind: str, tmp_path: Path) -> None:
+    """It shows the limits at work, and bad lines stay readable above it."""
+    source = tmp_path / "in.csv"
+    with serving(messages=30, latency=0.05) as server, mock.patch.object(meters, "TICK", 0.01):
+        text = csv_of(server) + "bad,\n"
+        source.write_text(text)
+        file = str(source) if kind == "file" else "-"
+        ended = run(
+            "fetch", file, *FAST, "--max-bulk", "10", stdin=text.encode(), env=account_of(server), terminals=("stderr",)
+        )
+    assert ended.status == 1
+    assert len(ended.out.splitlines()) == 30
+    assert "smsc-status: line 32: no 'phone'" in ended.err
+    assert "bulk slot in" in ended.err
+    assert "30/30" in ended.err
+    assert "30 checked, 0 failed, 1 bad lines" in ended.err
+
+
+def test_no_bar_among_the_outcomes() -> None:
+    """Where both would go to one terminal; the summary does."""
+    with serving(messages=3) as server:
+        ended = run(
+            "fetch", "-", *FAST, stdin=csv_of(server).encode(), env=account_of(server), terminals=("stderr", "stdout")
+        )
+    assert ended.status == 0
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_huge_file_is_not_read_ahead(tmp_path: Path) -> None:
+    """Memory is bounded by what a client holds, whatever the file; the total is estimated from its size."""
+    source = tmp_path / "in.csv"
+    source.write_text("id,phone\n" + "".join(f"{n},79{n:09d}\n" for n in range(50_000)))
+    shown: list[tuple[int, int | None]] = []
+
+    class Spy(meters.Live):
+        def show(self, done: int, total: int | None, note: str) -> None:
+            shown.append((done, total))
+
+    with (
+        serving() as server,
+        mock.patch("smsc_status.cli.fetch.Live", Spy),
+        mock.patch.object(account.StatusClient, "aclose", autospec=True) as closing,
+        mock.patch("smsc_status.cli.output.Sink.write", side_effect=KeyboardInterrupt),
+    ):
+        closing.side_effect = _aclose
+        ended = run("fetch", str(source), "--max-bulk", "10", *FAST, env=account_of(server), terminals=("stderr",))
+    assert ended.status == 130
+    assert all(total is None or 40_000 < total < 60_000 for _, total in shown)
+
+
+_aclose = account.StatusClient.aclose

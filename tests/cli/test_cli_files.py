@@ -1,0 +1,192 @@
+"""Messages from files."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta, timezone
+
+import anyio
+import pytest
+
+from smsc_status.cli import files
+from smsc_status.cli.files import Columns, MessageFile
+from smsc_status.errors import ConfigError
+from smsc_status.models import MessageRef
+
+Shown = list[tuple[int | str, str, datetime | None]]
+
+
+def read(content: bytes, columns: Columns | None = None, name: str = "") -> tuple[Shown, list[tuple[int, str]]]:
+    bad: list[tuple[int, str]] = []
+    source = MessageFile(io.BytesIO(content), columns or Columns(), lambda number, why: bad.append((number, why)), name)
+    source.open()
+    refs = anyio.run(collect, source)
+    assert source.has_ended
+    assert source.bytes_read == len(content)
+    assert source.messages == len(refs)
+    assert source.bad_lines == len(bad)
+    return [(ref.id, ref.phone, ref.sent_at) for ref in refs], bad
+
+
+async def collect(source: MessageFile) -> list[MessageRef]:
+    async with aclosing(source.read()) as refs:
+        return [ref async for ref in refs]
+
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id,phone,sent_at\n1,79990000001,2026-01-02T12:00:00Z\nab-2,a@b.ru,\n",
+        "\ufeffID;Phone;Sent_At\r\n1;79990000001;1767355200\r\n\r\nab-2;a@b.ru\r\n",
+        'name\tphone\tid\tsent_at\n"x\ty"\t79990000001\t1\t2026-01-02 15:00:00+03:00\n\ta@b.ru\tab-2\t\t',
+        '\n{"id": "1", "phone": 79990000001, "sent_at": 1767355200}\n\n{"phone": "a@b.ru", "id": "ab-2", "x": [1]}',
+    ],
+)
+def test_every_form_of_input_gives_the_same(content: str) -> None:
+    """CSV with any of the delimiters, a byte order mark or none, JSON lines: known by what they hold."""
+    found, bad = read(content.encode())
+    assert not bad
+    assert found == [("1", "79990000001", NOON), ("ab-2", "a@b.ru", None)]
+
+
+def test_the_ids_of_json_keep_their_kind() -> None:
+    """What goes on the wire is the caller's own form."""
+    assert read(b'{"id": 7, "phone": "+7 999"}')[0] == [(7, "+7 999", None)]
+
+
+def test_columns_by_other_names() -> None:
+    """Options name the columns."""
+    columns = Columns("Msg", "To", "At")
+    expected = [("1", "79", NOON)]
+    assert read(b"to,msg,at,id\n79,1,1767355200,x\n", columns)[0] == expected
+    assert read(b'{"To": "79", "Msg": "1", "At": 1767355200.0}', columns)[0] == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \r\n", b"\xef\xbb\xbf", b"id,phone\n"])
+def test_no_messages(content: bytes) -> None:
+    """An empty file is an empty list."""
+    assert read(content) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "what"),
+    [
+        (b"number,phone\n1,7\n", "", "no column 'id' in the input, which has 'number', 'phone': name yours with --id-"),
+        (b"id\n1\n", "", "--phone-column"),
+        (b'{"number": 1, "phone": 7}\n', "", "no column 'id'"),
+        (b'[{"id": 1}]', "", "JSON array"),
+        (b'{"id": 1, "phone": 7}\n', "x.csv", "no column 'id'"),
+        (b"0" * (files.CHUNK_BYTES * 20), "", "no column 'id'"),
+    ],
+)
+def test_a_file_without_the_columns_is_refused_at_once(content: bytes, name: str, what: str) -> None:
+    """Before any request, with what to do."""
+    with pytest.raises(ConfigError, match=what):
+        read(content, name=name)
+
+
+def test_a_column_that_was_asked_for_must_be_there() -> None:
+    """`sent_at` may be missing, unless it is named."""
+    with pytest.raises(ConfigError, match="--sent-at-column"):
+        read(b"id,phone\n1,7\n", Columns(sent_at="when"))
+
+
+def test_bad_lines_of_csv() -> None:
+    """Each is reported by its number and does not stop the rest."""
+    content = (
+        b"id,phone,sent_at\n"
+        b"1,71\n"
+        b",72\n"
+        b"3\n"
+        b"4,7,4,4\n"
+        b"b d,75\n"
+        b"6,76,2026-01-02 12:00\n"
+        b"7,77,soon\n"
+        b"8,\xff\xfe\n"
+        b'9,"79\n'
+        b"10,7" + b"0" * (1 << 20) + b"\n"
+        b"11,711,99999999999999999\n"
+        b"12,712"
+    )
+    found, bad = read(content)
+    assert [id for id, _, _ in found] == ["1", "12"]
+    assert [number for number, _ in bad] == [3, 4, 5, 6, 7, 8, 9, 11, 10, 12]  # 10 was open until the end
+    why = dict(bad)
+    assert "no 'id'" in why[3]
+    assert "no 'phone'" in why[4]
+    assert "4 columns: expected 3" in why[5]
+    assert "expected 1 to 40" in why[6]
+    assert "time zone" in why[7]
+    assert "time zone" in why[8]
+    assert why[9] == "not UTF-8"
+    assert "quote" in why[10]
+    assert why[11] == "too long"
+    assert "time zone" in why[12]
+
+
+def test_bad_lines_of_json() -> None:
+    """The same, a JSON object a line."""
+    lines = [
+        "{",
+        '{"id": 1, "phone": "71"}',
+        "[]",
+        '{"id": 2}',
+        '{"id": true, "phone": "7"}',
+        '{"id": 3, "phone": true}',
+        '{"id": 4, "phone": "74", "sent_at": true}',
+        "[" * 100_000,
+        '{"id": 5, "phone": "75"}',
+    ]
+    found, bad = read("\n".join(lines).encode(), name="x.jsonl")
+    assert [id for id, _, _ in found] == [1, 5]
+    assert [number for number, _ in bad] == [1, 3, 4, 5, 6, 7, 8]
+    assert [why for _, why in bad][:2] == ["not JSON", "expected a JSON object"]
+
+
+@pytest.mark.parametrize("first", ["7", "null"])
+def test_a_first_line_that_is_no_object(first: str) -> None:
+    """It is a bad line like another, where the file's name says that this is JSON."""
+    found, bad = read(f'{first}\n{{"id": 1, "phone": "7"}}\n'.encode(), name="x.json")
+    assert len(found) == len(bad) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        ("", None),
+        (0, datetime(1970, 1, 1, tzinfo=UTC)),
+        ("2026-01-02T15:00:00+03:00", datetime(2026, 1, 2, 15, tzinfo=timezone(timedelta(hours=3)))),
+    ],
+)
+def test_moments(value: object, expected: datetime | None) -> None:
+    """Seconds or ISO 8601."""
+    assert files.moment(value) == expected
+
+
+def test_a_pipe_is_waited_for_without_holding_up_the_loop() -> None:
+    """A line is there as soon as it was written, and other tasks go on meanwhile."""
+    reader, writer = os.pipe()
+    os.write(writer, b"id,phone\n")
+    with os.fdopen(reader, "rb") as pipe:
+        source = MessageFile(pipe, Columns(), lambda number, why: None)
+        source.open()
+
+        async def main() -> list[MessageRef]:
+            found = []
+            async with aclosing(source.read()) as refs:
+                threading.Timer(0.05, os.write, (writer, b"1,71\n")).start()
+                async for ref in refs:
+                    found.append(ref)
+                    if len(found) == 1:
+                        os.write(writer, b"2,72\n")
+                        os.close(writer)
+            return found
+
+        assert [ref.id for ref in anyio.run(main)] == ["1", "2"]

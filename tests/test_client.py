@@ -1,0 +1,686 @@
+"""What a user of the client is promised, call by call."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio
+import httpx
+import pytest
+from helpers import PHONE, Answering, answered_by, client_of, delivered
+from network import Network
+
+from smsc_status import (
+    AddressBlocked,
+    AuthError,
+    ConfigError,
+    DeleteError,
+    Detail,
+    Format,
+    HlrRecord,
+    LimitExceeded,
+    Limits,
+    LocalLimiter,
+    ParametersError,
+    ProtocolError,
+    RateLimited,
+    RequestTimeout,
+    SmscError,
+    StatusClient,
+    StatusRecord,
+    TransportError,
+)
+from smsc_status.codes import MessageType
+from smsc_status.emulator import Emulator, World
+
+pytestmark = pytest.mark.anyio
+
+DELIVERED = b'{"status": 1, "last_date": "01.01.2026 10:00:00", "last_timestamp": 1767250800, "flag": 0}'
+
+
+def sent(transport: Answering, number: int = -1) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(transport.requests[number].content.decode()).items()}
+
+
+async def gather(*calls: Any) -> list[Any]:
+    results: list[Any] = [None] * len(calls)
+
+    async def run(n: int, call: Any) -> None:
+        try:
+            results[n] = await call
+        except SmscError as error:
+            results[n] = error
+
+    async with anyio.create_task_group() as group:
+        for n, call in enumerate(calls):
+            group.start_soon(run, n, call)
+    return results
+
+
+# What is sent.
+
+
+async def test_a_check_is_a_post_of_the_documented_fields() -> None:
+    transport = Answering(DELIVERED)
+    async with StatusClient(login="us", password="pw", base_url="http://localhost/x/", transport=transport) as client:
+        await client.check("AB-7", "+7 (999) 000-00-00", detail=Detail.EXTENDED)
+    assert str(transport.requests[0].url) == "http://localhost/x/sys/status.php"
+    assert transport.requests[0].method == "POST"
+    assert sent(transport) == {
+        "login": "us", "psw": "pw", "id": "AB-7", "phone": "+7 (999) 000-00-00", "fmt": "3", "charset": "utf-8",
+        "all": "2",
+    }  # fmt: skip
+
+
+async def test_a_deletion_is_a_request_of_its_own() -> None:
+    transport = Answering(b'{"result": "OK"}')
+    async with StatusClient(apikey="key", base_url="http://localhost", transport=transport) as client:
+        await client.delete(7, PHONE)
+    assert sent(transport) == {
+        "apikey": "key", "id": "7", "phone": PHONE, "fmt": "3", "charset": "utf-8", "del": "1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("format", Format)
+@pytest.mark.parametrize("charset", ["utf-8", "windows-1251", "koi8-r", "CP1251"])
+@pytest.mark.parametrize("detail", Detail)
+async def test_every_format_charset_and_level_works_end_to_end(format: Format, charset: str, detail: Detail) -> None:
+    """Single and bulk, messages and number look-ups: the client reads what the emulator says."""
+    noon = datetime(2026, 3, 10, 9, tzinfo=UTC)
+    emulator = Emulator(seed=3, wall_clock=lambda: noon)
+    now = emulator.now()
+    refs = emulator.world.populate(40, now=now - 8 * 3600, spread=3600)
+    refs += [emulator.world.add(900, PHONE, sent_at=now - 60, kind=MessageType.HLR, life=[(0, 1, 0)])]
+    async with client_of(emulator, format=format, charset=charset, detail=detail) as client:
+        outcomes = [outcome async for outcome in client.stream(refs)]
+        single = await client.check(900, PHONE)
+    assert len(outcomes) == len(refs)
+    records = [outcome for outcome in outcomes if isinstance(outcome, StatusRecord)]
+    if (format, detail) == (Format.CSV, Detail.EXTENDED):  # a region with a comma has no sure place in a line
+        assert len(records) > 30
+    else:
+        assert len(records) == len(outcomes)
+    for record in records:
+        assert record.status == emulator.world.status_at(record.ref, emulator.now())
+    assert isinstance(single, HlrRecord)
+    assert single.reachable is True
+
+
+# What comes together.
+
+
+async def test_calls_made_together_go_in_one_bulk_request_at_the_highest_level() -> None:
+    emulator = Emulator()
+    delivered(emulator, range(1, 51))
+    async with client_of(emulator) as client:
+        began_at = anyio.current_time()
+        levels = [Detail.FULL if k == 30 else Detail.BASIC for k in range(1, 51)]
+        records = await gather(*[client.check(k, PHONE, detail=d) for k, d in enumerate(levels, 1)])
+        assert anyio.current_time() - began_at == pytest.approx(0.1)
+        assert client.stats().requests == {"single": 0, "bulk": 1, "delete": 0}
+    assert all(record.send_date for record in records)
+
+
+async def test_four_calls_go_singly() -> None:
+    emulator = Emulator()
+    delivered(emulator, range(1, 5))
+    async with client_of(emulator) as client:
+        await gather(*[client.check(k, PHONE) for k in range(1, 5)])
+        assert client.stats().requests == {"single": 4, "bulk": 0, "delete": 0}
+
+
+async def test_calls_for_the_same_message_share_a_request_even_on_its_way() -> None:
+    emulator = Emulator()
+    delivered(emulator, [7])
+    async with client_of(emulator, round_trip=1) as client:
+
+        async def later() -> StatusRecord:
+            await anyio.sleep(0.5)
+            return await client.check("007", "+7 999 000 00 00")
+
+        records = await gather(client.check(7, PHONE), client.check("7", PHONE), later())
+        assert client.stats().requests["single"] == 1
+    assert [record.ref.id for record in records] == [7, "7", "007"]
+
+
+async def test_a_call_that_wants_more_detail_than_the_one_on_its_way_asks_anew() -> None:
+    emulator = Emulator()
+    delivered(emulator, [7])
+    async with client_of(emulator, round_trip=1) as client:
+
+        async def later() -> StatusRecord:
+            await anyio.sleep(0.5)
+            return await client.check(7, PHONE, detail=Detail.FULL)
+
+        basic, full = await gather(client.check(7, PHONE), later())
+        assert client.stats().requests["single"] == 2
+    assert basic.send_date is None
+    assert full.send_date
+
+
+async def test_a_check_goes_ahead_of_a_stream() -> None:
+    emulator = Emulator()
+    delivered(emulator, range(1, 6000))
+    async with client_of(emulator) as client, client.stream((k, PHONE) for k in range(1, 5000)) as stream:
+        await anext(stream)
+        await anyio.sleep(0.33)
+        began_at = anyio.current_time()
+        await client.check(5500, PHONE)
+        assert anyio.current_time() - began_at <= 0.2  # its own round trip, and at most one to wait for a place
+
+
+# max_wait, max_age, timeout.
+
+
+async def test_max_wait_is_answered_as_soon_as_it_is_known() -> None:
+    emulator = Emulator()
+    delivered(emulator, [1])
+    async with client_of(emulator) as client:
+        for _ in range(5):
+            await client.check(1, PHONE)
+        began_at = anyio.current_time()
+        with pytest.raises(LimitExceeded) as caught:
+            await client.check(1, PHONE, max_wait=30)
+        assert anyio.current_time() - began_at < 0.001
+        assert caught.value.retry_after == pytest.approx(61 - 0.4, abs=0.01)
+        assert (await client.check(1, PHONE, max_wait=60.7)).is_delivered
+        assert anyio.current_time() - began_at == pytest.approx(60.7, abs=0.01)
+
+
+async def test_max_wait_zero_goes_at_once_or_not_at_all() -> None:
+    emulator = Emulator()
+    delivered(emulator, range(1, 20))
+    limits = Limits(connections=1)
+    async with client_of(emulator, limits=limits, round_trip=2) as client:
+
+        async def second() -> StatusRecord:
+            await anyio.sleep(1)
+            return await client.check(2, PHONE, max_wait=0)
+
+        first, refused = await gather(client.check(1, PHONE, max_wait=0), second())
+    assert first.is_delivered
+    assert isinstance(refused, LimitExceeded)
+    assert refused.pending == (refused.pending[0],)
+
+
+async def test_max_age_gives_a_record_again_while_it_is_young() -> None:
+    emulator = Emulator()
+    delivered(emulator, [1])
+    async with client_of(emulator) as client:
+        first = await client.check(1, PHONE)
+        await anyio.sleep(10)
+        assert await client.check("01", PHONE, max_age=11) == first
+        assert client.stats().requests["single"] == 1
+        await client.check(1, PHONE, max_age=9)
+        await client.check(1, PHONE, max_age=60, detail=Detail.FULL)
+        await client.check(1, PHONE)
+        assert client.stats().requests["single"] == 4
+
+
+async def test_a_deletion_makes_a_known_record_worthless() -> None:
+    emulator = Emulator()
+    delivered(emulator, [1])
+    async with client_of(emulator) as client:
+        await client.check(1, PHONE)
+        await client.delete(1, PHONE)
+        assert not (await client.check(1, PHONE, max_age=60)).is_found
+        with pytest.raises(DeleteError):
+            await client.delete(1, PHONE)
+
+
+async def test_timeout_bounds_the_call_and_not_the_request() -> None:
+    emulator = Emulator()
+    delivered(emulator, [1])
+    async with client_of(emulator, round_trip=5) as client:
+        with pytest.raises(RequestTimeout, match="within 2 s") as caught:
+            await client.check(1, PHONE, timeout=2)
+        assert isinstance(caught.value, TimeoutError)
+        await anyio.sleep(4)
+        assert client.stats().records == 1
+
+
+# What goes wrong.
+
+
+async def test_what_is_transient_is_tried_again_with_pauses() -> None:
+    transport = Answering(httpx.ReadError("cut"), httpx.Response(503), b"", DELIVERED)
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport, retries=3) as client:
+        record = await client.check(1, PHONE)
+        assert record.is_delivered
+        assert client.stats().retries == 3
+    assert len(transport.requests) == 4
+
+
+async def test_a_server_that_says_when_is_asked_then() -> None:
+    transport = Answering(httpx.Response(429, headers={"retry-after": "20"}), DELIVERED)
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        began_at = anyio.current_time()
+        await client.check(1, PHONE)
+        assert 20 <= anyio.current_time() - began_at < 21
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (httpx.ConnectError("refused"), TransportError),
+        (httpx.ConnectTimeout("slow"), TransportError),
+        (httpx.ReadTimeout("slow"), RequestTimeout),
+        (httpx.RemoteProtocolError("odd"), TransportError),
+        (ValueError("a bug"), TransportError),
+        (httpx.Response(500), TransportError),
+        (httpx.Response(200), TransportError),
+        (b" \r\n", TransportError),
+        (b"<html>hello</html>", ProtocolError),
+        (httpx.Response(302, headers={"location": "https://example.com"}), ProtocolError),
+        (httpx.Response(403, content=b"no"), ProtocolError),
+        (httpx.Response(200, headers={"content-encoding": "gzip"}, content=b""), ProtocolError),
+        (b'{"error": "parameters error", "error_code": 1}', ParametersError),
+        (b'{"error": "authorise error", "error_code": 2}', AuthError),
+        (b'{"error": "blocked", "error_code": 4}', AddressBlocked),
+    ],
+)
+async def test_each_failure_is_an_error_of_ours(answer: Any, expected: type[SmscError]) -> None:
+    """And httpx's own is the cause, for a check, a deletion, and a stream alike."""
+    async with answered_by(answer, retries=1) as client:
+        with pytest.raises(expected) as caught:
+            await client.check(1, PHONE)
+        assert type(caught.value).__module__.startswith("smsc_status")
+        assert [ref.id for ref in caught.value.pending] == [1]
+        if isinstance(answer, Exception):
+            assert caught.value.__cause__ is answer
+        with pytest.raises(expected):
+            await client.delete(2, PHONE)
+        stream = client.stream([(k, PHONE) for k in range(1, 4)])
+        if expected in (AuthError, AddressBlocked):
+            with pytest.raises(expected) as raised:
+                await anext(stream)
+            assert [ref.id for ref in raised.value.pending] == [1, 2, 3]
+            assert [ref.id for ref in stream.pending()] == [1, 2, 3]
+            assert [outcome async for outcome in stream] == []
+        else:
+            assert {type(outcome.error) for outcome in [o async for o in stream]} == {caught.type}  # type: ignore[union-attr]
+
+
+async def test_a_reply_over_the_bound_is_refused_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smsc_status.exchange.MAX_REPLY_BYTES", 1000)
+    async with answered_by(b" " * 1001) as client:
+        with pytest.raises(ProtocolError, match="over 1000 bytes"):
+            await client.check(1, PHONE)
+
+
+async def test_a_silent_server_is_given_up_after_the_time_out() -> None:
+    async with answered_by(DELIVERED, after=1000, timeout=3, retries=0) as client:
+        began_at = anyio.current_time()
+        with pytest.raises(RequestTimeout):
+            await client.check(1, PHONE)
+        assert anyio.current_time() - began_at == pytest.approx(3)
+
+
+async def test_mirrors_are_tried_in_turn_at_once() -> None:
+    """When a connection fails or a reply is empty; never on an error code."""
+
+    class Hosts(httpx.AsyncBaseTransport):
+        seen: list[str] = []  # noqa: RUF012 (one transport in this test)
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            self.seen.append(request.url.host)
+            if request.url.host == "one":
+                raise httpx.ConnectError("down")
+            return httpx.Response(200, content=b"" if request.url.host == "two" else DELIVERED)
+
+    transport = Hosts()
+    hosts = ("https://one", "https://two", "https://three")
+    async with StatusClient(apikey="k", base_url=hosts[0], mirrors=hosts[1:], transport=transport) as client:
+        began_at = anyio.current_time()
+        await client.check(1, PHONE)
+        assert anyio.current_time() == began_at
+        await client.check(1, PHONE)
+    assert transport.seen == ["one", "two", "three", "three"]
+
+
+async def test_an_outage_does_not_use_up_everybody_s_retries() -> None:
+    """All sending pauses, longer and longer; when the server is back, nearly everything is still there."""
+
+    class Down(Network):
+        until = 600.0
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if anyio.current_time() - began_at < self.until:
+                raise httpx.ConnectError("refused")
+            return await super().handle_async_request(request)
+
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 2001))
+    async with client_of(emulator, transport=Down(emulator, round_trip=0.1), retries=5) as client:
+        began_at = anyio.current_time()
+        outcomes = [outcome async for outcome in client.stream(refs)]
+    failed = [outcome for outcome in outcomes if not isinstance(outcome, StatusRecord)]
+    assert len(outcomes) == 2000
+    assert len(failed) < 100
+
+
+async def test_error_9_is_waited_out() -> None:
+    """For a single request its id is out for a period; nothing else is."""
+    nine = b'{"error": "duplicate request, wait a minute", "error_code": 9}'
+    transport = Answering(nine, DELIVERED)
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        began_at = anyio.current_time()
+        assert (await client.check(1, PHONE)).is_delivered
+        assert anyio.current_time() - began_at == pytest.approx(61)
+        assert client.stats().refusals == {9: 1}
+
+
+async def test_error_9_is_raised_when_max_wait_is_over() -> None:
+    nine = b'{"error": "duplicate request, wait a minute", "error_code": 9}'
+    async with answered_by(nine) as client:
+        with pytest.raises(RateLimited) as caught:
+            await client.check(1, PHONE, max_wait=30)
+    assert caught.value.retry_after == pytest.approx(61)
+
+
+async def test_a_refused_bulk_request_takes_the_bulk_slot_out_and_nothing_else() -> None:
+    emulator = Emulator(faults={"spurious_9": 1.0})
+    delivered(emulator, range(1, 11))
+    async with client_of(emulator) as client:
+
+        async def heal() -> None:
+            await anyio.sleep(0.15)
+            emulator.faults.change(spurious_9=0.0)
+
+        began_at = anyio.current_time()
+        *records, _ = await gather(*[client.check(k, PHONE) for k in range(1, 11)], heal())
+        assert all(isinstance(record, StatusRecord) for record in records)
+        assert anyio.current_time() - began_at < 65
+
+
+async def test_an_account_error_stops_everything_at_once_and_a_later_call_tries_again() -> None:
+    emulator = Emulator()
+    delivered(emulator, range(1, 3001))
+    async with client_of(emulator) as client:
+        emulator.blocked = True
+        waiting = [client.check(k, PHONE) for k in range(2000, 2020)]
+        stream = client.stream((k, PHONE) for k in range(1, 1501))
+
+        async def consume() -> int:
+            try:
+                return len([outcome async for outcome in stream])
+            except AddressBlocked as error:
+                return -len(error.pending)
+
+        *failed, left = await gather(*waiting, consume())
+        assert all(isinstance(error, AddressBlocked) for error in failed)
+        assert left == -1500
+        sent_before = client.stats().requests
+        await anyio.sleep(200)
+        assert client.stats().requests == sent_before
+        emulator.blocked = False
+        assert (await client.check(1, PHONE)).is_delivered
+
+
+async def test_one_bad_message_costs_the_others_nothing() -> None:
+    """The vendor refuses the whole bulk request; singles find the culprit."""
+    emulator = Emulator()
+    refs: list[Any] = list(delivered(emulator, range(1, 100)))
+    refs.insert(50, (2147483648, PHONE))
+    async with client_of(emulator) as client:
+        outcomes = [outcome async for outcome in client.stream(refs)]
+    failed = [outcome for outcome in outcomes if not isinstance(outcome, StatusRecord)]
+    assert len(outcomes) == 100
+    assert [outcome.ref.id for outcome in failed] == [2147483648]
+    assert isinstance(failed[0].error, ParametersError)
+
+
+async def test_too_large_a_bulk_request_is_divided_and_the_size_is_learnt() -> None:
+    emulator = Emulator(max_bulk=300)
+    refs = delivered(emulator, [5], PHONE) + [
+        emulator.world.add(5, f"7998{k:07}", sent_at=emulator.now() - 60, life=[(0, 1, 0)]) for k in range(2999)
+    ]
+    async with client_of(emulator) as client:
+        outcomes = [outcome async for outcome in client.stream(refs)]
+        stats = client.stats()
+    assert len(outcomes) == 3000
+    assert all(isinstance(outcome, StatusRecord) for outcome in outcomes)
+    assert stats.refusals[1] < stats.requests["bulk"] / 3
+
+
+@pytest.mark.parametrize("fault", ["missing_records", "repeated_records", "reordered_records", "foreign_records"])
+async def test_a_reply_may_leave_out_repeat_and_reorder(fault: str) -> None:
+    emulator = Emulator(seed=5, faults={fault: 0.3})
+    refs = delivered(emulator, range(1, 300))
+    async with client_of(emulator) as client:
+        outcomes = [outcome async for outcome in client.stream(refs)]
+    assert {outcome.ref for outcome in outcomes} == set(refs)
+    assert len(outcomes) == len(refs)
+    assert all(isinstance(outcome, StatusRecord) for outcome in outcomes)
+
+
+async def test_what_a_reply_leaves_out_for_ever_fails_as_itself() -> None:
+    rows = [{"status": 1, "last_timestamp": 1, "id": k, "phone": PHONE} for k in range(2, 11)]
+    async with answered_by(json.dumps(rows).encode(), limits=Limits(period=1, margin=0)) as client:
+        results = await gather(*[client.check(k, PHONE) for k in range(1, 11)])
+    assert isinstance(results[0], ProtocolError)
+    assert all(isinstance(result, StatusRecord) for result in results[1:])
+
+
+# Streams.
+
+
+async def test_an_empty_stream_ends_at_once() -> None:
+    transport = Answering(DELIVERED)
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        assert [outcome async for outcome in client.stream([])] == []
+    assert transport.requests == []
+
+
+async def test_the_same_message_twice_is_asked_once_and_comes_out_twice() -> None:
+    """Side by side, or far apart in the input; each with the caller's own object."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 2001))
+    twins = [ref.__class__(str(ref.id), ref.phone) for ref in refs]
+    async with client_of(emulator) as client:
+        outcomes = [outcome async for outcome in client.stream([refs[0], twins[0], *refs[1:], *twins[1:]])]
+        stats = client.stats()
+    assert stats.records == 2000
+    assert sorted(id(outcome.ref) for outcome in outcomes) == sorted(map(id, [*refs, *twins]))
+
+
+async def test_bad_messages_in_a_stream_are_their_own_failures() -> None:
+    emulator = Emulator()
+    good = delivered(emulator, range(1, 6))
+    bad: list[Any] = [("a,b", PHONE), (True, PHONE), (1, "7,8"), (1,), None, (1, PHONE, datetime(2026, 1, 1)), "12"]  # noqa: DTZ001
+    async with client_of(emulator) as client:
+        outcomes = [outcome async for outcome in client.stream([*good, *bad])]
+    failed = [outcome for outcome in outcomes if not isinstance(outcome, StatusRecord)]
+    assert sorted(id(outcome.ref) for outcome in failed) == sorted(map(id, bad))
+    assert all(isinstance(outcome.error, ConfigError) for outcome in failed)
+    assert len(outcomes) == 12
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_error_of_the_input_is_raised_after_what_was_read(is_async: bool) -> None:
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 11))
+
+    def broken() -> Any:
+        yield from refs
+        raise KeyError("the input's own")
+
+    async def broken_too() -> Any:
+        for ref in refs:
+            yield ref
+        raise KeyError("the input's own")
+
+    got = []
+    async with client_of(emulator) as client:
+        with pytest.raises(KeyError, match="the input's own"):
+            async for outcome in client.stream(broken_too() if is_async else broken()):
+                got.append(outcome)
+    assert len(got) == 10
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_stream_reads_its_endless_input_in_bounds(is_async: bool) -> None:
+    """A slow consumer slows it down."""
+    emulator = Emulator()
+    delivered(emulator, range(1, 40_000))
+    read = 0
+
+    def endless() -> Any:
+        nonlocal read
+        while True:
+            read += 1
+            yield read, PHONE
+
+    async def endless_too() -> Any:
+        for item in endless():
+            yield item
+
+    async with client_of(emulator) as client:
+        stream = client.stream(endless_too() if is_async else endless())
+        for _ in range(20):
+            await anext(stream)
+            await anyio.sleep(100)
+        assert read <= 4020
+        for _ in range(3000):
+            await anext(stream)
+        assert read <= 7021
+        await stream.aclose()
+        assert client.stats().waiting == 0
+
+
+async def test_a_slow_input_holds_up_no_answer() -> None:
+    emulator = Emulator()
+    delivered(emulator, range(1, 10))
+
+    async def slow() -> Any:
+        for k in range(1, 4):
+            yield k, PHONE
+            await anyio.sleep(50)
+
+    times = []
+    async with client_of(emulator) as client:
+        began_at = anyio.current_time()
+        async for _ in client.stream(slow()):
+            times.append(anyio.current_time() - began_at)
+    assert times == pytest.approx([0.1, 50.1, 100.1])
+
+
+# Construction.
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({}, "credentials"),
+    ({"login": "a"}, "credentials"),
+    ({"login": "a", "password": "b", "apikey": "c"}, "credentials"),
+    ({"login": "", "password": "b"}, "login"),
+    ({"apikey": " "}, "apikey"),
+    ({"apikey": 5}, "apikey"),
+    ({"apikey": "k", "base_url": "http://smsc.ru"}, "https"),
+    ({"apikey": "k", "base_url": "smsc.ru"}, "URL 'smsc.ru'"),
+    ({"apikey": "k", "base_url": "ftp://smsc.ru"}, "ftp"),
+    ({"apikey": "k", "base_url": "https://smsc.ru:x"}, "URL"),
+    ({"apikey": "k", "base_url": None}, "URL None"),
+    ({"apikey": "k", "base_url": "https://smsc.ru?a=b"}, "query"),
+    ({"apikey": "k", "mirrors": ["http://www2.smsc.ru"]}, "www2"),
+    ({"apikey": "k", "mirrors": "https://www2.smsc.ru"}, "mirrors"),
+    ({"apikey": "k", "detail": 7}, "detail 7"),
+    ({"apikey": "k", "format": "json"}, "format 'json'"),
+    ({"apikey": "k", "charset": "latin-1"}, "charset 'latin-1'"),
+    ({"apikey": "k", "charset": "no such"}, "charset 'no such'"),
+    ({"apikey": "k", "charset": None}, "charset None"),
+    ({"apikey": "k", "timezone": 3}, "timezone 3"),
+    ({"apikey": "k", "timeout": 0}, "timeout 0"),
+    ({"apikey": "k", "timeout": float("nan")}, "timeout nan"),
+    ({"apikey": "k", "retries": -1}, "retries -1"),
+    ({"apikey": "k", "retries": True}, "retries True"),
+    ({"apikey": "k", "limits": 5}, "limits 5"),
+    ({"apikey": "k", "proxy": "no url"}, "proxy"),
+]
+
+
+@pytest.mark.parametrize(("options", "named"), BAD)
+async def test_what_can_not_be_used_is_named(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        StatusClient(**options)
+
+
+async def test_bad_arguments_are_named_before_anything_is_sent() -> None:
+    transport = Answering(DELIVERED)
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        for call, named in [
+            (lambda: client.check("a" * 41, PHONE), "aaa"),
+            (lambda: client.check("1,2", PHONE), "1,2"),
+            (lambda: client.check(1, "7,8"), "7,8"),
+            (lambda: client.check(1, PHONE, max_wait=-1), "max_wait -1"),
+            (lambda: client.check(1, PHONE, max_age=-1), "max_age -1"),
+            (lambda: client.check(1, PHONE, timeout="x"), "timeout 'x'"),  # type: ignore[arg-type]
+            (lambda: client.check(1, PHONE, detail=9), "detail 9"),  # type: ignore[arg-type]
+            (lambda: client.delete(-1, PHONE), "-1"),
+        ]:
+            with pytest.raises(ConfigError, match=named):
+                await call()
+        with pytest.raises(ConfigError, match="messages"):
+            client.stream(5)  # type: ignore[arg-type]
+    assert transport.requests == []
+
+
+async def test_from_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables, and overrides that go before them."""
+    transport = Answering(DELIVERED)
+    monkeypatch.setenv("SMSC_APIKEY", "from env")
+    monkeypatch.setenv("SMSC_LOGIN", "")
+    monkeypatch.setenv("SMSC_BASE_URL", "http://localhost")
+    async with StatusClient.from_env(transport=transport) as client:
+        await client.check(1, PHONE)
+    assert sent(transport)["apikey"] == "from env"
+    assert transport.requests[0].url.host == "localhost"
+    async with StatusClient.from_env(transport=transport, login="a", password="b", base_url="https://x") as client:
+        await client.check(1, PHONE)
+    assert sent(transport)["login"] == "a"
+    assert "apikey" not in sent(transport)
+    assert transport.requests[1].url.host == "x"
+
+
+async def test_a_wall_clock_of_one_s_own_dates_the_records() -> None:
+    then = datetime(2020, 2, 29, tzinfo=UTC)
+    async with answered_by(DELIVERED, wall_clock=lambda: then) as client:
+        record = await client.check(1, PHONE)
+    assert record.checked_at == then
+    assert record.changed_at == datetime(2026, 1, 1, 7, tzinfo=UTC)
+
+
+async def test_text_dates_are_read_in_the_client_s_zone() -> None:
+    from datetime import timezone  # noqa: PLC0415 (the one user)
+
+    zone = timezone(timedelta(hours=6))
+    body = b"Status = 1, check_time = 01.01.2026 10:00:00"
+    async with answered_by(body, format=Format.PLAIN, timezone=zone) as client:
+        assert (await client.check(1, PHONE)).changed_at == datetime(2026, 1, 1, 4, tzinfo=UTC)
+
+
+async def test_stats_are_a_snapshot() -> None:
+    emulator = Emulator(World(1))
+    delivered(emulator, range(1, 11))
+    async with client_of(emulator) as client:
+        before = client.stats()
+        await gather(*[client.check(k, PHONE) for k in range(1, 11)])
+        stats = client.stats()
+        assert before.records == 0
+        assert stats.records == 10
+        assert stats.bulk_slot_in == pytest.approx(61)
+        assert (stats.open_requests, stats.waiting, stats.retries) == (0, 0, 0)
+        assert "localhost" in repr(client)
+    assert "closed" in repr(client)
+
+
+async def test_an_explicit_limiter_is_shared_by_whoever_has_it() -> None:
+    emulator = Emulator()
+    delivered(emulator, [1])
+    limiter = LocalLimiter(Limits(checks_per_id=2))
+    async with client_of(emulator, limiter=limiter) as one, client_of(emulator, limiter=limiter) as two:
+        await one.check(1, PHONE)
+        await two.check(1, PHONE)
+        with pytest.raises(LimitExceeded):
+            await one.check(1, PHONE, max_wait=5)
