@@ -10,6 +10,7 @@ import functools
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import cast
 from urllib.parse import urlencode
 
 import anyio
@@ -63,7 +64,7 @@ class Exchange:
         try:
             self._http = httpx.AsyncClient(
                 transport=transport,
-                proxy=proxy and proxy.reveal(),
+                proxy=None if proxy is None else proxy.reveal(),
                 verify=True if transport is not None else _tls(),
                 # A host that takes half of the time to shake hands is down; told so, the request surely never left.
                 timeout=httpx.Timeout(timeout, connect=timeout / 2),
@@ -134,7 +135,8 @@ class Exchange:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 raise ProtocolError("a compressed reply, though none was asked for", status=response.status_code)
             body = bytearray()
-            async with aclosing(response.aiter_bytes()) as chunks:
+            # An async generator, though httpx promises only an iterator; trio minds those that are left unfinished.
+            async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_bytes())) as chunks:
                 async for chunk in chunks:
                     body += chunk
                     if len(body) > MAX_REPLY_BYTES:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextvars
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from math import inf
 from functools import partial
+from math import inf
 from typing import Any, Self
 
 import anyio

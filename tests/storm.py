@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from contextlib import suppress
 
 import anyio
 import attrs
@@ -108,10 +109,8 @@ async def _check(storm: Storm, client: StatusClient, ref: MessageRef, draw: rand
 async def _delete(storm: Storm, client: StatusClient, ref: MessageRef, draw: random.Random) -> None:
     storm.deleted.add(ref)
     with anyio.move_on_after(_patience(draw)):
-        try:
+        with suppress(SmscError):
             await client.delete(ref.id, ref.phone)
-        except SmscError:
-            pass
 
 
 async def _stream(storm: Storm, client: StatusClient, refs: list[MessageRef], draw: random.Random) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -490,7 +491,7 @@ async def test_the_same_message_twice_is_asked_once_and_comes_out_twice() -> Non
 async def test_bad_messages_in_a_stream_are_their_own_failures() -> None:
     emulator = Emulator()
     good = delivered(emulator, range(1, 6))
-    bad: list[Any] = [("a,b", PHONE), (True, PHONE), (1, "7,8"), (1,), None, (1, PHONE, datetime(2026, 1, 1)), "12"]  # noqa: DTZ001
+    bad: list[Any] = [("a,b", PHONE), (True, PHONE), (1, "7,8"), (1,), None, (1, PHONE, datetime(2026, 1, 1)), "12"]
     async with client_of(emulator) as client:
         outcomes = [outcome async for outcome in client.stream([*good, *bad])]
     failed = [outcome for outcome in outcomes if not isinstance(outcome, StatusRecord)]
@@ -513,12 +514,13 @@ async def test_an_error_of_the_input_is_raised_after_what_was_read(is_async: boo
             yield ref
         raise KeyError("the input's own")
 
-    got = []
     async with client_of(emulator) as client:
+        stream = client.stream(broken_too() if is_async else broken())
+        got = [await anext(stream) for _ in range(10)]
         with pytest.raises(KeyError, match="the input's own"):
-            async for outcome in client.stream(broken_too() if is_async else broken()):
-                got.append(outcome)
-    assert len(got) == 10
+            await anext(stream)
+        assert [outcome async for outcome in stream] == []
+    assert {outcome.ref for outcome in got} == set(refs)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -560,11 +562,9 @@ async def test_a_slow_input_holds_up_no_answer() -> None:
             yield k, PHONE
             await anyio.sleep(50)
 
-    times = []
     async with client_of(emulator) as client:
         began_at = anyio.current_time()
-        async for _ in client.stream(slow()):
-            times.append(anyio.current_time() - began_at)
+        times = [anyio.current_time() - began_at async for _ in client.stream(slow())]
     assert times == pytest.approx([0.1, 50.1, 100.1])
 
 
@@ -609,7 +609,7 @@ async def test_what_can_not_be_used_is_named(options: dict[str, Any], named: str
 async def test_bad_arguments_are_named_before_anything_is_sent() -> None:
     transport = Answering(DELIVERED)
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
-        for call, named in [
+        calls: list[tuple[Callable[[], Awaitable[object]], str]] = [
             (lambda: client.check("a" * 41, PHONE), "aaa"),
             (lambda: client.check("1,2", PHONE), "1,2"),
             (lambda: client.check(1, "7,8"), "7,8"),
@@ -618,7 +618,8 @@ async def test_bad_arguments_are_named_before_anything_is_sent() -> None:
             (lambda: client.check(1, PHONE, timeout="x"), "timeout 'x'"),  # type: ignore[arg-type]
             (lambda: client.check(1, PHONE, detail=9), "detail 9"),  # type: ignore[arg-type]
             (lambda: client.delete(-1, PHONE), "-1"),
-        ]:
+        ]
+        for call, named in calls:
             with pytest.raises(ConfigError, match=named):
                 await call()
         with pytest.raises(ConfigError, match="messages"):

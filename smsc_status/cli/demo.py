@@ -25,7 +25,8 @@ from smsc_status.models import Detail, FailedCheck, Limits, MessageRef, StatusRe
 
 APIKEY = "demo-key"
 MINUTE = 60.0
-LATENCY = 0.1
+LONGEST_LATENCY = 0.1
+EMULATED_LATENCY = 6.0
 LEAST_MARGIN = 0.05
 LEAST_BULK = 30
 BULKS = 10
@@ -105,7 +106,8 @@ def demonstrate(messages: int, speed: float, seed: int) -> dict[str, Any]:
         ConfigError: a speed that can't be.
     """
     world = WitnessWorld(seed)
-    emulator = Emulator(world, seed=seed, speed=speed, apikey=APIKEY, latency=LATENCY)
+    emulator = Emulator(world, seed=seed, speed=speed, apikey=APIKEY)
+    emulator.latency = min(LONGEST_LATENCY, EMULATED_LATENCY / speed)
     limits = scaled_limits(speed, messages)
     limiter = LocalLimiter(limits)
     population = populate(emulator, messages)

@@ -68,7 +68,7 @@ def populate(emulator: Emulator, count: int) -> Population:
     few = max(1, count // 40)
     messages += [world.add(FIRST_UNKNOWN + i, f"79{i:09d}", sent_at=now - 30 * HOUR) for i in range(few)]
     messages += [MessageRef(FIRST_UNKNOWN + few + i, f"79{i:09d}") for i in range(few)]
-    return Population(messages, singles[:WATCHED])
+    return Population(messages, (singles + of_statuses)[:WATCHED])
 
 
 def _one_of_each_status(world: World, now: float) -> list[MessageRef]:

@@ -53,6 +53,9 @@ class Pacer:
         self._after_linger: deque[tuple[float, Collection[Key]]] = deque()
         self._open = 0
         self._lingering: deque[float] = deque()
+        # What the vendor has refused is closed until the instant given, however many tokens it has.
+        self._closed: dict[Key, float] = {}
+        self._closures: deque[tuple[float, Key]] = deque()
         self._refused: dict[Key, float] = {}
         self._singles_at = -inf
 
@@ -70,10 +73,9 @@ class Pacer:
         return self._lingering[0] if self._lingering else inf
 
     def tokens(self, key: Key, *, now: float) -> int:
-        """How many requests that name this id may start now."""
+        """How many requests that name this id (or of this lane) may start now."""
         self._advance(now)
-        out = self._out.get(key)
-        return self._room(key) if out is None else self._room(key) - len(out)
+        return 0 if key in self._closed else self._room(key)
 
     def due_at(self, key: Key, *, spare: int = 0, now: float) -> float:
         """The earliest instant at which more than `spare` tokens of this id (or lane) can be there.
@@ -81,11 +83,15 @@ class Pacer:
         `now` if they are. Where a token is still in flight, the instant at which it would come back if its reply came
         now: never too late, perhaps too early.
         """
-        missing = spare + 1 - self.tokens(key, now=now)
-        if missing <= 0:
-            return now
-        at = self._out[key][missing - 1] if missing <= len(self._out.get(key, ())) else inf
-        return min(at, now + self.limits.period + self.limits.margin)
+        self._advance(now)
+        missing = spare + 1 - self._room(key)
+        due_at = now
+        if missing > 0:
+            out = self._out.get(key, ())
+            due_at = out[missing - 1] if missing <= len(out) else inf
+            if not out or out[-1] == inf:
+                due_at = min(due_at, now + self.limits.period + self.limits.margin)
+        return max(due_at, self._closed.get(key, due_at))
 
     def bulk_due_at(self, *, now: float) -> float:
         """The earliest instant at which a bulk request may start, as far as its slot is concerned."""
@@ -104,7 +110,7 @@ class Pacer:
     def is_idle(self, *, now: float) -> bool:
         """Whether every token and place is back: nothing is remembered any more."""
         self._advance(now)
-        return not self._out and not self._open and not self._lingering
+        return not (self._out or self._open or self._lingering or self._closed)
 
     def __len__(self) -> int:
         """How many ids and lanes are remembered."""
@@ -138,12 +144,15 @@ class Pacer:
             self._after_reply.append((back_at, names))
         self._settle(names, back_at)
         if how is Settlement.REFUSED:
-            self._refuse(names[-1] if bulk else names[0], back_at, now, bulk=bulk)
+            key = BULK if bulk else names[0]
+            self._close(key, back_at)
+            if not bulk:
+                self._count_refusal(key, now, back_at)
 
     # Inside.
 
     def _room(self, key: Key) -> int:
-        return self._capacity.get(key, self.limits.checks_per_id)
+        return self._capacity.get(key, self.limits.checks_per_id) - len(self._out.get(key, ()))
 
     def _names(self, keys: Iterable[Key], *, bulk: bool) -> tuple[Key, ...]:
         if bulk:
@@ -166,24 +175,25 @@ class Pacer:
             else:
                 out[key] = known[:-1]
 
-    def _refuse(self, key: Key, back_at: float, now: float, *, bulk: bool) -> None:
-        """Take all of this id's (or the bulk lane's) other tokens out of use for a period."""
-        missing = self.tokens(key, now=now)
-        if missing > 0:
-            self._out[key] = tuple(sorted((*self._out.get(key, ()), *[back_at] * missing)))
-            self._after_reply.append((back_at, (key,) * missing))
-        if bulk:
-            return
+    def _close(self, key: Key, until_at: float) -> None:
+        self._closed[key] = until_at
+        self._closures.append((until_at, key))
+
+    def _count_refusal(self, key: Key, now: float, until_at: float) -> None:
         self._refused = {k: at for k, at in self._refused.items() if at > now - self.limits.period}
         self._refused[key] = now
         if len(self._refused) >= REFUSALS_THAT_STOP_SINGLES:
             self._refused.clear()
-            self._singles_at = back_at
+            self._singles_at = until_at
 
     def _advance(self, now: float) -> None:
         for queue in (self._after_reply, self._after_linger):
             while queue and queue[0][0] <= now:
                 self._expire(queue.popleft()[1])
+        while self._closures and self._closures[0][0] <= now:
+            until_at, key = self._closures.popleft()
+            if self._closed.get(key) == until_at:
+                del self._closed[key]
         while self._lingering and self._lingering[0] <= now:
             self._lingering.popleft()
 

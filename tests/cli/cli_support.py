@@ -5,14 +5,19 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
 from unittest import mock
 
+import anyio
 import attrs
 
 from smsc_status.cli import main
+from smsc_status.cli.population import WitnessWorld
 from smsc_status.emulator import Emulator, EmulatorServer
+from smsc_status.models import MessageRef, StatusRecord
 
 SPEED = 60.0
 FAST = ("--period", "1", "--margin", "0.05")
@@ -55,10 +60,13 @@ def run(
         name: Stream(stdin if name == "stdin" else b"", is_terminal=name in terminals)
         for name in ("stdin", "stdout", "stderr")
     }
-    with (
-        mock.patch.dict(os.environ, {**inherited, "COLUMNS": "200", **(env or {})}, clear=True),
-        mock.patch.multiple(sys, argv=["smsc-status", *arguments], **streams),
-    ):
+    with ExitStack() as stack:
+        env = {**inherited, "COLUMNS": "200", **(env or {})}
+        stack.enter_context(mock.patch.dict(os.environ, env, clear=True))
+        stack.enter_context(mock.patch.object(sys, "argv", ["smsc-status", *arguments]))
+        stack.enter_context(mock.patch.object(anyio, "run", _run_aside))
+        for name, stream in streams.items():
+            stack.enter_context(mock.patch.object(sys, name, stream))
         status = main()
     ended = Ended(status, streams["stdout"].text(), streams["stderr"].text())
     for secret in SECRETS:
@@ -68,6 +76,15 @@ def run(
     return ended
 
 
+_run = anyio.run
+
+
+def _run_aside(function: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+    """In a thread of its own: on Python 3.11, after a cancellation coverage misses lines in the frames around a loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_run, function, *arguments).result()
+
+
 def account_of(server: EmulatorServer) -> dict[str, str]:
     return {"SMSC_BASE_URL": server.url, "SMSC_APIKEY": "demo-key"}
 
@@ -75,7 +92,7 @@ def account_of(server: EmulatorServer) -> dict[str, str]:
 @contextmanager
 def serving(*, messages: int = 0, **emulator: object) -> Iterator[EmulatorServer]:
     """A server of messages 1, 2, …, sent within the last hour."""
-    app = Emulator(speed=SPEED, seed=1, **emulator)  # type: ignore[arg-type]
+    app = Emulator(WitnessWorld(1), speed=SPEED, **emulator)  # type: ignore[arg-type]
     app.world.populate(messages, now=app.now(), spread=3600)
     with EmulatorServer(app) as server:
         yield server
@@ -83,3 +100,12 @@ def serving(*, messages: int = 0, **emulator: object) -> Iterator[EmulatorServer
 
 def csv_of(server: EmulatorServer) -> str:
     return "id,phone\n" + "".join(f"{ref.id},{ref.phone}\n" for ref in server.emulator.world)
+
+
+def was_said(server: EmulatorServer, row: Mapping[str, Any]) -> bool:
+    """Whether the server gave that status and error of that message."""
+    world = server.emulator.world
+    assert isinstance(world, WitnessWorld)
+    status, err = int(row["status"]), row["err"]
+    ref = MessageRef(row["id"], row["phone"])
+    return world.held(StatusRecord(ref=ref, status=status, err=None if err in (None, "") else int(err)))

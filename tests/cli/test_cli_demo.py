@@ -9,6 +9,7 @@ import anyio
 import pytest
 from cli_support import run
 
+from smsc_status import StatusClient
 from smsc_status.cli import demo, meters, population
 from smsc_status.codes import Status
 from smsc_status.emulator import Emulator, Referee
@@ -58,7 +59,7 @@ def test_the_demo_says_so_if_a_limit_is_broken() -> None:
             super().__init__(*args, referee=strict, enforce=False, **kwargs)  # type: ignore[arg-type]
 
     with mock.patch.object(demo, "Emulator", StrictEmulator):
-        ended = run("demo", "--messages", "10", "--speed", "240")
+        ended = run("demo", "--messages", "20", "--speed", "240")
     assert ended.status == 1
     assert "A LIMIT WAS BROKEN" in ended.out
 
@@ -67,8 +68,8 @@ def test_the_demo_counts_what_is_wrong_or_fails() -> None:
     """It can tell, so that its silence means something."""
     error = TransportError("cut")
     with (
-        mock.patch.object(demo.WitnessWorld, "held", return_value=False),
-        mock.patch.object(demo.StatusClient, "check", side_effect=error),
+        mock.patch.object(population.WitnessWorld, "held", return_value=False),
+        mock.patch.object(StatusClient, "check", side_effect=error),
     ):
         report = json.loads(run("demo", "--messages", "13", "--speed", "240", "--json").out)
     assert report["exit"] == 1

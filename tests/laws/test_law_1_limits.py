@@ -29,7 +29,7 @@ def run_storm(seed: int, limiter: LocalLimiter | None = None, *, backend: str = 
         return storm
 
     if backend == "trio":
-        return trio.run(main, clock=MockClock(autojump_threshold=0))  # type: ignore[no-any-return]
+        return trio.run(main, clock=MockClock(autojump_threshold=0))
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main())
 

@@ -1,0 +1,693 @@
+"""Which questions go next: tables of single situations, and random ones against an oracle that reads the rules."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smsc_status.core.dispatch import Dispatcher, Question, Request, State
+from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status.models import Detail, Key, Limits, id_key
+
+NOW = 100.0
+REPLIED = Settlement.REPLIED
+
+
+def question(id: Key, phone: str = "1", *, rank: float = 0.0, detail: Detail = Detail.BASIC) -> Question:
+    return Question(str(id), phone, (id_key(id), phone), detail, rank)
+
+
+def mailing(id: Key, count: int, *, rank: float = 0.0) -> list[Question]:
+    return [question(id, str(phone), rank=rank) for phone in range(count)]
+
+
+def waiting(*questions: Question, max_bulk: int = 1000) -> Dispatcher:
+    dispatcher = Dispatcher(max_bulk)
+    for one in questions:
+        dispatcher.add(one)
+    return dispatcher
+
+
+def used(pacer: Pacer, *keys: Key, times: int = 1, bulk: bool = False, at: float = NOW) -> None:
+    """So many answered requests of each id, or of all in bulk."""
+    for _ in range(times):
+        for names in [keys] if bulk else [(key,) for key in keys]:
+            pacer.started(names, bulk=bulk, now=at)
+            pacer.finished(names, bulk=bulk, how=REPLIED, now=at)
+
+
+def start(dispatcher: Dispatcher, pacer: Pacer, now: float = NOW) -> Request | None:
+    request = dispatcher.take(pacer, now=now)
+    if request is not None:
+        pacer.started(request.keys, bulk=request.bulk, now=now)
+    return request
+
+
+def start_all(dispatcher: Dispatcher, pacer: Pacer, now: float = NOW) -> list[Request]:
+    """All that go at this instant."""
+    requests: list[Request] = []
+    while (request := start(dispatcher, pacer, now)) is not None:
+        requests.append(request)
+    return requests
+
+
+def end(pacer: Pacer, requests: Iterable[Request], how: Settlement = REPLIED, now: float = NOW) -> None:
+    for request in requests:
+        pacer.finished(request.keys, bulk=request.bulk, how=how, now=now)
+
+
+def without_bulk_slot() -> Pacer:
+    """The slot comes back at 161."""
+    pacer = Pacer(Limits())
+    used(pacer, "other", bulk=True)
+    return pacer
+
+
+def sizes(requests: Sequence[Request]) -> list[int]:
+    """The sizes of bulk requests; 0 is a single one."""
+    return [len(request.questions) if request.bulk else 0 for request in requests]
+
+
+class TestLanes:
+    @pytest.mark.parametrize(
+        ("count", "expected"), [(0, []), (1, [0]), (4, [0, 0, 0, 0]), (5, [5]), (1000, [1000]), (1003, [1000, 0, 0, 0])]
+    )
+    def test_more_than_the_free_places_go_in_bulk(self, count: int, expected: list[int]) -> None:
+        """What the free places can take one by one goes so; the rest of a large number too."""
+        dispatcher = waiting(*(question(id) for id in range(count)))
+        assert sizes(start_all(dispatcher, Pacer(Limits()))) == expected
+        assert dispatcher.waiting == 0
+
+    def test_places_in_use_count(self) -> None:
+        """Two messages and one free place: in bulk."""
+        pacer = Pacer(Limits())
+        for key in ("a", "b", "c"):
+            pacer.started([key], bulk=False, now=NOW)
+        dispatcher = waiting(question(1), question(2))
+        assert sizes(start_all(dispatcher, pacer)) == [2]
+
+    def test_nothing_goes_without_a_place(self) -> None:
+        """And only an event can change that."""
+        pacer = Pacer(Limits(connections=1))
+        pacer.started(["a"], bulk=False, now=NOW)
+        dispatcher = waiting(question(1))
+        assert dispatcher.take(pacer, now=NOW) is None
+        assert dispatcher.due_at(pacer, now=NOW) == math.inf
+
+    def test_a_place_that_lingers_is_waited_for(self) -> None:
+        """Its instant is known."""
+        pacer = Pacer(Limits(connections=1))
+        pacer.started(["a"], bulk=False, now=NOW)
+        pacer.finished(["a"], bulk=False, how=Settlement.GIVEN_UP, now=NOW)
+        dispatcher = waiting(question(1))
+        assert dispatcher.take(pacer, now=NOW) is None
+        assert dispatcher.due_at(pacer, now=NOW) == 110.0
+
+    def test_singles_drain_the_queue_while_the_bulk_slot_is_out(self) -> None:
+        """Four at a time."""
+        dispatcher, pacer = waiting(*(question(id) for id in range(10))), without_bulk_slot()
+        first = start_all(dispatcher, pacer)
+        assert sizes(first) == [0, 0, 0, 0]
+        assert dispatcher.due_at(pacer, now=NOW) == math.inf
+        end(pacer, first)
+        assert dispatcher.due_at(pacer, now=NOW) == NOW
+        assert sizes(start_all(dispatcher, pacer)) == [0, 0, 0, 0]
+
+    def test_a_closed_single_lane_leaves_all_to_the_bulk_lane(self) -> None:
+        """A message alone goes as a bulk request of one."""
+        pacer = Pacer(Limits(singles_per_minute=1))
+        used(pacer, "other")
+        dispatcher = waiting(question(1))
+        (request,) = start_all(dispatcher, pacer)
+        assert request.bulk
+        assert request.keys == (1,)
+
+    def test_both_lanes_closed(self) -> None:
+        """The first that opens is waited for."""
+        pacer = Pacer(Limits(singles_per_minute=1))
+        used(pacer, "other", at=90.0)
+        used(pacer, "another", bulk=True)
+        dispatcher = waiting(question(1))
+        assert dispatcher.take(pacer, now=NOW) is None
+        assert dispatcher.due_at(pacer, now=NOW) == 151.0
+        assert sizes(start_all(dispatcher, pacer, 151.0)) == [0]
+
+    def test_an_id_goes_once_however_many_messages_it_has(self) -> None:
+        """A bulk request takes one token of each id."""
+        (request, *_) = start_all(waiting(*mailing(7, 20), question("a")), Pacer(Limits()))
+        assert request.bulk
+        assert sorted(request.keys, key=str) == [7, "a"]
+        assert len(request.questions) == 21
+
+    def test_the_highest_level_is_asked_for(self) -> None:
+        """One message that wants more gets it."""
+        details = [Detail.BASIC, Detail.EXTENDED, Detail.FULL, Detail.BASIC, Detail.BASIC]
+        (request,) = start_all(
+            waiting(*(question(id, detail=detail) for id, detail in enumerate(details))), Pacer(Limits())
+        )
+        assert request.detail is Detail.EXTENDED
+
+
+class TestOrder:
+    def test_the_oldest_goes_first(self) -> None:
+        """In both lanes, whatever the order in which they were put in."""
+        ranks = [5.0, 3.0, 9.0, 1.0, 7.0, 0.5]
+        dispatcher, pacer = waiting(*(question(int(10 * r), rank=r) for r in ranks)), without_bulk_slot()
+        assert [request.questions[0].rank for request in start_all(dispatcher, pacer)] == [0.5, 1.0, 3.0, 5.0]
+        dispatcher = waiting(*(question(int(10 * r), rank=r) for r in ranks), max_bulk=5)
+        request = dispatcher.take(Pacer(Limits()), now=NOW)
+        assert request is not None
+        assert [one.rank for one in request.questions] == [0.5, 1.0, 3.0, 5.0, 7.0]
+
+    def test_of_the_same_age_the_first_in_goes_first(self) -> None:
+        """Also within one id."""
+        questions = [*mailing(7, 3), question(8), *mailing(9, 3)]
+        request = waiting(*questions).take(Pacer(Limits()), now=NOW)
+        assert request is not None
+        assert list(request.questions) == questions
+
+    def test_one_in_a_hurry_goes_first(self) -> None:
+        """Somebody else waits for it too, and began earlier."""
+        questions = mailing(7, 3, rank=50.0)
+        dispatcher, pacer = waiting(question(8, rank=40.0), *questions), without_bulk_slot()
+        dispatcher.promote(questions[2], 10.0)
+        dispatcher.promote(questions[2], 30.0)  # less of a hurry: nothing changes
+        went = [request.questions[0] for request in start_all(dispatcher, pacer)]
+        assert went[0] is questions[2]
+        assert went[1].id == "8"
+        assert went[2:] == questions[:2]
+
+    def test_a_promotion_counts_from_a_pause_on(self) -> None:
+        """One that pauses before a retry keeps its pause, and its new place after it."""
+        dispatcher, pacer = waiting(question(8, rank=40.0)), without_bulk_slot()
+        late = question(7, rank=50.0)
+        dispatcher.add(late, due_at=NOW + 5)
+        dispatcher.promote(late, 10.0)
+        assert late.state is State.PAUSED
+        assert dispatcher.start_at(late, pacer, now=NOW) == NOW + 5
+        request = dispatcher.take(pacer, now=NOW + 5)
+        assert request is not None
+        assert request.questions == (late,)
+
+    def test_one_that_comes_back_keeps_its_turn(self) -> None:
+        """A retry goes before what came later."""
+        first = question(1, rank=1.0)
+        dispatcher, pacer = waiting(first, question(2, rank=2.0)), without_bulk_slot()
+        request = dispatcher.take(pacer, now=NOW)
+        assert request is not None
+        assert first.state is State.ASKED
+        dispatcher.add(first)
+        request = dispatcher.take(pacer, now=NOW)
+        assert request is not None
+        assert request.questions == (first,)
+
+    def test_an_older_one_of_a_waiting_id_is_seen(self) -> None:
+        """The line of an id is as old as its oldest message, also if that came last."""
+        dispatcher, pacer = waiting(question(7, "1", rank=50.0), question(8, rank=40.0)), without_bulk_slot()
+        dispatcher.add(question(7, "2", rank=30.0))
+        request = dispatcher.take(pacer, now=NOW)
+        assert request is not None
+        assert (request.questions[0].id, request.questions[0].phone) == ("7", "2")
+
+
+class TestTokens:
+    def test_singles_leave_one_token_for_the_bulk_lane(self) -> None:
+        """While more of its messages wait than it has tokens: four of ten go by themselves, six stay for the slot."""
+        dispatcher, pacer = waiting(*mailing(7, 10)), without_bulk_slot()
+        end(pacer, start_all(dispatcher, pacer))
+        assert start_all(dispatcher, pacer) == []
+        assert pacer.tokens(7, now=NOW) == 1
+        assert dispatcher.due_at(pacer, now=NOW) == 161.0
+        assert sizes(start_all(dispatcher, pacer, 161.0)) == [6]
+
+    def test_the_last_message_takes_the_last_token(self) -> None:
+        """There is nothing to keep it for."""
+        dispatcher, pacer = waiting(*mailing(7, 5)), without_bulk_slot()
+        end(pacer, start_all(dispatcher, pacer))
+        assert len(start_all(dispatcher, pacer)) == 1
+        assert dispatcher.waiting == 0
+
+    def test_a_kept_token_is_free_again_when_others_withdraw(self) -> None:
+        """A held id is looked at anew when fewer of its messages wait."""
+        questions = mailing(7, 2)
+        dispatcher, pacer = waiting(*questions), without_bulk_slot()
+        used(pacer, 7, times=4)
+        assert dispatcher.take(pacer, now=NOW) is None
+        dispatcher.withdraw(questions[0])
+        request = dispatcher.take(pacer, now=NOW)
+        assert request is not None
+        assert request.questions == (questions[1],)
+
+    def test_a_held_id_goes_singly_with_its_next_token(self) -> None:
+        """It need not wait for the bulk slot."""
+        dispatcher = waiting(*mailing(7, 3))
+        pacer = Pacer(Limits())
+        used(pacer, 7, times=4, at=70.0)
+        used(pacer, "other", bulk=True)
+        assert dispatcher.take(pacer, now=NOW) is None
+        assert dispatcher.due_at(pacer, now=NOW) == 131.0
+        assert sizes(start_all(dispatcher, pacer, 131.0)) == [0, 0, 0]
+
+    @pytest.mark.parametrize("blocked", [1, 2, 50])
+    def test_an_id_without_tokens_holds_up_nobody(self, blocked: int) -> None:
+        """Those behind it go, in either lane."""
+        pacer = Pacer(Limits())
+        used(pacer, 7, times=5)
+        for count, expected in [(3, [0, 0, 0]), (5, [5])]:
+            dispatcher = waiting(*mailing(7, blocked), *(question(id) for id in range(10, 10 + count)))
+            requests = start_all(dispatcher, pacer)
+            assert sizes(requests) == expected
+            assert 7 not in {key for request in requests for key in request.keys}
+            assert dispatcher.waiting == blocked
+            end(pacer, requests, Settlement.NEVER_LEFT)
+
+    def test_a_blocked_id_is_looked_at_when_its_token_is_back(self) -> None:
+        """Neither before nor after."""
+        pacer = Pacer(Limits())
+        used(pacer, 7, times=5, at=60.0)
+        dispatcher = waiting(question(7))
+        assert dispatcher.take(pacer, now=NOW) is None
+        assert dispatcher.due_at(pacer, now=NOW) == 121.0
+        assert dispatcher.take(pacer, now=120.9) is None
+        assert dispatcher.take(pacer, now=121.0) is not None
+
+    def test_a_blocked_id_is_looked_at_after_a_refund(self) -> None:
+        """A request that never left gives its token back before its time."""
+        pacer = Pacer(Limits())
+        used(pacer, 7, times=4)
+        pacer.started([7], bulk=False, now=NOW)
+        dispatcher = waiting(question(7))
+        assert dispatcher.take(pacer, now=NOW) is None
+        pacer.finished([7], bulk=False, how=Settlement.NEVER_LEFT, now=NOW + 1)
+        assert dispatcher.take(pacer, now=NOW + 1) is not None
+
+    def test_tokens_that_others_take(self) -> None:
+        """Another client of the account has been faster: what was believed of an id is checked before it is used."""
+        pacer = without_bulk_slot()
+        dispatcher = waiting(question(7), question(8))
+        used(pacer, 7, times=5)
+        assert [request.keys for request in start_all(dispatcher, pacer)] == [(8,)]
+
+    def test_a_bulk_request_is_the_way_for_an_id_with_one_token_and_two_messages(self) -> None:
+        """However small bulk requests are: the token that is kept for them is used."""
+        for max_bulk in (1, 2, 3):
+            pacer = Pacer(Limits(max_bulk=max_bulk))
+            used(pacer, 7, times=4)
+            dispatcher = waiting(*mailing(7, 4), max_bulk=max_bulk)
+            assert sizes(start_all(dispatcher, pacer)) == [max_bulk]
+
+
+class TestLeaving:
+    def test_what_is_withdrawn_does_not_go(self) -> None:
+        """Nor is it counted, wherever it was; a second time does nothing."""
+        questions = [question(1), *mailing(2, 2), question(3)]
+        dispatcher, pacer = waiting(*questions[:3]), Pacer(Limits())
+        dispatcher.add(questions[3], due_at=NOW + 1)
+        for one in (questions[0], questions[1], questions[3], questions[3]):
+            dispatcher.withdraw(one)
+            assert one.state is State.DONE
+        assert dispatcher.waiting == 1
+        requests = start_all(dispatcher, pacer)
+        assert [request.questions for request in requests] == [(questions[2],)]
+        dispatcher.withdraw(questions[2])
+        assert dispatcher.waiting == 0
+        assert dispatcher.take(pacer, now=NOW + 1) is None
+
+    def test_a_withdrawn_one_still_pausing_is_forgotten_when_its_pause_ends(self) -> None:
+        """It comes back no more."""
+        gone = question(1)
+        dispatcher, pacer = waiting(), Pacer(Limits())
+        dispatcher.add(gone, due_at=NOW + 1)
+        dispatcher.withdraw(gone)
+        dispatcher.add(question(2), due_at=NOW + 2)
+        assert [request.keys for request in start_all(dispatcher, pacer, NOW + 2)] == [(2,)]
+
+    def test_an_id_may_come_back_after_it_was_gone(self) -> None:
+        """Its earlier place in the line means nothing then."""
+        first, second = question(1, rank=1.0), question(1, rank=9.0)
+        dispatcher, pacer = waiting(first, question(2, rank=5.0)), without_bulk_slot()
+        dispatcher.withdraw(first)
+        dispatcher.add(second)
+        assert [request.keys for request in start_all(dispatcher, pacer)] == [(2,), (1,)]
+
+    def test_draining_gives_everything_in_order(self) -> None:
+        """The oldest first, what pauses included, what is on its way not."""
+        questions = [question(id, rank=rank) for id, rank in enumerate([3.0, 1.0, 2.0, 2.0])]
+        dispatcher, pacer = waiting(*questions), without_bulk_slot()
+        paused = question(9, rank=1.5)
+        dispatcher.add(paused, due_at=NOW + 1)
+        dispatcher.promote(questions[0], 1.2)
+        asked = dispatcher.take(pacer, now=NOW)
+        assert asked is not None
+        assert asked.questions == (questions[1],)
+        assert dispatcher.drain() == [questions[0], paused, questions[2], questions[3]]
+        assert dispatcher.waiting == 0
+        assert dispatcher.drain() == []
+        assert dispatcher.take(pacer, now=NOW + 1) is None
+
+    def test_one_that_pauses_goes_when_its_pause_is_over(self) -> None:
+        """It holds up nobody, and is waited for."""
+        dispatcher, pacer = waiting(), Pacer(Limits())
+        dispatcher.add(question(1), due_at=NOW + 3)
+        assert dispatcher.waiting == 1
+        assert dispatcher.take(pacer, now=NOW) is None
+        assert dispatcher.due_at(pacer, now=NOW) == NOW + 3
+        assert dispatcher.take(pacer, now=NOW + 2.9) is None
+        assert dispatcher.take(pacer, now=NOW + 3) is not None
+
+    def test_with_nothing_waiting_only_an_event_matters(self) -> None:
+        """An empty dispatcher has no instant to look again."""
+        assert waiting().due_at(Pacer(Limits()), now=NOW) == math.inf
+
+
+class TestSuspects:
+    def test_so_many_suspects_and_the_rest_of_others(self) -> None:
+        """Once a size was answered, the request is filled up with messages that nothing is held against."""
+        suspects, others = mailing(1, 40, rank=1.0), mailing(2, 400, rank=2.0)
+        dispatcher, pacer = waiting(*suspects, *others, max_bulk=100), Pacer(Limits())
+        dispatcher.division.answered(100)
+        dispatcher.division.refused(suspects)
+        request = dispatcher.take(pacer, now=NOW)
+        assert request is not None
+        assert len(request.questions) == 100
+        assert list(request.questions[:10]) == suspects[:10]
+        assert not set(request.questions[10:]) & set(suspects)
+        assert dispatcher.waiting == 340
+
+    def test_suspects_go_singly_as_far_as_their_tokens_go(self) -> None:
+        """That names the culprit; one token stays for the next bulk request."""
+        suspects = mailing(1, 6)
+        dispatcher, pacer = waiting(*suspects), without_bulk_slot()
+        used(pacer, 1)
+        dispatcher.division.refused(suspects)
+        assert [request.questions for request in start_all(dispatcher, pacer)] == [(one,) for one in suspects[:3]]
+
+    def test_few_suspects_with_one_token_go_in_bulk(self) -> None:
+        """The slot is free and their token is kept for it: a part of them is on its way now."""
+        suspects = mailing(1, 3)
+        dispatcher, pacer = waiting(*suspects), Pacer(Limits())
+        used(pacer, 1, times=4)
+        dispatcher.division.refused(suspects)
+        (request,) = start_all(dispatcher, pacer)
+        assert request.bulk
+        assert request.questions == (suspects[0],)
+
+    def test_a_withdrawn_suspect_is_none(self) -> None:
+        """The others share its suspicion no longer with it."""
+        one, other = question(1), question(2)
+        dispatcher = waiting(one, other)
+        dispatcher.division.refused([one, other])
+        dispatcher.withdraw(one)
+        assert not dispatcher.division.is_suspect(one)
+        assert dispatcher.division.is_suspect(other)
+
+
+class TestStartAt:
+    def test_now(self) -> None:
+        """Nothing is in its way."""
+        one = question(1)
+        assert waiting(one).start_at(one, Pacer(Limits()), now=NOW) == NOW
+
+    def test_the_latest_of_what_it_needs(self) -> None:
+        """Its id's token, one of the lanes, a place, and the end of its own pause."""
+        one = question(7)
+        pacer = Pacer(Limits(connections=1, singles_per_minute=1))
+        dispatcher = waiting(one)
+        used(pacer, 7, times=1, at=50.0)
+        assert dispatcher.start_at(one, pacer, now=NOW) == NOW  # in bulk
+        used(pacer, "other", bulk=True, at=NOW)
+        assert dispatcher.start_at(one, pacer, now=NOW) == 111.0  # singly
+        pacer = Pacer(Limits(connections=1))
+        used(pacer, 7, times=5, at=70.0)
+        assert dispatcher.start_at(one, pacer, now=NOW) == 131.0
+        pacer.started(["x"], bulk=False, now=NOW)
+        pacer.finished(["x"], bulk=False, how=Settlement.GIVEN_UP, now=125.0)
+        assert dispatcher.start_at(one, pacer, now=130.0) == 135.0
+
+    def test_a_reply_may_come_at_any_moment(self) -> None:
+        """While a request is open its place is as good as free."""
+        one = question(7)
+        pacer = Pacer(Limits(connections=1))
+        pacer.started(["x"], bulk=False, now=NOW)
+        assert waiting(one).start_at(one, pacer, now=NOW) == NOW
+
+
+def test_what_comes_and_goes_leaves_nothing_behind() -> None:
+    """Withdrawn messages are no burden while another of their id waits, nor is a line that nothing leaves."""
+    pacer = Pacer(Limits(connections=1))
+    pacer.started(["a"], bulk=False, now=NOW)
+    dispatcher = waiting(question(7, rank=0.0))
+    for phone in range(2000):
+        gone = question(7, str(phone), rank=float(phone))
+        dispatcher.add(gone)
+        dispatcher.take(pacer, now=NOW)
+        dispatcher.withdraw(gone)
+    remembered = [len(value) for value in vars(dispatcher).values() if isinstance(value, list | dict)]
+    remembered += [len(group.line) for group in dispatcher._groups.values()]
+    assert sum(remembered) < 200
+
+
+# Random histories against an oracle. All instants are multiples of 1/2, so that sums are exact.
+
+
+@attrs.frozen
+class Add:
+    key: int
+    rank: float
+    pause: float
+
+
+@attrs.frozen
+class Change:
+    """Withdraw or promote one of those that came in."""
+
+    which: int
+    rank: float | None
+
+
+@attrs.frozen
+class End:
+    which: int
+    how: Settlement
+    retry: float | None
+    """After how long its messages come back, if they do."""
+    is_refused: bool = False
+
+
+@attrs.frozen
+class Rival:
+    """Another client of the account asks for this id."""
+
+    key: int
+
+
+Step = Add | Change | End | Rival
+
+PAUSES = (0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 10.0, 30.0, 60.0, 61.0)
+keys = st.sampled_from([1, 1, 1, 2, 2, 3])
+some_ranks = st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0])
+adds = st.builds(Add, keys, some_ranks, st.sampled_from([0.0, 0.0, 0.0, 5.0]))
+ends = st.builds(
+    End,
+    st.integers(0, 3),
+    st.sampled_from([REPLIED, REPLIED, Settlement.GIVEN_UP, Settlement.NEVER_LEFT, Settlement.REFUSED]),
+    st.sampled_from([None, 0.0, 2.0]),
+    st.booleans(),
+)
+changes = st.builds(Change, st.integers(0, 30), st.one_of(st.none(), some_ranks))
+steps = st.one_of(adds, adds, adds, ends, changes, st.builds(Rival, keys))
+histories = st.lists(st.tuples(st.sampled_from(PAUSES), steps), max_size=50)
+some_limits = st.sampled_from(
+    [
+        Limits(),
+        Limits(checks_per_id=2, connections=2, max_bulk=3),
+        Limits(checks_per_id=1, connections=2, bulk_requests=2),
+        Limits(max_bulk=1),
+        Limits(max_bulk=2, checks_per_id=2),
+        Limits(singles_per_minute=3, connections=3),
+    ]
+)
+
+
+@attrs.define
+class World:
+    """A dispatcher, its pacer, and a plain list of who is where."""
+
+    limits: Limits
+    pacer: Pacer
+    dispatcher: Dispatcher
+    now: float = NOW
+    all: list[Question] = attrs.field(factory=list)
+    paused: dict[Question, float] = attrs.field(factory=dict)
+    here: list[Question] = attrs.field(factory=list)
+    open: list[Request] = attrs.field(factory=list)
+    went: Counter[Question] = attrs.field(factory=Counter)
+    returned: Counter[Question] = attrs.field(factory=Counter)
+
+    def do(self, step: Step) -> None:
+        match step:
+            case Add(key, rank, pause):
+                self.all.append(question(key, str(len(self.all)), rank=rank))
+                self.put_in(self.all[-1], pause)
+            case Change(which, rank) if self.all:
+                self.change(self.all[which % len(self.all)], rank)
+            case End() if self.open:
+                self.end(self.open.pop(step.which % len(self.open)), step)
+            case Rival(key) if self.pacer.free_places(now=self.now) > 0:
+                if self.pacer.tokens(key, now=self.now) > 0 and self.pacer.singles_due_at(now=self.now) <= self.now:
+                    used(self.pacer, key, at=self.now)
+
+    def put_in(self, one: Question, pause: float) -> None:
+        self.dispatcher.add(one, due_at=self.now + pause if pause else -math.inf)
+        if pause:
+            self.paused[one] = self.now + pause
+        else:
+            self.here.append(one)
+
+    def change(self, one: Question, rank: float | None) -> None:
+        if rank is not None:
+            self.dispatcher.promote(one, rank)
+            return
+        self.dispatcher.withdraw(one)
+        self.paused.pop(one, None)
+        if one in self.here:
+            self.here.remove(one)
+
+    def end(self, request: Request, step: End) -> None:
+        self.pacer.finished(request.keys, bulk=request.bulk, how=step.how, now=self.now)
+        if step.is_refused and len(request.questions) > 1:
+            self.dispatcher.division.refused(request.questions)
+        for one in request.questions:
+            if step.retry is not None and one.state is State.ASKED:
+                self.returned[one] += 1
+                self.put_in(one, step.retry)
+            else:
+                self.dispatcher.withdraw(one)
+        if request.bulk and not step.is_refused:
+            self.dispatcher.division.answered(len(request.questions))
+
+    def could_go(self, now: float) -> list[Question]:
+        """Whom the limits and the rules of the two lanes let go at this instant, if nothing happens until then."""
+        pacer = self.pacer
+        may_single = pacer.singles_due_at(now=now) <= now
+        may_bulk = pacer.bulk_due_at(now=now) <= now
+        if pacer.free_places(now=now) <= 0:
+            return []
+        here = [*self.here, *(one for one, at in self.paused.items() if at <= now)]
+        of_id = Counter(one.identity[0] for one in here)
+        tokens = {key: pacer.tokens(key, now=now) for key in of_id}
+        return [
+            one
+            for one in here
+            if (may_bulk and tokens[one.identity[0]] > 0)
+            or (may_single and tokens[one.identity[0]] > (of_id[one.identity[0]] > tokens[one.identity[0]]))
+        ]
+
+    def take_all(self) -> None:
+        """Everything that goes at this instant, each request looked at."""
+        for one, at in list(self.paused.items()):
+            if at <= self.now:
+                del self.paused[one]
+                self.here.append(one)
+        while True:
+            candidates = self.could_go(self.now)
+            request = self.dispatcher.take(self.pacer, now=self.now)
+            if request is None:
+                assert not candidates, "one could have gone"
+                return
+            self.check(request, candidates)
+            self.pacer.started(request.keys, bulk=request.bulk, now=self.now)
+            self.open.append(request)
+            for one in request.questions:
+                self.here.remove(one)
+                self.went[one] += 1
+
+    def check(self, request: Request, candidates: list[Question]) -> None:
+        assert len(set(request.questions)) == len(request.questions)
+        assert set(request.questions) <= set(candidates)
+        assert set(request.keys) == {one.identity[0] for one in request.questions}
+        assert len(set(request.keys)) == len(request.keys)
+        assert len(request.questions) <= (self.dispatcher.division.limit if request.bulk else 1)
+        innocent = [one for one in candidates if not self.dispatcher.division.is_suspect(one)]
+        if innocent == candidates:
+            age = [(one.rank, one.order) for one in request.questions]
+            oldest = sorted((one.rank, one.order) for one in (candidates if request.bulk else self.singly(candidates)))
+            assert age == oldest[: len(age)]
+
+    def singly(self, candidates: list[Question]) -> list[Question]:
+        of_id = Counter(one.identity[0] for one in self.here)
+        tokens = {key: self.pacer.tokens(key, now=self.now) for key in of_id}
+        return [one for one in candidates if tokens[one.identity[0]] > (of_id[one.identity[0]] > tokens[one.identity[0]])]
+
+
+def live(limits: Limits, history: Sequence[tuple[float, Step]]) -> World:
+    world = World(limits, Pacer(limits), Dispatcher(limits.max_bulk))
+    for pause, step in history:
+        if pause:
+            world.now += pause
+            world.take_all()
+        world.do(step)
+        assert world.dispatcher.waiting == len(world.here) + len(world.paused)
+    world.take_all()
+    return world
+
+
+@given(some_limits, histories)
+@settings(max_examples=300, deadline=None)
+def test_what_can_go_goes_and_the_oldest_of_it(limits: Limits, history: list[tuple[float, Step]]) -> None:
+    """Whenever nothing is given out, neither the limits nor the rules of the lanes let anything go."""
+    live(limits, history)
+
+
+@given(some_limits, histories)
+@settings(max_examples=200, deadline=None)
+def test_nothing_is_lost_and_nothing_goes_twice(limits: Limits, history: list[tuple[float, Step]]) -> None:
+    """Each comes out once for each time that it was put in, unless it was withdrawn; at the end nothing is left."""
+    world = live(limits, history)
+    for _ in range(400):
+        while world.open:
+            world.end(world.open.pop(), End(0, REPLIED, None))
+        if not world.dispatcher.waiting:
+            break
+        world.now += 61.0
+        world.take_all()
+    assert not world.here
+    assert not world.paused
+    assert world.dispatcher.waiting == 0
+    assert all(one.state is State.DONE for one in world.all)
+    for one in world.all:
+        assert world.went[one] <= 1 + world.returned[one]
+
+
+@given(some_limits, histories)
+@settings(max_examples=200, deadline=None)
+def test_the_end_of_all_waiting_gives_back_who_waits(limits: Limits, history: list[tuple[float, Step]]) -> None:
+    """The same as a plain list has, the oldest first."""
+    world = live(limits, history)
+    expected = sorted([*world.here, *world.paused], key=lambda one: (one.rank, one.order))
+    assert world.dispatcher.drain() == expected
+    assert world.dispatcher.drain() == []
+
+
+@given(some_limits, histories)
+@settings(max_examples=300, deadline=None)
+def test_it_is_looked_at_again_in_time(limits: Limits, history: list[tuple[float, Step]]) -> None:
+    """If nothing happens, nothing could go before `due_at`; and `due_at` itself is later than now."""
+    world = live(limits, history)
+    pacer, dispatcher, now = world.pacer, world.dispatcher, world.now
+    due_at = dispatcher.due_at(pacer, now=now)
+    assert due_at > now
+    starts = {one: dispatcher.start_at(one, pacer, now=now) for one in [*world.here, *world.paused]}
+    instants = [now + half / 2 for half in range(2 * 80)]
+    for at in instants:
+        ready = world.could_go(at)
+        assert not (ready and at < due_at)
+        assert all(starts[one] <= at for one in ready)
+        if ready:
+            break

@@ -1,0 +1,228 @@
+"""The limiter by itself: waiting, fairness, cancellation, loops."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from functools import partial
+
+import anyio
+import attrs
+import pytest
+from virtual import VirtualLoop
+
+from smsc_status import ConfigError, Limits, LocalLimiter, loops
+from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status.limiter import shared
+from smsc_status.models import Key
+
+pytestmark = pytest.mark.anyio
+
+
+@attrs.frozen
+class One:
+    """A request for these ids, whenever it may go."""
+
+    keys: tuple[Key, ...] = (7,)
+    bulk: bool = False
+
+    def choose(self, pacer: Pacer, *, now: float) -> One | float:
+        at = max([pacer.place_due_at(now=now), *(pacer.due_at(key, now=now) for key in self.keys)])
+        at = max(at, pacer.bulk_due_at(now=now)) if self.bulk else at
+        return self if at <= now else at
+
+
+async def ask(limiter: LocalLimiter, one: One, *, takes: float = 0.0, how: Settlement = Settlement.REPLIED) -> None:
+    permit = await limiter.take(one.choose)
+    try:
+        await anyio.sleep(takes)
+    finally:
+        await limiter.settle(permit, how)
+
+
+async def test_what_may_go_goes_without_waiting() -> None:
+    limiter = LocalLimiter()
+    began_at = anyio.current_time()
+    for _ in range(5):
+        await ask(limiter, One())
+    assert anyio.current_time() == began_at
+    await ask(limiter, One())
+    assert anyio.current_time() - began_at == pytest.approx(61)
+
+
+async def test_nobody_is_blocked_by_another_key() -> None:
+    limiter = LocalLimiter()
+    for _ in range(5):
+        await ask(limiter, One())
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(ask, limiter, One())
+        await anyio.sleep(1)
+        with anyio.fail_after(0.001):
+            await ask(limiter, One((8,)))
+        group.cancel_scope.cancel()
+
+
+async def test_first_come_first_served() -> None:
+    limiter = LocalLimiter(Limits(checks_per_id=1))
+    order: list[int] = []
+
+    async def wait(n: int) -> None:
+        await anyio.sleep(n / 1000)
+        await ask(limiter, One())
+        order.append(n)
+
+    async with anyio.create_task_group() as group:
+        for n in (3, 1, 4, 2, 5):
+            group.start_soon(wait, n)
+    assert order == [1, 2, 3, 4, 5]
+
+
+async def test_cancelled_waiters_take_nothing() -> None:
+    """Neither while they wait, nor in the moment in which their turn comes."""
+    limiter = LocalLimiter(Limits(checks_per_id=1))
+    await ask(limiter, One())
+    began_at = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(ask, limiter, One())
+        await anyio.sleep(1)
+        group.cancel_scope.cancel()
+    assert limiter.pacer.tokens(7, now=loops.now()) == 0
+    await ask(limiter, One())
+    assert anyio.current_time() - began_at == pytest.approx(61)
+
+    holder = await limiter.take(One((1, 2, 3)).choose)
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(ask, limiter, One((1,)), how=Settlement.NEVER_LEFT))
+        await anyio.sleep(1)
+        await limiter.settle(holder, Settlement.NEVER_LEFT)  # its turn comes, and in the same moment
+        group.cancel_scope.cancel()
+    assert limiter.pacer.tokens(1, now=loops.now()) == 1
+    assert limiter.pacer.open_requests == 0
+
+
+async def test_a_permit_is_settled_once() -> None:
+    limiter = LocalLimiter()
+    permit = await limiter.take(One().choose)
+    await limiter.settle(permit, Settlement.NEVER_LEFT)
+    await limiter.settle(permit, Settlement.REPLIED)
+    assert limiter.is_idle()
+
+
+async def test_a_lost_permit_counts_as_given_up() -> None:
+    """Its place and tokens come back, as late as if it had been."""
+    limiter = LocalLimiter(Limits(connections=1))
+    permit = await limiter.take(One().choose)
+    del permit
+    gc.collect()
+    began_at = anyio.current_time()
+    await ask(limiter, One())
+    assert anyio.current_time() - began_at == pytest.approx(10)
+    assert not limiter.is_idle()
+    await anyio.sleep(72)
+    assert limiter.is_idle()
+
+
+async def test_a_change_of_mind_is_heard() -> None:
+    """What a waiting chooser would have may change; `reconsider` asks it again."""
+    limiter = LocalLimiter()
+    wanted: list[One] = []
+
+    def choose(pacer: Pacer, *, now: float) -> One | float:
+        return wanted[0] if wanted else now + 1000
+
+    async def later() -> None:
+        await anyio.sleep(5)
+        wanted.append(One())
+        limiter.reconsider()
+
+    began_at = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        group.start_soon(later)
+        await limiter.take(choose)
+    assert anyio.current_time() - began_at == pytest.approx(5)
+
+
+async def test_a_nearer_instant_is_waited_for() -> None:
+    limiter = LocalLimiter()
+    at = loops.now() + 1000
+
+    def choose(pacer: Pacer, *, now: float) -> One | float:
+        return One() if now >= at else at
+
+    began_at = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        group.start_soon(limiter.take, choose)
+        await anyio.sleep(1)
+        at = loops.now() + 1
+        limiter.reconsider()
+    assert anyio.current_time() - began_at == pytest.approx(2)
+
+
+async def test_nothing_is_left_of_many_ids_when_their_period_is_over() -> None:
+    limiter = LocalLimiter()
+    for start in range(0, 100_000, 1000):
+        await ask(limiter, One(tuple(range(start, start + 1000))))
+    assert len(limiter.pacer) == 100_000
+    await anyio.sleep(61)
+    assert limiter.is_idle()
+    assert len(limiter.pacer) == 0
+
+
+def test_two_threads_with_a_loop_each_share_one_limiter() -> None:
+    """Each is told when the other gives something back."""
+    limiter = LocalLimiter(Limits(period=0.05, margin=0.01, checks_per_id=1))
+    done: list[int] = []
+
+    async def many(n: int) -> None:
+        for _ in range(5):
+            await ask(limiter, One(), takes=0.001)
+            done.append(n)
+
+    threads = [
+        threading.Thread(target=partial(anyio.run, many, n, backend=backend))
+        for n, backend in enumerate(["asyncio", "trio"])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert sorted(done) == [0] * 5 + [1] * 5
+
+
+def test_a_waiter_whose_loop_has_ended_holds_up_nobody() -> None:
+    """It is forgotten as soon as somebody looks."""
+    limiter = LocalLimiter(Limits(connections=1))
+    loop = VirtualLoop()
+    holder = loop.create_task(limiter.take(One().choose))
+    waiter = loop.create_task(limiter.take(One((8,)).choose))
+    loop.run_until_complete(asyncio.sleep(0.1))
+    permit = holder.result()
+    loop.close()
+
+    async def main() -> None:
+        await limiter.settle(permit, Settlement.NEVER_LEFT)
+        assert not limiter._waiters
+        await ask(limiter, One())
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+    waiter._log_destroy_pending = False  # type: ignore[attr-defined]  # its loop was torn down on purpose
+
+
+async def test_an_account_has_one_limiter_until_its_last_token_is_back() -> None:
+    limiter = shared("an account", Limits())
+    assert shared("an account", Limits()) is limiter
+    with pytest.raises(ConfigError, match="in use in this process"):
+        shared("an account", Limits(checks_per_id=1))
+    await ask(limiter, One())
+    key = id(limiter)
+    del limiter
+    gc.collect()
+    assert id(shared("an account", Limits())) == key
+    await anyio.sleep(62)
+    shared("another", Limits())
+    gc.collect()
+    assert shared("an account", Limits(checks_per_id=1)).limits.checks_per_id == 1

@@ -1,0 +1,94 @@
+"""The seam to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+
+import anyio
+import pytest
+import trio
+from trio.testing import MockClock
+from virtual import VirtualLoop
+
+from smsc_status import loops
+
+
+@pytest.mark.anyio
+async def test_background_work_outlives_its_caller_and_ends_when_told() -> None:
+    seen: list[str] = []
+
+    async def work() -> None:
+        try:
+            await anyio.sleep(100)
+        finally:
+            seen.append("ended")
+
+    with anyio.move_on_after(1):
+        background = loops.spawn(work)
+        await anyio.sleep_forever()
+    await anyio.sleep(1)
+    assert not seen
+    background.cancel()
+    await background.wait()
+    assert seen == ["ended"]
+
+
+@pytest.mark.anyio
+async def test_an_error_in_the_background_is_logged_and_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        raise ValueError("a bug")
+
+    await loops.spawn(work).wait()
+    assert "unexpected error" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_background_work_runs_in_no_caller_s_context_unless_told() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+    variable.set("caller's")
+    seen: list[str] = []
+
+    async def work() -> None:
+        seen.append(variable.get())
+
+    await loops.spawn(work).wait()
+    await loops.spawn(work, context=contextvars.copy_context()).wait()
+    assert seen == ["none", "caller's"]
+
+
+def test_time_goes_on_from_loop_to_loop() -> None:
+    """A day in one virtual loop is a day later in the next, and where no loop runs."""
+
+    async def day() -> tuple[float, float]:
+        begun_at = loops.now()
+        await anyio.sleep(86_400)
+        return begun_at, loops.now()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        first = runner.run(day())
+    between = loops.now()
+    second = trio.run(day, clock=MockClock(autojump_threshold=0))
+    assert first[1] - first[0] == pytest.approx(86_400, abs=5)
+    assert first[1] <= between <= second[0] < first[1] + 60
+    assert second[1] > second[0] + 86_399
+
+
+def test_calls_reach_other_loops_while_they_live(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    known: list[object] = []
+
+    async def main() -> None:
+        called = anyio.Event()
+        known.append(loops.this_loop())
+        assert not loops.has_ended(known[-1])
+        await anyio.to_thread.run_sync(loops.call_in, known[-1], called.set)
+        await called.wait()
+
+    anyio.run(main, backend="asyncio")
+    anyio.run(main, backend="trio")
+    for loop in known:
+        assert loops.has_ended(loop)
+        loops.call_in(loop, lambda: None)
+    assert caplog.text.count("has ended") == 2
