@@ -19,11 +19,14 @@ from smsc_status.cli.files import Columns, MessageFile
 from smsc_status.cli.meters import Live, Meter, Quiet, note_of, ticking
 from smsc_status.cli.output import OutputFormat, Sink, json_line, write_stdout
 from smsc_status.client import StatusClient
-from smsc_status.errors import ConfigError, SmscError
+from smsc_status.errors import ConfigError, SmscError, TransportError
 from smsc_status.limiter import LocalLimiter
 from smsc_status.models import Detail, FailedCheck, Limits, StatusRecord
 
 STDIN = "-"
+
+PATIENCE = 30.0
+"""A server that has answered is waited for as long as it takes; one that never has, for so many seconds."""
 
 
 def fetch_file(
@@ -43,9 +46,7 @@ def fetch_file(
         OSError: a file can't be read or written.
     """
     with ExitStack() as stack:
-        source = (
-            cast("BufferedIOBase", sys.stdin.buffer) if file == STDIN else stack.enter_context(Path(file).open("rb"))
-        )
+        source = _stdin() if file == STDIN else stack.enter_context(Path(file).open("rb"))
         # A bar among the outcomes would spoil both.
         is_seen = sys.stderr.isatty() and not (out is None and sys.stdout.isatty())
         meter = Live() if is_seen else Quiet()
@@ -92,17 +93,17 @@ class Pass:
     statuses: Counter[int] = attrs.field(factory=Counter)
     errors: Counter[Exit] = attrs.field(factory=Counter)
     ended_by: SmscError | None = None
+    began_at: float = attrs.field(factory=monotonic)
     seconds: float = 0.0
 
     async def run(self) -> Exit:
         """Check and write; the exit status. An error that concerns the whole account is reported here."""
-        began_at = monotonic()
         try:
             await self._check_all()
         except SmscError as error:
             self.ended_by = error
             self.meter.say(explained(error))
-        self.seconds = monotonic() - began_at
+        self.seconds = monotonic() - self.began_at
         return self.exit
 
     async def _check_all(self) -> None:
@@ -120,8 +121,12 @@ class Pass:
             self.statuses[outcome.status] += 1
 
     def _show(self) -> None:
-        note = note_of(self.client.stats(), f"{len(self.limiter.pacer)} ids within their minute")
+        stats = self.client.stats()
+        note = note_of(stats, f"{len(self.limiter.pacer)} ids within their minute")
         self.meter.show(self.done, self._total(), note)
+        is_answered = self.done > self.errors[Exit.NETWORK] or stats.records or stats.refusals
+        if stats.retries and not is_answered and monotonic() - self.began_at > PATIENCE:
+            raise TransportError(f"no answer to {sum(stats.requests.values())} requests in {PATIENCE:g} s")
 
     def _total(self) -> int | None:
         """How many messages there are; while not all are read, by what those that are took of the file."""
@@ -130,7 +135,7 @@ class Pass:
             return source.messages
         if not self.file_size or not source.messages:
             return None
-        return max(source.messages, source.messages * self.file_size // source.bytes_read)
+        return max(source.messages, source.messages * self.file_size // source.bytes_used)
 
     @property
     def done(self) -> int:

@@ -54,14 +54,14 @@ class MessageFile:
         name: the file's name, if it has one.
 
     Attributes:
-        bytes_read: how far it was read.
+        bytes_used: how much of it the lines used so far took.
         messages: how many it has given out.
         bad_lines: how many were reported.
         has_ended: whether all of it was read.
     """
 
     def __init__(self, source: BufferedIOBase, columns: Columns, report: Report, name: str = "") -> None:
-        self.bytes_read = 0
+        self.bytes_used = 0
         self.messages = 0
         self.bad_lines = 0
         self.has_ended = False
@@ -99,7 +99,9 @@ class MessageFile:
         """The messages, from where `open` left off."""
         while True:
             while self._lines:
-                for ref in self._messages_of(*self._lines.popleft()):
+                number, raw = self._lines.popleft()
+                self.bytes_used += 1 + len(raw or b"")
+                for ref in self._messages_of(number, raw):
                     yield ref
             if self.has_ended:
                 break
@@ -119,7 +121,6 @@ class MessageFile:
                 self._can_wait = False
 
     def _take_in(self, chunk: bytes) -> None:
-        self.bytes_read += len(chunk)
         self.has_ended = not chunk
         self._lines.extend(self._splitter.feed(chunk) if chunk else self._splitter.finish())
 

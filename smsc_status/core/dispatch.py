@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from enum import Enum
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Any
 
@@ -26,6 +26,10 @@ from smsc_status.core.division import Division
 from smsc_status.core.pacing import Pacer
 from smsc_status.errors import SmscError
 from smsc_status.models import Detail, Identity, Key
+
+
+SLACK = 64
+"""So many entries of a line may mean nothing, and as many as there are that do."""
 
 
 class State(Enum):
@@ -85,9 +89,15 @@ class _Group:
     def head(self) -> Question:
         """The oldest that still waits; there is one while `waiting` is not 0."""
         line = self.line
-        while line[0][2].state is not State.WAITING or line[0][0] != line[0][2].rank:
+        while not _stands(line[0]):
             heappop(line)
         return line[0][2]
+
+
+def _stands(entry: tuple[float, int, Question]) -> bool:
+    """Whether the entry of a line still means something."""
+    rank, _, question = entry
+    return question.state is State.WAITING and question.rank == rank
 
 
 _Entry = tuple[float, int, int, _Group]
@@ -137,6 +147,7 @@ class Dispatcher:
         self.division.done(question)
         if waited in (State.WAITING, State.PAUSED):
             self.waiting -= 1
+            self._tidy()
         if waited is State.WAITING:
             self._count_out(self._groups[question.identity[0]])
 
@@ -171,15 +182,15 @@ class Dispatcher:
 
     def due_at(self, pacer: Pacer, *, now: float) -> float:
         """When to look again, after `take` gave nothing; `inf` while only an event can change that."""
+        if not self.waiting:
+            return inf
         lane_at = inf
         if self._front(self._ready):
             lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
         elif self._front(self._held):
             lane_at = pacer.bulk_due_at(now=now)
         due_at = max(lane_at, pacer.place_due_at(now=now))
-        if self._alarms:
-            due_at = min(due_at, self._alarms[0][0])
-        return min(due_at, self._paused[0][0]) if self._paused else due_at
+        return min(due_at, self._next_alarm_at(), self._next_pause_ends_at())
 
     def start_at(self, question: Question, pacer: Pacer, *, now: float) -> float:
         """The earliest instant at which this waiting question can go, as far as is known: never too late."""
@@ -204,6 +215,9 @@ class Dispatcher:
     def _count_out(self, group: _Group) -> None:
         group.waiting -= 1
         if group.waiting:
+            if len(group.line) > SLACK + 2 * group.waiting:
+                group.line = [entry for entry in group.line if _stands(entry)]
+                heapify(group.line)
             self._believe_ready(group)
         else:
             group.stamp = -1
@@ -239,7 +253,7 @@ class Dispatcher:
                 if not tokens:
                     self._place(group, pacer, now)
                     continue
-                left[group.key] = tokens
+                left[group.key] = tokens - self._kept(group, pacer, now)
             question = self._take_from(group)
             if division.is_suspect(question):
                 if suspects == division.portion:
@@ -269,6 +283,16 @@ class Dispatcher:
             heappop(line)
         return None
 
+    def _next_alarm_at(self) -> float:
+        while self._alarms and self._alarms[0][1] != self._alarms[0][2].stamp:
+            heappop(self._alarms)
+        return self._alarms[0][0] if self._alarms else inf
+
+    def _next_pause_ends_at(self) -> float:
+        while self._paused and self._paused[0][2].state is not State.PAUSED:
+            heappop(self._paused)
+        return self._paused[0][0] if self._paused else inf
+
     def _kept(self, group: _Group, pacer: Pacer, now: float) -> int:
         """How many of the group's tokens single requests must leave alone."""
         return 1 if group.waiting > pacer.tokens(group.key, now=now) else 0
@@ -277,6 +301,21 @@ class Dispatcher:
         head = group.head()
         group.stamp = next(self._counter)
         heappush(self._ready, (head.rank, head.order, group.stamp, group))
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Drop what means nothing any more before it outgrows what does."""
+        most = SLACK + 2 * len(self._groups)
+        for line in (self._ready, self._held):
+            if len(line) > most:
+                line[:] = [entry for entry in line if entry[2] == entry[3].stamp]
+                heapify(line)
+        if len(self._alarms) > most:
+            self._alarms = [entry for entry in self._alarms if entry[1] == entry[2].stamp]
+            heapify(self._alarms)
+        if len(self._paused) > SLACK + 2 * self.waiting:
+            self._paused = [entry for entry in self._paused if entry[2].state is State.PAUSED]
+            heapify(self._paused)
 
     def _place(self, group: _Group, pacer: Pacer, now: float) -> None:
         """Move the group to where its tokens put it."""

@@ -80,7 +80,7 @@ _run = anyio.run
 
 
 def _run_aside(function: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
-    """In a thread of its own: on Python 3.11, after a cancellation coverage misses lines in the frames around a loop."""
+    """In a thread of its own: on Python 3.11 a cancellation makes coverage miss lines in the frames around the loop."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(_run, function, *arguments).result()
 

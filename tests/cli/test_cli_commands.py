@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import socket
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from unittest import mock
 
 import httpx
 import pytest
+import typer
 from cli_support import FAST, Stream, account_of, run, serving
 
 import smsc_status
@@ -189,6 +191,26 @@ def test_ctrl_c_at_the_prompt() -> None:
     """Ends as the shell expects it."""
     with mock.patch.object(account, "getpass", side_effect=KeyboardInterrupt):
         assert run("check", "7", "79", terminals=("stdin",)).status == 130
+
+
+def test_an_abort_ends_like_ctrl_c() -> None:
+    """Whichever way Typer tells of it."""
+    with mock.patch.object(app, "app", side_effect=typer.Abort):
+        assert run("explain", "1").status == 130
+
+
+def test_the_package_is_a_command_too() -> None:
+    """`python -m smsc_status.cli`."""
+    out = Stream()
+    argv = ["smsc-status", "--version"]
+    with (
+        mock.patch.object(sys, "argv", argv),
+        mock.patch.object(sys, "stdout", out),
+        pytest.raises(SystemExit) as ended,
+    ):
+        runpy.run_module("smsc_status.cli", run_name="__main__")
+    assert ended.value.code == 0
+    assert out.text() == f"{smsc_status.__version__}\n"
 
 
 def test_no_argument_takes_credentials() -> None:

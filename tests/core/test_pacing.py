@@ -386,9 +386,7 @@ def test_no_token_leaks(limits: Limits, history: list[tuple[float, Start | End]]
 
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
-def test_tokens_are_as_the_whole_history_counts_them(
-    limits: Limits, history: list[tuple[float, Start | End]]
-) -> None:
+def test_tokens_are_as_the_whole_history_counts_them(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
     """No more than a log of everything would allow, and where nothing was refused no fewer."""
     account = Account(limits, Pacer(limits))
     refused = False

@@ -1,0 +1,162 @@
+"""The search for the culprit of a refused bulk request, and the size that a server takes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smsc_status.core.division import Division
+
+
+def test_at_first_the_size_is_the_largest_and_nobody_is_suspected() -> None:
+    """Nothing is held against a server that has refused nothing."""
+    division = Division(1000)
+    assert division.limit == 1000
+    assert not division.is_suspect("a")
+    division.answered(10)
+    assert division.limit == 1000
+
+
+def test_a_refusal_halves_a_size_that_was_never_answered() -> None:
+    """Down to one, all of suspects: the size may be what the server minds."""
+    division = Division(8)
+    messages = list(range(8))
+    sizes = []
+    while len(messages) > 1:
+        division.refused(messages)
+        assert all(division.is_suspect(message) for message in messages)
+        assert division.portion == division.limit
+        messages = messages[: division.limit]
+        sizes.append(division.limit)
+    assert sizes == [4, 2, 1]
+
+
+def test_a_size_that_was_answered_is_kept() -> None:
+    """Then a message is to blame, and a quarter of the suspects goes with others."""
+    division = Division(1000)
+    division.answered(1000)
+    division.refused(range(1000))
+    assert (division.limit, division.portion) == (1000, 250)
+    division.refused(range(250))
+    assert (division.limit, division.portion) == (1000, 62)
+    assert not division.is_suspect(250)
+
+
+def test_few_suspects_go_one_by_one() -> None:
+    """A part is never empty."""
+    division = Division(1000)
+    division.answered(1000)
+    division.refused(range(3))
+    assert (division.limit, division.portion) == (1000, 1)
+
+
+def test_a_lone_suspect_goes_alone() -> None:
+    """With others beside it, it would spoil each request anew."""
+    division = Division(1000)
+    division.answered(1000)
+    division.refused(range(1000))
+    division.refused([0, *range(1000, 1999)])
+    assert division.is_suspect(0)
+    assert not division.is_suspect(1)
+    assert (division.limit, division.portion) == (1, 1)
+
+
+def test_answers_clear_suspects() -> None:
+    """The plan follows from those who are left."""
+    division = Division(100)
+    division.refused(range(100))
+    assert (division.limit, division.portion) == (50, 50)
+    for message in range(50):
+        division.done(message)
+    division.answered(50)
+    assert not division.is_suspect(49)
+    assert division.is_suspect(50)
+    assert (division.limit, division.portion) == (50, 12)
+
+
+def test_the_culprit_restores_the_size() -> None:
+    """Named by a request of its own; the others are cleared."""
+    division = Division(1000)
+    division.refused(range(1000))
+    division.refused(range(500))
+    assert division.limit == 250
+    division.named("somebody else")
+    assert division.limit == 250
+    division.named(7)
+    assert division.limit == 1000
+    assert not division.is_suspect(8)
+
+
+def test_without_a_culprit_the_size_grows_back_slowly() -> None:
+    """By a tenth of the largest with each answer, and no further than that."""
+    division = Division(100)
+    division.refused(range(100))
+    for message in range(100):
+        division.done(message)
+    sizes = []
+    for _ in range(7):
+        division.answered(50)
+        sizes.append(division.limit)
+    assert sizes == [60, 70, 80, 90, 100, 100, 100]
+
+
+@pytest.mark.parametrize("largest", [1, 2, 5])
+def test_small_sizes_grow_too(largest: int) -> None:
+    """By one message at least."""
+    division = Division(largest)
+    division.refused(range(2))
+    division.done(0)
+    division.done(1)
+    for _ in range(largest):
+        division.answered(1)
+    assert division.limit == largest
+
+
+def test_the_size_before_the_search_is_what_comes_back() -> None:
+    """A culprit found while the size was growing back does not make it the largest."""
+    division = Division(100)
+    division.refused(range(100))
+    for message in range(100):
+        division.done(message)
+    division.answered(50)
+    assert division.limit == 60
+    division.refused(range(200, 260))
+    division.named(200)
+    assert division.limit == 60
+
+
+@given(st.integers(2, 200), st.data())
+@settings(max_examples=100, deadline=None)
+def test_the_search_finds_the_culprit(count: int, data: st.DataObject) -> None:
+    """By bulk requests alone, whichever it is: at the end it goes by itself, and is named."""
+    culprit = data.draw(st.integers(0, count - 1))
+    division = Division(1000)
+    if data.draw(st.booleans()):
+        division.answered(1000)
+    waiting = list(range(count))
+    requests = 0
+    while culprit in waiting:
+        requests += 1
+        assert requests <= 40
+        part: list[int] = []
+        suspects = 0
+        suspects_only = division.portion == division.limit
+        for message in filter(division.is_suspect, waiting) if suspects_only else waiting:
+            if len(part) == division.limit or (division.is_suspect(message) and suspects == division.portion):
+                continue
+            suspects += division.is_suspect(message)
+            part.append(message)
+        if culprit not in part:
+            for message in part:
+                waiting.remove(message)
+                division.done(message)
+            division.answered(len(part))
+        elif len(part) > 1:
+            division.refused(part)
+        else:
+            division.named(culprit)
+            division.done(culprit)
+            waiting.remove(culprit)
+        assert 1 <= division.limit <= 1000
+    assert division.limit == 1000

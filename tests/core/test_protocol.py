@@ -1,0 +1,312 @@
+"""What is asked, and what an answer says of each message that was asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smsc_status.core import protocol
+from smsc_status.core.codecs import BadRow
+from smsc_status.core.protocol import Transient, Wire, concerns_size, match, read, read_deletion
+from smsc_status.errors import (
+    ApiError,
+    AuthError,
+    DeleteError,
+    ParametersError,
+    ProtocolError,
+    RateLimited,
+    RequestTimeout,
+    SmscError,
+    TransportError,
+)
+from smsc_status.models import Detail, Format, Identity, StatusRecord
+
+A, B, C = "79990000001", "79990000002", "79990000003"
+OK = b'{"status": 1, "last_date": "", "last_timestamp": 0}'
+
+
+class TestFields:
+    def test_one_message(self) -> None:
+        """The caller's own id and phone, as they are."""
+        assert protocol.fields(Wire(), [("007", "+7 999")], bulk=False, detail=Detail.BASIC) == {
+            "id": "007",
+            "phone": "+7 999",
+            "fmt": "3",
+            "charset": "utf-8",
+            "all": "0",
+        }
+
+    def test_one_message_in_bulk_takes_a_trailing_comma(self) -> None:
+        """So that its answer has the form of a bulk reply."""
+        fields = protocol.fields(Wire(Format.XML, "koi8-r"), [("1", A)], bulk=True, detail=Detail.EXTENDED)
+        assert fields == {"id": "1,", "phone": f"{A},", "fmt": "2", "charset": "koi8-r", "all": "2"}
+
+    def test_many_messages(self) -> None:
+        """Ids and phones in the same order, without a comma after the last."""
+        fields = protocol.fields(Wire(), [("1", A), ("x", B), ("1", C)], bulk=True, detail=Detail.FULL)
+        assert (fields["id"], fields["phone"], fields["all"]) == ("1,x,1", f"{A},{B},{C}", "1")
+
+    def test_deletion(self) -> None:
+        """One message, never a level of detail."""
+        assert protocol.deletion_fields(Wire(Format.PLAIN), "x", A) == {
+            "id": "x",
+            "phone": A,
+            "fmt": "0",
+            "charset": "utf-8",
+            "del": "1",
+        }
+
+
+def record(id: int | str | None = None, phone: str | None = None, status: int = 1) -> StatusRecord:
+    return StatusRecord(status=status, id=id, phone=phone)
+
+
+def places(rows: Sequence[StatusRecord | BadRow], asked: Sequence[Identity]) -> list[int | None]:
+    """For each message asked, the position of the row that was taken as its answer."""
+    of_row = {id(row.error if isinstance(row, BadRow) else row): position for position, row in enumerate(rows)}
+    return [None if outcome is None else of_row[id(outcome)] for outcome in match(rows, asked)]
+
+
+MAILING: list[Identity] = [(7, A), (7, B), (7, C)]
+DISTINCT: list[Identity] = [(1, A), (2, A), ("x", B)]
+
+
+class TestMatch:
+    @pytest.mark.parametrize(
+        ("asked", "rows", "expected"),
+        [
+            pytest.param(MAILING, [record(7, A), record(7, B), record(7, C)], [0, 1, 2], id="in order"),
+            pytest.param(MAILING, [record(7, C), record(7, A), record(7, B)], [1, 2, 0], id="reordered"),
+            pytest.param(MAILING, [record(7, A), record(7, C)], [0, None, 1], id="one missing"),
+            pytest.param(MAILING, [], [None, None, None], id="all missing"),
+            pytest.param(MAILING, [record(7, B, 1), record(7, B, 2)], [None, 0, None], id="repeated"),
+            pytest.param(MAILING, [record(8, A), record(7, "79990000009")], [None, None, None], id="foreign"),
+            pytest.param(MAILING, [*map(record, [7] * 4, [A, B, C, "1"])], [0, 1, 2], id="one too many"),
+            pytest.param(DISTINCT, [record("X"), record("2"), record("01")], [2, 1, 0], id="by id alone"),
+            pytest.param(DISTINCT, [record("x", "8" + B[1:])], [None, None, 0], id="by id, national phone"),
+            pytest.param(DISTINCT, [record(2, B)], [None, None, None], id="the id's phone is another"),
+            pytest.param(DISTINCT, [record(2, ""), record(1)], [1, 0, None], id="by id, empty phone"),
+            pytest.param(DISTINCT, [record(3)], [None, None, None], id="an id that was not asked"),
+            pytest.param(MAILING, [record(7, A), record(7), record(7, C)], [0, 1, 2], id="by position"),
+            pytest.param(MAILING, [record(), record(), record()], [0, 1, 2], id="by position, nameless"),
+            pytest.param(MAILING, [record(None, A), record(), record()], [0, 1, 2], id="by position, phones alone"),
+            pytest.param(MAILING, [record(7), record(7)], [None, None, None], id="too few for positions"),
+            pytest.param(MAILING, [record(7), record(8), record(7)], [None, None, None], id="ids don't line up"),
+            pytest.param([(7, A)], [record()], [0], id="the only one"),
+            pytest.param([(7, A)], [record(8)], [None], id="the only one is another"),
+            pytest.param([], [record(7, A)], [], id="nothing asked"),
+        ],
+    )
+    def test_whose_is_it(self, asked: list[Identity], rows: list[StatusRecord], expected: list[int | None]) -> None:
+        """By id and phone, by an id that one message has, by position; what fits nowhere is not ours."""
+        assert places(rows, asked) == expected
+
+    @pytest.mark.parametrize(
+        ("rows", "expected"),
+        [
+            pytest.param([record(7, B), record(7), record(7)], [None, 0, None], id="reordered"),
+            pytest.param([record(7, A), record(7, A), record(7)], [0, None, None], id="repeated"),
+            pytest.param([record(7, "79990000009"), record(7), record(7)], [None, None, None], id="foreign"),
+        ],
+    )
+    def test_positions_mean_nothing_where_a_phone_stands_in_anothers_place(
+        self, rows: list[StatusRecord], expected: list[int | None]
+    ) -> None:
+        """A row without a phone may be anybody's there: no answer is better than another's."""
+        assert places(rows, MAILING) == expected
+
+    def test_e_mail_addresses_are_not_alike(self) -> None:
+        """Phones may be one in two notations; two addresses that end alike are two."""
+        assert places([record("x", "bob@example.com")], [("x", "rob@example.com")]) == [None]
+        assert places([record("x", "Rob@Example.com")], [("x", "rob@example.com")]) == [0]
+
+    def test_a_row_that_can_not_be_read_costs_its_own_message(self) -> None:
+        """By the position that the codec knows, or as any other row; the first of a repetition counts."""
+        bad = [BadRow(ProtocolError(str(number)), *what) for number, what in enumerate([(7, B), (None, None, 2), ()])]
+        assert places([record(7, A), bad[0], record(7, B)], MAILING) == [0, 1, None]
+        assert places([bad[1], record(7, A), record(7, C)], MAILING) == [1, None, 0]
+        assert places([bad[2]], MAILING) == [None, None, None]
+        assert isinstance(match(bad[:1], MAILING)[1], ProtocolError)
+
+    @given(st.data())
+    @settings(max_examples=200, deadline=None)
+    def test_no_message_gets_an_answer_that_names_another(self, data: st.DataObject) -> None:
+        """And no row is given out twice, however the reply is mixed up."""
+        identities = st.tuples(st.sampled_from([1, 2]), st.sampled_from([A, B, C]))
+        asked = data.draw(st.lists(identities, unique=True, max_size=5))
+        echoed = st.builds(
+            record, st.sampled_from([1, 2, 3, "01", None]), st.sampled_from([A, B, C, "89990000001", "", None])
+        )
+        rows = data.draw(st.lists(echoed, max_size=6))
+        rows = [record(row.id, row.phone) for row in rows]
+        outcomes = match(rows, asked)
+        assert len(outcomes) == len(asked)
+        given_out = [id(outcome) for outcome in outcomes if outcome is not None]
+        assert len(given_out) == len(set(given_out))
+        for (key, phone), outcome in zip(asked, outcomes, strict=True):
+            if isinstance(outcome, StatusRecord):
+                assert outcome.id is None or int(outcome.id) == key
+                assert not outcome.phone or outcome.phone[1:] == phone[1:]
+
+
+def answer(
+    status: int = 200,
+    body: bytes = OK,
+    headers: Mapping[str, str] | None = None,
+    *,
+    asked: Sequence[Identity] = ((7, A),),
+    bulk: bool = False,
+) -> list[protocol.Outcome] | SmscError:
+    return read(Wire(), status, headers or {}, body, asked=asked, bulk=bulk, detail=Detail.BASIC)
+
+
+class TestRead:
+    def test_one_record(self) -> None:
+        """A reply to a single request names nobody, and need not."""
+        outcomes = answer()
+        assert isinstance(outcomes, list)
+        (outcome,) = outcomes
+        assert isinstance(outcome, StatusRecord)
+        assert outcome.status == 1
+
+    def test_many(self) -> None:
+        """One outcome a message, in the order asked."""
+        body = json.dumps([{"status": k, "id": 7, "phone": phone} for k, phone in [(3, C), (1, A)]]).encode()
+        outcomes = answer(body=body, asked=MAILING, bulk=True)
+        assert isinstance(outcomes, list)
+        assert [outcome and outcome.status for outcome in outcomes if not isinstance(outcome, SmscError)] == [
+            1,
+            None,
+            3,
+        ]
+
+    @pytest.mark.parametrize(("code", "kind"), [(1, ParametersError), (2, AuthError), (9, RateLimited), (77, ApiError)])
+    def test_a_refusal_is_the_error_of_its_code(self, code: int, kind: type[ApiError]) -> None:
+        """With the vendor's wording; it concerns the whole request."""
+        error = answer(body=json.dumps({"error": "no", "error_code": code}).encode(), bulk=True)
+        assert type(error) is kind
+        assert (error.code, error.text) == (code, "no")
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 504, 599, 408, 425, 429])
+    def test_statuses_that_say_later(self, status: int) -> None:
+        """Whatever the body is."""
+        error = answer(status)
+        assert isinstance(error, Transient)
+        assert isinstance(error, TransportError)
+        assert str(status) in str(error)
+        assert error.retry_after is None
+
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [("120", 120.0), (" 5 ", 5.0), ("0", 0.0), ("Wed, 21 Oct 2015 07:28:00 GMT", None), ("-1", None), ("", None)]
+        + [("1e9", None), ("1234567", None), ("٣", None), ("1.5", None)],
+    )
+    def test_retry_after(self, value: str, seconds: float | None) -> None:
+        """Whole seconds, as far as they make sense."""
+        error = answer(503, headers={"retry-after": value})
+        assert isinstance(error, Transient)
+        assert error.retry_after == seconds
+
+    @pytest.mark.parametrize("status", [201, 204, 301, 302, 400, 403, 404, 413, 418])
+    def test_other_statuses_are_errors_with_an_excerpt(self, status: int) -> None:
+        """A body that looks like an answer is none."""
+        error = answer(status, OK * 100)
+        assert isinstance(error, ProtocolError)
+        assert error.status == status
+        assert error.excerpt == (OK * 100).decode()[:200]
+
+    @pytest.mark.parametrize("body", [b"", b" \r\n\t "])
+    def test_an_empty_answer_is_none_at_all(self, body: bytes) -> None:
+        """As if the connection had been cut."""
+        assert isinstance(answer(body=body), Transient)
+        assert isinstance(read_deletion(Wire(), 200, {}, body), Transient)
+
+    def test_what_can_not_be_read(self) -> None:
+        """An error with the HTTP status and what stood there."""
+        error = answer(body=b"<html>Sorry</html>")
+        assert isinstance(error, ProtocolError)
+        assert error.status == 200
+        assert "<html>Sorry" in error.excerpt
+
+    @pytest.mark.parametrize("format", Format)
+    def test_an_id_of_thousands_of_digits_is_somebody_elses(self, format: Format) -> None:
+        """No error but ours comes out, whatever stands where an id is expected."""
+        digits = "1" * 5000
+        body = {
+            Format.PLAIN: f"Status = Delivered (1), check_time = , id = {digits}, phone = {A}",
+            Format.CSV: f"1,0,0,{digits},{A}",
+            Format.XML: f"<list><sms><status>1</status><id>{digits}</id><phone>{A}</phone></sms></list>",
+            Format.JSON: json.dumps([{"status": 1, "id": digits, "phone": A}]),
+        }[format]
+        outcomes = read(Wire(format), 200, {}, body.encode(), asked=MAILING, bulk=True, detail=Detail.BASIC)
+        if isinstance(outcomes, list):
+            assert not any(isinstance(outcome, StatusRecord) for outcome in outcomes)
+        else:
+            assert isinstance(outcomes, ProtocolError)
+
+    @given(
+        st.sampled_from(Format),
+        st.sampled_from([200, 200, 200, 204, 302, 404, 500]),
+        st.one_of(st.binary(max_size=200), st.text(alphabet='[{"status":1,id phone79,}]<>/=\n', max_size=200)),
+        st.booleans(),
+        st.sampled_from(Detail),
+    )
+    @settings(max_examples=300, deadline=None)
+    def test_any_reply_is_outcomes_or_one_of_our_errors(
+        self, format: Format, status: int, body: bytes | str, bulk: bool, detail: Detail
+    ) -> None:
+        """Never another exception, and never more or fewer outcomes than messages."""
+        raw = body if isinstance(body, bytes) else body.encode()
+        verdict = read(Wire(format), status, {}, raw, asked=MAILING, bulk=bulk, detail=detail)
+        if isinstance(verdict, list):
+            assert len(verdict) == len(MAILING)
+        else:
+            assert isinstance(verdict, SmscError)
+
+
+class TestDeletion:
+    @pytest.mark.parametrize("body", [b"OK", b'{"result": "OK"}'])
+    def test_deleted(self, body: bytes) -> None:
+        """In either of the forms that the server is known to use."""
+        assert read_deletion(Wire(), 200, {}, body) is None
+
+    def test_refused(self) -> None:
+        """The error of its code."""
+        error = read_deletion(Wire(), 200, {}, b'{"error": "delete error", "error_code": 5}')
+        assert isinstance(error, DeleteError)
+        assert error.text == "delete error"
+
+    def test_not_answered(self) -> None:
+        """The server said "later"."""
+        error = read_deletion(Wire(), 503, {"retry-after": "7"}, b"")
+        assert isinstance(error, Transient)
+        assert error.retry_after == 7.0
+
+    def test_unreadable(self) -> None:
+        """Neither deleted nor refused."""
+        error = read_deletion(Wire(), 200, {}, b"<html>")
+        assert isinstance(error, ProtocolError)
+        assert (error.status, error.excerpt) == (200, "<html>")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ProtocolError("", status=200), True),
+        (ProtocolError("", status=413), True),
+        (ProtocolError("", status=414), True),
+        (ProtocolError("", status=403), False),
+        (ProtocolError(""), False),
+        (ParametersError(1), True),
+        (ApiError(77), True),
+        (TransportError(), False),
+        (RequestTimeout(), False),
+    ],
+)
+def test_what_smaller_requests_may_help_against(error: SmscError, expected: bool) -> None:
+    """One bad message, too large a request, or a text that spoils the answer; not a server that is away."""
+    assert concerns_size(error) is expected
