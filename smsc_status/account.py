@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 import attrs
 
 from smsc_status.errors import ConfigError
+
+
+_PORTS = {"http": 80, "https": 443}
 
 
 class Secret:
@@ -51,8 +54,10 @@ class Account:
     def hidden(self, value: object) -> object:
         """A text without the credentials that it quotes; any other value as it is."""
         if isinstance(value, str):
-            for secret in self.credentials.values():
-                value = value.replace(secret.reveal(), "***")
+            plain = [secret.reveal() for secret in self.credentials.values()]
+            forms = {*plain, *map(quote, plain), *map(quote_plus, plain)}
+            for text in sorted(forms, key=len, reverse=True):  # one may begin with another
+                value = value.replace(text, "***")
         return value
 
     @classmethod
@@ -76,7 +81,7 @@ class Account:
 def _credentials(login: Secret | None, password: Secret | None, apikey: Secret | None) -> dict[str, Secret]:
     given = {"login": login, "password": password, "apikey": apikey}
     for name, secret in given.items():
-        if secret is not None and not (isinstance(secret.reveal(), str) and secret.reveal().strip()):
+        if secret is not None and not _is_text(secret.reveal()):
             raise ConfigError(f"{name}: expected a text that is not empty")
     if apikey is not None and login is None and password is None:
         return {"apikey": apikey}
@@ -86,22 +91,36 @@ def _credentials(login: Secret | None, password: Secret | None, apikey: Secret |
     raise ConfigError(f"credentials: expected either apikey or login and password, got {', '.join(names) or 'none'}")
 
 
+def _is_text(value: object) -> bool:
+    """Whether it is a text that says something and that UTF-8 can carry."""
+    if not isinstance(value, str) or not value.strip():
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _url(url: str, *, allow_http: bool) -> str:
     if not isinstance(url, str):
-        raise ConfigError(f"URL {url!r}: expected a str such as 'https://smsc.ru'")
+        raise ConfigError(f"URL: expected a str such as 'https://smsc.ru', got a {type(url).__name__}")
+    if "@" in url:  # not repeated: what stands before it may be a password
+        raise ConfigError("URL with an '@': expected one such as 'https://smsc.ru', without user and password")
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"URL: expected one such as 'https://smsc.ru' ({error})") from None
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ConfigError(f"URL of {parts.hostname!r}: expected one without user, password, query and fragment")
-    if parts.scheme not in {"https", "http"} or not parts.hostname:
+    except ValueError:
+        raise ConfigError(f"URL {url!r}: expected one such as 'https://smsc.ru'") from None
+    if parts.query or parts.fragment:
+        raise ConfigError(f"URL of {parts.hostname!r}: expected one without query and fragment")
+    if parts.scheme not in _PORTS or not parts.hostname:
         raise ConfigError(f"URL {url!r}: expected one such as 'https://smsc.ru'")
     if parts.scheme == "http" and not (allow_http or _is_loopback(parts.hostname)):
         raise ConfigError(f"URL {url!r}: expected https, as credentials travel there (or allow_http=True)")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+    port_part = "" if port in (None, _PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{host}{port_part}{parts.path.rstrip('/')}"
 
 
 def _is_loopback(host: str) -> bool:

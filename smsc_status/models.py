@@ -51,7 +51,7 @@ def id_key(id: int | str) -> Key:
     """The id as the limits count it: `7`, `"7"` and `"007"` are one, `"AB"` and `"ab"` are one."""
     if isinstance(id, int):
         return id
-    return int(id) if _DIGITS.fullmatch(id) else id.casefold()
+    return int(id) if len(id) <= MAX_ID_CHARS and _DIGITS.fullmatch(id) else id.casefold()
 
 
 def phone_key(phone: str) -> str:
@@ -66,7 +66,8 @@ def _check_id(_ref: object, _attribute: object, value: Any) -> None:
         raise ConfigError(f"id {value!r}: expected an int or a str")
     if isinstance(value, int):
         if not 0 <= value < 10**MAX_ID_CHARS:
-            raise ConfigError(f"id {value!r}: expected a number of at most {MAX_ID_CHARS} digits, not negative")
+            shown = value if abs(value) < 10**60 else f"of {value.bit_length()} bits"
+            raise ConfigError(f"id {shown}: expected a number of at most {MAX_ID_CHARS} digits, not negative")
     elif not _ID.fullmatch(value):
         raise ConfigError(f"id {value[:60]!r}: expected 1 to {MAX_ID_CHARS} Latin letters, digits, '.', '-' or '_'")
 

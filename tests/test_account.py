@@ -23,7 +23,9 @@ DEFAULTS: dict[str, Any] = {
 
 def account(**options: Any) -> Account:
     """By default with a key."""
-    secrets = {name: Secret(options.pop(name)) for name in ("login", "password", "apikey") if name in options}
+    secrets: dict[str, Any] = {
+        name: Secret(options.pop(name)) for name in ("login", "password", "apikey") if name in options
+    }
     return Account.of(**(DEFAULTS | (secrets or {"apikey": Secret("the-key")}) | options))
 
 

@@ -581,7 +581,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"apikey": "k", "base_url": "smsc.ru"}, "URL 'smsc.ru'"),
     ({"apikey": "k", "base_url": "ftp://smsc.ru"}, "ftp"),
     ({"apikey": "k", "base_url": "https://smsc.ru:x"}, "URL"),
-    ({"apikey": "k", "base_url": None}, "URL None"),
+    ({"apikey": "k", "base_url": None}, "NoneType"),
     ({"apikey": "k", "base_url": "https://smsc.ru?a=b"}, "query"),
     ({"apikey": "k", "mirrors": ["http://www2.smsc.ru"]}, "www2"),
     ({"apikey": "k", "mirrors": "https://www2.smsc.ru"}, "mirrors"),

@@ -19,7 +19,7 @@ SENT_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 class TestMessageRef:
     @pytest.mark.parametrize(
-        "id", [0, 1, 2147483647, 10**40 - 1, "1", "0" * 40, "a", "A-b_c.9", "x" * 40], ids=lambda id: str(id)[:12]
+        "id", [0, 1, 2147483647, 10**40 - 1, "1", "0" * 40, "a", "A-b_c.9", "x" * 40], ids=lambda value: str(value)[:12]
     )
     def test_ids_that_are_taken(self, id: int | str) -> None:
         """As they are, to the letter."""
@@ -28,11 +28,11 @@ class TestMessageRef:
     @pytest.mark.parametrize(
         "id",
         [True, False, -1, 10**40, 10**5000, 1.0, None, b"1", "", "x" * 41, "a b", "a,b", "7\n", "ё", "٣", "a/b", [1]],
-        ids=lambda id: "huge" if isinstance(id, int) and id > 10**40 else repr(id)[:12],
+        ids=lambda value: "huge" if isinstance(value, int) and value > 10**40 else repr(value)[:12],
     )
     def test_ids_that_are_not(self, id: Any) -> None:
         """The error names the value, shortened if it is long."""
-        with pytest.raises(ConfigError, match="^id ") as caught:
+        with pytest.raises(ConfigError, match=r"^id ") as caught:
             MessageRef(id, PHONE)
         assert len(str(caught.value)) < 200
 
@@ -46,14 +46,14 @@ class TestMessageRef:
     )
     def test_phones_that_are_not(self, phone: Any) -> None:
         """Several, none, or none at all."""
-        with pytest.raises(ConfigError, match="^phone ") as caught:
+        with pytest.raises(ConfigError, match=r"^phone ") as caught:
             MessageRef(1, phone)
         assert len(str(caught.value)) < 200
 
-    @pytest.mark.parametrize("sent_at", [datetime(2026, 3, 1), 1700000000, "2026-03-01", SENT_AT.date()])  # noqa: DTZ001
+    @pytest.mark.parametrize("sent_at", [datetime(2026, 3, 1), 1700000000, "2026-03-01", SENT_AT.date()])
     def test_a_date_without_a_zone_is_refused(self, sent_at: Any) -> None:
         """Nothing is guessed of when that was."""
-        with pytest.raises(ConfigError, match="^sent_at "):
+        with pytest.raises(ConfigError, match=r"^sent_at "):
             MessageRef(1, PHONE, sent_at)
 
     @pytest.mark.parametrize(
@@ -99,10 +99,10 @@ class TestMessageRef:
     @pytest.mark.parametrize("value", [7, "7", None, (7,), (7, PHONE, SENT_AT, 1), {"id": 7}, "x" * 1000, {7, PHONE}])
     def test_what_does_not(self, value: object) -> None:
         """The error shows it, shortened if it is long."""
-        with pytest.raises(ConfigError, match="^message ") as caught:
+        with pytest.raises(ConfigError, match=r"^message ") as caught:
             MessageRef.of(value)
         assert len(str(caught.value)) < 200
-        with pytest.raises(ConfigError, match="^id "):
+        with pytest.raises(ConfigError, match=r"^id "):
             MessageRef.of((True, PHONE))
 
 
@@ -295,7 +295,7 @@ class TestLimits:
         """Whole numbers, at least 1."""
         with pytest.raises(ConfigError, match=f"^{name} .*: expected a whole number, at least 1"):
             Limits(**{name: value})  # type: ignore[arg-type]
-        assert getattr(Limits(**{name: 1}), name) == 1  # type: ignore[arg-type]
+        assert getattr(Limits(**{name: 1}), name) == 1
 
     @pytest.mark.parametrize("name", ["period", "margin", "linger"])
     @pytest.mark.parametrize("value", [-0.1, math.inf, math.nan, False, "1", None])
@@ -303,7 +303,7 @@ class TestLimits:
         """Any finite number, not negative."""
         with pytest.raises(ConfigError, match=f"^{name} .*: expected seconds, at least 0"):
             Limits(**{name: value})  # type: ignore[arg-type]
-        assert getattr(Limits(**{name: 2}), name) == 2  # type: ignore[arg-type]
+        assert getattr(Limits(**{name: 2}), name) == 2
 
     def test_equal_by_value(self) -> None:
         """Clients of one account may each bring their own."""

@@ -62,7 +62,7 @@ class Division:
 
     def _plan(self) -> None:
         half = max(1, len(self._suspects) // 2)
-        if self._proven > half:
+        if self._proven > half and len(self._suspects) > 1:
             self.limit, self.portion = self._proven, max(1, len(self._suspects) // PARTS)
         else:
             self.limit = self.portion = half

@@ -143,7 +143,8 @@ def _match_rest(
     counts = Counter(key for key, _ in asked)
     by_id = {key: place for place, (key, _) in enumerate(asked) if counts[key] == 1}
     lined_up = len(rows) == len(asked) and all(
-        key is None or key == asked_key for (key, _), (asked_key, _) in zip(named, asked, strict=True)
+        (key is None or key == asked_key) and _agree(phone, asked_phone)
+        for (key, phone), (asked_key, asked_phone) in zip(named, asked, strict=True)
     )
     for position in rest:
         key, phone = named[position]
@@ -156,7 +157,9 @@ def _match_rest(
 
 def _agree(echoed: str | None, asked: str) -> bool:
     """Whether two phones may be one in two notations: national and international end in the same digits."""
-    return not echoed or echoed == asked or echoed[-NATIONAL_DIGITS:] == asked[-NATIONAL_DIGITS:]
+    if not echoed or echoed == asked:
+        return True
+    return "@" not in echoed + asked and echoed[-NATIONAL_DIGITS:] == asked[-NATIONAL_DIGITS:]
 
 
 def _name(row: Row) -> tuple[int | str | None, str | None]:

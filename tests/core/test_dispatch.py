@@ -469,6 +469,41 @@ def test_what_comes_and_goes_leaves_nothing_behind() -> None:
     assert len(gone) < 300
 
 
+@pytest.mark.parametrize("tokens", [0, 1])
+def test_ids_that_wait_for_tokens_leave_nothing_behind(tokens: int) -> None:
+    """Nor while their alarms are far away, and whether they wait for any token or for the bulk slot."""
+    dispatcher, pacer = waiting(*mailing(7, 2)), without_bulk_slot()
+    used(pacer, 7, times=5 - tokens)
+    gone: weakref.WeakSet[Question] = weakref.WeakSet()
+    for number in range(500):
+        used(pacer, number + 10, times=5 - tokens)
+        for one in mailing(number + 10, 2, rank=float(number)):
+            gone.add(one)
+            dispatcher.add(one)
+        assert dispatcher.take(pacer, now=NOW) is None
+        assert dispatcher.due_at(pacer, now=NOW) == 161.0
+        for one in list(gone):
+            dispatcher.withdraw(one)
+        del one
+    assert len(gone) < 300
+
+
+def test_pauses_that_nobody_waits_for_leave_nothing_behind() -> None:
+    """What was withdrawn is not waited for either."""
+    dispatcher, pacer = waiting(), Pacer(Limits())
+    dispatcher.add(question("last"), due_at=NOW + 50)
+    gone: weakref.WeakSet[Question] = weakref.WeakSet()
+    for number in range(500):
+        one = question(number)
+        gone.add(one)
+        dispatcher.add(one, due_at=NOW + number / 100)
+        dispatcher.withdraw(one)
+    del one
+    assert len(gone) < 300
+    assert dispatcher.due_at(pacer, now=NOW) == NOW + 50
+    assert len(gone) == 0
+
+
 # Random histories against an oracle. All instants are multiples of 1/2, so that sums are exact.
 
 

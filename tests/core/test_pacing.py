@@ -306,7 +306,7 @@ class Account:
     """From when to when a request may have been open at the server."""
 
     def room(self, name: Key) -> int:
-        special = {BULK: self.limits.bulk_requests, SINGLE: self.limits.singles_per_minute or 10**9}
+        special: dict[Key, int] = {BULK: self.limits.bulk_requests, SINGLE: self.limits.singles_per_minute or 10**9}
         return special.get(name, self.limits.checks_per_id)
 
     def naive_tokens(self, name: Key) -> int:

@@ -126,7 +126,11 @@ class TestMatch:
 
     def test_a_row_that_can_not_be_read_costs_its_own_message(self) -> None:
         """By the position that the codec knows, or as any other row; the first of a repetition counts."""
-        bad = [BadRow(ProtocolError(str(number)), *what) for number, what in enumerate([(7, B), (None, None, 2), ()])]
+        bad = [
+            BadRow(ProtocolError("by its id and phone"), 7, B),
+            BadRow(ProtocolError("by its place"), index=2),
+            BadRow(ProtocolError("nobody's")),
+        ]
         assert places([record(7, A), bad[0], record(7, B)], MAILING) == [0, 1, None]
         assert places([bad[1], record(7, A), record(7, C)], MAILING) == [1, None, 0]
         assert places([bad[2]], MAILING) == [None, None, None]
@@ -202,8 +206,18 @@ class TestRead:
 
     @pytest.mark.parametrize(
         ("value", "seconds"),
-        [("120", 120.0), (" 5 ", 5.0), ("0", 0.0), ("Wed, 21 Oct 2015 07:28:00 GMT", None), ("-1", None), ("", None)]
-        + [("1e9", None), ("1234567", None), ("٣", None), ("1.5", None)],
+        [
+            ("120", 120.0),
+            (" 5 ", 5.0),
+            ("0", 0.0),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", None),
+            ("-1", None),
+            ("", None),
+            ("1e9", None),
+            ("1234567", None),
+            ("٣", None),
+            ("1.5", None),
+        ],
     )
     def test_retry_after(self, value: str, seconds: float | None) -> None:
         """Whole seconds, as far as they make sense."""
