@@ -11,6 +11,8 @@ import attrs
 
 from smsc_status.errors import ConfigError
 
+LEAST_SHOWN = 3
+"""So many first characters of a secret, at the end of a text, may be anything."""
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -57,7 +59,7 @@ class Account:
             plain = [secret.reveal() for secret in self.credentials.values()]
             forms = {*plain, *map(quote, plain), *map(quote_plus, plain)}
             for text in sorted(forms, key=len, reverse=True):  # one may begin with another
-                value = value.replace(text, "***")
+                value = _without(value, text)
         return value
 
     @classmethod
@@ -91,6 +93,14 @@ def _credentials(login: Secret | None, password: Secret | None, apikey: Secret |
     raise ConfigError(f"credentials: expected either apikey or login and password, got {', '.join(names) or 'none'}")
 
 
+def _without(value: str, secret: str) -> str:
+    value = value.replace(secret, "***")
+    for length in range(len(secret) - 1, LEAST_SHOWN, -1):  # an excerpt may end in the middle of it
+        if value.endswith(secret[:length]):
+            return f"{value[:-length]}***"
+    return value
+
+
 def _is_text(value: object) -> bool:
     """Whether it is a text that says something and that UTF-8 can carry."""
     if not isinstance(value, str) or not value.strip():
@@ -111,10 +121,10 @@ def _url(url: str, *, allow_http: bool) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigError(f"URL {url!r}: expected one such as 'https://smsc.ru'") from None
+        raise ConfigError("URL whose host or port can't be read: expected one such as 'https://smsc.ru'") from None
     if parts.query or parts.fragment:
         raise ConfigError(f"URL of {parts.hostname!r}: expected one without query and fragment")
-    if parts.scheme not in _PORTS or not parts.hostname:
+    if parts.scheme not in _PORTS or not parts.hostname or not parts.hostname.isprintable() or " " in url:
         raise ConfigError(f"URL {url!r}: expected one such as 'https://smsc.ru'")
     if parts.scheme == "http" and not (allow_http or _is_loopback(parts.hostname)):
         raise ConfigError(f"URL {url!r}: expected https, as credentials travel there (or allow_http=True)")

@@ -330,7 +330,7 @@ class Engine:
             self._ask_again(request, verdict)
         elif protocol.concerns_size(verdict) and len(request.questions) > 1:
             self.refused(verdict)
-            self._dispatcher.division.refused(request.questions)
+            self._dispatcher.bulk_refused(request.questions)
             self._ask_again(request, verdict)
         else:
             self.refused(verdict)
@@ -353,7 +353,7 @@ class Engine:
                 else:
                     self._requeue(question, missed)
         if request.bulk:
-            self._dispatcher.division.answered(len(request.questions))
+            self._dispatcher.bulk_answered(len(request.questions))
 
     def _lose(self, request: Request, error: TransportError) -> None:
         now = loops.now()
@@ -388,6 +388,7 @@ class Engine:
             twin.claims += question.claims
             question = twin
         else:
+            self._asked[question.identity] = question
             self._dispatcher.add(question, due_at=due_at)
         for claim in question.claims:
             if claim.start_by < inf and question.state is not State.ASKED:
@@ -448,9 +449,11 @@ class Engine:
 
     def _forget_loop(self) -> None:
         """The loop that this engine worked in has ended, and took its tasks and sockets along."""
-        for question in list(self._asked.values()):
-            self._answer(question, ClientClosed("the event loop of this check has ended"))
+        # Who waited in that loop is gone, too: there is nobody to tell.
         self._dispatcher.drain()
+        self._asked.clear()
+        self._impatient.clear()
+        self.others.clear()
         self._pump = self._granted = None
         self._open = 0
         self._background.clear()

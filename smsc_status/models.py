@@ -25,6 +25,7 @@ Identity = tuple[Key, str]
 
 MAX_ID_CHARS = 40
 _ID = re.compile(r"[A-Za-z0-9._-]{1,40}", re.ASCII)
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _NOT_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
 _WIRE_DATE = "%d.%m.%Y %H:%M:%S"
@@ -77,7 +78,7 @@ def _check_phone(_ref: object, _attribute: object, value: Any) -> None:
         raise ConfigError(f"phone {value!r}: expected a str")
     if "," in value or not value.isprintable():
         raise ConfigError(f"phone {value[:60]!r}: expected one number or e-mail address, without commas")
-    if not phone_key(value):
+    if not phone_key(value) or ("@" in value and not _EMAIL.fullmatch(value.strip())):
         raise ConfigError(f"phone {value[:60]!r}: expected a number with digits, or an e-mail address")
 
 
@@ -269,6 +270,11 @@ class HlrRecord(StatusRecord):
         return codes.is_final(self.status) and not (self.status in (1, 2) and self.err is None)
 
     @property
+    def is_delivered(self) -> bool:
+        """Whether the number was found reachable."""
+        return self.reachable is True
+
+    @property
     def reachable(self) -> bool | None:
         """Whether the number can be reached now; `None` while not known."""
         if self.status in (1, 2):
@@ -326,7 +332,7 @@ class Limits:
     `bulk_requests` bulk requests; at any instant at most `connections` open ones. `margin` is added to the period for
     drifting clocks and a server that counts whole seconds; a request that was given up may still arrive within
     `linger`. `max_bulk` is the largest number of messages in a bulk request, `singles_per_minute` a politeness cap of
-    one's own on the other requests (`None`: no cap).
+    one's own on the other requests, in any window of a period and a margin (`None`: no cap).
 
     Raises:
         ConfigError: a value is of another kind, negative or, where that makes no sense, zero.

@@ -15,6 +15,7 @@ used, for other clients take tokens of the same account.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from enum import Enum
 from heapq import heapify, heappop, heappush
 from math import inf
@@ -26,7 +27,6 @@ from smsc_status.core.division import Division
 from smsc_status.core.pacing import Pacer
 from smsc_status.errors import SmscError
 from smsc_status.models import Detail, Identity, Key
-
 
 SLACK = 64
 """So many entries of a line may mean nothing, and as many as there are that do."""
@@ -150,6 +150,22 @@ class Dispatcher:
             self._tidy()
         if waited is State.WAITING:
             self._count_out(self._groups[question.identity[0]])
+
+    def bulk_refused(self, questions: Collection[Question]) -> None:
+        """The server refused a bulk request of these as a whole; they are added again by themselves."""
+        self.division.refused(questions)
+        self._hasten_lone_suspect()
+
+    def bulk_answered(self, size: int) -> None:
+        """The server answered a bulk request of so many messages."""
+        self.division.answered(size)
+        self._hasten_lone_suspect()
+
+    def _hasten_lone_suspect(self) -> None:
+        """It goes alone, and nothing else goes in bulk until it has gone."""
+        suspect = self.division.lone_suspect
+        if isinstance(suspect, Question):
+            self.promote(suspect, -inf)
 
     def drain(self) -> list[Question]:
         """Take out everything that waits, the oldest first."""
@@ -318,11 +334,8 @@ class Dispatcher:
             heapify(self._paused)
 
     def _place(self, group: _Group, pacer: Pacer, now: float) -> None:
-        """Move the group to where its tokens put it."""
-        tokens, kept = pacer.tokens(group.key, now=now), self._kept(group, pacer, now)
-        if tokens > kept:
-            self._believe_ready(group)
-            return
+        """Put a group that a single request can't take from where its tokens belong."""
+        tokens = pacer.tokens(group.key, now=now)
         head = group.head()
         group.stamp = next(self._counter)
         if tokens:

@@ -35,6 +35,11 @@ class Division:
         """Whether this message was in a refused request and has not been cleared since."""
         return message in self._suspects
 
+    @property
+    def lone_suspect(self) -> Hashable | None:
+        """The last one left, if there is one."""
+        return next(iter(self._suspects)) if len(self._suspects) == 1 else None
+
     def refused(self, messages: Collection[Hashable]) -> None:
         """A bulk request of these messages was refused as a whole."""
         if not self._suspects:

@@ -285,6 +285,20 @@ class TestTokens:
         assert dispatcher.take(pacer, now=120.9) is None
         assert dispatcher.take(pacer, now=121.0) is not None
 
+    @pytest.mark.parametrize("at", [NOW, 121.0])
+    def test_an_alarm_that_nobody_waits_for_is_none(self, at: float) -> None:
+        """The next one counts, before its instant and after."""
+        pacer = Pacer(Limits())
+        used(pacer, 7, times=5, at=60.0)
+        used(pacer, 8, times=5, at=70.0)
+        first = question(7)
+        dispatcher = waiting(first, question(8))
+        assert dispatcher.take(pacer, now=NOW) is None
+        dispatcher.withdraw(first)
+        if at > NOW:
+            assert dispatcher.take(pacer, now=at) is None
+        assert dispatcher.due_at(pacer, now=at) == 131.0
+
     def test_a_blocked_id_is_looked_at_after_a_refund(self) -> None:
         """A request that never left gives its token back before its time."""
         pacer = Pacer(Limits())

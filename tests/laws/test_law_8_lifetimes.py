@@ -253,7 +253,7 @@ def test_clients_of_one_account_share_a_limiter_by_themselves() -> None:
 
     async def many() -> None:
         async with anyio.create_task_group() as group:
-            for _ in range(20):
+            for _ in range(7):
                 group.start_soon(one)
 
     with EmulatorServer(emulator) as server:
