@@ -53,14 +53,13 @@ class Account:
             digest.update(f"\0{field}\0{secret.reveal()}".encode())
         return digest.hexdigest()
 
-    def hidden(self, value: object) -> object:
-        """A text without the credentials that it quotes; any other value as it is."""
-        if isinstance(value, str):
-            plain = [secret.reveal() for secret in self.credentials.values()]
-            forms = {*plain, *map(quote, plain), *map(quote_plus, plain)}
-            for text in sorted(forms, key=len, reverse=True):  # one may begin with another
-                value = _without(value, text)
-        return value
+    def hidden(self, text: str) -> str:
+        """The text without the credentials that it quotes."""
+        plain = [secret.reveal() for secret in self.credentials.values()]
+        forms = {*plain, *map(quote, plain), *map(quote_plus, plain)}
+        for secret in sorted(forms, key=len, reverse=True):  # one may begin with another
+            text = _without(text, secret)
+        return text
 
     @classmethod
     def of(

@@ -221,6 +221,7 @@ class StatusClient:
         finally:
             if call.outcome is None:
                 self._engine.drop(question, call)
+                self._engine.look_again()
         if call.outcome is None:
             raise RequestTimeout(f"no answer within {longest:g} s")
         if isinstance(call.outcome, SmscError):
@@ -264,16 +265,16 @@ class StatusClient:
 
     def stats(self) -> Stats:
         """A snapshot of what the client has done and is doing."""
-        engine, now = self._engine, loops.now()
-        pacer = engine.limiter.pacer
+        engine = self._engine
+        slots = engine.limiter.slots()
         return Stats(
             requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | engine.tally.requests),
             records=engine.tally.records,
             refusals=MappingProxyType(dict(engine.tally.refusals)),
             retries=engine.tally.retries,
-            open_requests=pacer.open_requests,
+            open_requests=slots.open_requests,
             waiting=engine.waiting,
-            bulk_slot_in=max(0.0, pacer.bulk_due_at(now=now) - now),
+            bulk_slot_in=slots.bulk_slot_in,
         )
 
     async def aclose(self) -> None:

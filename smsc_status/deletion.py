@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import count
+from math import inf
 
 import anyio
 import attrs
@@ -17,14 +18,17 @@ from smsc_status.limiter import Permit
 from smsc_status.models import Key, MessageRef
 
 
-@attrs.frozen
+@attrs.define
 class _Single:
     """What a deletion wants of the limits: a check's token."""
 
     keys: tuple[Key, ...]
     bulk: bool = False
+    is_wanted: bool = True
 
     def choose(self, pacer: Pacer, *, now: float) -> _Single | float:
+        if not self.is_wanted:
+            return inf
         token_at = pacer.due_at(self.keys[0], now=now)
         at = max(token_at, pacer.singles_due_at(now=now), pacer.place_due_at(now=now))
         return self if at <= now else at
@@ -36,6 +40,7 @@ class Deletion:
     def __init__(self, engine: Engine, ref: MessageRef) -> None:
         self._engine = engine
         self._ref = ref
+        self._single = _Single((ref.identity[0],))
         self._is_sent = False
         self._error: SmscError | None = None
         self._ended = anyio.Event()
@@ -52,12 +57,14 @@ class Deletion:
         finally:
             self._engine.others.discard(self)
             if not self._is_sent:
+                self._single.is_wanted = False
                 work.cancel()
         return self._error
 
     def give_up(self, error: SmscError) -> None:
         """Unless it is on its way: nothing is sent any more, for this reason."""
         if not self._is_sent:
+            self._single.is_wanted = False
             self._end(error)
 
     def _end(self, error: SmscError | None) -> None:
@@ -72,9 +79,12 @@ class Deletion:
             self._end(ClientClosed("the client was closed"))
 
     async def _try(self) -> SmscError | None:
-        single = _Single((self._ref.identity[0],))
+        single = self._single
         for tries in count(1):
             permit = await self._engine.limiter.take(single.choose)
+            if not single.is_wanted:  # given up in the moment in which its turn came
+                await self._engine.limiter.settle(permit, Settlement.NEVER_LEFT)
+                return None
             self._is_sent = True
             reply = await self._send(permit)
             if isinstance(reply, Reply):

@@ -48,6 +48,13 @@ MAX_MISSES = 3
 CACHED_RECORDS = 10_000
 """How many records are kept for `max_age`, and for a message that comes twice in a stream: a few megabytes."""
 
+MANY = 64
+LOOK_AGAIN = 0.05
+"""With more impatient callers than `MANY`, they are looked through once in so many seconds."""
+
+CLOSING = 10.0
+"""How long closing waits for what it has cancelled, in seconds."""
+
 CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
 
 logger = logging.getLogger("smsc_status")
@@ -115,6 +122,10 @@ class Engine:
         self._impatient: dict[Claim, Question] = {}
         self._recent: OrderedDict[Identity, tuple[StatusRecord, Detail, float]] = OrderedDict()
         self._pump: loops.Background | None = None
+        self._nudged = False
+        self._epoch = 0
+        self._refusal: SmscError | None = None
+        self._turned_down_at = -inf
         # What the limiter has let go, and the pump has not taken over yet.
         self._granted: Request | None = None
         self._open = 0
@@ -140,7 +151,7 @@ class Engine:
         if self._loop is loop:
             return
         if self._loop is not None:
-            if (self._asked or self._background) and not loops.has_ended(self._loop):
+            if (self._asked or self._open) and not loops.has_ended(self._loop):
                 raise ConfigError("this client is at work in another event loop: expected one client a loop")
             self._forget_loop()
         self._loop = loop
@@ -150,12 +161,15 @@ class Engine:
         """Have the claim's message asked; those who ask for the same one share a request."""
         ref = claim.ref
         identity = ref.identity
+        if self.closed:
+            claim.answered(ClientClosed("the client is closed"))
+            return Question(str(ref.id), ref.phone, identity, detail, -inf, state=State.DONE)
         rank = loops.now() - head_start
         question = self._asked.get(identity)
         if question is not None and question.state is State.ASKED and question.detail < detail:
             question = None
         if question is None:
-            question = Question(str(ref.id), ref.phone, identity, detail, rank)
+            question = Question(str(ref.id), ref.phone, identity, detail, rank, epoch=self._epoch)
             self._asked[identity] = question
             self._dispatcher.add(question)
         else:
@@ -164,19 +178,24 @@ class Engine:
         question.claims.append(claim)
         if claim.start_by < inf and question.state is not State.ASKED:
             self._impatient[claim] = question
-        self._wake()
+        self._nudge()
         return question
 
     def drop(self, question: Question, claim: Claim) -> None:
-        """The claim is given up; a request that is on its way stays so."""
+        """The claim is given up; a request that is on its way stays so. To be followed by `look_again`."""
         self._impatient.pop(claim, None)
+        if claim not in question.claims:  # it has moved to another question for the same message
+            question = self._asked.get(question.identity, question)
         if claim in question.claims:
             question.claims.remove(claim)
         if not question.claims and question.state in (State.WAITING, State.PAUSED):
             self._dispatcher.withdraw(question)
             self._forget(question)
-            if not self._dispatcher.waiting and self._granted is None:
-                self._stop_pump()
+
+    def look_again(self) -> None:
+        """Claims were given up: others of the same ids may have a way now."""
+        if self._dispatcher.waiting:
+            self._nudge()
 
     def recent(self, ref: MessageRef, detail: Detail, *, since: float) -> StatusRecord | None:
         """A record of this message, at this level or above, that came in at or after the instant `since`."""
@@ -219,51 +238,73 @@ class Engine:
         if self._loop is not loops.this_loop():
             self._forget_loop()
             self._loop = loops.this_loop()
-        while self._background:
-            work = list(self._background)
-            for background in work:
-                background.cancel()
-            for background in work:
-                await background.wait()
+        with anyio.move_on_after(CLOSING):  # a transport may not listen to its cancellation
+            while self._background:
+                work = list(self._background)
+                for background in work:
+                    background.cancel()
+                for background in work:
+                    await background.wait()
         await self._exchange.aclose()
 
     # The pump.
 
-    def _wake(self) -> None:
+    def _nudge(self) -> None:
+        """Something new waits: look at it after one turn of the loop, so that calls made together are seen together."""
+        if self._nudged or self.closed:
+            return
+        if loops.is_in_task():
+            self._nudged = True
+            self.spawn(self._look)
+        else:
+            self.limiter.reconsider()
+
+    async def _look(self) -> None:
+        await checkpoint()
+        self._nudged = False
         if self._pump is None:
             self._pump = self.spawn(self._pump_out)
         else:
             self.limiter.reconsider()
 
     async def _pump_out(self) -> None:
-        me = self._pump
-        try:
-            await checkpoint()  # calls made together are seen together
-            while self._dispatcher.waiting:
-                permit = await self.limiter.take(self._choose)
-                if self._granted is permit.wanted:
-                    self._start(permit)
-                else:
-                    await self.limiter.settle(permit, Settlement.NEVER_LEFT)
-        finally:
-            if self._pump is me:
-                self._pump = None
+        while True:
+            permit = await self.limiter.take(self._choose)
+            if self._granted is permit.wanted:
+                self._start(permit)
+            else:
+                await self.limiter.settle(permit, Settlement.NEVER_LEFT)
 
     def _choose(self, pacer: Pacer, *, now: float) -> Request | float:
-        again_at = self._outage.until_at
-        if again_at <= now:
-            if self._outage.is_on and self._open:
-                again_at = inf
-            else:
-                request = self._dispatcher.take(pacer, at_most=1 if self._outage.is_on else inf, now=now)
-                if request is not None:
-                    self._granted = request
-                    return request
-                again_at = self._dispatcher.due_at(pacer, now=now)
-        return min(again_at, self._turn_down(pacer, now)) if self._impatient else again_at
+        if self._granted is not None or self._loop is not loops.this_loop():
+            return inf  # the pump has yet to take over what it has, or is one that was left in another loop
+        while True:
+            request = self._take(pacer, now)
+            if request is not None:
+                return request
+            waiting = self._dispatcher.waiting
+            again_at = self._turn_down(pacer, now) if self._impatient else inf
+            if self._dispatcher.waiting == waiting:
+                return min(again_at, self._again_at(pacer, now))
+
+    def _take(self, pacer: Pacer, now: float) -> Request | None:
+        outage = self._outage
+        if outage.until_at > now or (outage.is_on and self._open):
+            return None
+        self._granted = self._dispatcher.take(pacer, at_most=1 if outage.is_on else inf, now=now)
+        return self._granted
+
+    def _again_at(self, pacer: Pacer, now: float) -> float:
+        outage = self._outage
+        if outage.until_at > now:
+            return outage.until_at
+        return inf if outage.is_on and self._open else self._dispatcher.due_at(pacer, now=now)
 
     def _turn_down(self, pacer: Pacer, now: float) -> float:
         """Tell those who can't be served in time; when is the next of the others to be told?"""
+        if len(self._impatient) > MANY and now < self._turned_down_at + LOOK_AGAIN:
+            return self._turned_down_at + LOOK_AGAIN
+        self._turned_down_at = now
         next_at = inf
         for claim, question in list(self._impatient.items()):
             start_at = max(self._dispatcher.start_at(question, pacer, now=now), self._outage.until_at)
@@ -295,22 +336,27 @@ class Engine:
             self._open -= 1
             self._answer_all(request, ClientClosed("the client was closed"))
             raise
-        verdict = reply.error if isinstance(reply, Lost) else self._read(request, detail, reply)
-        for error in verdict if isinstance(verdict, list) else [verdict]:
-            if isinstance(error, SmscError):
-                self.hide_secrets(error)
-        how = reply.how if isinstance(reply, Lost) else _settlement(verdict)
-        self._open -= 1
-        self._conclude(request, verdict)
-        await self.limiter.settle(permit, how)
-        if self._dispatcher.waiting:
-            self._wake()
+        how = reply.how if isinstance(reply, Lost) else Settlement.REPLIED
+        try:
+            verdict = reply.error if isinstance(reply, Lost) else self._read(request, detail, reply)
+            how = Settlement.REFUSED if isinstance(verdict, RateLimited) else how
+            self._conclude(request, verdict)
+        except Exception as error:  # such as a wall clock of the user's own that fails
+            self._answer_all(request, _unexpected(error))
+            raise
+        finally:
+            self._open -= 1
+            await self.limiter.settle(permit, how)
 
     def _read(self, request: Request, detail: Detail, reply: Reply) -> list[Outcome] | SmscError:
         asked = [question.identity for question in request.questions]
-        return protocol.read(
+        verdict = protocol.read(
             self.wire, reply.status, reply.headers, reply.body, asked=asked, bulk=request.bulk, detail=detail
         )
+        for error in verdict if isinstance(verdict, list) else [verdict]:
+            if isinstance(error, SmscError):
+                self.hide_secrets(error)
+        return verdict
 
     # What an answer means.
 
@@ -372,8 +418,8 @@ class Engine:
             self._requeue(question, error)
 
     def _requeue(self, question: Question, error: SmscError, *, due_at: float = -inf) -> None:
-        if self.closed:
-            self._answer(question, ClientClosed("the client was closed"))
+        if question.epoch != self._epoch and self._refusal is not None:
+            self._answer(question, self._refusal)
             return
         question.last_error = error
         self.tally.retries += 1
@@ -386,6 +432,8 @@ class Engine:
             # Asked anew at a higher level meanwhile: that request answers these claims too.
             self._dispatcher.withdraw(question)
             twin.claims += question.claims
+            question.claims = []
+            self._dispatcher.promote(twin, question.rank)
             question = twin
         else:
             self._asked[question.identity] = question
@@ -406,7 +454,8 @@ class Engine:
 
     def _answer_all(self, request: Request, error: SmscError) -> None:
         for question in request.questions:
-            self._answer(question, error)
+            if question.state is State.ASKED:
+                self._answer(question, error)
 
     def _answer(self, question: Question, outcome: StatusRecord | SmscError) -> None:
         question.state = State.DONE
@@ -435,26 +484,25 @@ class Engine:
 
     def _fail_waiting(self, error: SmscError) -> None:
         """The account is refused, or the client closed: nothing more is sent for those who wait now."""
+        self._epoch += 1
+        self._refusal = error
         granted, self._granted = self._granted, None
         for question in [*(granted.questions if granted else ()), *self._dispatcher.drain()]:
             self._answer(question, error)
         for other in list(self.others):
             other.give_up(_own(error))
-        self._stop_pump()
-
-    def _stop_pump(self) -> None:
-        if self._pump is not None:
-            self._pump.cancel()
-            self._pump = None
 
     def _forget_loop(self) -> None:
         """The loop that this engine worked in has ended, and took its tasks and sockets along."""
+        for background in self._background:
+            loops.call_in(self._loop, background.cancel)
         # Who waited in that loop is gone, too: there is nobody to tell.
         self._dispatcher.drain()
         self._asked.clear()
         self._impatient.clear()
         self.others.clear()
         self._pump = self._granted = None
+        self._nudged = False
         self._open = 0
         self._background.clear()
         self._exchange = self._make_exchange()
@@ -466,8 +514,8 @@ class Engine:
         logger.log(level, "the server says that %s comes too often: does somebody else use this account?", what)
 
 
-def _settlement(verdict: list[Outcome] | SmscError) -> Settlement:
-    return Settlement.REFUSED if isinstance(verdict, RateLimited) else Settlement.REPLIED
+def _unexpected(error: Exception) -> SmscError:
+    return ProtocolError(f"the answer could not be used: {type(error).__name__}")
 
 
 def _for_claim(outcome: StatusRecord | SmscError, ref: MessageRef) -> StatusRecord | SmscError:
@@ -487,7 +535,7 @@ def _too_late(last: SmscError | None, retry_after: float) -> SmscError:
     if isinstance(last, RateLimited):
         return RateLimited(last.code, last.text, retry_after)
     if last is not None:
-        return last
+        return _own(last)
     return LimitExceeded(f"no slot comes free in time; try again in {retry_after:.1f} s", retry_after)
 
 

@@ -10,7 +10,7 @@ import functools
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import anyio
@@ -87,10 +87,24 @@ class Exchange:
         return len(self._account.urls)
 
     def hide_secrets(self, error: BaseException) -> None:
-        """A reply may echo the request: take the credentials out of what an error quotes."""
-        error.args = tuple(self._account.hidden(value) for value in error.args)
-        for name, value in vars(error).items():
-            setattr(error, name, self._account.hidden(value))
+        """A reply or a transport may echo the request: take the credentials out of what an error says."""
+        for link in _chain(error):
+            link.args = self._without_secrets(link.args)
+            for name, value in list(vars(link).items()):
+                if isinstance(value, str | bytes | tuple | list | dict):
+                    setattr(link, name, self._without_secrets(value))
+
+    def _without_secrets(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._account.hidden(value)
+        if isinstance(value, bytes):
+            return self._account.hidden(value.decode(errors="replace")).encode()
+        if isinstance(value, tuple | list):
+            inner = [self._without_secrets(item) for item in value]
+            return tuple(inner) if isinstance(value, tuple) else inner
+        if isinstance(value, dict):
+            return {name: self._without_secrets(item) for name, item in value.items()}
+        return value
 
     async def post(self, fields: Mapping[str, str]) -> Reply | Lost:
         """Send the fields to the server, or to the mirror that serves for it now; raises only cancellation."""
@@ -101,30 +115,28 @@ class Exchange:
         return outcome
 
     async def _post(self, url: str, fields: Mapping[str, str]) -> Reply | Lost:
+        cause: BaseException | None = None
+        error: SmscError
         try:
-            with anyio.fail_after(self._timeout):
+            with anyio.move_on_after(self._timeout):
                 return await self._exchange(url, fields)
-        except TimeoutError:
-            cause: BaseException | None = None
-            error: SmscError = RequestTimeout(f"no whole answer within {self._timeout:g} s")
-            how = Settlement.GIVEN_UP
+            error, how = RequestTimeout(f"no whole answer within {self._timeout:g} s"), Settlement.GIVEN_UP
         except _NEVER_LEFT as caught:
             cause, how = caught, Settlement.NEVER_LEFT
             error = TransportError(f"no connection: {_reason(caught)}")
-        except httpx.TimeoutException as caught:
+        except (httpx.TimeoutException, TimeoutError) as caught:
             cause, how = caught, Settlement.GIVEN_UP
-            error = RequestTimeout(f"no whole answer within {self._timeout:g} s: {_reason(caught)}")
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as caught:
-            cause, how = caught, Settlement.GIVEN_UP
-            error = TransportError(f"no whole answer: {_reason(caught)}")
+            error = RequestTimeout(f"no whole answer: {_reason(caught)}")
         except ProtocolError as caught:
-            cause, how, error = None, Settlement.REPLIED, ProtocolError(caught.reason, status=caught.status)
+            error, how = ProtocolError(caught.reason, status=caught.status), Settlement.REPLIED
         except Exception as caught:  # a transport of the user's own may raise anything
             cause, how = caught, Settlement.GIVEN_UP
-            error = TransportError(f"the transport failed: {_reason(caught)}")
+            error = TransportError(f"no whole answer: {_reason(caught)}")
         if cause is not None:
-            self.hide_secrets(cause)
-        error.__cause__ = _without_frames(cause)
+            for link in _chain(cause):
+                link.__traceback__ = None  # its frames hold the request's body
+            error.__cause__ = cause
+        self.hide_secrets(error)
         return Lost(how, error)
 
     async def _exchange(self, url: str, fields: Mapping[str, str]) -> Reply:
@@ -165,18 +177,17 @@ async def _closing_with_the_loop(http: httpx.AsyncClient) -> AsyncGenerator[None
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
+    return f"{type(error).__name__}: {error}"
 
 
-def _without_frames(error: BaseException | None) -> BaseException | None:
-    """The error and what it is chained to, without tracebacks: their frames hold the request's body."""
-    seen: set[int] = set()
-    left = [error]
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error, all that it is chained to, and the members of groups."""
+    found: dict[int, BaseException] = {}
+    left: list[BaseException | None] = [error]
     while left:
         link = left.pop()
-        if link is not None and id(link) not in seen:
-            seen.add(id(link))
-            link.__traceback__ = None
+        if link is not None and id(link) not in found:
+            found[id(link)] = link
             left += [link.__cause__, link.__context__]
             left += getattr(link, "exceptions", ())
-    return error
+    return list(found.values())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Collection
+from functools import partial
 from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -69,8 +70,6 @@ class Limiter(Protocol):
     """Keeps one account within its limits. All methods are called from inside an event loop, any one."""
 
     limits: Limits
-    pacer: Pacer
-    """What is known of the tokens; to look at, not to change."""
 
     async def take(self, choose: Chooser[WantedT]) -> Permit[WantedT]:
         """Wait until `choose` names a request that may start now, and start it.
@@ -83,7 +82,18 @@ class Limiter(Protocol):
         """The permitted request has ended. A second settling of the same permit does nothing."""
 
     def reconsider(self) -> None:
-        """What those who wait would choose may have changed: ask them again."""
+        """What those who wait in this loop would choose may have changed: ask them again."""
+
+    def slots(self) -> Slots:
+        """What is known of the account now."""
+
+
+@attrs.frozen
+class Slots:
+    """A glance at an account: its open requests, and the seconds until the next bulk request may start."""
+
+    open_requests: int
+    bulk_slot_in: float
 
 
 @attrs.define(eq=False)
@@ -101,18 +111,19 @@ class LocalLimiter:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.pacer = Pacer(self.limits)
+        self.outlives_clients = False
         self._waiters: dict[_Waiter, None] = {}
         self._lost: deque[Wanted] = deque()
         self._lock = threading.RLock()
 
     async def take(self, choose: Chooser[WantedT]) -> Permit[WantedT]:
         """See `Limiter.take`."""
-        waiter = _Waiter(choose, loops.this_loop(), anyio.Event())
+        waiter = _Waiter(choose, loops.this_loop(), anyio.Event(), ask_at=-inf)
         with self._lock:
             self._waiters[waiter] = None
         try:
             while True:
-                self.reconsider()
+                self._serve_due()
                 if waiter.permit is not None:
                     return waiter.permit
                 waiter.woken = anyio.Event()
@@ -133,7 +144,21 @@ class LocalLimiter:
                 return
             permit.settled = True
             self.pacer.finished(permit.wanted.keys, bulk=permit.wanted.bulk, how=how, now=loops.now())
-        self.reconsider()
+            here = loops.this_loop()
+            elsewhere = {waiter.loop for waiter in self._waiters} - {here}
+        self._serve_all(here)
+        for loop in elsewhere:
+            self._serve_elsewhere(loop)
+
+    def reconsider(self) -> None:
+        """See `Limiter.reconsider`."""
+        self._serve_all(loops.this_loop())
+
+    def slots(self) -> Slots:
+        """See `Limiter.slots`."""
+        with self._lock:
+            now = loops.now()
+            return Slots(self.pacer.open_requests, max(0.0, self.pacer.bulk_due_at(now=now) - now))
 
     def is_idle(self) -> bool:
         """Whether every token is back: nothing is remembered any more."""
@@ -141,22 +166,22 @@ class LocalLimiter:
             self._find_lost()
             return self.pacer.is_idle(now=loops.now())
 
-    def reconsider(self) -> None:
-        """See `Limiter.reconsider`."""
-        if not self._waiters:
-            return
+    def _serve_due(self) -> None:
+        """Ask those of this loop whose time has come, the first comer first."""
         here = loops.this_loop()
         with self._lock:
             self._find_lost()
             now = loops.now()
-            elsewhere = []
-            for waiter in list(self._waiters):
-                if waiter.loop is here:
-                    self._serve(waiter, now)
-                elif waiter.loop not in elsewhere:
-                    elsewhere.append(waiter.loop)
-        for loop in elsewhere:
-            self._reconsider_in(loop)
+            for waiter in [waiter for waiter in self._waiters if waiter.ask_at <= now and waiter.loop is here]:
+                self._serve(waiter, now)
+
+    def _serve_all(self, loop: object) -> None:
+        """Ask all those of this loop; each loop's choosers are asked in the loop's own thread."""
+        with self._lock:
+            self._find_lost()
+            now = loops.now()
+            for waiter in [waiter for waiter in self._waiters if waiter.loop is loop]:
+                self._serve(waiter, now)
 
     def _serve(self, waiter: _Waiter, now: float) -> None:
         wanted = waiter.choose(self.pacer, now=now)
@@ -169,26 +194,27 @@ class LocalLimiter:
         waiter.permit = Permit(wanted, self._lost)
         del self._waiters[waiter]
         waiter.woken.set()
-        _unfinished.add(self)
+        if self.outlives_clients:
+            _unfinished.add(self)
 
     def _find_lost(self) -> None:
         while self._lost:
             wanted = self._lost.popleft()
             self.pacer.finished(wanted.keys, bulk=wanted.bulk, how=Settlement.GIVEN_UP, now=loops.now())
 
-    def _reconsider_in(self, loop: object) -> None:
+    def _serve_elsewhere(self, loop: object) -> None:
         if loops.has_ended(loop):
             with self._lock:
                 for waiter in [waiter for waiter in self._waiters if waiter.loop is loop]:
                     del self._waiters[waiter]
         else:
-            loops.call_in(loop, self._wake)
+            loops.call_in(loop, partial(self._serve_all, loop))
 
-    def _wake(self) -> None:
-        here = loops.this_loop()
-        for waiter in list(self._waiters):
-            if waiter.loop is here:
-                waiter.woken.set()
+    def forget_if_idle(self) -> None:
+        """Nothing has to outlive its clients any more."""
+        with self._lock:
+            if self.is_idle():
+                _unfinished.discard(self)
 
 
 _shared: WeakValueDictionary[str, LocalLimiter] = WeakValueDictionary()
@@ -204,10 +230,12 @@ def shared(account: str, limits: Limits) -> LocalLimiter:
         ConfigError: the account is in use with other limits.
     """
     with _registry:
-        _unfinished.difference_update([old for old in _unfinished if old.is_idle()])
+        for old in list(_unfinished):
+            old.forget_if_idle()
         limiter = _shared.get(account)
         if limiter is None:
             limiter = _shared[account] = LocalLimiter(limits)
+            limiter.outlives_clients = True
         elif limiter.limits != limits:
             raise ConfigError(f"limits {limits!r}: this account is in use in this process with {limiter.limits!r}")
         return limiter

@@ -6,6 +6,7 @@ closed in another, and a caller's cancellation ends only the caller's waiting.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 import sys
@@ -19,6 +20,14 @@ import anyio
 from anyio.lowlevel import current_token
 
 logger = logging.getLogger("smsc_status")
+
+
+def _loop_and_time() -> tuple[object, float]:
+    try:
+        return current_token().native_token, anyio.current_time()
+    except RuntimeError:  # perhaps only because a callback is no task
+        loop = asyncio.get_running_loop()
+        return loop, loop.time()
 
 
 class Timeline:
@@ -37,7 +46,7 @@ class Timeline:
     def now(self) -> float:
         """The present instant; also where no loop runs."""
         try:
-            loop, here = current_token().native_token, anyio.current_time()
+            loop, here = _loop_and_time()
         except RuntimeError:
             return self._carried_on()
         offset = self._offsets.get(loop)
@@ -96,8 +105,6 @@ def spawn(work: Callable[[], Awaitable[None]], *, context: contextvars.Context |
 
         trio.lowlevel.spawn_system_task(background._run, name="smsc_status", context=context)
     else:
-        import asyncio  # noqa: PLC0415 (the other branch needs none of it)
-
         task = asyncio.get_running_loop().create_task(background._run(), name="smsc_status", context=context)
         _strong_references.add(task)
         task.add_done_callback(_strong_references.discard)
@@ -105,8 +112,17 @@ def spawn(work: Callable[[], Awaitable[None]], *, context: contextvars.Context |
 
 
 def this_loop() -> object:
-    """The running loop's identity; the same object as long as it runs."""
-    return current_token().native_token
+    """The running loop's identity; the same object as long as it runs. RuntimeError where none does."""
+    return _loop_and_time()[0]
+
+
+def is_in_task() -> bool:
+    """Whether this runs in a task of a loop, and not in a callback of one."""
+    try:
+        current_token()
+    except RuntimeError:
+        return False
+    return True
 
 
 def call_in(loop: object, function: Callable[[], object]) -> None:

@@ -61,6 +61,7 @@ class _State:
         self.error: SmscError | None = None
         self.input_error: Exception | None = None
         self.ended = False
+        self.is_over = False
         self.loop: object = None
         self.reader: loops.Background | None = None
         self._began_at = inf
@@ -94,9 +95,11 @@ class _State:
                 error.pending = tuple(item.ref for item in self.held)
                 raise error
             if self.ended and not self.asked:
+                self.engine.others.discard(self)
                 error_of_input, self.input_error = self.input_error, None
                 raise error_of_input or StopAsyncIteration
-            self._news = anyio.Event()
+            if self._news is None or self._news.is_set():
+                self._news = anyio.Event()
             await self._news.wait()
 
     def take_in(self, item: _Item, outcome: StatusRecord | SmscError) -> None:
@@ -105,22 +108,29 @@ class _State:
             item.question = None
             self.asked -= 1
         if isinstance(outcome, CONCERNS_ACCOUNT):
-            self.error = outcome
-            self.stop()
+            self.give_up(outcome)
             return
         item.outcome = outcome if isinstance(outcome, StatusRecord) else FailedCheck(item.ref, outcome)
         self.ready.append(item)
         self._tell()
 
+    def give_up(self, error: SmscError) -> None:
+        """The account is refused, or the client closed: after what is ready, the stream ends with this."""
+        if not self.is_over:
+            self.error = self.error or error
+            self.stop()
+
     def stop(self) -> None:
         """Read no more, and ask no more for what is held."""
-        self.ended = True
+        self.engine.others.discard(self)
+        self.ended = self.is_over = True
         self._source = None
         for item in self.held:
             question, item.question = item.question, None
             if question is not None:
                 self.asked -= 1
                 self.engine.drop(question, item)
+        self.engine.look_again()
         if self.reader is not None:
             self.reader.cancel()
         self._tell()
@@ -131,6 +141,7 @@ class _State:
         await self.engine.bind()
         self.loop = loops.this_loop()
         self._began_at = loops.now()
+        self.engine.others.add(self)
         if self._async_source is not None:
             read = partial(self._read_along, self._async_source)
             self.reader = self.engine.spawn(read, context=contextvars.copy_context())
@@ -161,11 +172,20 @@ class _State:
             pass
         except Exception as caught:
             error = caught
+        except anyio.get_cancelled_exc_class():
+            if not self.ended:  # not by us: the input has waited for something that was cancelled
+                error = RuntimeError("the input was cancelled")
+            raise
         finally:
-            await _close(source)
-        self._end_input(error)
+            try:
+                await _close(source)
+            except Exception as caught:
+                error = error or caught
+            self._end_input(error)
 
     def _end_input(self, error: Exception | None) -> None:
+        if self.ended:
+            return
         self.ended = True
         self._source = None
         self.input_error = error
@@ -181,6 +201,8 @@ class _State:
             return
         item = _Item(ref, self)
         self.held[item] = None
+        if self.ended:  # too late to be asked, but not to be given back
+            return
         known = self.engine.recent(ref, self.detail, since=self._began_at)
         if known is not None:
             self.take_in(item, known)

@@ -115,10 +115,12 @@ async def _delete(storm: Storm, client: StatusClient, ref: MessageRef, draw: ran
 
 async def _stream(storm: Storm, client: StatusClient, refs: list[MessageRef], draw: random.Random) -> None:
     storm.asked.update(refs)
+    left = set(refs)
     stream = client.stream(refs)
     with anyio.move_on_after(_patience(draw)) as scope:
         async with stream:
             async for outcome in stream:
                 storm.take(outcome, outcome.ref)
+                left.remove(outcome.ref)
     if scope.cancelled_caught:
-        storm.cancelled.update(set(refs) - set(storm.came_out))
+        storm.cancelled.update(left)

@@ -58,7 +58,8 @@ class Question:
     misses: int = 0
     last_error: SmscError | None = None
     claims: list[Any] = attrs.field(factory=list)
-    """Who waits for it; nothing to the dispatcher."""
+    """Who waits for it, and since which refusal of the account; nothing to the dispatcher."""
+    epoch: int = 0
 
 
 @attrs.frozen(eq=False)
@@ -211,7 +212,10 @@ class Dispatcher:
     def start_at(self, question: Question, pacer: Pacer, *, now: float) -> float:
         """The earliest instant at which this waiting question can go, as far as is known: never too late."""
         token_at = pacer.due_at(question.identity[0], now=now)
-        lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
+        lane_at = pacer.bulk_due_at(now=now)
+        group = self._groups.get(question.identity[0])
+        if group is None or not 0 < pacer.tokens(group.key, now=now) <= self._kept(group, pacer, now):
+            lane_at = min(lane_at, pacer.singles_due_at(now=now))
         place_at = now if pacer.open_requests else pacer.place_due_at(now=now)
         return max(token_at, lane_at, place_at, question.due_at)
 

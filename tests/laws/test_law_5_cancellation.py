@@ -73,7 +73,7 @@ async def test_no_token_and_no_place_leaks(moment: float, what: str) -> None:
         assert len(limiter.pacer) == 0
         assert not client._engine._asked
         assert not client._engine._impatient
-        assert not client._engine._background
+        assert len(client._engine._background) <= 1  # its pump
         with anyio.fail_after(0.2):
             await client.check(20, PHONE)
     assert emulator.referee.is_content

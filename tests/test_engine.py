@@ -1,0 +1,441 @@
+"""What must not happen to those who wait, however the calls of others end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from helpers import PHONE, Answering, answered_by, client_of, delivered
+from network import Network
+from virtual import VirtualLoop
+
+from smsc_status import (
+    AuthError,
+    ClientClosed,
+    Detail,
+    FailedCheck,
+    LimitExceeded,
+    Limits,
+    LocalLimiter,
+    ProtocolError,
+    RequestTimeout,
+    SmscError,
+    StatusClient,
+    StatusRecord,
+    TransportError,
+)
+from smsc_status.emulator import Emulator
+
+pytestmark = pytest.mark.anyio
+
+DELIVERED = b'{"status": 1}'
+WRONG_LOGIN = b'{"error": "authorise error", "error_code": 2}'
+
+
+async def note(into: list[Any], call: Any) -> None:
+    try:
+        into.append(await call)
+    except SmscError as error:
+        into.append(error)
+
+
+async def test_the_last_one_may_leave_while_others_come() -> None:
+    """In the same turn of the loop: whoever comes is served."""
+    emulator = Emulator()
+    delivered(emulator, [1, 2, 3])
+    async with client_of(emulator) as client:
+        for _ in range(5):
+            await client.check(1, PHONE)
+        results: list[Any] = []
+        async with anyio.create_task_group() as group:
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as victim:
+                    victim.start_soon(client.check, 1, PHONE)
+                    await anyio.sleep(1)
+                    group.start_soon(note, results, client.check(2, PHONE))
+                    group.start_soon(note, results, client.check(3, PHONE))
+                    scope.cancel()
+        assert [type(result) for result in results] == [StatusRecord, StatusRecord]
+
+
+async def test_what_waits_behind_one_who_leaves_goes_at_once() -> None:
+    """Two messages share an id's last token, kept for the bulk lane; when one is given up, the other may go singly."""
+    emulator = Emulator()
+    delivered(emulator, [1])
+    async with client_of(emulator) as client:
+        for _ in range(4):
+            await client.check(1, PHONE)
+        async with anyio.create_task_group() as group:  # the bulk slot is out
+            for k in range(20, 30):
+                group.start_soon(client.check, k, PHONE)
+        results: list[Any] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(note, results, client.check(1, "79990000001", max_wait=30))
+            group.start_soon(note, results, client.check(1, "79990000002"))
+        assert isinstance(results[0], LimitExceeded)
+        assert results[0].retry_after == pytest.approx(61, abs=1)
+        assert isinstance(results[1], StatusRecord)
+        assert client.stats().bulk_slot_in > 60
+
+
+async def test_two_may_take_from_one_stream() -> None:
+    emulator = Emulator()
+    delivered(emulator, range(1, 11))
+    got: list[Any] = []
+
+    async def consume(stream: Any) -> None:
+        async for outcome in stream:
+            got.append(outcome)
+            await anyio.sleep(0.01)
+
+    async with client_of(emulator) as client, anyio.create_task_group() as group:
+        stream = client.stream([(k, PHONE) for k in range(1, 11)])
+        group.start_soon(consume, stream)
+        group.start_soon(consume, stream)
+    assert sorted(outcome.ref.id for outcome in got) == list(range(1, 11))
+
+
+async def test_closing_the_client_ends_a_stream_that_waits_for_its_input() -> None:
+    async def silent() -> AsyncIterator[tuple[int, str]]:
+        yield 1, PHONE
+        await anyio.sleep_forever()
+
+    client = answered_by(DELIVERED)
+    stream = client.stream(silent())
+    assert isinstance(await anext(stream), StatusRecord)
+    async with anyio.create_task_group() as group:
+        results: list[Any] = []
+        group.start_soon(note, results, stream.__anext__())
+        await anyio.sleep(1)
+        await client.aclose()
+    assert isinstance(results[0], ClientClosed)
+
+
+async def test_a_stream_of_a_closed_client_asks_no_more() -> None:
+    """It ends with what it has, and takes no token."""
+    emulator = Emulator()
+    delivered(emulator, range(1, 5000))
+    limiter = LocalLimiter()
+    client = client_of(emulator, limiter=limiter)
+    stream = client.stream((k, PHONE) for k in range(1, 5000))
+    await anext(stream)
+    await client.aclose()
+    await anyio.sleep(80)
+    with pytest.raises(ClientClosed) as caught:
+        while True:
+            await anext(stream)
+    assert len(caught.value.pending) > 0
+    assert limiter.is_idle()
+
+
+class Closing:
+    """An input whose end fails."""
+
+    def __init__(self) -> None:
+        self.left = [(1, PHONE), (2, PHONE)]
+
+    def __aiter__(self) -> Closing:
+        return self
+
+    async def __anext__(self) -> tuple[int, str]:
+        if not self.left:
+            raise StopAsyncIteration
+        return self.left.pop()
+
+    async def aclose(self) -> None:
+        raise ConnectionError("gone")
+
+
+async def test_an_input_that_fails_to_close_is_an_input_that_fails() -> None:
+    async with answered_by(DELIVERED) as client:
+        stream = client.stream(Closing())
+        assert isinstance(await anext(stream), StatusRecord)
+        assert isinstance(await anext(stream), StatusRecord)
+        with pytest.raises(ConnectionError, match="gone"):
+            await anext(stream)
+
+
+@pytest.mark.asyncio
+@pytest.mark.virtual
+async def test_an_input_that_waits_for_something_cancelled_fails() -> None:
+    """Its cancellation is not the stream's."""
+
+    async def odd() -> AsyncIterator[tuple[int, str]]:
+        yield 1, PHONE
+        task = asyncio.ensure_future(asyncio.sleep(100))
+        task.cancel()
+        await task
+
+    async with answered_by(DELIVERED) as client:
+        stream = client.stream(odd())
+        assert isinstance(await anext(stream), StatusRecord)
+        with pytest.raises(RuntimeError, match="cancelled"):
+            await anext(stream)
+
+
+async def test_what_arrives_at_a_stream_that_was_closed_is_pending_and_not_asked() -> None:
+    gate = anyio.Event()
+
+    async def gated() -> AsyncIterator[tuple[int, str]]:
+        yield 1, PHONE
+        try:
+            await gate.wait()
+        finally:
+            pass
+        yield 2, PHONE
+
+    transport = Answering(DELIVERED)
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        stream = client.stream(gated())
+        await anext(stream)
+        gate.set()
+        await stream.aclose()
+        await anyio.sleep(1)
+    assert len(transport.requests) == 1
+
+
+async def test_an_answer_that_can_not_be_used_is_an_error_and_not_a_hang(caplog: pytest.LogCaptureFixture) -> None:
+    """Such as when the caller's own wall clock fails."""
+
+    def broken() -> Any:
+        raise OSError("no clock")
+
+    async with answered_by(DELIVERED, wall_clock=broken) as client:
+        with pytest.raises(ProtocolError, match="OSError"):
+            await client.check(1, PHONE)
+        assert client.stats().open_requests == 0
+    assert "unexpected error" in caplog.text
+
+
+async def test_a_refused_account_is_not_asked_again_for_what_was_on_its_way() -> None:
+    class Mixed(httpx.AsyncBaseTransport):
+        sent = 0
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            self.sent += 1
+            if self.sent == 1:
+                await anyio.sleep(0.1)
+                return httpx.Response(200, content=WRONG_LOGIN)
+            await anyio.sleep(0.2)
+            raise httpx.ReadError("cut")
+
+    transport = Mixed()
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        results: list[Any] = []
+        async with anyio.create_task_group() as group:
+            for k in range(3):
+                group.start_soon(note, results, client.check(k, PHONE))
+        await anyio.sleep(100)
+    assert [type(result) for result in results] == [AuthError] * 3
+    assert transport.sent == 3
+
+
+@pytest.mark.parametrize("ending", ["refused", "cancelled"])
+async def test_a_deletion_that_was_given_up_is_never_sent(ending: str) -> None:
+    """Not even if its turn comes in the same moment."""
+    transport = Answering(WRONG_LOGIN, after=1)
+    limits = Limits(connections=1)
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport, limits=limits) as client:
+        results: list[Any] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(note, results, client.check(1, PHONE))
+            await anyio.sleep(0.5)
+            with anyio.move_on_after(0.5 if ending == "cancelled" else None):
+                await note(results, client.delete(2, PHONE))
+        await anyio.sleep(30)
+        assert {type(result) for result in results} == {AuthError}
+    assert len(transport.requests) == 1
+
+
+async def test_a_deletion_is_tried_again_only_if_it_surely_never_left() -> None:
+    transport = Answering(httpx.ConnectError("refused"), httpx.ConnectError("refused"), b"OK")
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        await client.delete(1, PHONE)
+    assert len(transport.requests) == 3
+    transport = Answering(httpx.ReadError("cut"), b"OK")
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        with pytest.raises(TransportError):
+            await client.delete(1, PHONE)
+    assert len(transport.requests) == 1
+
+
+async def test_a_call_moved_to_a_better_request_can_still_be_given_up() -> None:
+    """Asked at BASIC and cut; meanwhile asked at FULL: one request serves both, and none if both have left."""
+
+    class CutFirst(Network):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if not self.bodies:
+                self.bodies.append(b"")
+                await anyio.sleep(1)
+                raise httpx.ReadError("cut")
+            return await super().handle_async_request(request)
+
+    emulator = Emulator()
+    delivered(emulator, [1])
+    for patience in (None, 2):
+        network = CutFirst(emulator, round_trip=0.1)
+        # One connection, which the cut request keeps for ten seconds.
+        async with client_of(emulator, transport=network, limits=Limits(connections=1)) as client:
+            results: list[Any] = []
+            async with anyio.create_task_group() as group:
+                with anyio.move_on_after(patience):
+                    async with anyio.create_task_group() as inner:
+                        inner.start_soon(note, results, client.check(1, PHONE))
+                        await anyio.sleep(0.5)
+                        inner.start_soon(note, results, client.check(1, PHONE, detail=Detail.FULL))
+                group.cancel_scope.cancel()
+            await anyio.sleep(60)
+            assert len(network.bodies) == (2 if patience is None else 1)
+            assert len(results) == (2 if patience is None else 0)
+
+
+async def test_a_message_answered_at_a_higher_level_and_then_lost_at_the_lower_is_asked_once_more() -> None:
+    """Not once for each who comes."""
+
+    class Odd(Network):
+        count = 0
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            self.count += 1
+            if self.count == 1:
+                await anyio.sleep(3)
+                raise httpx.ReadError("cut")
+            return await super().handle_async_request(request)
+
+    emulator = Emulator()
+    delivered(emulator, [1])
+    network = Odd(emulator, round_trip=1)
+    async with client_of(emulator, transport=network) as client:
+        results: list[Any] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(note, results, client.check(1, PHONE))
+            await anyio.sleep(0.5)
+            group.start_soon(note, results, client.check(1, PHONE, detail=Detail.FULL))
+            await anyio.sleep(2.6)
+            group.start_soon(note, results, client.check(1, PHONE))
+        assert network.count == 3
+        assert all(isinstance(result, StatusRecord) for result in results)
+        assert not client._engine._asked
+
+
+async def test_each_caller_has_an_error_of_its_own() -> None:
+    async with answered_by(httpx.ReadError("cut"), limits=Limits(connections=1), retries=9) as client:
+        results: list[Any] = []
+        async with anyio.create_task_group() as group:
+            for phone in ("79990000001", "79990000001"):
+                group.start_soon(note, results, client.check(1, phone, max_wait=5))
+    one, two = results
+    assert one is not two
+    assert type(one) is type(two)
+
+
+async def test_a_transport_s_own_time_out_is_told_as_such() -> None:
+    async with answered_by(TimeoutError("its own"), retries=0) as client:
+        with pytest.raises(RequestTimeout, match="its own") as caught:
+            await client.check(1, PHONE)
+        assert isinstance(caught.value.__cause__, TimeoutError)
+
+
+async def test_closing_does_not_wait_for_ever_for_a_transport_that_does_not_listen() -> None:
+    class Deaf(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(100)
+            return httpx.Response(200, content=DELIVERED)
+
+    client = StatusClient(apikey="k", base_url="http://localhost", transport=Deaf())
+    with anyio.move_on_after(1):
+        await client.check(1, PHONE)
+    began_at = anyio.current_time()
+    await client.aclose()
+    assert anyio.current_time() - began_at <= 10
+    await anyio.sleep(100)
+
+
+async def test_many_impatient_callers_are_told_in_time() -> None:
+    emulator = Emulator()
+    delivered(emulator, [1])
+    async with client_of(emulator, round_trip=1) as client:
+        results: list[Any] = []
+        async with anyio.create_task_group() as group:
+            for k in range(200):
+                group.start_soon(note, results, client.check(1, f"7999{k:07}", max_wait=5))
+        assert len(results) == 200
+        assert {type(result) for result in results} <= {StatusRecord, LimitExceeded}
+
+
+async def test_limiters_of_clients_that_are_gone_are_gone() -> None:
+    emulator = Emulator()
+    delivered(emulator, [1])
+    gc.collect()
+    for _ in range(20):
+        async with client_of(emulator) as client:
+            await client.check(1, PHONE)
+    await anyio.sleep(100)
+    del client
+    gc.collect()
+    assert sum(isinstance(thing, LocalLimiter) for thing in gc.get_objects()) < 10
+
+
+def test_a_loop_that_was_torn_down_takes_its_waiters_along() -> None:
+    """The client works on, in another one."""
+    emulator = Emulator()
+    delivered(emulator, range(1, 11))
+    client = client_of(emulator, limits=Limits(connections=1))
+
+    loop = VirtualLoop()
+    tasks = [loop.create_task(client.check(k, PHONE)) for k in range(1, 11)]
+    loop.run_until_complete(asyncio.sleep(0.05))
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # torn down on purpose
+    loop.close()
+    del tasks, task
+    gc.collect()
+
+    async def main() -> None:
+        assert (await client.check(1, PHONE)).is_delivered
+        assert client.stats().waiting == 0
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_what_one_loop_gives_back_wakes_those_of_another(backend: str) -> None:
+    """Two threads, a loop each, one limiter with one place."""
+    limiter = LocalLimiter(Limits(connections=1))
+    took: list[float] = []
+
+    async def hold() -> None:
+        async with answered_by(DELIVERED, after=0.5, limiter=limiter) as client:
+            await client.check(1, PHONE)
+
+    async def wait() -> None:
+        async with answered_by(DELIVERED, limiter=limiter) as client:
+            await anyio.sleep(0.1)
+            await client.check(2, PHONE)
+            took.append(time.monotonic() - began)
+
+    began = time.monotonic()
+    other = threading.Thread(target=lambda: anyio.run(hold, backend="asyncio"))
+    mine = threading.Thread(target=lambda: anyio.run(wait, backend=backend))
+    other.start()
+    mine.start()
+    mine.join(timeout=10)
+    other.join(timeout=10)
+    assert len(took) == 1
+    assert took[0] < 3
+
+
+async def test_a_stream_item_can_fail_by_itself() -> None:
+    async with answered_by(httpx.Response(403)) as client:
+        (outcome,) = [outcome async for outcome in client.stream([(1, PHONE)])]
+    assert isinstance(outcome, FailedCheck)
+    assert isinstance(outcome.error, ProtocolError)
