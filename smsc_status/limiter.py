@@ -13,7 +13,7 @@ from collections.abc import Collection
 from functools import partial
 from math import inf
 from typing import Any, Generic, Protocol, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import anyio
 import attrs
@@ -50,14 +50,15 @@ class Chooser(Protocol[WantedT_co]):
 class Permit(Generic[WantedT_co]):
     """Leave to send one request: its tokens are out until it is settled.
 
-    One that is lost unsettled (its loop ended before its task began, say) counts as given up when it is found.
+    One that is lost unsettled (its loop has ended, say) counts as given up when that is found.
     """
 
-    __slots__ = ("_lost", "settled", "wanted")
+    __slots__ = ("__weakref__", "_lost", "loop", "settled", "wanted")
 
-    def __init__(self, wanted: WantedT_co, lost: deque[Any] | None = None) -> None:
+    def __init__(self, wanted: WantedT_co, lost: deque[Any] | None = None, loop: object = None) -> None:
         self.wanted = wanted
         self.settled = False
+        self.loop = loop
         self._lost = lost
 
     def __del__(self) -> None:
@@ -113,6 +114,7 @@ class LocalLimiter:
         self.pacer = Pacer(self.limits)
         self.outlives_clients = False
         self._waiters: dict[_Waiter, None] = {}
+        self._permits: WeakSet[Permit[Any]] = WeakSet()
         self._lost: deque[Wanted] = deque()
         self._lock = threading.RLock()
 
@@ -143,6 +145,7 @@ class LocalLimiter:
             if permit.settled:
                 return
             permit.settled = True
+            self._permits.discard(permit)
             self.pacer.finished(permit.wanted.keys, bulk=permit.wanted.bulk, how=how, now=loops.now())
             here = loops.this_loop()
             elsewhere = {waiter.loop for waiter in self._waiters} - {here}
@@ -163,14 +166,14 @@ class LocalLimiter:
     def is_idle(self) -> bool:
         """Whether every token is back: nothing is remembered any more."""
         with self._lock:
-            self._find_lost()
+            self._find_lost(None)
             return self.pacer.is_idle(now=loops.now())
 
     def _serve_due(self) -> None:
         """Ask those of this loop whose time has come, the first comer first."""
         here = loops.this_loop()
         with self._lock:
-            self._find_lost()
+            self._find_lost(here)
             now = loops.now()
             for waiter in [waiter for waiter in self._waiters if waiter.ask_at <= now and waiter.loop is here]:
                 self._serve(waiter, now)
@@ -178,7 +181,7 @@ class LocalLimiter:
     def _serve_all(self, loop: object) -> None:
         """Ask all those of this loop; each loop's choosers are asked in the loop's own thread."""
         with self._lock:
-            self._find_lost()
+            self._find_lost(loop)
             now = loops.now()
             for waiter in [waiter for waiter in self._waiters if waiter.loop is loop]:
                 self._serve(waiter, now)
@@ -191,13 +194,19 @@ class LocalLimiter:
             waiter.ask_at = wanted
             return
         self.pacer.started(wanted.keys, bulk=wanted.bulk, now=now)
-        waiter.permit = Permit(wanted, self._lost)
+        waiter.permit = Permit(wanted, self._lost, waiter.loop)
+        self._permits.add(waiter.permit)
         del self._waiters[waiter]
         waiter.woken.set()
         if self.outlives_clients:
             _unfinished.add(self)
 
-    def _find_lost(self) -> None:
+    def _find_lost(self, here: object) -> None:
+        for permit in [permit for permit in self._permits if permit.loop is not here]:
+            if loops.has_ended(permit.loop) and not permit.settled:
+                permit.settled = True
+                self._permits.discard(permit)
+                self._lost.append(permit.wanted)
         while self._lost:
             wanted = self._lost.popleft()
             self.pacer.finished(wanted.keys, bulk=wanted.bulk, how=Settlement.GIVEN_UP, now=loops.now())

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -90,7 +89,15 @@ class Background:
             self._ended.set()
 
 
-_strong_references: set[Any] = set()
+# asyncio itself keeps only weak references to its tasks.
+_tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Task[None]]] = {}
+
+
+def _tasks_of(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[None]]:
+    if loop not in _tasks:
+        for ended in [known for known in _tasks if known.is_closed()]:
+            del _tasks[ended]
+    return _tasks.setdefault(loop, set())
 
 
 def spawn(work: Callable[[], Awaitable[None]], *, context: contextvars.Context | None = None) -> Background:
@@ -105,9 +112,11 @@ def spawn(work: Callable[[], Awaitable[None]], *, context: contextvars.Context |
 
         trio.lowlevel.spawn_system_task(background._run, name="smsc_status", context=context)
     else:
-        task = asyncio.get_running_loop().create_task(background._run(), name="smsc_status", context=context)
-        _strong_references.add(task)
-        task.add_done_callback(_strong_references.discard)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(background._run(), name="smsc_status", context=context)
+        tasks = _tasks_of(loop)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
     return background
 
 
