@@ -235,9 +235,8 @@ class Engine:
             return
         self.closed = True
         self._fail_waiting(ClientClosed("the client was closed"))
-        if self._loop is not loops.this_loop():
+        if self._loop not in (None, loops.this_loop()):
             self._forget_loop()
-            self._loop = loops.this_loop()
         with anyio.move_on_after(CLOSING):  # a transport may not listen to its cancellation
             while self._background:
                 work = list(self._background)
