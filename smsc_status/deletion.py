@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import count
 from math import inf
 
 import anyio
@@ -80,7 +79,8 @@ class Deletion:
 
     async def _try(self) -> SmscError | None:
         single = self._single
-        for tries in count(1):
+        tries = 0
+        while True:
             permit = await self._engine.limiter.take(single.choose)
             if not single.is_wanted:  # given up in the moment in which its turn came
                 await self._engine.limiter.settle(permit, Settlement.NEVER_LEFT)
@@ -90,11 +90,11 @@ class Deletion:
             if isinstance(reply, Reply):
                 return await self._read(permit, reply)
             await self._engine.limiter.settle(permit, reply.how)
+            tries += 1
             if reply.how is not Settlement.NEVER_LEFT or tries > self._engine.retries:
                 return reply.error
             self._is_sent = False
             await anyio.sleep(backoff.delay(tries, random.random()))
-        raise AssertionError("unreachable")
 
     async def _send(self, permit: Permit[_Single]) -> Reply | Lost:
         fields = protocol.deletion_fields(self._engine.wire, str(self._ref.id), self._ref.phone)

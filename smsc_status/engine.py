@@ -161,9 +161,6 @@ class Engine:
         """Have the claim's message asked; those who ask for the same one share a request."""
         ref = claim.ref
         identity = ref.identity
-        if self.closed:
-            claim.answered(ClientClosed("the client is closed"))
-            return Question(str(ref.id), ref.phone, identity, detail, -inf, state=State.DONE)
         rank = loops.now() - head_start
         question = self._asked.get(identity)
         if question is not None and question.state is State.ASKED and question.detail < detail:
@@ -275,8 +272,8 @@ class Engine:
                 await self.limiter.settle(permit, Settlement.NEVER_LEFT)
 
     def _choose(self, pacer: Pacer, *, now: float) -> Request | float:
-        if self._granted is not None or self._loop is not loops.this_loop():
-            return inf  # the pump has yet to take over what it has, or is one that was left in another loop
+        if self._loop is not loops.this_loop():
+            return inf  # this pump was left behind in another loop
         while True:
             request = self._take(pacer, now)
             if request is not None:

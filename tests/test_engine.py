@@ -31,7 +31,10 @@ from smsc_status import (
     StatusRecord,
     TransportError,
 )
+from smsc_status.core.dispatch import Request
+from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.emulator import Emulator
+from smsc_status.models import bind
 
 pytestmark = pytest.mark.anyio
 
@@ -363,7 +366,7 @@ async def test_closing_does_not_wait_for_ever_for_a_transport_that_does_not_list
 async def test_many_impatient_callers_are_told_in_time() -> None:
     emulator = Emulator()
     delivered(emulator, [1])
-    async with client_of(emulator, round_trip=1) as client:
+    async with client_of(emulator, round_trip=1, limits=Limits(max_bulk=10)) as client:
         results: list[Any] = []
         async with anyio.create_task_group() as group:
             for k in range(200):
@@ -440,3 +443,184 @@ async def test_a_stream_item_can_fail_by_itself() -> None:
         (outcome,) = [outcome async for outcome in client.stream([(1, PHONE)])]
     assert isinstance(outcome, FailedCheck)
     assert isinstance(outcome.error, ProtocolError)
+
+
+async def test_a_deletion_given_up_in_the_moment_of_its_grant_is_not_sent() -> None:
+    transport = Answering(b"OK")
+    limiter = LocalLimiter(Limits(connections=1))
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport, limiter=limiter) as client:
+        results: list[Any] = []
+        permit = await limiter.take(lambda pacer, *, now: Request((), (7,), bulk=False))
+        async with anyio.create_task_group() as group:
+            group.start_soon(note, results, client.delete(1, PHONE))
+            await anyio.sleep(1)
+            await limiter.settle(permit, Settlement.NEVER_LEFT)
+            for other in list(client._engine.others):
+                other.give_up(AuthError(2))
+        assert isinstance(results[0], AuthError)
+        assert limiter.is_idle()
+    assert transport.requests == []
+
+
+async def test_a_message_put_in_twice_is_pending_twice_when_the_account_is_refused() -> None:
+    async with answered_by(WRONG_LOGIN) as client:
+        stream = client.stream([(1, PHONE), (1, PHONE), (2, PHONE)])
+        with pytest.raises(AuthError) as caught:
+            await anext(stream)
+        assert [ref.id for ref in caught.value.pending] == [1, 1, 2]
+
+
+def test_a_client_may_be_closed_in_another_loop_than_it_worked_in() -> None:
+    client = answered_by(DELIVERED)
+    anyio.run(client.check, 1, PHONE)
+    anyio.run(client.aclose, backend="trio")
+    assert "closed" in repr(client)
+
+
+async def test_what_a_dropped_stream_leaves_behind_is_looked_at() -> None:
+    """Also where the stream is dropped by the garbage collector, outside of any task."""
+    emulator = Emulator()
+    delivered(emulator, [1])
+    async with client_of(emulator) as client:
+        for _ in range(4):
+            await client.check(1, PHONE)
+        async with anyio.create_task_group() as group:  # the bulk slot is out
+            for k in range(20, 30):
+                group.start_soon(client.check, k, PHONE)
+        results: list[Any] = []
+        async with anyio.create_task_group() as group:
+            stream = client.stream([(5, PHONE), (1, "79990000001")])
+            group.start_soon(note, results, client.check(1, "79990000002"))
+            await anext(stream)
+            await anyio.sleep(1)
+            assert not results
+            began_at = anyio.current_time()
+            del stream
+            gc.collect()
+        assert isinstance(results[0], StatusRecord)
+        assert anyio.current_time() - began_at < 1
+
+
+def test_a_client_leaves_nothing_at_work_in_the_loop_that_it_has_left() -> None:
+    """Idle in one loop that lives on, used in another, and back."""
+    limiter = LocalLimiter()
+    client = answered_by(DELIVERED, limiter=limiter)
+
+    async def elsewhere() -> None:
+        await client.check(2, PHONE)
+        permit = await limiter.take(lambda pacer, *, now: Request((), (7,), bulk=False))
+        await limiter.settle(permit, Settlement.NEVER_LEFT)
+
+    async def main() -> None:
+        await client.check(1, PHONE)
+        await anyio.to_thread.run_sync(lambda: anyio.run(elsewhere, backend="trio"))
+        await anyio.sleep(0.05)
+        await client.check(3, PHONE)
+        await client.aclose()
+
+    anyio.run(main)
+
+
+async def test_a_bulk_request_that_is_forbidden_fails_each_of_its_messages_once() -> None:
+    transport = Answering(httpx.Response(403))
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        outcomes = [outcome async for outcome in client.stream([(k, PHONE) for k in range(1, 10)])]
+    assert [type(outcome) for outcome in outcomes] == [FailedCheck] * 9
+    assert len(transport.requests) == 1
+
+
+async def test_what_nobody_waits_for_any_more_is_not_asked_again() -> None:
+    transport = Answering(httpx.ReadError("cut"), after=2)
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        with anyio.move_on_after(1):
+            await client.check(1, PHONE)
+        await anyio.sleep(100)
+        assert not client._engine._asked
+    assert len(transport.requests) == 1
+
+
+async def test_old_records_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smsc_status.engine.CACHED_RECORDS", 3)
+    emulator = Emulator()
+    delivered(emulator, range(1, 6))
+    async with client_of(emulator) as client:
+        for k in range(1, 6):
+            await client.check(k, PHONE)
+        await client.check(5, PHONE, max_age=100)
+        assert client.stats().requests["single"] == 5
+        await client.check(1, PHONE, max_age=100)
+        assert client.stats().requests["single"] == 6
+
+
+async def test_an_error_in_the_middle_of_a_reply_spoils_no_answer_that_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = 0
+
+    def odd(*args: Any) -> StatusRecord:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise ValueError("a bug")
+        return bind(*args)
+
+    monkeypatch.setattr("smsc_status.engine.bind", odd)
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 11))
+    async with client_of(emulator) as client:
+        outcomes = [outcome async for outcome in client.stream(refs)]
+    assert len(outcomes) == 10
+    assert sum(isinstance(outcome, StatusRecord) for outcome in outcomes) == 4
+
+
+async def test_secrets_are_taken_out_of_whatever_a_transport_raises() -> None:
+    """Texts, bytes, containers, notes, chains and groups."""
+    key = "key-of-ours"
+    inner = ValueError({"form": [f"apikey={key}".encode(), 7, None]})
+    inner.add_note(f"sent: {key}")
+    error = ExceptionGroup("both", [inner, OSError(5, f"apikey={key}")])
+    error.__context__ = RuntimeError((f"apikey={key}",))
+    async with answered_by(error, apikey=key, retries=0) as client:
+        with pytest.raises(TransportError) as caught:
+            await client.check(1, PHONE)
+    assert caught.value.__cause__ is error
+    assert key not in repr((error, error.exceptions, error.__context__, inner.__notes__, caught.value))
+
+
+class Bare:
+    """An async iterator that can't be closed."""
+
+    def __init__(self) -> None:
+        self.left = [(1, PHONE), (2, PHONE)]
+
+    def __aiter__(self) -> Bare:
+        return self
+
+    async def __anext__(self) -> tuple[int, str]:
+        if not self.left:
+            raise StopAsyncIteration
+        return self.left.pop()
+
+
+async def test_any_async_iterator_will_do() -> None:
+    async with answered_by(DELIVERED) as client:
+        assert len([outcome async for outcome in client.stream(Bare())]) == 2
+
+
+@pytest.mark.asyncio
+@pytest.mark.virtual
+async def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_it_back() -> None:
+    """As asyncio's own cancellation can do."""
+    limiter = LocalLimiter(Limits(connections=1))
+    permit = await limiter.take(lambda pacer, *, now: Request((), (7,), bulk=False))
+
+    def choose(pacer: Pacer, *, now: float) -> Request | float:
+        return Request((), (8,), bulk=False) if pacer.free_places(now=now) else float("inf")
+
+    waiter = asyncio.ensure_future(limiter.take(choose))
+    await asyncio.sleep(1)
+    await limiter.settle(permit, Settlement.NEVER_LEFT)
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    assert limiter.is_idle()
