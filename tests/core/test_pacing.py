@@ -435,3 +435,16 @@ def test_a_place_is_free_when_it_is_due(limits: Limits, history: list[tuple[floa
     if now < at < math.inf:
         assert pacer.free_places(now=math.nextafter(at, 0)) == 0
         assert pacer.free_places(now=at) > 0
+
+
+def test_an_id_that_is_refused_again_stays_closed_for_the_longer() -> None:
+    """From the second refusal on, a whole period."""
+    pacer = Pacer(Limits())
+    for _ in range(2):
+        pacer.started([7], bulk=False, now=0.0)
+    pacer.finished([7], bulk=False, how=Settlement.REFUSED, now=1.0)
+    pacer.finished([7], bulk=False, how=Settlement.REFUSED, now=3.0)
+    assert pacer.tokens(7, now=62.0) == 0
+    assert pacer.due_at(7, now=62.0) == 64.0
+    assert pacer.tokens(7, now=64.0) == 5
+    assert pacer.is_idle(now=64.0)
