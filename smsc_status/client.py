@@ -209,7 +209,7 @@ class StatusClient:
         longest = None if timeout is None else _seconds(timeout, "timeout")
         await self._engine.bind()
         if max_age > 0:
-            known = self._engine.recent(ref, level, since=loops.now() - max_age)
+            known = self._engine.desk.recent(ref, level, since=loops.now() - max_age)
             if known is not None:
                 await checkpoint()
                 return known
@@ -220,7 +220,7 @@ class StatusClient:
                 await call.done.wait()
         finally:
             if call.outcome is None:
-                self._engine.drop(question, call)
+                self._engine.desk.drop(question, call)
                 self._engine.look_again()
         if call.outcome is None:
             raise RequestTimeout(f"no answer within {longest:g} s")
@@ -268,12 +268,12 @@ class StatusClient:
         engine = self._engine
         slots = engine.limiter.slots()
         return Stats(
-            requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | engine.tally.requests),
-            records=engine.tally.records,
-            refusals=MappingProxyType(dict(engine.tally.refusals)),
-            retries=engine.tally.retries,
+            requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | engine.desk.tally.requests),
+            records=engine.desk.tally.records,
+            refusals=MappingProxyType(dict(engine.desk.tally.refusals)),
+            retries=engine.desk.tally.retries,
             open_requests=slots.open_requests,
-            waiting=engine.waiting,
+            waiting=engine.desk.dispatcher.waiting,
             bulk_slot_in=slots.bulk_slot_in,
         )
 

@@ -105,8 +105,8 @@ class Deletion:
         refused = isinstance(error, RateLimited)
         await self._engine.limiter.settle(permit, Settlement.REFUSED if refused else Settlement.REPLIED)
         if error is None:
-            self._engine.forget_record(self._ref)
+            self._engine.desk.forget_record(self._ref)
             return None
         self._engine.hide_secrets(error)
-        self._engine.refused(error)
+        self._engine.desk.refused(error)
         return error

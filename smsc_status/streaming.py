@@ -15,7 +15,8 @@ from anyio.lowlevel import checkpoint
 
 from smsc_status import loops
 from smsc_status.core.dispatch import Question
-from smsc_status.engine import CONCERNS_ACCOUNT, Engine
+from smsc_status.desk import CONCERNS_ACCOUNT
+from smsc_status.engine import Engine
 from smsc_status.errors import ConfigError, SmscError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
 
@@ -129,7 +130,7 @@ class _State:
             question, item.question = item.question, None
             if question is not None:
                 self.asked -= 1
-                self.engine.drop(question, item)
+                self.engine.desk.drop(question, item)
         self.engine.look_again()
         if self.reader is not None:
             self.reader.cancel()
@@ -203,7 +204,7 @@ class _State:
         self.held[item] = None
         if self.ended:  # too late to be asked, but not to be given back
             return
-        known = self.engine.recent(ref, self.detail, since=self._began_at)
+        known = self.engine.desk.recent(ref, self.detail, since=self._began_at)
         if known is not None:
             self.take_in(item, known)
         else:

@@ -20,7 +20,7 @@ LAYERS = [
     ["core.backoff", "core.division", "core.pacing", "core.codecs"],
     ["core.dispatch", "core.protocol"],
     ["loops", "account"],
-    ["limiter", "exchange"],
+    ["limiter", "exchange", "desk"],
     ["engine"],
     ["deletion", "streaming"],
     ["client"],

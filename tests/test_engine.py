@@ -326,7 +326,7 @@ async def test_a_message_answered_at_a_higher_level_and_then_lost_at_the_lower_i
             group.start_soon(note, results, client.check(1, PHONE))
         assert network.count == 3
         assert all(isinstance(result, StatusRecord) for result in results)
-        assert not client._engine._asked
+        assert not client._engine.desk._asked
 
 
 async def test_each_caller_has_an_error_of_its_own() -> None:
@@ -542,12 +542,12 @@ async def test_what_nobody_waits_for_any_more_is_not_asked_again() -> None:
         with anyio.move_on_after(1):
             await client.check(1, PHONE)
         await anyio.sleep(100)
-        assert not client._engine._asked
+        assert not client._engine.desk._asked
     assert len(transport.requests) == 1
 
 
 async def test_old_records_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smsc_status.engine.CACHED_RECORDS", 3)
+    monkeypatch.setattr("smsc_status.desk.CACHED_RECORDS", 3)
     emulator = Emulator()
     delivered(emulator, range(1, 6))
     async with client_of(emulator) as client:
@@ -571,7 +571,7 @@ async def test_an_error_in_the_middle_of_a_reply_spoils_no_answer_that_was_given
             raise ValueError("a bug")
         return bind(*args)
 
-    monkeypatch.setattr("smsc_status.engine.bind", odd)
+    monkeypatch.setattr("smsc_status.desk.bind", odd)
     emulator = Emulator()
     refs = delivered(emulator, range(1, 11))
     async with client_of(emulator) as client:

@@ -71,8 +71,8 @@ async def test_no_token_and_no_place_leaks(moment: float, what: str) -> None:
         assert (stats.open_requests, stats.waiting, stats.bulk_slot_in) == (0, 0, 0.0)
         assert limiter.is_idle()
         assert len(limiter.pacer) == 0
-        assert not client._engine._asked
-        assert not client._engine._impatient
+        assert not client._engine.desk._asked
+        assert not client._engine.desk._impatient
         assert len(client._engine._background) <= 1  # its pump
         with anyio.fail_after(0.2):
             await client.check(20, PHONE)

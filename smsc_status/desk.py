@@ -1,0 +1,351 @@
+"""Who waits for what: claims on questions, and what each answer means for them.
+
+All of it is bookkeeping, done at once: nothing here waits, and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import random
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from math import inf
+from typing import Protocol
+
+import attrs
+
+from smsc_status import loops
+from smsc_status.core import backoff, protocol
+from smsc_status.core.dispatch import Dispatcher, Question, Request, State
+from smsc_status.core.pacing import Pacer
+from smsc_status.core.protocol import Outcome
+from smsc_status.errors import (
+    AddressBlocked,
+    ApiError,
+    AuthError,
+    ClientClosed,
+    LimitExceeded,
+    ProtocolError,
+    RateLimited,
+    SmscError,
+    TransportError,
+)
+from smsc_status.models import Detail, Identity, MessageRef, StatusRecord, bind
+
+MAX_MISSES = 3
+"""How often a reply may leave a message out before that is its outcome."""
+
+CACHED_RECORDS = 10_000
+"""How many records are kept for `max_age`, and for a message that comes twice in a stream: a few megabytes."""
+
+MANY = 64
+LOOK_AGAIN = 0.05
+"""With more impatient callers than `MANY`, they are looked through once in so many seconds."""
+
+CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
+
+logger = logging.getLogger("smsc_status")
+
+
+class Claim(Protocol):
+    """Somebody who waits for a message."""
+
+    @property
+    def ref(self) -> MessageRef:
+        """The message, as this one put it in."""
+
+    @property
+    def start_by(self) -> float:
+        """The instant by which its request must have started; `inf` if that does not matter."""
+
+    def answered(self, outcome: StatusRecord | SmscError) -> None:
+        """Here it is. Called once, synchronously: no awaiting, no raising."""
+
+
+@attrs.define
+class Tally:
+    """What has been counted since the engine was made."""
+
+    requests: Counter[str] = attrs.field(factory=Counter)
+    refusals: Counter[int] = attrs.field(factory=Counter)
+    records: int = 0
+    retries: int = 0
+
+
+class Desk:
+    """The questions of one client, and those who wait for them.
+
+    Args:
+        max_bulk: the largest number of messages in a bulk request.
+        retries: how often a lost message is asked again.
+        places: how many addresses there are to try at once.
+        zone: in which the text dates of records are read.
+        wall_clock: gives the present aware datetime; by default the system's.
+        account_refused: told when an answer concerns the whole account.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bulk: int,
+        retries: int,
+        places: int,
+        zone: tzinfo,
+        wall_clock: Callable[[], datetime] | None,
+        account_refused: Callable[[SmscError], None],
+    ) -> None:
+        self.dispatcher = Dispatcher(max_bulk)
+        self.outage = backoff.Outage()
+        self.tally = Tally()
+        self._retries = retries
+        self._places = places
+        self._zone = zone
+        self._wall_clock = wall_clock or _system_clock
+        self._account_refused = account_refused
+        self._asked: dict[Identity, Question] = {}
+        self._impatient: dict[Claim, Question] = {}
+        self._recent: OrderedDict[Identity, tuple[StatusRecord, Detail, float]] = OrderedDict()
+        # How often the account was refused, and why last: what was asked before is not asked again.
+        self._epoch = 0
+        self._refusal: SmscError | None = None
+        self._turned_down_at = -inf
+        self._warned = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no question is open, waiting or on its way."""
+        return not self._asked
+
+    # Those who come and go.
+
+    def ask(self, detail: Detail, claim: Claim, *, head_start: float = 0.0) -> Question:
+        """Have the claim's message asked; those who ask for the same one share a question."""
+        ref = claim.ref
+        identity = ref.identity
+        rank = loops.now() - head_start
+        question = self._asked.get(identity)
+        if question is not None and question.state is State.ASKED and question.detail < detail:
+            question = None
+        if question is None:
+            question = Question(str(ref.id), ref.phone, identity, detail, rank, epoch=self._epoch)
+            self._asked[identity] = question
+            self.dispatcher.add(question)
+        else:
+            self.dispatcher.promote(question, rank)
+            question.detail = max(question.detail, detail)
+        question.claims.append(claim)
+        if claim.start_by < inf and question.state is not State.ASKED:
+            self._impatient[claim] = question
+        return question
+
+    def drop(self, question: Question, claim: Claim) -> None:
+        """The claim is given up; a request that is on its way stays so."""
+        self._impatient.pop(claim, None)
+        if claim not in question.claims:  # it has moved to another question for the same message
+            question = self._asked.get(question.identity, question)
+        if claim in question.claims:
+            question.claims.remove(claim)
+        if not question.claims and question.state in (State.WAITING, State.PAUSED):
+            self.dispatcher.withdraw(question)
+            self._forget(question)
+
+    def recent(self, ref: MessageRef, detail: Detail, *, since: float) -> StatusRecord | None:
+        """A record of this message, at this level or above, that came in at or after the instant `since`."""
+        record, level, at = self._recent.get(ref.identity, (None, detail, -inf))
+        return attrs.evolve(record, ref=ref) if record is not None and at >= since and level >= detail else None
+
+    def forget_record(self, ref: MessageRef) -> None:
+        """What was known of this message is not true any more."""
+        self._recent.pop(ref.identity, None)
+
+    def turn_down(self, pacer: Pacer, now: float) -> float:
+        """Tell those who can't be served in time; when is the next of the others to be told?"""
+        if len(self._impatient) > MANY and now < self._turned_down_at + LOOK_AGAIN:
+            return self._turned_down_at + LOOK_AGAIN
+        self._turned_down_at = now
+        next_at = inf
+        for claim, question in list(self._impatient.items()):
+            start_at = max(self.dispatcher.start_at(question, pacer, now=now), self.outage.until_at)
+            if start_at <= claim.start_by and now < claim.start_by:
+                next_at = min(next_at, claim.start_by)
+                continue
+            self.drop(question, claim)
+            claim.answered(_too_late(question.last_error, max(0.0, start_at - now)))
+        return next_at
+
+    def started(self, request: Request) -> None:
+        """The request is on its way, at the level of detail that it has now; nobody needs to be turned down for it."""
+        detail = request.detail
+        for question in request.questions:
+            question.detail = detail
+            for claim in question.claims if self._impatient else ():
+                self._impatient.pop(claim, None)
+
+    def forget_all(self) -> None:
+        """Who waited is gone, and can't be told."""
+        self.dispatcher.drain()
+        self._asked.clear()
+        self._impatient.clear()
+
+    # What an answer means.
+
+    def conclude(self, request: Request, verdict: list[Outcome] | SmscError) -> None:
+        """What came of a request: its messages are answered, or wait again."""
+        if isinstance(verdict, TransportError):
+            self._lose(request, verdict)
+            return
+        self.outage.answered()
+        if isinstance(verdict, list):
+            self._hand_out(request, verdict)
+        elif isinstance(verdict, CONCERNS_ACCOUNT):
+            self.answer_all(request, verdict)
+            self.refused(verdict)
+        elif isinstance(verdict, RateLimited):
+            self.refused(verdict)
+            self._warn_of_refusal(request)
+            self._ask_again(request, verdict)
+        elif protocol.concerns_size(verdict) and len(request.questions) > 1:
+            self.refused(verdict)
+            self.dispatcher.bulk_refused(request.questions)
+            self._ask_again(request, verdict)
+        else:
+            self.refused(verdict)
+            if len(request.questions) == 1:
+                self.dispatcher.division.named(request.questions[0])
+            self.answer_all(request, verdict)
+
+    def _hand_out(self, request: Request, outcomes: list[Outcome]) -> None:
+        checked_at, now = self._wall_clock(), loops.now()
+        for question, outcome in zip(request.questions, outcomes, strict=True):
+            if isinstance(outcome, StatusRecord):
+                self._answer_with(question, outcome, checked_at, now)
+            elif outcome is not None:
+                self._answer(question, outcome)
+            else:
+                question.misses += 1
+                missed = ProtocolError("the reply left this message out")
+                if question.misses >= MAX_MISSES:
+                    self._answer(question, missed)
+                else:
+                    self._requeue(question, missed)
+        if request.bulk:
+            self.dispatcher.bulk_answered(len(request.questions))
+
+    def _lose(self, request: Request, error: TransportError) -> None:
+        now = loops.now()
+        self.outage.failed(jitter=random.random(), now=now)
+        wait = getattr(error, "retry_after", None) or 0.0
+        for question in request.questions:
+            question.tries += 1
+            if question.tries > self._retries:
+                self._answer(question, error)
+                continue
+            pause = 0.0 if question.tries < self._places else backoff.delay(question.tries, random.random())
+            self._requeue(question, error, due_at=now + max(pause, min(wait, backoff.LONGEST)))
+
+    def _ask_again(self, request: Request, error: SmscError) -> None:
+        for question in request.questions:
+            self._requeue(question, error)
+
+    def _requeue(self, question: Question, error: SmscError, *, due_at: float = -inf) -> None:
+        if question.epoch != self._epoch and self._refusal is not None:
+            self._answer(question, self._refusal)
+            return
+        question.last_error = error
+        self.tally.retries += 1
+        if not question.claims:
+            self.dispatcher.withdraw(question)
+            self._forget(question)
+            return
+        twin = self._asked.get(question.identity)
+        if twin is not None and twin is not question:
+            # Asked anew at a higher level meanwhile: that request answers these claims too.
+            self.dispatcher.withdraw(question)
+            twin.claims += question.claims
+            question.claims = []
+            self.dispatcher.promote(twin, question.rank)
+            question = twin
+        else:
+            self._asked[question.identity] = question
+            self.dispatcher.add(question, due_at=due_at)
+        for claim in question.claims:
+            if claim.start_by < inf and question.state is not State.ASKED:
+                self._impatient[claim] = question
+
+    def _answer_with(self, question: Question, record: StatusRecord, checked_at: datetime, now: float) -> None:
+        self.tally.records += 1
+        ref = question.claims[0].ref if question.claims else MessageRef(question.id, question.phone)
+        bind(record, ref, checked_at, self._zone)
+        self._recent[question.identity] = record, question.detail, now
+        self._recent.move_to_end(question.identity)
+        if len(self._recent) > CACHED_RECORDS:
+            self._recent.popitem(last=False)
+        self._answer(question, record)
+
+    def answer_all(self, request: Request, error: SmscError) -> None:
+        """None of the request's messages that has no answer yet will get another than this."""
+        for question in request.questions:
+            if question.state is State.ASKED:
+                self._answer(question, error)
+
+    def _answer(self, question: Question, outcome: StatusRecord | SmscError) -> None:
+        question.state = State.DONE
+        self.dispatcher.division.done(question)
+        self._forget(question)
+        claims, question.claims = question.claims, []
+        for claim in claims:
+            self._impatient.pop(claim, None)
+            claim.answered(_for_claim(outcome, claim.ref))
+
+    def _forget(self, question: Question) -> None:
+        if self._asked.get(question.identity) is question:
+            del self._asked[question.identity]
+
+    def refused(self, error: SmscError) -> None:
+        """The vendor said no to a request; if it minds the account, nothing more is sent for those who wait now."""
+        if isinstance(error, ApiError):
+            self.tally.refusals[error.code] += 1
+        if isinstance(error, CONCERNS_ACCOUNT):
+            logger.warning("the server refuses the account (%s): everything that waits is given back", error)
+            self._account_refused(error)
+
+    def fail_waiting(self, error: SmscError, granted: Request | None) -> None:
+        """Everything that waits, and what was granted and is not on its way yet, ends with this error."""
+        self._epoch += 1
+        self._refusal = error
+        for question in [*(granted.questions if granted else ()), *self.dispatcher.drain()]:
+            self._answer(question, error)
+
+    def _warn_of_refusal(self, request: Request) -> None:
+        level = logging.DEBUG if self._warned else logging.WARNING
+        self._warned = True
+        what = "a bulk request" if request.bulk else f"a request for id {request.questions[0].id}"
+        logger.log(level, "the server says that %s comes too often: does somebody else use this account?", what)
+
+
+def _for_claim(outcome: StatusRecord | SmscError, ref: MessageRef) -> StatusRecord | SmscError:
+    """The outcome as this claim's own: its own ref, or an error that nobody else raises."""
+    if isinstance(outcome, StatusRecord):
+        return outcome if outcome.ref is ref else attrs.evolve(outcome, ref=ref)
+    return own(outcome)
+
+
+def own(error: SmscError) -> SmscError:
+    """A copy of the error, for one who raises it alone."""
+    mine = copy.copy(error)
+    mine.__cause__ = error.__cause__
+    return mine
+
+
+def _too_late(last: SmscError | None, retry_after: float) -> SmscError:
+    if isinstance(last, RateLimited):
+        return RateLimited(last.code, last.text, retry_after)
+    if last is not None:
+        return own(last)
+    return LimitExceeded(f"no slot comes free in time; try again in {retry_after:.1f} s", retry_after)
+
+
+def _system_clock() -> datetime:
+    return datetime.now(UTC)
