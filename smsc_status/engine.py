@@ -260,14 +260,14 @@ class Engine:
 
     def _forget_loop(self) -> None:
         """The loop that this engine worked in has ended, and took its tasks and sockets along."""
-        for background in self._background:
+        left, self._background = self._background, set()
+        for background in list(left):  # that loop may still be at work, and end one of them meanwhile
             loops.call_in(self._loop, background.cancel)
         self.desk.forget_all()
         self.others.clear()
         self._pump = self._granted = None
         self._nudged = False
         self._open = 0
-        self._background.clear()
         self._exchange = self._make_exchange()
 
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -134,22 +135,24 @@ def is_in_task() -> bool:
     return True
 
 
-def call_in(loop: object, function: Callable[[], object]) -> None:
+def call_in(loop: Any, function: Callable[[], object]) -> None:
     """Have `function` called in another loop, soon; nothing if that loop has ended meanwhile."""
-    schedule = getattr(loop, "run_sync_soon", None) or getattr(loop, "call_soon_threadsafe")  # noqa: B009
     try:
-        schedule(function)
+        if hasattr(loop, "run_sync_soon"):
+            loop.run_sync_soon(function)
+        else:
+            loop.call_soon_threadsafe(function)
     except RuntimeError:  # closed (asyncio), finished (trio)
         logger.debug("a loop that waited for a slot has ended")
 
 
-def has_ended(loop: object) -> bool:
+def has_ended(loop: Any) -> bool:
     """Whether the loop can't run anything any more."""
     is_closed = getattr(loop, "is_closed", None)
     if is_closed is not None:
         return bool(is_closed())
     try:
-        getattr(loop, "run_sync_soon")(_nothing)  # noqa: B009
+        loop.run_sync_soon(_nothing)
     except RuntimeError:
         return True
     return False

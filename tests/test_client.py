@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -653,8 +653,6 @@ async def test_a_wall_clock_of_one_s_own_dates_the_records() -> None:
 
 
 async def test_text_dates_are_read_in_the_client_s_zone() -> None:
-    from datetime import timezone  # noqa: PLC0415 (the one user)
-
     zone = timezone(timedelta(hours=6))
     body = b"Status = 1, check_time = 01.01.2026 10:00:00"
     async with answered_by(body, format=Format.PLAIN, timezone=zone) as client:
