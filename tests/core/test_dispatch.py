@@ -429,6 +429,32 @@ class TestSuspects:
         assert request.bulk
         assert request.questions == (suspects[0],)
 
+    def test_a_lone_suspect_goes_first_and_alone(self) -> None:
+        """Others that are older do not spoil their requests with it."""
+        older, suspect, innocent = mailing(1, 3, rank=1.0), *mailing(2, 2, rank=2.0)
+        dispatcher, pacer = waiting(*older, suspect, innocent), Pacer(Limits())
+        used(pacer, 1, 2, times=4)
+        dispatcher.bulk_refused([suspect, innocent])
+        dispatcher.withdraw(innocent)
+        dispatcher.bulk_answered(1)
+        request = dispatcher.take(pacer, now=NOW)
+        assert request is not None
+        assert request.questions == (suspect,)
+
+    def test_a_lone_suspect_that_is_on_its_way_goes_first_when_it_is_back(self) -> None:
+        """Refused in bulk as the only one left."""
+        suspect, older = question(2, rank=2.0), mailing(1, 3, rank=1.0)
+        dispatcher, pacer = waiting(suspect), Pacer(Limits())
+        request = dispatcher.take(pacer, now=NOW)
+        assert request is not None
+        for one in older:
+            dispatcher.add(one)
+        dispatcher.bulk_refused(request.questions)
+        dispatcher.add(suspect)
+        again = dispatcher.take(pacer, now=NOW)
+        assert again is not None
+        assert again.questions == (suspect,)
+
     def test_a_withdrawn_suspect_is_none(self) -> None:
         """The others share its suspicion no longer with it."""
         one, other = question(1), question(2)
