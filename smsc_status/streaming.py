@@ -97,6 +97,7 @@ class _State:
                 raise error
             if self.ended and not self.asked:
                 self.engine.others.discard(self)
+                self.is_over = True
                 error_of_input, self.input_error = self.input_error, None
                 raise error_of_input or StopAsyncIteration
             if self._news is None or self._news.is_set():
@@ -273,5 +274,5 @@ class OutcomeStream:
 
     def __del__(self) -> None:
         state = getattr(self, "_state", None)  # absent where the input could not be iterated over
-        if state is not None and state.loop is not None and (state.asked or not state.ended):
+        if state is not None and state.loop is not None and not state.is_over:
             loops.call_in(state.loop, state.stop)

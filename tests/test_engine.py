@@ -377,6 +377,21 @@ async def test_many_impatient_callers_are_told_in_time() -> None:
         assert {type(result) for result in results} <= {StatusRecord, LimitExceeded}
 
 
+async def test_nothing_is_kept_of_a_stream_that_was_dropped_with_all_its_answers_in() -> None:
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 11))
+    async with client_of(emulator) as client:
+        stream = client.stream(refs)
+        await anext(stream)
+        await anyio.sleep(1)
+        del stream
+        gc.collect()
+        await anyio.sleep(1)
+        assert not client._engine.others
+        assert len([outcome async for outcome in client.stream(refs)]) == 10
+        assert not client._engine.others
+
+
 async def test_limiters_of_clients_that_are_gone_are_gone() -> None:
     emulator = Emulator()
     delivered(emulator, [1])
