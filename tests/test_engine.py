@@ -646,3 +646,16 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_it_back() -> 
     with pytest.raises(asyncio.CancelledError):
         await waiter
     assert limiter.is_idle()
+
+
+def test_a_pump_left_behind_in_another_loop_wants_nothing() -> None:
+    """Whoever asks it there is sent away."""
+    client = answered_by(DELIVERED)
+    anyio.run(client.check, 1, PHONE)
+    engine = client._engine
+
+    async def elsewhere() -> None:
+        pacer = Pacer(Limits())
+        assert engine._choose(pacer, now=0.0) == float("inf")
+
+    anyio.run(elsewhere)
