@@ -139,19 +139,23 @@ async def test_a_stream_of_a_closed_client_asks_no_more() -> None:
     assert limiter.is_idle()
 
 
-class Closing:
-    """An input whose end fails."""
+class Bare:
+    """An async iterator that can't be closed."""
 
     def __init__(self) -> None:
         self.left = [(1, PHONE), (2, PHONE)]
 
-    def __aiter__(self) -> Closing:
+    def __aiter__(self) -> Bare:
         return self
 
     async def __anext__(self) -> tuple[int, str]:
         if not self.left:
             raise StopAsyncIteration
         return self.left.pop()
+
+
+class Closing(Bare):
+    """An input whose end fails."""
 
     async def aclose(self) -> None:
         raise ConnectionError("gone")
@@ -607,21 +611,6 @@ async def test_secrets_are_taken_out_of_whatever_a_transport_raises() -> None:
             await client.check(1, PHONE)
     assert caught.value.__cause__ is error
     assert key not in repr((error, error.exceptions, error.__context__, inner.__notes__, caught.value))
-
-
-class Bare:
-    """An async iterator that can't be closed."""
-
-    def __init__(self) -> None:
-        self.left = [(1, PHONE), (2, PHONE)]
-
-    def __aiter__(self) -> Bare:
-        return self
-
-    async def __anext__(self) -> tuple[int, str]:
-        if not self.left:
-            raise StopAsyncIteration
-        return self.left.pop()
 
 
 async def test_any_async_iterator_will_do() -> None:
