@@ -86,7 +86,7 @@ class TestMessageRef:
         """It may be a key."""
         ref = MessageRef(7, PHONE)
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
-            ref.id = 8  # type: ignore[misc]
+            ref.id = 8  # type: ignore[misc]  # frozen: what is tested
         assert {ref: 1}[MessageRef("7", PHONE)] == 1
 
     def test_what_stands_for_one(self) -> None:
@@ -233,7 +233,7 @@ class TestStatusRecord:
         assert not hasattr(record, "__dict__")
         assert len({record, StatusRecord(status=1, err=0)}) == 1
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
-            record.status = 2  # type: ignore[misc]
+            record.status = 2  # type: ignore[misc]  # frozen: what is tested
 
 
 class TestHlrRecord:
@@ -294,7 +294,7 @@ class TestLimits:
     def test_counts(self, name: str, value: object) -> None:
         """Whole numbers, at least 1."""
         with pytest.raises(ConfigError, match=f"^{name} .*: expected a whole number, at least 1"):
-            Limits(**{name: value})  # type: ignore[arg-type]
+            Limits(**{name: value})  # type: ignore[arg-type]  # bad values: what is tested
         assert getattr(Limits(**{name: 1}), name) == 1
 
     @pytest.mark.parametrize("name", ["period", "margin", "linger"])
@@ -302,7 +302,7 @@ class TestLimits:
     def test_seconds(self, name: str, value: object) -> None:
         """Any finite number, not negative."""
         with pytest.raises(ConfigError, match=f"^{name} .*: expected seconds, at least 0"):
-            Limits(**{name: value})  # type: ignore[arg-type]
+            Limits(**{name: value})  # type: ignore[arg-type]  # bad values: what is tested
         assert getattr(Limits(**{name: 2}), name) == 2
 
     def test_equal_by_value(self) -> None:

@@ -15,7 +15,7 @@ def make_server(app: Any, connections: Connections, clients: dict[Any, asyncio.T
     """A server that keeps `connections` up to date, and in `clients` the open transports by their client's address."""
 
     class CountingProtocol(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn says so too
             super().connection_made(transport)
             connections.made()
             clients[self.client] = transport
