@@ -10,8 +10,8 @@ async with StatusClient(apikey="...") as client:
 To read the code, take it in this order. `models`, `codes` and `errors` are the values. `core` decides and touches
 nothing: `core.pacing` (may a request start now?), `core.dispatch` (which messages go in it?), `core.protocol` and
 `core.codecs` (what is sent, what came back?). The shell waits and sends: `limiter`, `exchange`, `desk` (who waits for
-what) and `engine`, and on top `client`, `streaming` and `deletion`. `emulator` is the vendor's server to develop
-against, `cli` the command line.
+what) and `engine`, and on top `client`, `streaming` and `deletion`; `tracker` follows messages as `core.polling` plans
+it. `emulator` is the vendor's server to develop against, `cli` the command line.
 """
 
 from smsc_status.client import Stats, StatusClient
@@ -46,6 +46,7 @@ from smsc_status.models import (
     StatusRecord,
 )
 from smsc_status.streaming import OutcomeStream
+from smsc_status.tracker import TrackStream
 
 __version__ = "0.1.0"
 
@@ -81,6 +82,7 @@ __all__ = [
     "StatusClient",
     "StatusRecord",
     "Title",
+    "TrackStream",
     "TrackingEnded",
     "TransportError",
 ]

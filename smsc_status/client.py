@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import codecs
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import partial
 from math import inf, isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 import anyio
 import attrs
@@ -18,6 +20,7 @@ from anyio.lowlevel import checkpoint
 from smsc_status import loops
 from smsc_status.account import Account, Secret
 from smsc_status.core.codecs import CHARSETS
+from smsc_status.core.polling import Policy
 from smsc_status.core.protocol import Wire
 from smsc_status.deletion import Deletion
 from smsc_status.engine import Engine
@@ -26,6 +29,7 @@ from smsc_status.exchange import Exchange
 from smsc_status.limiter import Limiter, LocalLimiter, shared
 from smsc_status.models import MOSCOW, Detail, Format, Limits, MessageRef, StatusRecord
 from smsc_status.streaming import Messages, OutcomeStream
+from smsc_status.tracker import Tracker, TrackStream
 
 if TYPE_CHECKING:
     import httpx
@@ -49,6 +53,10 @@ class Stats:
     `retries` the messages that had to be asked again. `waiting` is the number of distinct messages that wait for a
     request, `open_requests` and `bulk_slot_in` (seconds until the next bulk request may start; 0.0: now) are the
     account's, other clients in this process included.
+
+    Of `track`: `tracked` messages are followed, `due` of them wait for a check, `overdue` have for longer than a bulk
+    request's turn; `done` counts those that ended by outcome (the status' English title, or the error's class);
+    `stalest` is the age of the oldest answer in seconds. `due`, `overdue`, `stalest` are counted once a second.
     """
 
     requests: Mapping[str, int]
@@ -58,6 +66,11 @@ class Stats:
     open_requests: int
     waiting: int
     bulk_slot_in: float
+    tracked: int
+    due: int
+    overdue: int
+    done: Mapping[str, int]
+    stalest: float
 
 
 @attrs.define(eq=False)
@@ -151,6 +164,7 @@ class StatusClient:
             transport=transport,
             proxy=proxy,
         )
+        self._trackers: WeakSet[Tracker] = WeakSet()
         self._engine = Engine(
             make_exchange, limiter=limiter, wire=wire, retries=retries, zone=timezone, wall_clock=wall_clock
         )
@@ -246,6 +260,60 @@ class StatusClient:
             raise ConfigError(f"messages: expected an iterable or async iterable, got a {type(messages).__name__}")
         return OutcomeStream(self._engine, messages, level)
 
+    def track(
+        self,
+        messages: Messages,
+        *,
+        until: Callable[[StatusRecord], bool] | None = None,
+        detail: Detail | None = None,
+        eagerness: float = 0.5,
+        look_ahead: int | None = 100_000,
+        expire_after: float = 172_800.0,
+    ) -> TrackStream:
+        """Follow messages to their end: the first record of each comes out, and every change of status or error.
+
+        It ends when the input has ended and every message is done: final, archived, expired, or failed. Lost requests
+        and refusals of the limits are waited out; a message that can't be checked for another reason comes out as a
+        `FailedCheck`, as does one that the vendor moved to its archive first (`Archived`), or that was followed for
+        long enough (`Expired`). A message without `sent_at` is asked at `Detail.FULL` until a reply tells it.
+
+        Args:
+            messages: as for `stream`; messages that were not sent just now are asked at once.
+            until: says of a record whether its message is done, in place of `is_final`. It decides alone: one that
+                waits for "read" should also take the statuses after which nothing comes.
+            detail: how much to ask; the client's own if `None`.
+            eagerness: 0 to 1, the share of the connections that single checks may take up beside the bulk requests.
+                Half leaves the rest to the account's other work; 0 leaves all checks to the bulk requests.
+            look_ahead: how many messages are read and followed at once; `None`: all that the input gives.
+            expire_after: seconds since sending after which a message is given up.
+
+        Raises, while iterated over:
+            AuthError, AddressBlocked: the account is refused; `pending` on the error has what is not done.
+            ClientClosed: the client was closed; `pending` likewise.
+            Exception: the input's own, after all that was read is done; `until`'s own, at once.
+        """
+        level = self._detail if detail is None else _member(Detail, detail, "detail")
+        if not hasattr(messages, "__aiter__") and not hasattr(messages, "__iter__"):
+            raise ConfigError(f"messages: expected an iterable or async iterable, got a {type(messages).__name__}")
+        if _seconds(eagerness, "eagerness") > 1:
+            raise ConfigError(f"eagerness {eagerness!r}: expected a number from 0 to 1")
+        if look_ahead is not None and (
+            isinstance(look_ahead, bool) or not isinstance(look_ahead, int) or look_ahead < 1
+        ):
+            raise ConfigError(f"look_ahead {look_ahead!r}: expected a whole number, at least 1, or None")
+        policy = Policy(eagerness=eagerness, expire_after=_seconds(expire_after, "expire_after", positive=True))
+        tracker = Tracker(
+            self._engine,
+            messages,
+            detail=level,
+            until=until,
+            policy=policy,
+            look_ahead=look_ahead,
+            wall_clock=self._engine.desk.wall_clock,
+        )
+        self._trackers.add(tracker)
+        return TrackStream(tracker)
+
     async def delete(self, id: int | str, phone: str) -> None:
         """Delete a message that was sent. It counts as a check of its id.
 
@@ -267,6 +335,8 @@ class StatusClient:
         """A snapshot of what the client has done and is doing."""
         engine = self._engine
         slots = engine.limiter.slots()
+        trackers = list(self._trackers)
+        glances = [tracker.glance() for tracker in trackers if not tracker.is_over]
         return Stats(
             requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | engine.desk.tally.requests),
             records=engine.desk.tally.records,
@@ -275,6 +345,11 @@ class StatusClient:
             open_requests=slots.open_requests,
             waiting=engine.desk.dispatcher.waiting,
             bulk_slot_in=slots.bulk_slot_in,
+            tracked=sum(tracker.tracked for tracker in trackers),
+            due=sum(due for (due, _), _ in glances),
+            overdue=sum(overdue for (_, overdue), _ in glances),
+            done=MappingProxyType(dict(sum((tracker.done for tracker in trackers), Counter[str]()))),
+            stalest=max((stalest for _, stalest in glances), default=0.0),
         )
 
     async def aclose(self) -> None:

@@ -102,7 +102,7 @@ class Desk:
         self._retries = retries
         self._places = places
         self._zone = zone
-        self._wall_clock = wall_clock or _system_clock
+        self.wall_clock = wall_clock or _system_clock
         self._account_refused = account_refused
         self._asked: dict[Identity, Question] = {}
         self._impatient: dict[Claim, Question] = {}
@@ -217,7 +217,7 @@ class Desk:
             self.answer_all(request, verdict)
 
     def _hand_out(self, request: Request, outcomes: list[Outcome]) -> None:
-        checked_at, now = self._wall_clock(), loops.now()
+        checked_at, now = self.wall_clock(), loops.now()
         for question, outcome in zip(request.questions, outcomes, strict=True):
             if isinstance(outcome, StatusRecord):
                 self._answer_with(question, outcome, checked_at, now)

@@ -180,7 +180,7 @@ class _State:
             raise
         finally:
             try:
-                await _close(source)
+                await close_source(source)
             except Exception as caught:
                 error = error or caught
             self._end_input(error)
@@ -227,7 +227,7 @@ class _State:
             self._room.set()
 
 
-async def _close(source: AsyncIterator[Any]) -> None:
+async def close_source(source: Iterator[Any] | AsyncIterator[Any]) -> None:
     """An async generator that is left alone unfinished is an error on trio."""
     aclose = getattr(source, "aclose", None)
     if aclose is not None:
