@@ -47,6 +47,7 @@ from smsc_status.cli.options import (
     Speed,
 )
 from smsc_status.cli.output import OutputFormat, json_line, row_of, write_stdout
+from smsc_status.cli.track import track_file
 from smsc_status.errors import ConfigError, SmscError
 from smsc_status.models import Limits, StatusRecord
 
@@ -198,6 +199,41 @@ def fetch(
         detail=detail.level,
         columns=Columns(id_column, phone_column, sent_at_column),
         limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
+        as_json=as_json,
+    )
+
+
+@_command(FILE_HELP, CREDENTIALS_HELP, LIMITS_HELP)
+def track(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The messages.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Where each change goes, as JSON lines; a later run goes on there.")],
+    eagerness: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of the connections for single checks of young messages.")
+    ] = 0.5,
+    detail: DetailOption = DetailName.BASIC,
+    id_column: Annotated[str, typer.Option(help="The column of the ids.")] = "id",
+    phone_column: Annotated[str, typer.Option(help="The column of the phones.")] = "phone",
+    sent_at_column: Annotated[
+        str | None, typer.Option(help="The column of the times of sending; by default sent_at, if it is there.")
+    ] = None,
+    period: Period = 60.0,
+    margin: Margin = 1.0,
+    max_bulk: MaxBulk = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Sum up in JSON, on standard output.")] = False,
+) -> int:
+    """Follow every message of a file to its end.
+
+    Each change is written at once. The results are their own journal: the same command, run again after whatever has
+    stopped it, goes on where it was.
+    """
+    return track_file(
+        file,
+        out,
+        detail=detail.level,
+        columns=Columns(id_column, phone_column, sent_at_column),
+        limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
+        eagerness=eagerness,
         as_json=as_json,
     )
 
