@@ -61,6 +61,7 @@ class Exchange:
         self._account = account
         self._timeout = timeout
         self._place = 0
+        self._urls = [httpx.URL(url + PATH) for url in account.urls]
         try:
             self._http = httpx.AsyncClient(
                 transport=transport,
@@ -84,7 +85,7 @@ class Exchange:
     @property
     def places(self) -> int:
         """How many addresses there are to try: the first and its mirrors."""
-        return len(self._account.urls)
+        return len(self._urls)
 
     def hide_secrets(self, error: BaseException) -> None:
         """A reply or a transport may echo the request: take the credentials out of what an error says."""
@@ -109,12 +110,12 @@ class Exchange:
     async def post(self, fields: Mapping[str, str]) -> Reply | Lost:
         """Send the fields to the server, or to the mirror that serves for it now; raises only cancellation."""
         place = self._place
-        outcome = await self._post(self._account.urls[place] + PATH, fields)
+        outcome = await self._post(self._urls[place], fields)
         if isinstance(outcome, Lost) or not outcome.body.strip():
-            self._place = (place + 1) % len(self._account.urls)
+            self._place = (place + 1) % len(self._urls)
         return outcome
 
-    async def _post(self, url: str, fields: Mapping[str, str]) -> Reply | Lost:
+    async def _post(self, url: httpx.URL, fields: Mapping[str, str]) -> Reply | Lost:
         cause: BaseException | None = None
         error: SmscError
         try:
@@ -139,7 +140,7 @@ class Exchange:
         self.hide_secrets(error)
         return Lost(how, error)
 
-    async def _exchange(self, url: str, fields: Mapping[str, str]) -> Reply:
+    async def _exchange(self, url: httpx.URL, fields: Mapping[str, str]) -> Reply:
         secrets = {name: secret.reveal() for name, secret in self._account.credentials.items()}
         form = urlencode({**secrets, **fields}).encode()
         headers = {"content-type": "application/x-www-form-urlencoded"}
