@@ -56,7 +56,7 @@ class Stats:
 
     Of `track`: `tracked` messages are followed, `due` of them wait for a check, `overdue` have for longer than a bulk
     request's turn; `done` counts those that ended by outcome (the status' English title, or the error's class);
-    `stalest` is the age of the oldest answer in seconds. `due`, `overdue`, `stalest` are counted once a second.
+    `stalest` is the age of the oldest answer in seconds, of what has no answer yet the time since it was sent.
     """
 
     requests: Mapping[str, int]
@@ -336,7 +336,8 @@ class StatusClient:
         engine = self._engine
         slots = engine.limiter.slots()
         trackers = list(self._trackers)
-        glances = [tracker.glance() for tracker in trackers if not tracker.is_over]
+        busy = [tracker for tracker in trackers if not tracker.is_over]
+        due = [tracker.due() for tracker in busy]
         return Stats(
             requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | engine.desk.tally.requests),
             records=engine.desk.tally.records,
@@ -346,10 +347,10 @@ class StatusClient:
             waiting=engine.desk.dispatcher.waiting,
             bulk_slot_in=slots.bulk_slot_in,
             tracked=sum(tracker.tracked for tracker in trackers),
-            due=sum(due for (due, _), _ in glances),
-            overdue=sum(overdue for (_, overdue), _ in glances),
+            due=sum(waiting for waiting, _ in due),
+            overdue=sum(overdue for _, overdue in due),
             done=MappingProxyType(dict(sum((tracker.done for tracker in trackers), Counter[str]()))),
-            stalest=max((stalest for _, stalest in glances), default=0.0),
+            stalest=max((tracker.stalest() for tracker in busy), default=0.0),
         )
 
     async def aclose(self) -> None:

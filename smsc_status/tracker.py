@@ -106,7 +106,6 @@ class Tracker:
         self._news = anyio.Event()
         self._wake = anyio.Event()
         self._room = anyio.Event()
-        self._glance = (-inf, (0, 0), 0.0)
         self._source: Iterator[Any] | AsyncIterator[Any] = (
             aiter(messages) if isinstance(messages, AsyncIterable) else iter(messages)
         )
@@ -177,18 +176,13 @@ class Tracker:
         """How many messages are followed now."""
         return len(self.plan) + len(self._polls)
 
-    def glance(self) -> tuple[tuple[int, int], float]:
-        """How many are due and overdue, and how stale the stalest answer is: counted anew now and then.
+    def due(self) -> tuple[int, int]:
+        """How many are due, and how many of them are overdue."""
+        return self.plan.due(now=loops.now())
 
-        Counting takes time in proportion to the messages, and so does the time until it is done again.
-        """
-        counted_at, due, stalest = self._glance
-        now = loops.now()
-        if now >= counted_at + 1.0 + self.tracked / 20_000:
-            due = self.plan.due(now=now)
-            stalest = self.plan.stalest(now=now, others=(poll.item for poll in self._polls))
-            self._glance = now, due, stalest
-        return due, stalest
+    def stalest(self) -> float:
+        """How stale the stalest answer is, in seconds."""
+        return self.plan.stalest(now=loops.now())
 
     # What an answer means.
 

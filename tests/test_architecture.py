@@ -17,8 +17,8 @@ PACKAGE = Path(smsc_status.__file__).parent
 LAYERS = [
     ["errors", "codes"],
     ["models"],
-    ["core.backoff", "core.division", "core.pacing", "core.codecs", "core.polling"],
-    ["core.dispatch", "core.protocol"],
+    ["core.backoff", "core.division", "core.pacing", "core.codecs", "core.agenda", "core.ages", "core.archive"],
+    ["core.dispatch", "core.protocol", "core.polling"],
     ["loops", "account"],
     ["limiter", "exchange", "desk"],
     ["engine"],

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from math import inf
 
 import pytest
 
 from smsc_status import Archived, Expired, MessageRef, StatusRecord
-from smsc_status.core.polling import Ages, Plan, Policy, archive_deadline
-
-MSK = timezone(timedelta(hours=3))
-VLADIVOSTOK = timezone(timedelta(hours=10))
+from smsc_status.core.ages import Ages
+from smsc_status.core.archive import archive_deadline
+from smsc_status.core.polling import Plan, Policy
 
 
 def plan(**options: float) -> Plan:
@@ -23,27 +22,13 @@ def ref(id: int, sent_at: float | None = None) -> MessageRef:
     return MessageRef(id, "79990000000", None if sent_at is None else datetime.fromtimestamp(sent_at, UTC))
 
 
-@pytest.mark.parametrize(
-    ("sent_at", "deadline"),
-    [
-        (datetime(2026, 3, 10, 17, 59, 59, tzinfo=MSK), datetime(2026, 3, 11, 3, 0, 0, tzinfo=MSK)),
-        (datetime(2026, 3, 10, 18, 0, 0, tzinfo=MSK), datetime(2026, 3, 11, 18, 0, 0, tzinfo=MSK)),
-        (datetime(2026, 3, 11, 0, 0, 0, tzinfo=MSK), datetime(2026, 3, 12, 0, 0, 0, tzinfo=MSK)),
-        (datetime(2026, 3, 11, 3, 0, 0, tzinfo=MSK), datetime(2026, 3, 12, 3, 0, 0, tzinfo=MSK)),
-        (datetime(2028, 2, 28, 12, 0, 0, tzinfo=MSK), datetime(2028, 2, 29, 3, 0, 0, tzinfo=MSK)),
-        (datetime(2028, 2, 29, 19, 0, 0, tzinfo=MSK), datetime(2028, 3, 1, 19, 0, 0, tzinfo=MSK)),
-        (datetime(2026, 3, 10, 14, 59, 59, tzinfo=UTC), datetime(2026, 3, 11, 0, 0, 0, tzinfo=UTC)),
-        (datetime(2026, 3, 11, 1, 0, 0, tzinfo=VLADIVOSTOK), datetime(2026, 3, 12, 1, 0, 0, tzinfo=VLADIVOSTOK)),
-    ],
-)
-def test_the_deadline_is_the_earlier_of_the_two_rules(sent_at: datetime, deadline: datetime) -> None:
-    assert archive_deadline(sent_at.timestamp()) == deadline.timestamp()
-
-
-def test_effort_and_age_are_inverse() -> None:
+def test_the_wait_is_as_long_as_the_effort_takes() -> None:
     ages = Ages()
     for age in (0.0, 0.3, 5.0, 77.0, 4000.0, 400_000.0, 1e6):
-        assert ages.age_at(ages.effort(age)) == pytest.approx(age)
+        for effort in (0.01, 1.0, 3.0):
+            wait, steps = ages.wait(age, effort), 4000
+            grown = sum(ages.rate(age + wait * (k + 0.5) / steps) for k in range(steps)) * wait / steps
+            assert grown == pytest.approx(effort, rel=1e-3)
 
 
 def test_the_ages_learn_where_messages_end() -> None:
@@ -82,7 +67,10 @@ def test_the_young_go_first_in_single_checks() -> None:
     assert first.ref.id == 99
     assert p.due(now=0.0) == (29, 0)
     assert p.due(now=100.0) == (29, 29)
-    assert p.stalest(now=0.0, others=[first]) == 50_000.0
+    assert p.stalest(now=0.0) == 50_000.0
+    p.polled(first, StatusRecord(status=1), done=True, now=1.0)
+    p.forget(first)
+    assert p.stalest(now=1.0) == 50_001.0
 
 
 def test_an_id_gets_no_more_checks_than_it_has_tokens() -> None:
@@ -161,11 +149,14 @@ def test_a_reply_tells_the_time_of_sending() -> None:
         p.polled(item, StatusRecord(status=0, send_timestamp=900_000), done=False, now=1.0)
     assert item.is_dated
     assert item.sent_at == 900_000
-    p.forget(item)
-    p.forget(item)
-    p.forget(other)
-    assert not p._deadlines
-    p.learned(item, StatusRecord(status=0, send_timestamp=900_001))
+    p.polled(item, StatusRecord(status=0, send_timestamp=900_001), done=False, now=2.0)
+    assert item.sent_at == 900_001
+    p.polled(item, StatusRecord(status=0, send_timestamp=0), done=False, now=3.0)
+    assert item.sent_at == 900_001
+    assert p.stalest(now=5.0) == 5.0
+    for ended in (item, other):
+        p.forget(ended)
+    assert p.stalest(now=5.0) == 0.0
 
 
 def test_how_it_ends() -> None:
@@ -186,15 +177,29 @@ def test_how_it_ends() -> None:
 
 
 def test_what_means_nothing_any_more_is_dropped() -> None:
-    p = plan()
-    p.offset = 1_000_000_000.0
-    items = [p.add(ref(id, 999_999_000.0), now=0.0) for id in range(200)]
-    for item in items:
-        item.due_at = -inf  # as if all had gone by another line
-    p._count = 0
-    p._call_last(0.0)
-    assert not p._old
+    """A last call leaves an entry behind where the message waited before."""
+    p = plan(guard=1e6)
+    sent_at = 1_000_000_000.0
+    p.offset = sent_at
+    for id in range(200):
+        p.add(ref(id, sent_at), now=0.0)
+    while p.take_bulk(now=0.0):
+        pass
     assert list(p) == []
+    assert [line.entries for line in (p._young, p._old, p._patient, p._last_call)] == [0, 0, 0, 0]
+
+
+def test_a_million_with_one_deadline_are_called_in_parts() -> None:
+    """A bulk request at a time, and the next one's in advance, so that all of them go at once."""
+    p = plan(guard=1e6)
+    p.offset = 1_000_000_000.0
+    for id in range(200):
+        p.add(ref(id, 1_000_000_000.0), now=0.0)
+    for left in range(190, -1, -10):
+        assert len(p.take_bulk(now=0.0)) == 10
+        assert p._last_call.due(inf) <= 10
+        assert p.due_at() == (-inf if left else inf)
+    assert len(p) == 0
 
 
 def test_single_checks_that_are_slow_stretch_the_intervals() -> None:
@@ -205,6 +210,7 @@ def test_single_checks_that_are_slow_stretch_the_intervals() -> None:
         for id in range(1000):
             p.add(ref(id, 0.0), now=0.0)
         item = p.add(ref(5000, 0.0), now=0.0)
-        return item.due_at
+        assert item.turn is not None
+        return item.turn.at
 
     assert due_of(2.0) > due_of(0.1)

@@ -1,0 +1,122 @@
+"""Until when can a status be read, and whose time is running out?
+
+By the vendor's page (https://smsc.ru/api/http/status_messages/check_status/) statuses must be asked within 24 hours of
+sending, and at 03:00 Moscow time the messages with a final status that were sent before 18:00 of the day before are
+moved to an archive; what is asked after that is "not found".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Protocol, TypeVar
+
+DAY = 86_400.0
+MINUTE = 60.0
+
+SETTLED_BEFORE_SWEEP = 9 * 3600.0
+"""Between 18:00 and the sweep at 03:00, Moscow time."""
+
+SLACK = 64
+"""So many entries of a minute may mean nothing, and as many as there are that do."""
+
+
+def archive_deadline(sent_at: float) -> float:
+    """When a message sent at `sent_at` may be gone; both in seconds since 1970.
+
+    The earlier of two: 24 hours after sending; the first 03:00 Moscow time (midnight UTC) before which it lay since
+    before 18:00 of the day before.
+    """
+    sweep_at = ((sent_at + SETTLED_BEFORE_SWEEP) // DAY + 1) * DAY
+    return min(sent_at + DAY, sweep_at)
+
+
+def next_deadline(sent_at: float, date: float) -> float:
+    """The deadline that lies ahead: what was not final at the sweep stays until 24 hours are over."""
+    deadline = archive_deadline(sent_at)
+    return deadline if date < deadline else sent_at + DAY
+
+
+class Dated(Protocol):
+    """What has a deadline. `Deadlines` sets its `minute`: `None` while no deadline of it is watched."""
+
+    sent_at: float
+    minute: Minute[Any] | None
+
+
+DatedT = TypeVar("DatedT", bound=Dated)
+
+
+class Minute(list[DatedT]):
+    """All whose deadline falls into one minute, and entries of such as have left: their own minute is another."""
+
+    __slots__ = ("number", "waiting")
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self.waiting = 0
+
+
+class Deadlines(Generic[DatedT]):
+    """The next deadline of each message, to the minute."""
+
+    def __init__(self) -> None:
+        self._minutes: dict[int, Minute[DatedT]] = {}
+
+    def watch(self, item: DatedT, *, after: float = 0.0) -> None:
+        """Watch its next deadline after a date, instead of the one that is being watched."""
+        number = int(next_deadline(item.sent_at, after) // MINUTE)
+        if item.minute is not None:
+            if item.minute.number == number:
+                return
+            self.forget(item)
+        minute = self._minutes.get(number)
+        if minute is None:
+            minute = self._minutes[number] = Minute(number)
+        minute.append(item)
+        minute.waiting += 1
+        item.minute = minute
+
+    def forget(self, item: DatedT) -> None:
+        """It matters no more."""
+        minute = item.minute
+        if minute is None:
+            return
+        item.minute = None
+        minute.waiting -= 1
+        if not minute.waiting:
+            self._minutes.pop(minute.number, None)
+        elif len(minute) > SLACK + 2 * minute.waiting:
+            minute[:] = dict.fromkeys(other for other in minute if other.minute is minute)
+
+    def take(self, date: float, *, seconds_each: float, guard: float, at_most: int) -> list[tuple[DatedT, float]]:
+        """Those that must be asked from now on, so that all are asked in time, and when their minute begins.
+
+        The earliest come first. A message is out of time when it, and all with an earlier deadline, take until then to
+        be asked, less `guard`.
+
+        Args:
+            date: now, in seconds since 1970.
+            seconds_each: how long asking one takes.
+            guard: seconds.
+            at_most: no more than so many, and the rest at another call.
+        """
+        before, critical = 0, -1
+        numbers = sorted(self._minutes)
+        for number in numbers:
+            before += self._minutes[number].waiting
+            if number * MINUTE - date <= before * seconds_each + guard:
+                critical = number
+        taken: list[tuple[DatedT, float]] = []
+        for number in numbers:
+            if number > critical or len(taken) >= at_most:
+                break
+            minute = self._minutes[number]
+            while minute.waiting and len(taken) < at_most:
+                item = minute.pop()
+                if item.minute is minute:
+                    item.minute = None
+                    minute.waiting -= 1
+                    taken.append((item, number * MINUTE))
+            if not minute.waiting:
+                del self._minutes[number]
+        return taken
