@@ -1,0 +1,250 @@
+"""The two lanes and a plan of tracking, without HTTP: a day in half a minute, for comparing policies.
+
+The plan, the pacer and the referee that counts arrivals are the library's own; what is left out is the client around
+them (its tasks, httpx, JSON). The benchmark `day` runs both and prints them side by side.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from heapq import heappop, heappush
+from math import inf
+from statistics import fmean
+from typing import NamedTuple
+
+import attrs
+
+from smsc_status import Limits, MessageRef, StatusRecord
+from smsc_status.codes import FINAL, MessageType
+from smsc_status.core.archive import DAY, archive_deadline
+from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status.core.polling import Plan, Policy, Tracked
+from smsc_status.emulator.limits import Kind, Referee
+from smsc_status.emulator.lives import Draws, draw_life
+from smsc_status.models import Key
+
+START = datetime(2026, 3, 10, 6, 0, tzinfo=UTC).timestamp()
+"""The date at which a simulated day begins: nine in the morning in Moscow."""
+
+ROUND_TRIPS = 0.05, 0.3
+
+LATE = 10.0
+"""A message that ends less than so many seconds before its deadline can hardly be saved."""
+
+_PENDING = StatusRecord(status=0)
+_GONE = StatusRecord(status=-3)
+
+
+class Sent(NamedTuple):
+    """One message of a simulated day: when it is sent, in seconds since the start, and at what age it ends."""
+
+    at: float
+    ends_after: float
+
+
+def a_day(count: int, seconds: float, *, seed: int = 1) -> list[Sent]:
+    """So many messages sent at random over so long; they live as the emulator's do by default."""
+    draw = random.Random(seed)
+    sent = sorted(draw.uniform(0, seconds) for _ in range(count))
+    return [Sent(at, end_of(number, seed=seed)) for number, at in enumerate(sent, 1)]
+
+
+def end_of(number: int, *, seed: int) -> float:
+    """The age at which the message of this id gets its final status, in a world of this seed."""
+    life = draw_life(MessageType.SMS, Draws(seed, "life", number, phone_of(number)))
+    return next(step.after for step in life if step.status in FINAL)
+
+
+def phone_of(number: int) -> str:
+    """The phone to which the message of this id goes."""
+    return f"79{number % 10**9:09d}"
+
+
+class _Request(NamedTuple):
+    items: list[Tracked]
+    bulk: bool
+    started_at: float
+    replied_at: float
+    final: list[bool | None]
+    """What the server saw when it read the request, in the order of the items; `None`: the archive has it."""
+
+
+@attrs.define
+class Outcome:
+    """What came of a run: the delays from a message's end to its record, and what they cost."""
+
+    delays: list[float] = attrs.field(factory=list)
+    is_within_limits: bool = True
+    singles: int = 0
+    bulk: int = 0
+    polled: int = 0
+    lost: int = 0
+    """Messages that the archive took before their final status was read."""
+    lost_in_vain: int = 0
+    """Those of them that ended less than `LATE` before their deadline."""
+    most_tracked: int = 0
+    stalest: float = 0.0
+    """The longest time between two checks of a message, or between sending and the first."""
+    seconds: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """The mean delay, in seconds."""
+        return fmean(self.delays)
+
+    def quantile(self, share: float) -> float:
+        """The delay that this share of the messages does not exceed."""
+        return sorted(self.delays)[min(len(self.delays) - 1, int(share * len(self.delays)))]
+
+
+class Lanes:
+    """One run: messages are sent, asked by the plan as the limits allow, and end.
+
+    Args:
+        day: the messages, in the order of sending.
+        policy: how checks are spent.
+        limits: the account's.
+        seed: of the round trips, even over `ROUND_TRIPS`.
+    """
+
+    def __init__(self, day: Sequence[Sent], policy: Policy, limits: Limits | None = None, *, seed: int = 1) -> None:
+        self.limits = limits or Limits()
+        self.outcome = Outcome()
+        cycle = self.limits.period + self.limits.margin
+        self.plan = Plan(
+            policy,
+            max_bulk=self.limits.max_bulk,
+            cycle=cycle,
+            places=self.limits.connections,
+            checks=self.limits.checks_per_id,
+        )
+        self.plan.offset = START
+        self._day = day
+        self._pacer = Pacer(self.limits)
+        self._referee = Referee()
+        self._random = random.Random(seed)
+        # What happens next: a request is read by the server, or its reply comes in.
+        self._events: list[tuple[float, int, _Request]] = []
+        self._read = 0
+        self._order = 0
+        self._singles = 0
+        self._is_bulk_out = False
+
+    def run(self, *, until: float = inf) -> Outcome:
+        """To the end of the last message, or for so many seconds."""
+        now = 0.0
+        while now < until:
+            while self._read < len(self._day) and self._day[self._read].at <= now:
+                self._send(self._day[self._read], now)
+            while self._events and self._events[0][0] <= now:
+                self._happen(heappop(self._events)[2], now)
+            asleep = self._ask(now)
+            arrives_at = self._day[self._read].at if self._read < len(self._day) else inf
+            happens_at = self._events[0][0] if self._events else inf
+            wakes_at = min(asleep, arrives_at, happens_at)
+            if wakes_at == inf:
+                break
+            now = max(now, wakes_at)
+        self.outcome.seconds = now
+        self.outcome.is_within_limits = self._referee.is_content
+        return self.outcome
+
+    def _send(self, sent: Sent, now: float) -> None:
+        self._read += 1
+        ref = MessageRef(self._read, phone_of(self._read), datetime.fromtimestamp(START + sent.at, UTC))
+        self.plan.add(ref, now=now)
+        self.outcome.most_tracked = max(self.outcome.most_tracked, len(self.plan))
+
+    def _ask(self, now: float) -> float:
+        """Send what may be sent; when there will be more."""
+        plan, pacer = self.plan, self._pacer
+        slot_at = pacer.bulk_due_at(now=now)
+        if not self._is_bulk_out and slot_at <= now and pacer.free_places(now=now):
+            batch = []
+            for item in plan.take_bulk(now=now):
+                if pacer.tokens(item.ref.identity[0], now=now):
+                    batch.append(item)
+                else:
+                    plan.held_up(item, now=now)
+            if batch:
+                self._is_bulk_out = True
+                self.outcome.bulk += 1
+                self._start(batch, now, bulk=True)
+        while self._singles < plan.places and pacer.free_places(now=now):
+            urgent = plan.take_single(now=now)
+            if urgent is None:
+                break
+            if not pacer.tokens(urgent.ref.identity[0], now=now):
+                plan.held_up(urgent, now=now)
+                continue
+            self._singles += 1
+            self.outcome.singles += 1
+            self._start([urgent], now, bulk=False)
+        if not pacer.free_places(now=now):
+            return inf
+        bulk_at = inf if self._is_bulk_out else max(slot_at, plan.due_at())
+        return min(bulk_at, inf if self._singles >= plan.places else max(now, plan.due_at(singly=True)))
+
+    def _start(self, items: list[Tracked], now: float, *, bulk: bool) -> None:
+        self._pacer.started(_keys(items), bulk=bulk, now=now)
+        round_trip = self._random.uniform(*ROUND_TRIPS)
+        self._expect(now + round_trip * self._random.random(), _Request(items, bulk, now, now + round_trip, []))
+        for item in items:
+            since = item.polled_at or item.sent_at
+            self.outcome.stalest = max(self.outcome.stalest, START + now - since)
+
+    def _expect(self, at: float, request: _Request) -> None:
+        self._order += 1
+        heappush(self._events, (at, self._order, request))
+
+    def _happen(self, request: _Request, now: float) -> None:
+        if request.final:
+            self._take_in(request, now)
+            return
+        kind = Kind.BULK if request.bulk else Kind.SINGLE
+        self._referee.arrived(_keys(request.items), kind, at=now, is_bulk=request.bulk)
+        self._referee.left()
+        for item in request.items:
+            sent = self._day[int(item.ref.id) - 1]
+            request.final.append(None if self._is_archived(sent, now) else now >= sent.at + sent.ends_after)
+        self._expect(request.replied_at, request)
+
+    def _is_archived(self, sent: Sent, now: float) -> bool:
+        """By the vendor's rules: a message that was not final at its sweep stays until a day is over."""
+        swept_at = archive_deadline(START + sent.at) - START
+        return now >= sent.at + DAY or (now >= swept_at and sent.at + sent.ends_after <= swept_at)
+
+    def _take_in(self, request: _Request, now: float) -> None:
+        self._pacer.finished(_keys(request.items), bulk=request.bulk, how=Settlement.REPLIED, now=now)
+        if request.bulk:
+            self._is_bulk_out = False
+        else:
+            self._singles -= 1
+            self.plan.answered_in(now - request.started_at)
+        self.outcome.polled += len(request.items)
+        for item, final in zip(request.items, request.final, strict=True):
+            self._judge(item, final, now)
+
+    def _judge(self, item: Tracked, final: bool | None, now: float) -> None:
+        sent = self._day[int(item.ref.id) - 1]
+        ended_at = sent.at + sent.ends_after
+        if final is None:
+            record = _GONE
+            self.outcome.lost += 1
+            self.outcome.lost_in_vain += archive_deadline(START + sent.at) - START - ended_at < LATE
+        elif final:
+            record = StatusRecord(status=1, last_timestamp=int(START + ended_at))
+            self.outcome.delays.append(now - ended_at)
+        else:
+            record = _PENDING
+        self.plan.polled(item, record, done=final is not False, now=now)
+        if final is False:
+            self.plan.put_back(item, now=now)
+        else:
+            self.plan.forget(item)
+
+
+def _keys(items: list[Tracked]) -> list[Key]:
+    return [item.ref.identity[0] for item in items]

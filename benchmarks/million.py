@@ -1,0 +1,115 @@
+"""A million messages that wait: what one costs in memory, and one poll of it in time.
+
+`python -m benchmarks.million [MESSAGES]`
+
+Bytes are what `tracemalloc` counts after all of them were added, and after all were polled, beyond the caller's own
+`MessageRef`s. The time of a poll is the plan's own: taking a message for a bulk request, taking in its record, and
+putting it back; the median of as many bulk requests as it takes to ask everyone.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+import tracemalloc
+from collections.abc import Callable
+from datetime import UTC, datetime
+from statistics import median
+from time import perf_counter
+
+from smsc_status import MessageRef, StatusRecord
+from smsc_status.core.polling import Plan, Policy
+
+START = datetime(2026, 3, 10, 6, 0, tzinfo=UTC).timestamp()
+MAX_BULK = 1000
+CYCLE = 61.0
+
+
+def refs_of(count: int, *, a_second: float = 46.0) -> list[MessageRef]:
+    """Messages that were just sent, so many a second: a million over the last six hours."""
+    draw = random.Random(1)
+    return [
+        MessageRef(
+            number, f"79{number % 10**9:09d}", datetime.fromtimestamp(START - draw.uniform(0, count / a_second), UTC)
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+def new_plan() -> Plan:
+    """A plan with the vendor's limits at the start."""
+    plan = Plan(Policy(), max_bulk=MAX_BULK, cycle=CYCLE, places=4, checks=5)
+    plan.offset = START
+    return plan
+
+
+def ask_all(plan: Plan, count: int, *, since: float = 0.0) -> list[float]:
+    """Poll so many messages in bulk; the seconds that each bulk request took."""
+    seconds = []
+    now = since
+    for _ in range(-(-count // MAX_BULK)):
+        now += CYCLE
+        records = [StatusRecord(status=0, last_timestamp=int(START)) for _ in range(MAX_BULK)]
+        began_at = perf_counter()
+        taken = plan.take_bulk(now=now)
+        for item, record in zip(taken, records, strict=False):
+            plan.polled(item, record, done=False, now=now + 0.2)
+            plan.ending(item)
+            plan.put_back(item, now=now + 0.2)
+        seconds.append(perf_counter() - began_at)
+    return seconds
+
+
+def add_all(plan: Plan, refs: list[MessageRef]) -> None:
+    """Follow all of them."""
+    for ref in refs:
+        plan.add(ref, now=0.0)
+
+
+def bytes_of(work: Callable[[], object]) -> int:
+    """By how much memory has grown."""
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    work()
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0] - before
+
+
+def bytes_a_message(refs: list[MessageRef]) -> tuple[float, float]:
+    """What one takes when all were added, and when all were polled."""
+    tracemalloc.start()
+    try:
+        plan = new_plan()
+        added = bytes_of(lambda: add_all(plan, refs))
+        asked = bytes_of(lambda: ask_all(plan, len(refs)))
+    finally:
+        tracemalloc.stop()
+    return added / len(refs), (added + asked) / len(refs)
+
+
+def main(messages: int = 1_000_000) -> None:
+    """Print the figures."""
+    refs = refs_of(messages)
+    plan = new_plan()
+    began_at = perf_counter()
+    add_all(plan, refs)
+    took = (perf_counter() - began_at) / messages
+    polled = ask_all(plan, messages)
+    began_at = perf_counter()
+    plan.due(now=1e6)
+    plan.stalest(now=1e6)
+    glance = perf_counter() - began_at
+    print(f"{messages:,} messages that wait, max_bulk={MAX_BULK}")
+    print(f"  to add one                  {took * 1e6:7.2f} µs")
+    print(f"  to poll one, the plan's own {median(polled) / MAX_BULK * 1e6:7.2f} µs")
+    print(f"  the slowest bulk request    {max(polled) * 1e3:7.1f} ms")
+    print(f"  stats() of all              {glance * 1e3:7.0f} ms")
+    del plan
+    added, polled_too = bytes_a_message(refs)
+    print(f"  bytes a message, added      {added:7.0f}")
+    print(f"  bytes a message, polled     {polled_too:7.0f}")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
