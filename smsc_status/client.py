@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import partial
@@ -349,7 +348,7 @@ class StatusClient:
             tracked=sum(tracker.tracked for tracker in trackers),
             due=sum(waiting for waiting, _ in due),
             overdue=sum(overdue for _, overdue in due),
-            done=MappingProxyType(dict(sum((tracker.done for tracker in trackers), Counter[str]()))),
+            done=MappingProxyType(dict(engine.desk.tally.done)),
             stalest=max((tracker.stalest() for tracker in busy), default=0.0),
         )
 

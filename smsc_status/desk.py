@@ -70,6 +70,8 @@ class Tally:
 
     requests: Counter[str] = attrs.field(factory=Counter)
     refusals: Counter[int] = attrs.field(factory=Counter)
+    done: Counter[str] = attrs.field(factory=Counter)
+    """Tracked messages that are done, by outcome."""
     records: int = 0
     retries: int = 0
 

@@ -81,6 +81,7 @@ class _State:
 
         Raises:
             StopAsyncIteration: there are no more.
+            ConfigError: it was begun in another event loop.
         """
         await self._begin()
         while True:
@@ -138,6 +139,8 @@ class _State:
         self._tell()
 
     async def _begin(self) -> None:
+        if self.loop is not None and not self.is_over and self.loop is not loops.this_loop():
+            raise ConfigError("this stream was begun in another event loop: put what is pending into a new one")
         if self.loop is not None or self.ended:
             return
         await self.engine.bind()

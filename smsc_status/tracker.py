@@ -8,7 +8,8 @@ like anybody's checks.
 from __future__ import annotations
 
 import contextvars
-from collections import Counter, deque
+import logging
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from datetime import datetime
 from math import inf
@@ -44,6 +45,11 @@ TOO_LONG = 1.0
 
 HELD = 10_000
 """Reading and asking rest while so many outcomes have not been taken."""
+
+ONE_NIGHT = 6 * 3600.0
+"""Last calls within so many seconds are told of once."""
+
+logger = logging.getLogger("smsc_status")
 
 Until = Callable[[StatusRecord], bool]
 
@@ -87,7 +93,6 @@ class Tracker:
         self.plan = Plan(
             policy, max_bulk=limits.max_bulk, cycle=cycle, places=limits.connections, checks=limits.checks_per_id
         )
-        self.done: Counter[str] = Counter()
         self.error: SmscError | None = None
         self.is_over = False
         self.loop: object = None
@@ -103,6 +108,8 @@ class Tracker:
         self._input_error: Exception | None = None
         self._ended = False
         self._given_out = 0
+        self._is_closed = False
+        self._called_last_at = -inf
         self._news = anyio.Event()
         self._wake = anyio.Event()
         self._room = anyio.Event()
@@ -117,14 +124,17 @@ class Tracker:
 
         Raises:
             StopAsyncIteration: there are no more.
+            ConfigError: it was begun in another event loop.
         """
         await self._begin()
-        while not self._ready:
+        while self._is_closed or not self._ready:
             if self.error is not None:
                 error, self.error = self.error, None
                 error.pending = tuple(self.pending())
                 raise error
             if self.is_over or self._is_through():
+                if not self.is_over:
+                    logger.info("every message is done")
                 self.stop()
                 error_of_input, self._input_error = self._input_error, None
                 raise error_of_input or StopAsyncIteration
@@ -165,6 +175,7 @@ class Tracker:
 
     async def aclose(self) -> None:
         """Stop, and wait for what that ends."""
+        self._is_closed = True
         self.stop()
         for work in self._work:
             await work.wait()
@@ -238,7 +249,7 @@ class Tracker:
 
     def _finish(self, item: Tracked, outcome: str) -> None:
         self.plan.forget(item)
-        self.done[outcome] += 1
+        self.engine.desk.tally.done[outcome] += 1
         self._room.set()
 
     def _tell(self, outcome: StatusRecord | FailedCheck, item: Tracked | None) -> None:
@@ -248,7 +259,11 @@ class Tracker:
     # The work.
 
     async def _begin(self) -> None:
-        if self.loop is not None or self.is_over:
+        if self.is_over:
+            return
+        if self.loop is not None:
+            if self.loop is not loops.this_loop():
+                raise ConfigError("this stream was begun in another event loop: put what is pending into a new one")
             return
         await self.engine.bind()
         self.loop = loops.this_loop()
@@ -292,6 +307,7 @@ class Tracker:
                 error = error or caught
             if not self._ended:
                 self._ended, self._input_error = True, error
+                logger.info("the input has ended; %d messages are followed on", self.tracked)
             self._news.set()
             self._wake.set()
 
@@ -300,7 +316,7 @@ class Tracker:
             ref = MessageRef.of(value)
         except ConfigError as error:
             self._tell(FailedCheck(value, error), None)
-            self.done["ConfigError"] += 1
+            self.engine.desk.tally.done["ConfigError"] += 1
             return
         self.plan.add(ref, now=loops.now())
         self._wake.set()
@@ -326,6 +342,9 @@ class Tracker:
         if not slot_in and not self._bulk:
             for item in plan.take_bulk(now=now):
                 self._ask(item, now, is_single=False)
+            if plan.last_calls and now > self._called_last_at + ONE_NIGHT:
+                self._called_last_at = now
+                logger.info("an archive deadline is near: the messages that it concerns are asked first")
         while len(self._singles) < plan.places and (urgent := plan.take_single(now=now)) is not None:
             self._ask(urgent, now, is_single=True)
         bulk_in = inf if self._bulk else max(slot_in, plan.due_at() - now)

@@ -19,6 +19,7 @@ from smsc_status import (
     ConfigError,
     Expired,
     FailedCheck,
+    Limits,
     MessageRef,
     StatusClient,
     StatusRecord,
@@ -200,6 +201,24 @@ async def test_faults_are_outlived() -> None:
     assert day.emulator.referee.is_content
 
 
+async def test_a_process_does_not_know_what_the_last_one_sent() -> None:
+    """It does not count on the bulk slot, nor on an id's tokens: refused, it waits, and loses nothing."""
+    day = Day()
+    refs = [day.add(id, [(0, 0), (120, 1)], ago=60) for id in range(1, 31)]
+    for _ in range(5):
+        async with day.client() as client:  # a limiter of its own, as in another process
+            outcomes = client.track(refs)
+            with anyio.move_on_after(8.0):
+                await _drain(outcomes)
+            await outcomes.aclose()
+    async with day.client() as client:
+        ended = [o async for o in client.track(refs) if isinstance(o, StatusRecord) and o.is_final]
+    assert {outcome.ref for outcome in ended} == set(refs)
+    assert len(ended) == 30
+    assert day.emulator.referee.refusals.total() > 0
+    assert anyio.current_time() - day.began_at < 400
+
+
 async def test_what_can_not_be_checked_fails_alone() -> None:
     async with answered_by(b'{"error": "no", "error_code": 1}') as client:
         outcomes = [outcome async for outcome in client.track([(1, PHONE, START)])]
@@ -279,6 +298,10 @@ async def test_an_end_not_taken_is_pending() -> None:
         await anyio.sleep(5)
         assert {first.ref, *stream.pending()} == set(refs)
         assert first.ref not in stream.pending()
+        await stream.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+        assert {first.ref, *stream.pending()} == set(refs)
 
 
 async def test_an_error_of_the_input_comes_after_the_messages() -> None:
@@ -359,3 +382,28 @@ async def test_many_outcomes_that_are_there_do_not_starve_others() -> None:
     refs = [day.add(id, [(0, 1)], ago=60) for id in range(1, 200)]
     async with day.client() as client:
         assert len([o async for o in client.track(refs, eagerness=0, look_ahead=None)]) == 199
+
+
+async def test_the_turning_points_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """And nothing else: no line a message."""
+    caplog.set_level("INFO", "smsc_status")
+    day = Day(datetime(2026, 3, 10, 14, 50, tzinfo=UTC))
+    refs = [day.add(id, [(0, 0), (32_980, 1)]) for id in range(1, 60)]
+    async with day.client(limits=Limits(max_bulk=2)) as client:
+        outcomes = [outcome async for outcome in client.track(refs, eagerness=0)]
+    assert not [o for o in outcomes if isinstance(o, FailedCheck)]
+    assert [record.message.partition(";")[0].partition(":")[0] for record in caplog.records] == [
+        "the input has ended",
+        "an archive deadline is near",
+        "every message is done",
+    ]
+
+
+async def test_what_was_done_stays_counted() -> None:
+    day = Day()
+    refs = [day.add(id, [(0, 1)], ago=60) for id in range(1, 4)]
+    async with day.client() as client:
+        for ref in refs:
+            assert len([o async for o in client.track([ref])]) == 1
+            gc.collect()
+        assert client.stats().done == {"Delivered": 3}

@@ -273,12 +273,18 @@ class Plan:
     def due(self, *, now: float) -> tuple[int, int]:
         """How many are due, and how many of them have been for longer than a bulk request's turn."""
         lines = (self._young, self._old, self._patient)
-        last_calls = self._last_call.due(inf)
-        return last_calls + sum(line.due(now) for line in lines), sum(line.due(now - self._cycle) for line in lines)
+        return self.last_calls + sum(line.due(now) for line in lines), sum(
+            line.due(now - self._cycle) for line in lines
+        )
 
     def stalest(self, *, now: float) -> float:
         """How long ago the message that was asked longest ago was asked, or sent or given to us; to the second."""
         return max(0.0, now + self.offset - min(self._seconds, default=inf))
+
+    @property
+    def last_calls(self) -> int:
+        """How many are called before all others now, because of their deadline."""
+        return self._last_call.due(inf)
 
     # Inside.
 
@@ -347,7 +353,7 @@ class Plan:
         each = self._cycle / self._max_bulk
         guard = self.policy.guard + self._cycle
         # No more than that at once, for a million may have one deadline.
-        at_most = max(0, 2 * self._max_bulk - self._last_call.due(inf))
+        at_most = max(0, 2 * self._max_bulk - self.last_calls)
         for item, begins_at in self._deadlines.take(now + self.offset, seconds_each=each, guard=guard, at_most=at_most):
             if item.turn is not None:  # else it is being asked at this moment
                 self._last_call.add(item, begins_at)

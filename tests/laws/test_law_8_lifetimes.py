@@ -16,7 +16,7 @@ from network import Network
 from trio.testing import MockClock
 from virtual import VirtualLoop
 
-from smsc_status import ConfigError, Limits, LocalLimiter, StatusClient
+from smsc_status import ConfigError, Limits, LocalLimiter, MessageRef, StatusClient
 from smsc_status.emulator import Emulator, EmulatorServer, Referee
 
 
@@ -292,6 +292,32 @@ def test_a_client_at_work_in_one_loop_refuses_another() -> None:
                 await anyio.to_thread.run_sync(lambda: anyio.run(client.check, 1, PHONE, backend="trio"))
 
     anyio.run(main)
+
+
+@pytest.mark.parametrize(("kind", "left"), [("stream", 0), ("track", 3)])
+def test_a_stream_belongs_to_the_loop_that_began_it(kind: str, left: int) -> None:
+    """In another one it says so, and hangs nobody; what is pending can be put into a new one."""
+    emulator = Emulator()
+    refs = [emulator.world.add(id, PHONE, sent_at=emulator.now() - 60, life=[(0, 0)]) for id in (1, 2, 3)]
+
+    async def source() -> AsyncIterator[MessageRef]:
+        for ref in refs:
+            yield ref
+        await anyio.sleep_forever()
+
+    outcomes = getattr(client_of(emulator), kind)(source())
+
+    async def begin() -> None:
+        for _ in refs:
+            await anext(outcomes)
+
+    async def go_on() -> None:
+        with pytest.raises(ConfigError, match="another event loop"):
+            await anext(outcomes)
+
+    anyio.run(begin)
+    anyio.run(go_on)
+    assert len(outcomes.pending()) == left
 
 
 def test_no_socket_is_left_by_a_client_that_nobody_closes() -> None:
