@@ -7,12 +7,15 @@ import sys
 from getpass import getpass
 
 from smsc_status.account import Secret
-from smsc_status.client import StatusClient
-from smsc_status.errors import ConfigError
+from smsc_status.client import Stats, StatusClient
+from smsc_status.errors import ConfigError, TransportError
 from smsc_status.limiter import LocalLimiter
 from smsc_status.models import Limits
 
 WHERE = "set SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, in the environment"
+
+PATIENCE = 30.0
+"""A server that has answered is waited for as long as it takes; one that never has, for so many seconds."""
 
 
 def open_client(limits: Limits | None = None) -> tuple[StatusClient, LocalLimiter]:
@@ -23,6 +26,16 @@ def open_client(limits: Limits | None = None) -> tuple[StatusClient, LocalLimite
     """
     limiter = LocalLimiter(limits)
     return StatusClient.from_env(limiter=limiter, **_missing_credentials()), limiter
+
+
+def expect_answers(stats: Stats, seconds: float) -> None:
+    """See that something has come of the requests so far, `seconds` after the first of them.
+
+    Raises:
+        TransportError: nothing has for too long: the address is more likely wrong than the server away.
+    """
+    if stats.retries and not stats.records and not stats.refusals and seconds > PATIENCE:
+        raise TransportError(f"no answer to {sum(stats.requests.values())} requests in {PATIENCE:g} s")
 
 
 def _missing_credentials() -> dict[str, Secret]:

@@ -13,20 +13,17 @@ from typing import Any, BinaryIO, cast
 import anyio
 import attrs
 
-from smsc_status.cli.account import open_client
+from smsc_status.cli.account import expect_answers, open_client
 from smsc_status.cli.exits import Exit, complain, exit_of, explained, printable
 from smsc_status.cli.files import Columns, MessageFile
 from smsc_status.cli.meters import Live, Meter, Quiet, note_of, ticking
 from smsc_status.cli.output import OutputFormat, Sink, json_line, write_stdout
 from smsc_status.client import StatusClient
-from smsc_status.errors import ConfigError, SmscError, TransportError
+from smsc_status.errors import ConfigError, SmscError
 from smsc_status.limiter import LocalLimiter
 from smsc_status.models import Detail, FailedCheck, Limits, StatusRecord
 
 STDIN = "-"
-
-PATIENCE = 30.0
-"""A server that has answered is waited for as long as it takes; one that never has, for so many seconds."""
 
 
 def fetch_file(
@@ -124,9 +121,8 @@ class Pass:
         stats = self.client.stats()
         note = note_of(stats, f"{len(self.limiter.pacer)} ids within their minute")
         self.meter.show(self.done, self._total(), note)
-        is_answered = self.done > self.errors[Exit.NETWORK] or stats.records or stats.refusals
-        if stats.retries and not is_answered and monotonic() - self.began_at > PATIENCE:
-            raise TransportError(f"no answer to {sum(stats.requests.values())} requests in {PATIENCE:g} s")
+        if self.done == self.errors[Exit.NETWORK]:
+            expect_answers(stats, monotonic() - self.began_at)
 
     def _total(self) -> int | None:
         """How many messages there are; while not all are read, by what those that are took of the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from time import monotonic
@@ -97,6 +98,32 @@ def note_of(stats: Stats, held_back: str) -> str:
     """The limits at work."""
     bulk = "bulk slot free" if not stats.bulk_slot_in else f"bulk slot in {stats.bulk_slot_in:.1f} s"
     return f"{bulk} · {stats.open_requests} open · {stats.waiting} waiting · {held_back}"
+
+
+class Pace:
+    """How fast a count has grown lately.
+
+    Args:
+        window: what "lately" means, in seconds.
+    """
+
+    def __init__(self, window: float = 300.0) -> None:
+        self._window = window
+        self._counts: deque[tuple[float, int]] = deque()
+
+    def seen(self, count: int, *, now: float) -> None:
+        """It has come so far; looked at once a second."""
+        counts = self._counts
+        if not counts or now >= counts[-1][0] + 1.0:
+            counts.append((now, count))
+        while counts[0][0] < now - self._window:
+            counts.popleft()
+
+    @property
+    def a_second(self) -> float:
+        """By how much it has grown in a second, on average; 0.0 while that can't be said."""
+        (began_at, before), (now, count) = self._counts[0], self._counts[-1]
+        return (count - before) / (now - began_at) if now > began_at else 0.0
 
 
 @asynccontextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -18,6 +20,13 @@ from smsc_status.cli import main
 from smsc_status.cli.population import WitnessWorld
 from smsc_status.emulator import Emulator, EmulatorServer
 from smsc_status.models import MessageRef, StatusRecord
+
+ROOT = Path(__file__).parents[2]
+# A test runner in the background may have been told to ignore SIGINT, and its children with it.
+START = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from smsc_status.cli import main; sys.exit(main())"
+)
 
 SPEED = 60.0
 FAST = ("--period", "1", "--margin", "0.05")
@@ -109,3 +118,17 @@ def was_said(server: EmulatorServer, row: Mapping[str, Any]) -> bool:
     status, err = int(row["status"]), row["err"]
     ref = MessageRef(row["id"], row["phone"])
     return world.held(StatusRecord(ref=ref, status=status, err=None if err in (None, "") else int(err)))
+
+
+def start(
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+) -> subprocess.Popen[str]:
+    """Run a command in a process of its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SMSC_")}
+    env = {**inherited, "PYTHONPATH": str(ROOT), **(env or {})}
+    command = [sys.executable, "-c", START, *arguments]
+    return subprocess.Popen(command, env=env, text=True, stdin=stdin, stdout=stdout, stderr=stderr)

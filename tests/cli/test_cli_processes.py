@@ -9,30 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
-from cli_support import FAST, account_of, csv_of, serving
-
-ROOT = Path(__file__).parents[2]
-# A test runner in the background may have been told to ignore SIGINT, and its children with it.
-START = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from smsc_status.cli import main; sys.exit(main())"
-)
-
-
-def start(
-    *arguments: str,
-    env: Mapping[str, str] | None = None,
-    stdin: int = subprocess.DEVNULL,
-    stdout: int = subprocess.PIPE,
-    stderr: int = subprocess.PIPE,
-) -> subprocess.Popen[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SMSC_")}
-    env = {**inherited, "PYTHONPATH": str(ROOT), **(env or {})}
-    command = [sys.executable, "-c", START, *arguments]
-    return subprocess.Popen(command, env=env, text=True, stdin=stdin, stdout=stdout, stderr=stderr)
+from cli_support import FAST, ROOT, account_of, csv_of, serving, start
 
 
 def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:

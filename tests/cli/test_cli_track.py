@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
+import re
+import signal
 import time
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
-from cli_support import FAST, account_of, run, serving, was_said
+from cli_support import FAST, account_of, run, serving, start, was_said
 
+from smsc_status import StatusRecord
+from smsc_status.cli.meters import Pace
+from smsc_status.cli.track import name_of
 from smsc_status.emulator import EmulatorServer
 
 
-def populated(server: EmulatorServer, folder: Path, count: int = 30) -> Path:
-    """A file of messages that end within two real seconds."""
+def populated(server: EmulatorServer, folder: Path, count: int = 30, *, minutes: float = 1.7) -> Path:
+    """A file of messages that end within so many emulated minutes, or real seconds; the first of them twice."""
     now = server.emulator.now()
     source = folder / "in.csv"
     lines = ["id,phone,sent_at"]
     for id in range(1, count + 1):
-        ref = server.emulator.world.add(id, "79990000000", sent_at=now, life=[(0, 0), (id * 100 / count, 1)])
+        ref = server.emulator.world.add(id, "79990000000", sent_at=now, life=[(0, 0), (id * 60 * minutes / count, 1)])
         lines.append(f"{id},{ref.phone},{now:.0f}")
     source.write_text("\n".join([*lines, lines[1], ""]))
     return source
@@ -43,7 +46,8 @@ def test_each_message_is_followed_to_its_end(tmp_path: Path) -> None:
         again = run("track", str(source), "--out", str(out), *FAST, env=account_of(server), terminals=("stderr",))
     assert ended.status == again.status == 0
     assert json.loads(ended.out)["outcomes"] == {"Delivered": 10}
-    assert "10 were done before" in again.err
+    assert "0 messages done" in again.err
+    assert "10 were before" in again.err
     assert rows_of(out) == rows
     assert {row["id"] for row in rows if row["is_final"]} == {str(id) for id in range(1, 11)}
 
@@ -61,11 +65,14 @@ def test_a_run_goes_on_where_the_last_one_stopped(tmp_path: Path) -> None:
         known = {"id": "1", "phone": "79990000000", "status": 0, "err": None, "is_final": False}
         out.write_text(json.dumps(known) + '\n{"id": "2", "pho')
         ended = run("track", str(source), "--out", str(out), *FAST, env=account_of(server))
+        again = run("track", str(source), "--out", str(out), "--json", *FAST, env=account_of(server))
         bad = run("track", str(source), "--out", str(source), *FAST, env=account_of(server))
     assert ended.status == 1
-    assert "Archived" in ended.err
+    assert "Archived" in ended.out
     assert [row.get("status") for row in rows_of(out) if row["id"] == "1"] == [0, 1]
     assert [row.get("error") for row in rows_of(out) if row["id"] == "3"] == [None, "Archived"]
+    assert json.loads(again.out)["outcomes_in_all"] == {"Delivered": 2, "Archived": 1}
+    assert json.loads(again.out)["done"] == again.status == 0
     assert bad.status == 2
 
 
@@ -91,21 +98,108 @@ def test_the_account_is_refused(tmp_path: Path) -> None:
 
 
 def test_killed_and_run_again(tmp_path: Path) -> None:
-    """At any moment: no message is lost, and no line repeats the one before it for its message."""
+    """At any of twenty moments: no message is lost, and no line repeats the one before it for its message."""
     out, draw = tmp_path / "out.jsonl", random.Random(1)
     with serving() as server:
-        source = populated(server, tmp_path)
-        env = {**os.environ, **account_of(server)}
-        command = [sys.executable, "-m", "smsc_status.cli", "track", str(source), "--out", str(out), *FAST]
-        for _ in range(3):
-            with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
-                time.sleep(0.7 + draw.random())
+        source = populated(server, tmp_path, minutes=15)
+        grown = 0
+        for _ in range(20):
+            before = out.stat().st_size if out.exists() else 0
+            with start("track", str(source), "--out", str(out), *FAST, env=account_of(server)) as process:
+                time.sleep(draw.uniform(0.3, 1.6))
                 process.kill()
-        ended = run("track", str(source), "--out", str(out), *FAST, env=account_of(server))
+            grown += out.exists() and out.stat().st_size > before
+        ended = run("track", str(source), "--out", str(out), "--json", *FAST, env=account_of(server))
         rows = rows_of(out)
         assert all(was_said(server, row) for row in rows)
     assert ended.status == 0
+    assert json.loads(ended.out)["outcomes_in_all"] == {"Delivered": 30}
+    assert grown > 3
     for id in range(1, 31):
         changes = [row["status"] for row in rows if row["id"] == str(id)]
         assert changes[-1] == 1
         assert all(a != b for a, b in pairwise(changes))
+
+
+def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:
+    """And the shell's own exit status; the next run goes on."""
+    out = tmp_path / "out.jsonl"
+    with serving() as server:
+        source = populated(server, tmp_path, minutes=12)
+        with start("track", str(source), "--out", str(out), *FAST, env=account_of(server)) as process:
+            while not out.exists() or out.read_bytes().count(b"\n") < 30:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert not err
+        assert len(rows_of(out)) >= 30
+        ended = run("track", str(source), "--out", str(out), *FAST, env=account_of(server))
+    assert ended.status == 0
+
+
+def test_what_is_seen_meanwhile(tmp_path: Path) -> None:
+    """How many are done by outcome, how fast, how old the oldest answer is; at the end, a table."""
+    out = tmp_path / "out.jsonl"
+    with serving() as server:
+        source = populated(server, tmp_path, minutes=12)
+        with source.open("a") as file:
+            file.write("nonsense,,\n")
+        arguments = ("track", str(source), "--out", str(out), *FAST)
+        ended = run(*arguments, env=account_of(server), terminals=("stderr",))
+    assert ended.status == 1
+    for seen in ("Delivered · ", "delivered a minute", "oldest answer 0:00:", "bulk slot", "left at this rate"):
+        assert seen in ended.err
+    assert "line 33: no 'phone'" in ended.err
+    assert "30 messages done in 0:00:" in ended.err
+    assert re.search(r"Delivered\W+30\W+30", ended.out)
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    """A second one would write everything twice."""
+    out = tmp_path / "out.jsonl"
+    with serving() as server:
+        source = populated(server, tmp_path, minutes=20)
+        arguments = ("track", str(source), "--out", str(out), *FAST)
+        with start(*arguments, env=account_of(server)) as process:
+            while not out.exists() or not out.read_bytes():
+                time.sleep(0.01)
+            second = run(*arguments, env=account_of(server))
+            process.kill()
+    assert second.status == 2
+    assert "another run writes there now" in second.err
+
+
+def test_a_file_system_without_locks(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    with serving() as server, mock.patch("fcntl.flock", side_effect=OSError):
+        source = populated(server, tmp_path, minutes=0)
+        assert run("track", str(source), "--out", str(out), *FAST, env=account_of(server)).status == 0
+
+
+def test_a_server_that_never_answers(tmp_path: Path) -> None:
+    """Is more likely an address that is wrong."""
+    source = tmp_path / "in.csv"
+    source.write_text("id,phone\n1,79990000000\n")
+    env = {"SMSC_BASE_URL": "http://127.0.0.1:9", "SMSC_APIKEY": "key"}
+    with mock.patch("smsc_status.cli.account.PATIENCE", 0.2):
+        ended = run("track", str(source), "--out", str(tmp_path / "out.jsonl"), env=env)
+    assert ended.status == 4
+    assert "check the network" in ended.err
+
+
+def test_how_fast_a_count_grows() -> None:
+    """On average over the last minutes."""
+    pace = Pace(window=10.0)
+    for second in range(100):
+        pace.seen(second * second, now=float(second))
+        pace.seen(10_000, now=second + 0.5)
+    assert pace.a_second == (99 * 99 - 90 * 90) / 9
+    pace.seen(0, now=1000.0)
+    assert pace.a_second == 0.0
+
+
+def test_an_outcome_without_a_title() -> None:
+    """Is told by its number."""
+    assert name_of(StatusRecord(status=77)) == "77"
