@@ -42,12 +42,12 @@ def crowd(waiting: int, *, seconds: float, seed: int = 1) -> list[Sent]:
     return sorted(old + new)
 
 
-def rush(count: int, *, seed: int = 1) -> list[Sent]:
-    """So many sent just before 18:00 in Moscow that end over three hours, and two hours before the sweep at 03:00."""
+def rush(count: int, *, new_a_second: float = YOUNG_A_SECOND, seed: int = 1) -> list[Sent]:
+    """So many sent just before 18:00 in Moscow that end two hours before the sweep at 03:00 or sooner, and new ones."""
     draw = random.Random(seed)
     at_18 = 9 * HOUR
     old = [Sent(draw.uniform(at_18 - HOUR, at_18), draw.uniform(HOUR, 6 * HOUR)) for _ in range(count)]
-    young = int(YOUNG_A_SECOND * 10 * HOUR)
+    young = int(new_a_second * 10 * HOUR)
     new = [Sent(draw.uniform(at_18, at_18 + 10 * HOUR), lanes.end_of(n, seed=seed)) for n in range(1, young + 1)]
     return sorted(old + new)
 

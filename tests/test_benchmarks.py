@@ -19,7 +19,7 @@ def test_schedule(capsys: CapSys) -> None:
 
 def test_day(capsys: CapSys) -> None:
     """All plans keep the limits, and lose nothing."""
-    day.main(200, 0.03)
+    day.main(60, 0.01)
     out = capsys.readouterr().out
     assert "BROKEN" not in out
     assert out.count("kept") == 2 + len(day.INTERVALS) + len(day.OTHERS) + 2
@@ -64,11 +64,11 @@ def test_a_policy_reaches_the_bound_where_all_lives_are_equal() -> None:
 def test_overload() -> None:
     """Nobody starves, new messages are noticed soon, and who can be saved from the archive is saved."""
     limits = Limits(max_bulk=50)
-    found = overload.waiting(3.0, limits=limits, hours=0.5)
+    found = overload.waiting(3.0, limits=limits, hours=0.3)
     assert found.outcome.is_within_limits
     assert 61 < found.outcome.stalest < found.bound
     assert found.outcome.quantile(0.5) < 20
-    outcome = lanes.Lanes(overload.rush(3000), day.OURS, Limits(max_bulk=20, connections=1)).run()
+    outcome = lanes.Lanes(overload.rush(3000, new_a_second=0.05), day.OURS, Limits(max_bulk=20, connections=1)).run()
     assert outcome.is_within_limits
     assert outcome.lost == 0
 

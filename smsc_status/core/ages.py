@@ -35,10 +35,12 @@ class Ages:
 
     def survived(self, low: float, high: float) -> None:
         """A message was followed from one age to another."""
-        edges, first, last = self.EDGES, self._bin(low), self._bin(high)
-        if first == last:
+        edges = self.EDGES
+        first = bisect_right(edges, low) - 1
+        if first == self._last or high < edges[first + 1]:
             self._exposure[first] += high - low
             return
+        last = bisect_right(edges, high) - 1
         self._exposure[first] += edges[first + 1] - low
         self._exposure[last] += high - edges[last]
         self._crossings[first + 1] += 1
@@ -46,27 +48,26 @@ class Ages:
 
     def ended(self, age: float) -> None:
         """A message ended at this age."""
-        self._events[self._bin(age)] += 1
+        self._events[bisect_right(self.EDGES, age) - 1] += 1
         self._news += 1
         if self._news >= self.REFRESH_EVERY:
             self._learn()
 
     def rate(self, age: float) -> float:
         """The root of the hazard at an age."""
-        return self._rates[self._bin(age)]
+        return self.outlook(age, 0.0)[0]
 
-    def wait(self, age: float, effort: float) -> float:
-        """How long it takes from an age on until the integral of `rate` has grown by so much."""
-        bin = self._bin(age)
-        rate = self._rates[bin]
-        if bin == self._last or age + effort / rate <= self.EDGES[bin + 1]:
-            return effort / rate
-        target = self._efforts[bin] + rate * (age - self.EDGES[bin]) + effort
-        bin = bisect_right(self._efforts, target) - 1
-        return self.EDGES[bin] + (target - self._efforts[bin]) / self._rates[bin] - age
-
-    def _bin(self, age: float) -> int:
-        return bisect_right(self.EDGES, age) - 1
+    def outlook(self, age: float, effort: float) -> tuple[float, float]:
+        """The rate at an age, and how long it takes from there until the integral of the rate has grown by so much."""
+        edges, rates, efforts = self.EDGES, self._rates, self._efforts
+        bin = bisect_right(edges, age) - 1
+        rate = rates[bin]
+        wait = effort / rate
+        if bin == self._last or age + wait <= edges[bin + 1]:
+            return rate, wait
+        target = efforts[bin] + rate * (age - edges[bin]) + effort
+        bin = bisect_right(efforts, target) - 1
+        return rate, edges[bin] + (target - efforts[bin]) / rates[bin] - age
 
     def _learn(self) -> None:
         self._news = 0

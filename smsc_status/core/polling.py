@@ -166,8 +166,6 @@ class Plan:
 
     def learned(self, item: Tracked, record: StatusRecord) -> None:
         """A reply's own time of sending overrules what was believed."""
-        if record.send_timestamp is None and record.send_date is None:
-            return
         sent_at = record.sent_at
         if sent_at is not None and (not item.is_dated or sent_at.timestamp() != item.sent_at):
             item.sent_at, item.told_at = sent_at.timestamp(), None
@@ -175,8 +173,9 @@ class Plan:
 
     def polled(self, item: Tracked, record: StatusRecord, *, done: bool, now: float) -> bool:
         """A record came in; whether it is the first, or a change of status or error."""
-        self._note(item.second, -1)
-        self.learned(item, record)
+        before = item.second
+        if record.send_timestamp is not None or record.send_date is not None:
+            self.learned(item, record)
         now += self.offset
         low, high = max(0.0, item.polled_at - item.sent_at), max(0.0, now - item.sent_at)
         if done:
@@ -185,7 +184,9 @@ class Plan:
             self.ages.ended(high)
         self.ages.survived(low, high)
         item.polled_at = now
-        self._note(item.second, 1)
+        if int(now) != before:
+            self._note(before, -1)
+            self._note(int(now), 1)
         item.failures = 0
         last = item.last
         if last is not None and last[0] == record.status and last[1] == record.err:
@@ -290,9 +291,20 @@ class Plan:
 
     def _schedule(self, item: Tracked, *, now: float, first: bool) -> None:
         policy = self.policy
-        age = max(0.0, now + self.offset - item.sent_at)
-        item.rate = self.ages.rate(age)
-        wait = 0.0 if first and age >= policy.least_interval else self._wait(item, age)
+        age = now + self.offset - item.sent_at
+        age = max(age, 0.0)
+        capacity = self._singles_a_second + self._bulk_a_second
+        effort = self._rates / capacity
+        if age <= policy.young and self.places:
+            effort = min(effort, self._young_rates / self._singles_a_second)
+        item.rate, wait = self.ages.outlook(age, effort)
+        if first and age >= policy.least_interval:
+            wait = 0.0
+        else:
+            longest = min(policy.longest_interval, policy.longest_turn * self._count / capacity)
+            wait = max(min(wait, longest), policy.least_interval, policy.least_share * age)
+            if item.last is not None and item.last[0] == STOPPED:
+                wait = max(wait, policy.stopped)
         if age + 2 * wait > SETTLED_BEFORE_SWEEP:  # towards the deadline ever more often
             left = next_deadline(item.sent_at, item.sent_at + age) - LAST_CHANCE - item.sent_at - age
             if left > 0:
@@ -302,18 +314,6 @@ class Plan:
         is_young = age + wait <= policy.young
         line = self._patient if item.line is self._patient else self._young if is_young else self._old
         self._enter(item, line, now + wait)
-
-    def _wait(self, item: Tracked, age: float) -> float:
-        policy = self.policy
-        capacity = self._singles_a_second + self._bulk_a_second
-        effort = self._rates / capacity
-        if age <= policy.young and self.places:
-            effort = min(effort, self._young_rates / self._singles_a_second)
-        least = max(policy.least_interval, policy.least_share * age)
-        if item.last is not None and item.last[0] == STOPPED:
-            least = max(least, policy.stopped)
-        longest = min(policy.longest_interval, policy.longest_turn * self._count / capacity)
-        return max(min(self.ages.wait(age, effort), longest), least)
 
     def _tokens_back_at(self, item: Tracked) -> float:
         return item.burst_at + self._cycle + LAG

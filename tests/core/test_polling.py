@@ -26,7 +26,7 @@ def test_the_wait_is_as_long_as_the_effort_takes() -> None:
     ages = Ages()
     for age in (0.0, 0.3, 5.0, 77.0, 4000.0, 400_000.0, 1e6):
         for effort in (0.01, 1.0, 3.0):
-            wait, steps = ages.wait(age, effort), 4000
+            (_, wait), steps = ages.outlook(age, effort), 4000
             grown = sum(ages.rate(age + wait * (k + 0.5) / steps) for k in range(steps)) * wait / steps
             assert grown == pytest.approx(effort, rel=1e-3)
 
