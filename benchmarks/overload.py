@@ -2,7 +2,7 @@
 
 `python -m benchmarks.overload [TIMES]`: `TIMES` (3) as many messages as the lanes can ask in a minute wait for hours,
 while new ones are sent, as many as on the simulated day; then so many with one deadline ahead that all of them can just
-be asked before it.
+be asked before it, among three times as many others.
 
 How stale an answer gets: a message is due again after at most `longest_turn` times what asking everyone in turn takes,
 and the bulk lane goes by when a message was due, so it then waits for the bulk requests that those before it fill, and
@@ -43,10 +43,15 @@ def crowd(waiting: int, *, seconds: float, seed: int = 1) -> list[Sent]:
 
 
 def rush(count: int, *, new_a_second: float = YOUNG_A_SECOND, seed: int = 1) -> list[Sent]:
-    """So many sent just before 18:00 in Moscow that end two hours before the sweep at 03:00 or sooner, and new ones."""
+    """So many sent just before 18:00 in Moscow that end two hours before the sweep at 03:00 or sooner; their rivals.
+
+    These are three times as many sent just after 18:00, which end after the sweep, and new ones all the time.
+    """
     draw = random.Random(seed)
     at_18 = 9 * HOUR
-    old = [Sent(draw.uniform(at_18 - HOUR, at_18), draw.uniform(HOUR, 6 * HOUR)) for _ in range(count)]
+    at_1 = at_18 + 7 * HOUR
+    old = [Sent(at, draw.uniform(HOUR, at_1 - at)) for at in (draw.uniform(at_18 - HOUR, at_18) for _ in range(count))]
+    old += [Sent(draw.uniform(at_18, at_18 + HOUR), 11 * HOUR) for _ in range(3 * count)]
     young = int(new_a_second * 10 * HOUR)
     new = [Sent(draw.uniform(at_18, at_18 + 10 * HOUR), lanes.end_of(n, seed=seed)) for n in range(1, young + 1)]
     return sorted(old + new)

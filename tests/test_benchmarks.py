@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import bound, day, lanes, million, overload, schedule
 from smsc_status import Limits
+from smsc_status.core.polling import Policy
 
 CapSys = pytest.CaptureFixture[str]
 
@@ -68,7 +69,8 @@ def test_overload() -> None:
     assert found.outcome.is_within_limits
     assert 61 < found.outcome.stalest < found.bound
     assert found.outcome.quantile(0.5) < 20
-    outcome = lanes.Lanes(overload.rush(3000, new_a_second=0.05), day.OURS, Limits(max_bulk=20, connections=1)).run()
+    in_bulk = Policy(eagerness=0.0)
+    outcome = lanes.Lanes(overload.rush(2000, new_a_second=0.02), in_bulk, Limits(max_bulk=20)).run(until=22 * 3600)
     assert outcome.is_within_limits
     assert outcome.lost == 0
 
