@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -27,7 +28,7 @@ from smsc_status.cli.output import OutputFormat, Sink, json_line, write_stdout
 from smsc_status.client import Stats, StatusClient
 from smsc_status.codes import status_title
 from smsc_status.errors import ConfigError, SmscError
-from smsc_status.models import Detail, FailedCheck, Identity, Limits, MessageRef, StatusRecord
+from smsc_status.models import Detail, FailedCheck, Limits, MessageRef, StatusRecord
 
 Seen = tuple[int, int | None] | str | None
 """What was written of a message last: its status and error; the outcome that it ended with; nothing."""
@@ -48,8 +49,8 @@ class Journal:
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         _lock(file, name)
-        self._earlier: dict[Identity, Seen] = {}
-        self._followed: dict[Identity, Seen] = {}
+        self._earlier: dict[MessageRef, Seen] = {}
+        self._followed: dict[MessageRef, Seen] = {}
         self.resumed: Counter[str] = Counter()
         """The messages that earlier runs have seen to their end, as far as they came up again, by outcome."""
         whole = 0
@@ -58,7 +59,7 @@ class Journal:
                 break
             try:
                 row = json.loads(line)
-                self._earlier[MessageRef(row["id"], row["phone"]).identity] = _seen_in(row)
+                self._earlier[MessageRef(row["id"], row["phone"])] = _seen_in(row)
             except (ValueError, TypeError, LookupError):
                 raise ConfigError(f"--out {name!r}, line {number}: expected the results of an earlier run") from None
             whole += len(line)
@@ -67,31 +68,34 @@ class Journal:
 
     def opens(self, ref: MessageRef) -> bool:
         """Whether a message is to be followed: it has not come up before, and is not done."""
-        identity = ref.identity
-        if identity in self._followed:
+        if ref in self._followed:
             return False
-        seen = self._followed[identity] = self._earlier.pop(identity, None)
+        seen = self._followed[ref] = self._earlier.pop(ref, None)
         if isinstance(seen, str):
             self.resumed[seen] += 1
         return not isinstance(seen, str)
 
     def takes(self, outcome: StatusRecord | FailedCheck) -> bool:
         """Note an outcome; whether it says anything new."""
-        identity = outcome.ref.identity
-        known = self._followed.get(identity)
+        known = self._followed.get(outcome.ref)
         if isinstance(outcome, FailedCheck):
-            self._followed[identity] = name_of(outcome)
+            self._followed[outcome.ref] = name_of(outcome)
             return True
-        seen = outcome.status, outcome.err
-        self._followed[identity] = name_of(outcome) if outcome.is_final else seen
+        seen = _pair(outcome.status, outcome.err)
+        self._followed[outcome.ref] = name_of(outcome) if outcome.is_final else seen
         return known != seen
+
+
+@lru_cache(maxsize=1024)
+def _pair(status: int, err: int | None) -> tuple[int, int | None]:
+    """A million messages share a few of these."""
+    return status, err
 
 
 def _seen_in(row: dict[str, Any]) -> Seen:
     if "error" in row:
         return sys.intern(str(row["error"]))
-    status, err = row["status"], row["err"]
-    return _status_name(status) if row["is_final"] else (status, err)
+    return _status_name(row["status"]) if row["is_final"] else _pair(row["status"], row["err"])
 
 
 def name_of(outcome: StatusRecord | FailedCheck) -> str:
