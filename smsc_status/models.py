@@ -96,6 +96,12 @@ class MessageRef:
     Two refs are equal if their ids are the same to the limits (`7` and `"007"`) and their phones have the same digits;
     `sent_at` does not count.
 
+    >>> MessageRef(7, "79990000000") == MessageRef("007", "+7 (999) 000-00-00")
+    True
+    >>> MessageRef("no spaces", "79990000000")
+    Traceback (most recent call last):
+    smsc_status.errors.ConfigError: id 'no spaces': expected 1 to 40 Latin letters, digits, '.', '-' or '_'
+
     Args:
         id: the sender's id: a number, or 1 to 40 of `A-Z a-z 0-9 . _ -`. One mailing to many phones has one id.
         phone: a phone number or an e-mail address, in any notation without commas; sent as it is.
@@ -145,6 +151,9 @@ class Flags:
 
     `type` is the message type (bits 0 to 3), `second_balance` bit 5, `template` bit 8, and `template_kind` bits 10 and
     9 (0 service, 1 transaction, 2 authorisation, 3 advertising), `None` for what is not a template.
+
+    >>> Flags.of(0b101_0010_0111)
+    Flags(type=7, second_balance=True, template=True, template_kind=2)
     """
 
     type: int
@@ -165,6 +174,12 @@ class StatusRecord:
 
     The fields are the wire's, under the wire's names and unchanged; `None` is what was not sent. Dates as text are in
     `timezone`; the timestamps (seconds since 1970, UTC) need none. Typed views are properties.
+
+    >>> record = StatusRecord(status=20, err=6, last_timestamp=1773175303, flag=0)
+    >>> record.status_title.en, record.is_final, record.channel.value, record.changed_at.isoformat()
+    ("Can't be delivered", True, 'sms', '2026-03-10T20:41:43+00:00')
+    >>> record.error_title.en, record.sent_at
+    ('Subscriber offline', None)
     """
 
     status: int

@@ -14,7 +14,7 @@ import pytest
 from helpers import delivered
 
 import smsc_status
-from smsc_status import MessageRef
+from smsc_status import FailedCheck, MessageRef, StatusRecord
 from smsc_status.emulator import Emulator, EmulatorServer
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorServer]:
 
 def test_every_block_is_run_by_a_test_here() -> None:
     """A new block needs a new test."""
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
 
 
 def test_the_web_app(server: EmulatorServer, tmp_path: Path) -> None:
@@ -95,6 +95,21 @@ def test_the_job(server: EmulatorServer, tmp_path: Path) -> None:
     path.write_text("id,phone\n" + "\n".join(rows) + "\n")
     counted = asyncio.run(block("DictReader", tmp_path).job(str(path)))
     assert counted == {"Delivered": 20, "Not found": 2, "ConfigError": 1}
+
+
+def test_the_follower(server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every message is saved with its end; a refused account gives all of them back."""
+    follow = block("async def follow", tmp_path).follow
+    refs = list(server.emulator.world)
+    saved: list[StatusRecord | FailedCheck] = []
+
+    async def save(outcome: StatusRecord | FailedCheck) -> None:
+        saved.append(outcome)
+
+    assert asyncio.run(follow(refs, save)) == []
+    assert {outcome.ref for outcome in saved if isinstance(outcome, StatusRecord) and outcome.is_final} == set(refs)
+    monkeypatch.setenv("SMSC_APIKEY", "wrong")
+    assert set(asyncio.run(follow(refs, save))) == set(refs)
 
 
 def test_the_test_on_the_emulator(tmp_path: Path) -> None:

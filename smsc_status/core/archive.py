@@ -24,6 +24,14 @@ def archive_deadline(sent_at: float) -> float:
 
     The earlier of two: 24 hours after sending; the first 03:00 Moscow time (midnight UTC) before which it lay since
     before 18:00 of the day before.
+
+    >>> from datetime import datetime
+    >>> for clock in ("17:59:59", "18:00:00"):
+    ...     sent_at = datetime.fromisoformat(f"2026-03-10T{clock}+03:00")
+    ...     deadline = archive_deadline(sent_at.timestamp())
+    ...     print(datetime.fromtimestamp(deadline, sent_at.tzinfo))
+    2026-03-11 03:00:00+03:00
+    2026-03-11 18:00:00+03:00
     """
     sweep_at = ((sent_at + SETTLED_BEFORE_SWEEP) // DAY + 1) * DAY
     return min(sent_at + DAY, sweep_at)

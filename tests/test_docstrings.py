@@ -1,0 +1,83 @@
+"""What the docstrings show runs as it stands."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import inspect
+import re
+import textwrap
+from pathlib import Path
+from types import ModuleType
+
+import anyio
+import httpx
+import pytest
+from helpers import PHONE, delivered
+
+import smsc_status
+from smsc_status import StatusClient
+from smsc_status.emulator import Emulator
+
+PACKAGE = Path(smsc_status.__file__).parent
+MODULES = sorted(
+    ".".join(("smsc_status", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__main__.py"
+)
+
+
+def blocks_of(module: ModuleType) -> list[str]:
+    """The fenced blocks of Python in the docstrings of a module."""
+    tree = ast.parse(inspect.getsource(module) or "")
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docs = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds)]
+    return [block for doc in docs for block in re.findall(r"```python\n(.*?)```", doc, re.DOTALL)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str) -> None:
+    """A prompt's lines give what stands below them."""
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_there_are_examples() -> None:
+    """Those above are found."""
+    tried = {name: doctest.testmod(importlib.import_module(name)).attempted for name in MODULES}
+    assert tried["smsc_status.models"] > 3
+    assert tried["smsc_status.core.archive"] > 1
+
+
+@pytest.mark.parametrize(
+    ("module", "block"),
+    [(name, block) for name in MODULES for block in blocks_of(importlib.import_module(name))],
+)
+def test_blocks(module: str, block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block runs, given the names that it does not make itself."""
+    emulator = Emulator(apikey="...")
+    messages = delivered(emulator, [12345, 2, 3], PHONE)
+    names: dict[str, object] = {
+        **vars(importlib.import_module("smsc_status")),
+        **vars(importlib.import_module("smsc_status.emulator")),
+        "emulator": emulator,
+        "httpx": httpx,
+        "messages": messages,
+    }
+
+    def client(**options: object) -> StatusClient:
+        options = {"transport": httpx.ASGITransport(app=emulator), "base_url": "http://localhost"} | options
+        return StatusClient(**options)  # type: ignore[arg-type]  # whatever the block says
+
+    names["StatusClient"] = client
+    code = f"async def block():\n{textwrap.indent(block, '    ')}"
+    exec(compile(code, module, "exec"), names)
+    main = names["block"]
+    assert callable(main)
+    anyio.run(main)
+
+
+def test_the_blocks_are_found() -> None:
+    """In the packages' own docstrings, at least."""
+    assert len(blocks_of(smsc_status)) == 1
+    assert len(blocks_of(importlib.import_module("smsc_status.emulator"))) == 3
