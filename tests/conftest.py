@@ -7,8 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
 from virtual import VirtualLoop
+
+# Mutation testing runs the tests many times in one process, and wants the same verdict each time.
+settings.register_profile("mutation", derandomize=True, suppress_health_check=[HealthCheck.differing_executors])
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -59,3 +59,7 @@ def test_an_item_that_came_back_is_listed_once() -> None:
     assert agenda.entries == 2
     assert len(agenda.take(10)) == 2
     assert agenda.take() == []
+    agenda.add(item, 6.0)
+    Agenda[Item](1.0).add(item, 1.0)
+    assert agenda.due_at() == inf
+    assert agenda.entries == 0

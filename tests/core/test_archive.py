@@ -64,6 +64,17 @@ def test_whose_time_is_running_out() -> None:
     assert not deadlines._minutes
 
 
+def test_all_that_come_before_take_their_time() -> None:
+    """Two crowds, a minute apart: neither is late by itself, but the second is behind the first."""
+    deadlines = Deadlines[Item]()
+    crowds = [[Item(16 * 3600 + 60.0 * k) for _ in range(100)] for k in (0, 1)]
+    for item in [*crowds[0], *crowds[1]]:
+        deadlines.watch(item)
+    second_at = 16 * 3600 + 60 + DAY
+    assert deadlines.take(second_at - 2001, seconds_each=10.0, guard=0.0, at_most=1000) == []
+    assert len(deadlines.take(second_at - 2000, seconds_each=10.0, guard=0.0, at_most=1000)) == 200
+
+
 def test_an_early_crowd_hurries_nobody_whose_time_comes_later() -> None:
     """And a late crowd hurries those before it: they must be out of its way."""
     deadlines = Deadlines[Item]()
@@ -100,3 +111,11 @@ def test_what_leaves_matters_no_more() -> None:
     assert {item for item, _ in taken} == set(watched)
     assert len(taken) == len(watched)
     assert [at for _, at in taken] == sorted(at for _, at in taken)
+    for item in watched:
+        deadlines.watch(item)
+        minute = item.minute
+        deadlines.watch(item)
+        assert item.minute is minute
+    for item in watched:
+        deadlines.forget(item)
+    assert not deadlines._minutes

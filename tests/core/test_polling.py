@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime
 from math import inf
 
@@ -11,7 +10,7 @@ import pytest
 from smsc_status import Archived, Expired, MessageRef, StatusRecord
 from smsc_status.core.ages import Ages
 from smsc_status.core.archive import archive_deadline
-from smsc_status.core.polling import Plan, Policy
+from smsc_status.core.polling import Plan, Policy, Tracked
 
 
 def plan(**options: float) -> Plan:
@@ -20,27 +19,6 @@ def plan(**options: float) -> Plan:
 
 def ref(id: int, sent_at: float | None = None) -> MessageRef:
     return MessageRef(id, "79990000000", None if sent_at is None else datetime.fromtimestamp(sent_at, UTC))
-
-
-def test_the_wait_is_as_long_as_the_effort_takes() -> None:
-    ages = Ages()
-    for age in (0.0, 0.3, 5.0, 77.0, 4000.0, 400_000.0, 1e6):
-        for effort in (0.01, 1.0, 3.0):
-            (_, wait), steps = ages.outlook(age, effort), 4000
-            grown = sum(ages.rate(age + wait * (k + 0.5) / steps) for k in range(steps)) * wait / steps
-            assert grown == pytest.approx(effort, rel=1e-3)
-
-
-def test_the_ages_learn_where_messages_end() -> None:
-    """Checks move to where the changes are."""
-    ages, draw = Ages(), random.Random(1)
-    before = ages.rate(100.0) / ages.rate(10.0)
-    for _ in range(3000):
-        end = draw.uniform(90, 110)
-        ages.survived(0.0, end)
-        ages.ended(end)
-    assert ages.rate(100.0) / ages.rate(10.0) > 10 * before
-    ages.survived(1e6, 2e6)
 
 
 def test_old_messages_are_due_at_once_and_new_ones_soon() -> None:
@@ -214,3 +192,320 @@ def test_single_checks_that_are_slow_stretch_the_intervals() -> None:
         return item.turn.at
 
     assert due_of(2.0) > due_of(0.1)
+
+
+# The plan in numbers: a message's next instant, as the formulas of the module's docstring give it.
+
+FREE = {"least_interval": 0.0, "least_share": 0.0, "longest_interval": inf, "longest_turn": inf}
+"""A policy in which nothing but the effort decides."""
+SINGLES = 2 / 0.3
+"""Single checks a second: half of four places, by the round trip that is believed at first."""
+BULK = 10 / 61.0
+
+
+def due_of(item: Tracked) -> float:
+    assert item.turn is not None
+    return item.turn.at
+
+
+def is_just_after(at: float, expected: float, *, grain: float) -> bool:
+    return expected - 1e-6 <= at < expected + grain
+
+
+def asked(p: Plan, item: Tracked, *, now: float, status: int = 0) -> float:
+    """Take in an answer, and put the message back; when it is due then."""
+    p.polled(item, StatusRecord(status=status), done=False, now=now)
+    p.put_back(item, now=now)
+    return due_of(item)
+
+
+@pytest.mark.parametrize(("eagerness", "capacity"), [(0.5, SINGLES + BULK), (0.0, BULK), (0.25, SINGLES / 2 + BULK)])
+def test_intervals_grow_with_all_that_wait(eagerness: float, capacity: float) -> None:
+    """Its effort grows by the sum of the rates, divided by the checks a second."""
+    p = plan(young=0.0, eagerness=eagerness, **FREE)
+    for id in range(101):
+        p.add(ref(id, 0.0), now=0.0)
+    first, second, *rest = p.take_bulk(now=0.0)
+    assert len(rest) == 8
+    others = 91 * p.ages.rate(0.0)
+    for item in (first, second):
+        due = asked(p, item, now=50.0)
+        rate, wait = p.ages.outlook(50.0, others / capacity)
+        assert is_just_after(due, 50.0 + wait, grain=1.0)
+        others += rate
+
+
+@pytest.mark.parametrize(("answers", "round_trip"), [([], 0.3), ([1.3], 0.4), ([0.0], 0.271), ([1.3, 0.4], 0.4)])
+def test_the_young_mind_only_their_like(answers: list[float], round_trip: float) -> None:
+    """And the single checks, which they take first: as fast as these were answered lately."""
+    p = plan(**FREE)
+    for seconds in answers:
+        p.answered_in(seconds)
+    for id in range(20):
+        p.add(ref(id, 0.0), now=0.0)
+    for id in range(100, 300):
+        p.add(ref(id, -10_000.0), now=0.0)
+    item = p.take_single(now=0.0)
+    assert item is not None
+    _, wait = p.ages.outlook(1.0, 19 * p.ages.rate(0.0) * round_trip / 2)
+    assert is_just_after(asked(p, item, now=1.0), 1.0 + wait, grain=0.1)
+
+
+def test_one_that_nobody_disturbs_is_asked_at_the_least_interval() -> None:
+    """Or at every so small a share of its age."""
+    p = plan(least_interval=4.0, least_share=0.005)
+    item = p.add(ref(1, 0.0), now=0.0)
+    assert is_just_after(due_of(item), 4.0, grain=0.1)
+    assert p.take_single(now=4.0) is item
+    assert is_just_after(asked(p, item, now=10.0), 14.0, grain=0.1)
+    assert p.take_bulk(now=20.0) == [item]
+    assert is_just_after(asked(p, item, now=10_000.0), 10_050.0, grain=1.0)
+
+
+@pytest.mark.parametrize(("age", "due"), [(3.0, 4.0), (4.0, 0.0), (5.0, 0.0)])
+def test_one_that_is_old_enough_is_due_at_once(age: float, due: float) -> None:
+    """When it is added; once it was asked, it waits."""
+    p = plan(least_interval=4.0)
+    item = p.add(ref(1, -age), now=0.0)
+    assert due_of(item) == pytest.approx(due)
+    p.take_bulk(now=due)
+    assert asked(p, item, now=due) == pytest.approx(due + 4.0, abs=0.1)
+
+
+def test_none_waits_longer_than_the_policy_says() -> None:
+    """In seconds, and in turns of all that wait."""
+    for options, longest in (({"longest_interval": 9.0}, 9.0), ({"longest_turn": 0.5}, 0.5 * 91 / (SINGLES + BULK))):
+        p = plan(young=0.0, **(FREE | options))
+        for id in range(101):
+            p.add(ref(id, -1000.0), now=0.0)
+        item = p.take_bulk(now=0.0)[0]
+        assert is_just_after(asked(p, item, now=0.0), longest, grain=1.0)
+
+
+@pytest.mark.parametrize(("record", "wait"), [((-2, None), 600.0), ((0, -2), 4.0), ((0, None), 4.0)])
+def test_one_that_was_stopped_is_asked_slowly(record: tuple[int, int | None], wait: float) -> None:
+    p = plan(least_interval=4.0)
+    item = p.add(ref(1, -100.0), now=0.0)
+    p.take_bulk(now=0.0)
+    p.polled(item, StatusRecord(status=record[0], err=record[1]), done=False, now=0.0)
+    p.put_back(item, now=0.0)
+    assert is_just_after(due_of(item), wait, grain=1.0)
+
+
+@pytest.mark.parametrize(
+    ("sent_after_18", "age", "wait"),
+    [
+        (-1, 31_900.0, (32_401 - 3 - 31_900) / 2),  # the sweep is nine hours and a second after it was sent
+        (-1, 30_000.0, 600.0),
+        (-1, 32_402.0, 600.0),  # the sweep has left it: a day, then
+        (-1, 86_000.0, (86_400 - 3 - 86_000) / 2),
+        (-1, 86_394.0, 3.6),
+        (-1, 86_399.0, 600.0),  # nothing can be done any more
+        (0, 31_900.0, 600.0),
+        (0, 86_000.0, (86_400 - 3 - 86_000) / 2),
+    ],
+)
+def test_before_its_deadline_a_message_is_asked_in_half_the_time_left(
+    sent_after_18: float, age: float, wait: float
+) -> None:
+    """However seldom it would be asked otherwise."""
+    sent_at = datetime(2026, 3, 10, 15, 0, tzinfo=UTC).timestamp() + sent_after_18
+    p = plan(least_share=0.0)
+    p.offset = sent_at
+    item = p.add(ref(1, sent_at), now=0.0)
+    p.take_bulk(now=10.0)
+    assert is_just_after(asked(p, item, now=age, status=-2), age + wait, grain=1.0)
+
+
+def test_an_id_s_tokens_are_waited_for() -> None:
+    """Five checks, and the next when the first of them is a minute and the lag ago."""
+    p = plan(least_interval=4.0)
+    item = p.add(ref(1, -100.0), now=0.0)
+    starts = []
+    for _ in range(11):
+        starts.append(p.due_at())
+        assert p.take_single(now=starts[-1]) is item
+        asked(p, item, now=starts[-1])
+    assert starts == [0, 4, 8, 12, 16, 62, 66, 70, 74, 78, 124]
+
+
+def test_a_bulk_request_is_not_filled_up_with_those_who_have_no_token() -> None:
+    """They would make it wait; they stay where they are."""
+    p = plan(least_interval=1.0, least_share=0.0)
+    spent = p.add(ref(1, -100.0), now=0.0)
+    for now in range(5):
+        assert p.take_single(now=now) is spent
+        asked(p, spent, now=now)
+    assert due_of(spent) == 62.0
+    other = p.add(ref(2, -100.0), now=10.0)
+    assert p.take_bulk(now=10.0) == [other]
+    assert list(p) == [spent]
+    assert len(p) == 1
+    assert due_of(spent) == 62.0
+    assert p.take_bulk(now=61.9) == []
+    assert p.take_bulk(now=62.0) == [spent]
+    asked(p, spent, now=62.0)
+    later = p.add(ref(3, -100.0), now=62.0)  # a token is back: it may fill up again
+    assert set(p.take_bulk(now=62.0)) == {spent, later}
+
+
+def test_a_bulk_request_has_as_many_as_it_takes() -> None:
+    """The due first, from however many instants, then the next to be."""
+    p = plan(young=0.0)
+    first = [p.add(ref(id, -100.0), now=0.0) for id in range(7)]
+    next_ones = [p.add(ref(id, 0.0), now=3.0) for id in range(10, 18)]
+    taken = p.take_bulk(now=3.0)
+    assert len(taken) == 10
+    assert set(taken) > set(first)
+    assert set(taken) < {*first, *next_ones}
+    assert len(p) == 5
+
+
+def test_one_that_has_aged_in_the_line_of_the_young_goes_to_the_others() -> None:
+    p = plan(young=120.0)
+    p.offset = 50_000.0
+    aged, old_enough = p.add(ref(1, 50_000.0), now=0.0), p.add(ref(2, 50_001.0), now=1.0)
+    young = p.add(ref(3, 50_110.0), now=110.0)
+    assert p.take_single(now=121.0) is old_enough
+    assert p.take_single(now=121.0) is young
+    assert p.take_single(now=121.0) is aged
+    assert p.take_single(now=121.0) is None
+
+
+def test_messages_wait_in_one_of_four_lines() -> None:
+    """All of them are counted and found."""
+    p = plan(guard=100.0)
+    p.offset = sent_at = 1_000_000_000.0
+    called = p.add(ref(1, sent_at), now=0.0)
+    deadline = archive_deadline(sent_at) - sent_at
+    p.take_bulk(now=deadline - 100.0)
+    p.put_back(called, now=deadline - 100.0)
+    others = [p.add(ref(2, sent_at + deadline - 100.0), now=deadline - 100.0)]
+    others.append(p.add(ref(3, sent_at + deadline - 1000.0), now=deadline - 100.0))
+    held = p.take_single(now=deadline - 100.0)
+    assert held is others[1]
+    p.held_up(held, now=deadline - 100.0)
+    last = [p.add(ref(id, sent_at), now=deadline - 99.0) for id in range(10, 15)]
+    p._call_last(deadline - 99.0)
+    assert p.last_calls == 5
+    assert set(p) == {called, *others, *last}
+    assert len(p) == 8
+    assert p.take_single(now=deadline - 99.0) in last
+    assert p.due(now=deadline - 98.0) == (4 + 1, 0)  # the last calls, and the one that was held up
+
+
+def test_what_the_ages_are_told() -> None:
+    """From when to when a message was followed, and at what age it ended, as far as the reply tells."""
+
+    class Told(Ages):
+        def __init__(self) -> None:
+            super().__init__()
+            self.all: list[tuple[str, float, float]] = []
+
+        def survived(self, low: float, high: float) -> None:
+            self.all.append(("followed", low, high))
+
+        def ended(self, age: float) -> None:
+            self.all.append(("ended", age, age))
+
+    def of(changed_at: int | None, *, now: float, before: float | None = None) -> list[tuple[str, float, float]]:
+        p = plan()
+        p.offset = 1_000_000.0
+        p.ages = told = Told()
+        item = p.add(ref(1, 1_000_100.0), now=100.0)
+        if before is not None:
+            p.polled(item, StatusRecord(status=0), done=False, now=before)
+        p.polled(item, StatusRecord(status=1, last_timestamp=changed_at), done=True, now=now)
+        return told.all
+
+    assert of(None, now=150.0) == [("ended", 50.0, 50.0), ("followed", 0.0, 50.0)]
+    assert of(1_000_120, now=150.0) == [("ended", 20.0, 20.0), ("followed", 0.0, 20.0)]
+    assert of(1_000_190, now=150.0) == [("ended", 50.0, 50.0), ("followed", 0.0, 50.0)]  # a clock that is wrong
+    assert of(1_000_050, now=150.0) == [("ended", 0.0, 0.0), ("followed", 0.0, 0.0)]
+    assert of(None, now=90.0) == [("ended", 0.0, 0.0), ("followed", 0.0, 0.0)]
+    assert of(1_000_140, now=160.0, before=130.0) == [
+        ("followed", 0.0, 30.0),
+        ("ended", 40.0, 40.0),
+        ("followed", 30.0, 40.0),
+    ]
+    assert of(1_000_120, now=160.0, before=130.0)[1:] == [("ended", 30.0, 30.0), ("followed", 30.0, 30.0)]
+
+
+def test_a_new_message_is_dated_if_its_sender_says_so() -> None:
+    p = plan()
+    p.offset = 1_000_000.0
+    dated, undated = p.add(ref(1, 900_000.0), now=0.0), p.add(ref(2), now=5.0)
+    assert (dated.is_dated, dated.sent_at, dated.failures, dated.last) == (True, 900_000.0, 0, None)
+    assert (undated.is_dated, undated.sent_at) == (False, 1_000_005.0)
+    undated.failures = 2
+    p.polled(undated, StatusRecord(status=0), done=False, now=6.0)
+    assert (undated.is_dated, undated.failures) == (False, 0)
+    p.polled(undated, StatusRecord(status=0, send_timestamp=1_000_005), done=False, now=7.0)
+    assert undated.is_dated
+
+
+def test_why_it_ends() -> None:
+    """To the second, and in words."""
+    p = plan(expire_after=100_000.0)
+    p.offset = sent_at = 1_000_000_000.0
+    item = p.add(ref(1, sent_at), now=0.0)
+    deadline = archive_deadline(sent_at) - sent_at
+    for status, now, why in (
+        (-3, deadline - 1.0, None),
+        (-3, deadline, "the vendor's archive has it: no final status was read before"),
+        (0, deadline, None),
+        (0, 99_999.0, None),
+        (0, 100_000.0, "followed for 100000 s: status 0 is not final"),
+    ):
+        p.polled(item, StatusRecord(status=status), done=False, now=now)
+        ending = p.ending(item)
+        assert (ending and str(ending)) == why
+
+
+def test_an_id_that_found_no_token_is_left_to_the_bulk_lane_for_a_period() -> None:
+    """The message itself is due there at once, and has not lost a check."""
+    p = plan()
+    p.offset = 1000.0
+    item = p.add(ref(7, 900.0), now=0.0)
+    assert p.take_single(now=0.0) is item
+    assert item.burst == 1
+    p.held_up(item, now=0.5)
+    assert item.burst == 0
+    assert due_of(item) == 1.0
+    twin = p.add(MessageRef("007", "79991111111", datetime.fromtimestamp(900.0, UTC)), now=1.0)
+    assert p.take_single(now=61.4) is None  # it has gone to the bulk lane, too
+    assert set(p.take_bulk(now=61.4)) == {item, twin}
+    for one in (item, twin):
+        asked(p, one, now=61.4)
+        assert p.take_single(now=due_of(one)) is one
+
+
+@pytest.mark.parametrize(("before", "called"), [(762.0, 0), (760.0, 20)])
+def test_a_last_call_begins_as_early_as_its_bulk_requests_need(before: float, called: int) -> None:
+    """A hundred in tens take ten minutes; beside that the guard, and a request's turn. Two requests' worth is called."""
+    p = plan(guard=90.0)
+    p.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
+    deadline = archive_deadline(sent_at) - sent_at
+    for id in range(100):
+        p.add(ref(id, sent_at), now=deadline - 5000.0)
+    p._call_last(deadline - before)
+    assert p.last_calls == called
+    p._call_last(deadline - before)
+    assert p.last_calls == called
+
+
+def test_what_the_sweep_has_left_is_called_again_at_the_end_of_the_day() -> None:
+    """What was not final at 03:00 stays until 24 hours are over; what was sent after 18:00 has one deadline."""
+    for hour, calls in ((12, 2), (16, 1)):
+        p = plan(guard=90.0, least_share=0.0)
+        p.offset = sent_at = datetime(2026, 3, 10, hour, 0, tzinfo=UTC).timestamp()
+        item = p.add(ref(1, sent_at), now=0.0)
+        times = []
+        for now in range(0, 86_400, 60):
+            p._call_last(float(now))
+            if p.last_calls:
+                times.append(now)
+                assert p.take_bulk(now=float(now)) == [item]
+                asked(p, item, now=float(now), status=-2)
+        assert len(times) == calls
+        assert times[-1] in (86_400 - 180, 86_400 - 120)
