@@ -482,7 +482,7 @@ def test_an_id_that_found_no_token_is_left_to_the_bulk_lane_for_a_period() -> No
 
 @pytest.mark.parametrize(("before", "called"), [(762.0, 0), (760.0, 20)])
 def test_a_last_call_begins_as_early_as_its_bulk_requests_need(before: float, called: int) -> None:
-    """A hundred in tens take ten minutes; beside that the guard, and a request's turn. Two requests' worth is called."""
+    """A hundred in tens take ten minutes, and there is the guard; as many as two requests take are called."""
     p = plan(guard=90.0)
     p.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
     deadline = archive_deadline(sent_at) - sent_at
