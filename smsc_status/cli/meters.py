@@ -49,15 +49,20 @@ class Quiet:
 
 
 class Plain(Quiet):
-    """A line of progress now and then."""
+    """A line of progress now and then.
 
-    def __init__(self) -> None:
-        self._next_at = 0.0
+    Args:
+        every: seconds from one line to the next, and to the first.
+    """
+
+    def __init__(self, every: float = PLAIN_EVERY) -> None:
+        self._every = every
+        self._next_at = monotonic() + every
 
     def show(self, done: int, total: int | None, note: str) -> None:
         """A line, unless the last one is fresh."""
         if monotonic() >= self._next_at:
-            self._next_at = monotonic() + PLAIN_EVERY
+            self._next_at = monotonic() + self._every
             self.say(f"{done} of {'?' if total is None else total} · {note}")
 
 

@@ -23,7 +23,7 @@ from smsc_status.cli.account import expect_answers, open_client
 from smsc_status.cli.exits import Exit, complain, exit_of, explained, printable
 from smsc_status.cli.fetch import STDIN
 from smsc_status.cli.files import Columns, MessageFile
-from smsc_status.cli.meters import Live, Meter, Pace, Quiet, note_of, ticking
+from smsc_status.cli.meters import Live, Meter, Pace, Plain, note_of, ticking
 from smsc_status.cli.output import OutputFormat, Sink, json_line, write_stdout
 from smsc_status.client import Stats, StatusClient
 from smsc_status.codes import status_title
@@ -32,6 +32,10 @@ from smsc_status.models import Detail, FailedCheck, Limits, MessageRef, StatusRe
 
 Seen = tuple[int, int | None] | str | None
 """What was written of a message last: its status and error; the outcome that it ended with; nothing."""
+
+
+TOLD_EVERY = 60.0
+"""Where standard error is no terminal, a line of progress is written there once in so many seconds."""
 
 
 class Journal:
@@ -142,7 +146,7 @@ def track_file(
         source = stack.enter_context(Path(file).open("rb"))
         if out.exists() and out.samefile(file):
             raise ConfigError(f"--out {str(out)!r}: expected another file than the input")
-        meter = Live() if sys.stderr.isatty() else Quiet()
+        meter = Live() if sys.stderr.isatty() else Plain(TOLD_EVERY)
         messages = MessageFile(source, columns, lambda number, why: meter.say(printable(f"line {number}: {why}")), file)
         messages.open()
         client, _ = open_client(limits)
