@@ -105,12 +105,12 @@ class Pacer:
         if now >= self._next_at:
             self._advance(now)
         missing = spare + 1 - self._room(key)
-        due_at = now
-        if missing > 0:
-            out = self._instants(key)
-            due_at = out[missing - 1] if missing <= len(out) else inf
-            if not out or out[-1] == inf:
-                due_at = min(due_at, now + self.limits.period + self.limits.margin)
+        if missing <= 0:
+            return self._closed.get(key, now)
+        out = self._instants(key)
+        due_at = out[missing - 1] if missing <= len(out) else inf
+        if not out or out[-1] == inf:
+            due_at = min(due_at, now + self._back_after)
         return max(due_at, self._closed.get(key, due_at))
 
     def bulk_due_at(self, *, now: float) -> float:
