@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 import anyio
 import attrs
@@ -59,25 +59,27 @@ class Permit(Generic[WantedT_co]):
     One that is lost unsettled (its loop has ended, say) counts as given up when that is found.
     """
 
-    __slots__ = ("__weakref__", "_lost", "choose", "loop", "settled", "wanted")
+    __slots__ = ("choose", "loop", "lost", "number", "settled", "wanted")
 
     def __init__(
         self,
         wanted: WantedT_co,
-        lost: deque[Any] | None = None,
-        loop: object = None,
         choose: Chooser[WantedT_co] | None = None,
+        loop: object = None,
+        number: int = 0,
+        lost: deque[Any] | None = None,
     ) -> None:
         self.wanted = wanted
         self.settled = False
-        self.loop = loop
         self.choose = choose
-        self._lost = lost
+        self.loop = loop
+        self.number = number
+        self.lost = lost
 
     def __del__(self) -> None:
         # May run anywhere, even while the pacer is at work: only leave a note.
-        if not self.settled and self._lost is not None:
-            self._lost.append(self.wanted)
+        if not self.settled and self.lost is not None:
+            self.lost.append((self.loop, self.number))
 
 
 class Limiter(Protocol):
@@ -119,8 +121,10 @@ class LocalLimiter:
         self.outlives_clients = False
         self._numbers = count()
         self._lines: dict[object, Line] = {}
-        self._permits: dict[object, WeakSet[Permit[Any]]] = {}
-        self._lost: deque[Wanted] = deque()
+        # The requests in flight, by the loop that they were permitted in and the number of their permit.
+        self._open: dict[object, dict[int, Wanted]] = {}
+        # The permits that were lost.
+        self._lost: deque[tuple[object, int]] = deque()
         self._lock = threading.RLock()
 
     async def take(self, choose: Chooser[WantedT]) -> Permit[WantedT]:
@@ -128,14 +132,13 @@ class LocalLimiter:
         here, now = loops.here_and_now()
         with self._lock:
             self._serve_due(here, now)
-            has_place = self.pacer.free_places(now=now) > 0
             wanted = choose(self.pacer, now=now)
             if not isinstance(wanted, float | int):
                 return self._start(wanted, choose, here, now)
             waiter = Waiter(next(self._numbers), choose, anyio.Event())
             line = self._lines.setdefault(here, Line())
             line.join(waiter)
-            line.answered(waiter, wanted, has_place=has_place)
+            line.answered(waiter, wanted, has_place=self.pacer.free_places(now=now) > 0)
         return await self._wait(waiter, here)
 
     async def _wait(self, waiter: Waiter, here: object) -> Permit[Any]:
@@ -146,6 +149,8 @@ class LocalLimiter:
                     await waiter.woken.wait()
                 with self._lock:
                     self._serve_due(here, loops.now())
+                if waiter.error is not None:
+                    raise waiter.error
             permit: Permit[Any] = waiter.permit
             return permit
         except BaseException:
@@ -163,20 +168,9 @@ class LocalLimiter:
             if permit.settled:
                 return
             permit.settled = True
-            self._forget_permit(permit)
             self._find_lost(here, now)
-            wanted = permit.wanted
-            self.pacer.finished(wanted.keys, bulk=wanted.bulk, how=how, now=now)
-            if how is Settlement.NEVER_LEFT:
-                for line in self._lines.values():
-                    line.offer_all()
-            # After a single one's reply nothing but its place and its own chooser's affairs have changed. Who never
-            # left has taken nothing from anybody. What else happens may put off what others count on.
-            for_all = how in (Settlement.REFUSED, Settlement.GIVEN_UP) or (wanted.bulk and how is Settlement.REPLIED)
-            serve = self._serve_all if for_all else self._serve_places
-            serve(here, permit.choose)
-            for loop in [loop for loop in self._lines if loop is not here]:
-                self._serve_elsewhere(loop, partial(serve, loop))
+            if self._finish(permit.loop, permit.number, how, now) and self._lines:
+                self._serve_after(permit, how, here)
 
     def reconsider(self, choose: Chooser[Any] | None = None) -> None:
         """See `Limiter.reconsider`."""
@@ -204,6 +198,18 @@ class LocalLimiter:
             return self.pacer.is_idle(now=now)
 
     # Whom to ask. Each loop's choosers are asked in the loop's own thread.
+
+    def _serve_after(self, permit: Permit[Any], how: Settlement, here: object) -> None:
+        if how is Settlement.NEVER_LEFT:
+            for line in self._lines.values():
+                line.offer_all()
+        # After a single one's reply nothing has changed but its place and its own chooser's affairs; what never left
+        # has taken nothing from anybody. What else happens may put off what others count on.
+        for_all = how in (Settlement.REFUSED, Settlement.GIVEN_UP) or (permit.wanted.bulk and how is Settlement.REPLIED)
+        serve = self._serve_all if for_all else self._serve_places
+        serve(here, permit.choose)
+        for loop in [loop for loop in self._lines if loop is not here]:
+            self._serve_elsewhere(loop, partial(serve, loop))
 
     def _serve_due(self, here: object, now: float) -> None:
         """Ask those of this loop whose time has come."""
@@ -239,22 +245,38 @@ class LocalLimiter:
         for waiter in waiters:
             if waiter not in line.waiting:
                 continue
-            has_place = self.pacer.free_places(now=now) > 0
-            wanted = waiter.choose(self.pacer, now=now)
-            if isinstance(wanted, float | int):
-                line.answered(waiter, wanted, has_place=has_place)
-                continue
-            waiter.permit = self._start(wanted, waiter.choose, loop, now)
+            try:
+                wanted = waiter.choose(self.pacer, now=now)
+            except Exception as error:  # which is for its own taker, not for the one who happens to ask
+                waiter.error = error
+            else:
+                if isinstance(wanted, float | int):
+                    line.answered(waiter, wanted, has_place=self.pacer.free_places(now=now) > 0)
+                    continue
+                waiter.permit = self._start(wanted, waiter.choose, loop, now)
             self._leave(waiter, loop)
             waiter.woken.set()
 
     def _start(self, wanted: WantedT, choose: Chooser[WantedT], loop: object, now: float) -> Permit[WantedT]:
         self.pacer.started(wanted.keys, bulk=wanted.bulk, now=now)
-        permit = Permit(wanted, self._lost, loop, choose)
-        self._permits.setdefault(loop, WeakSet()).add(permit)
+        number = next(self._numbers)
+        in_loop = self._open.get(loop)
+        if in_loop is None:
+            in_loop = self._open[loop] = {}
+        in_loop[number] = wanted
         if self.outlives_clients:
             _unfinished.add(self)
-        return permit
+        return Permit(wanted, choose, loop, number, self._lost)
+
+    def _finish(self, loop: object, number: int, how: Settlement, now: float) -> bool:
+        """Whether it was open; one whose loop has ended has been given up already."""
+        wanted = self._open.get(loop, {}).pop(number, None)
+        if wanted is None:
+            return False
+        if not self._open[loop]:
+            del self._open[loop]
+        self.pacer.finished(wanted.keys, bulk=wanted.bulk, how=how, now=now)
+        return True
 
     def _leave(self, waiter: Waiter, loop: object) -> None:
         line = self._lines.get(loop)
@@ -263,25 +285,17 @@ class LocalLimiter:
             if not line.waiting:
                 del self._lines[loop]
 
-    def _forget_permit(self, permit: Permit[Any]) -> None:
-        permits = self._permits.get(permit.loop)
-        if permits is not None:
-            permits.discard(permit)
-            if not permits:
-                del self._permits[permit.loop]
-
     def _find_lost(self, here: object, now: float) -> None:
-        for loop in [loop for loop in self._permits if loop is not here and loops.has_ended(loop)]:
-            for permit in self._permits.pop(loop):
-                permit.settled = True
-                self._lost.append(permit.wanted)
-        if not self._lost:
-            return
+        if self._open.keys() - {here}:
+            for loop in [loop for loop in self._open if loop is not here and loops.has_ended(loop)]:
+                self._lost += [(loop, number) for number in self._open[loop]]
+        found = False
         while self._lost:
-            wanted = self._lost.popleft()
-            self.pacer.finished(wanted.keys, bulk=wanted.bulk, how=Settlement.GIVEN_UP, now=now)
-        for loop in list(self._lines):  # what they count on comes later
-            self._serve_elsewhere(loop, partial(self._serve_all, loop))
+            loop, number = self._lost.popleft()
+            found = self._finish(loop, number, Settlement.GIVEN_UP, now) or found
+        if found:
+            for loop in list(self._lines):  # what they count on comes later
+                self._serve_elsewhere(loop, partial(self._serve_all, loop))
 
     def _serve_elsewhere(self, loop: object, serve: Callable[[], object]) -> None:
         if loops.has_ended(loop):

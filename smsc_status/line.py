@@ -24,6 +24,8 @@ class Waiter:
     wants_place: bool = False
     """Whether it is to be asked as soon as a place is free; or else something other than a place is missing."""
     permit: Any = None
+    error: Exception | None = None
+    """What its chooser has raised."""
 
 
 @attrs.define(eq=False)
@@ -57,12 +59,12 @@ class Line:
 
     def answered(self, waiter: Waiter, ask_at: float, *, has_place: bool) -> None:
         """It was asked, while a place was free or not, and is to be asked again at that instant."""
-        if ask_at < waiter.ask_at:
+        before, waiter.ask_at = waiter.ask_at, ask_at
+        if ask_at < before:
             waiter.woken.set()
-        if ask_at < inf and ask_at != waiter.ask_at:
+        if ask_at < inf and ask_at != before:
             heappush(self._alarms, (ask_at, waiter.number, waiter))
             self._tidy()
-        waiter.ask_at = ask_at
         if not has_place:
             self.offer_place(waiter)
 

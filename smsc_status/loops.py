@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import anyio
 from anyio.lowlevel import current_token
@@ -43,6 +43,8 @@ class Timeline:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._offsets: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+        # The loop that was met last, and its offset: mostly there is only one.
+        self._last: tuple[Callable[[], object], float] = (object, 0.0)
         self._seen_at = 0.0
         self._seen_monotonic = time.monotonic()
 
@@ -56,12 +58,20 @@ class Timeline:
     def here_and_now(self) -> tuple[object, float]:
         """The running loop's identity, and the present instant. RuntimeError where none runs."""
         loop, here = _loop_and_time()
+        last, offset = self._last
+        if last() is not loop:
+            offset = self._offset_of(loop, here)
+            self._last = ref(loop), offset
+        now = here + offset
+        self._seen_at, self._seen_monotonic = now, time.monotonic()
+        return loop, now
+
+    def _offset_of(self, loop: object, here: float) -> float:
         offset = self._offsets.get(loop)
         if offset is None:
             with self._lock:
                 offset = self._offsets[loop] = self._carried_on() - here
-        self._seen_at, self._seen_monotonic = here + offset, time.monotonic()
-        return loop, self._seen_at
+        return offset
 
     def _carried_on(self) -> float:
         return self._seen_at + max(0.0, time.monotonic() - self._seen_monotonic)

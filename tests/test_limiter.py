@@ -205,6 +205,29 @@ async def test_a_chooser_may_have_the_others_asked() -> None:
         group.cancel_scope.cancel()
 
 
+async def test_a_chooser_that_fails_fails_its_own_taker() -> None:
+    """And nobody who was asked together with it."""
+    limiter = LocalLimiter()
+    at = loops.now() + 10
+
+    def fail(pacer: Pacer, *, now: float) -> One | float:
+        if now >= at:
+            raise ValueError("a bug")
+        return at
+
+    async def expect_failure() -> None:
+        with pytest.raises(ValueError, match="a bug"):
+            await limiter.take(fail)
+
+    began_at = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(expect_failure)
+        group.start_soon(limiter.take, lambda pacer, *, now: One() if now >= at else at)
+    assert anyio.current_time() - began_at == pytest.approx(10)
+    assert limiter.pacer.open_requests == 1
+
+
 async def test_who_has_come_and_gone_leaves_nothing() -> None:
     """Neither among those who wait for an instant, nor among those who wait for a place."""
     limiter = LocalLimiter(Limits(connections=1))

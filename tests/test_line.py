@@ -38,6 +38,17 @@ async def test_whose_instant_has_come_is_told_once_and_in_the_order_of_coming() 
     assert line.due(7.0) == [first]
 
 
+async def test_the_last_instant_stands_however_many_came_before_it() -> None:
+    """Also when the others are being thrown away."""
+    for changes in range(1, 2 * SLACK):
+        line = Line()
+        (waiter,) = waiters(1, line)
+        for at in range(changes):
+            line.answered(waiter, float(at), has_place=True)
+        assert line.due(changes - 1.5) == []
+        assert line.due(changes - 1.0) == [waiter]
+
+
 async def test_an_earlier_instant_wakes_a_later_one_does_not() -> None:
     line = Line()
     (waiter,) = waiters(1, line)

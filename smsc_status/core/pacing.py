@@ -250,6 +250,8 @@ class Pacer:
                     del known[0]
                 else:
                     out[key] = known[1]
+        if not out:
+            out.clear()  # an empty dict keeps the room that it has grown to
         self._next_at = back_at[0] if back_at and back_at[0] < self._next_other_at else self._next_other_at
 
     def _advance_others(self, now: float) -> None:
