@@ -286,7 +286,7 @@ class LocalLimiter:
                 del self._lines[loop]
 
     def _find_lost(self, here: object, now: float) -> None:
-        if self._open.keys() - {here}:
+        if len(self._open) > (here in self._open):  # there are others
             for loop in [loop for loop in self._open if loop is not here and loops.has_ended(loop)]:
                 self._lost += [(loop, number) for number in self._open[loop]]
         found = False

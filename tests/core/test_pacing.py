@@ -419,6 +419,31 @@ def test_due_at_is_never_too_late(limits: Limits, history: list[tuple[float, Sta
 
 
 @given(some_limits, histories)
+@settings(max_examples=200, deadline=None)
+def test_due_at_is_the_very_instant_once_all_is_settled(
+    limits: Limits, history: list[tuple[float, Start | End]]
+) -> None:
+    """However replies, refunds and what was given up have followed each other, for any number of tokens."""
+    account = live(limits, [step for step in history if getattr(step[1], "how", None) is not REFUSED])
+    pacer, now = account.pacer, account.now
+    for name in [*KEYS, BULK, *([SINGLE] if limits.singles_per_minute else [])]:
+        room = account.room(name)
+        back = sorted(at for at, sent in account.back if at > now and name in sent.names())
+        due = [pacer.due_at(name, spare=spare, now=now) for spare in range(room)]
+        assert due == [now] * (room - len(back)) + back
+
+
+def test_a_silence_over_lingering_and_period_is_caught_up_with_at_once() -> None:
+    """What was given up before, between and after replies is back in one look, if that comes late enough."""
+    pacer = Pacer(Limits(checks_per_id=6))
+    for at, how in enumerate([GIVEN_UP, REPLIED, GIVEN_UP, REPLIED, REFUSED, GIVEN_UP]):
+        asked(pacer, 7, at=float(at), how=how)
+    assert pacer.tokens(7, now=60.0) == 0
+    assert pacer.due_at(7, spare=5, now=60.0) == 76.0
+    assert pacer.is_idle(now=76.0)
+
+
+@given(some_limits, histories)
 @settings(max_examples=100, deadline=None)
 def test_a_place_is_free_when_it_is_due(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
     """Neither earlier nor later, unless a reply comes."""
