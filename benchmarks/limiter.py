@@ -1,4 +1,4 @@
-"""The limiter beside five others and a plain dict: is it exact, does it wait fairly, what does it cost?
+"""The limiter beside five libraries and a plain dict: is it exact, does it wait fairly, what does it cost?
 
 `python -m benchmarks.limiter [KEYS [ROUNDS]]`. All limiters keep "five calls a key in any minute, wait until
 allowed", in virtual time; how each is set up is in `peers`, what its clock is in `clock`. Costs are real: medians of
@@ -21,7 +21,7 @@ import attrs
 
 from benchmarks import clock, peers
 from benchmarks.peers import ALL, FLOOR, OURS, PERIOD, Entry, ForgettingLog, Peer, PlainLog
-from smsc_status import Limits
+from smsc_status import Limits, LocalLimiter
 from smsc_status.core.pacing import Pacer, Settlement
 
 REPLIED = Settlement.REPLIED
@@ -180,7 +180,6 @@ def bytes_a_key(entry: Entry, keys: list[str]) -> tuple[float, float]:
         try:
             for key in keys:
                 await peer.give_back(await peer.take(key))
-            gc.collect()
             live = tracemalloc.get_traced_memory()[0]
             clock.this_loop().jump(2 * PERIOD + 2)
             await peer.tidy()
@@ -275,6 +274,36 @@ def core_costs(count: int, rounds: int) -> dict[str, list[float]]:
     return {name: [median(times) for times in columns] for name, columns in runs.items()}
 
 
+# Many who wait, for places alone.
+
+
+def crowd_costs(count: int) -> float:
+    """CPU seconds each, where so many want a key of their own at once, four at a time, for a second."""
+
+    async def main() -> float:
+        limiter = LocalLimiter()
+
+        async def go(key: str) -> None:
+            permit = await limiter.take(peers.Wanted(key).choose)
+            await asyncio.sleep(1)
+            await limiter.settle(permit, REPLIED)
+
+        began_at = process_time()
+        await asyncio.gather(*map(go, names(count)))
+        took = process_time() - began_at
+        assert clock.this_loop().time() < count / limiter.limits.connections + 1.5
+        return took / count
+
+    return clock.run(main)
+
+
+def print_crowds(counts: list[int]) -> None:
+    """In Markdown."""
+    print("| so many wait at once for four places | " + " | ".join(f"{count:,}" for count in counts), "|")
+    print("|---|" + "---:|" * len(counts))
+    print("| CPU time each, µs | " + " | ".join(f"{crowd_costs(count) * 1e6:.0f}" for count in counts), "|")
+
+
 # All of it.
 
 
@@ -346,10 +375,12 @@ def print_cores(costs: dict[str, list[float]]) -> None:
 
 
 def main(keys: int = 100_000, rounds: int = 5) -> None:
-    """Print both tables."""
+    """Print the tables."""
     print_table(measure(keys, rounds), keys, rounds)
     print()
     print_cores(core_costs(keys, 2 * rounds))
+    print()
+    print_crowds([keys // 400, keys // 100, keys // 25])
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def test_the_limiter_is_exact_and_costs_nothing_afterwards() -> None:
 
 
 def test_limiter(capsys: CapSys) -> None:
-    """Its tables have a row for each limiter, and for each core."""
-    limiter.main(100, 1)
+    """Its tables have a row for each limiter, and for each core, and one for those who wait."""
+    limiter.main(400, 1)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == (2 + len(peers.ALL) + 1) + 1 + (2 + len(limiter.CORES))
+    assert len(lines) == (2 + len(peers.ALL) + 1) + 1 + (2 + len(limiter.CORES)) + 1 + 3
