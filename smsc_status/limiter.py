@@ -48,8 +48,8 @@ class Chooser(Protocol[WantedT_co]):
         """A request that the pacer lets start now, or the instant at which to ask again (`inf`: only an event).
 
         Events are: a place comes free where there was none; a bulk request ends; one of any kind ends otherwise than by
-        a reply; one that this same chooser has named ends; `reconsider`. Choosers are compared: a method of the same
-        object is the same chooser.
+        a reply; one that this same chooser has named ends; `reconsider`. Choosers are hashable; the same method of the
+        same object is the same chooser.
         """
 
 
@@ -206,8 +206,8 @@ class LocalLimiter:
         # After a single one's reply nothing has changed but its place and its own chooser's affairs; what never left
         # has taken nothing from anybody. What else happens may put off what others count on.
         for_all = how in (Settlement.REFUSED, Settlement.GIVEN_UP) or (permit.wanted.bulk and how is Settlement.REPLIED)
-        serve = self._serve_all if for_all else self._serve_places
-        serve(here, permit.choose)
+        serve = self._serve_all if for_all else partial(self._serve_places, choose=permit.choose)
+        serve(here)
         for loop in [loop for loop in self._lines if loop is not here]:
             self._serve_elsewhere(loop, partial(serve, loop))
 
@@ -218,7 +218,7 @@ class LocalLimiter:
         if line is not None:
             self._serve(line.due(now), line, here, now)
 
-    def _serve_all(self, loop: object, choose: Chooser[Any] | None = None) -> None:
+    def _serve_all(self, loop: object) -> None:
         """Ask all those of this loop."""
         now = loops.now()
         with self._lock:
@@ -227,7 +227,7 @@ class LocalLimiter:
             if line is not None:
                 self._serve(list(line.waiting), line, loop, now)
 
-    def _serve_places(self, loop: object, choose: Chooser[Any] | None = None) -> None:
+    def _serve_places(self, loop: object, choose: Chooser[Any] | None) -> None:
         """Ask those of this loop who want a place, as far as there are any, and those with this chooser anyway."""
         now = loops.now()
         with self._lock:

@@ -75,7 +75,7 @@ class Line:
             heappush(self._for_place, (waiter.number, waiter))
 
     def offer_all(self) -> None:
-        """All of them are: what they have waited for may be there."""
+        """All are to be asked in their turn: whatever they have waited for, it may be there."""
         self._for_place = [(waiter.number, waiter) for waiter in self.waiting]
         for waiter in self.waiting:
             waiter.wants_place = True

@@ -38,7 +38,6 @@ class Settlement(Enum):
 
 
 # To mention a member of an enumeration costs as much as the rest of what is decided by it.
-_REPLIED: Final = Settlement.REPLIED
 _GIVEN_UP: Final = Settlement.GIVEN_UP
 _REFUSED: Final = Settlement.REFUSED
 _NEVER_LEFT: Final = Settlement.NEVER_LEFT
