@@ -169,7 +169,7 @@ class Engine:
             self._nudged = True
             self.spawn(self._look)
         else:
-            self.limiter.reconsider()
+            self.limiter.reconsider(self._choose)
 
     async def _look(self) -> None:
         await checkpoint()
@@ -177,7 +177,7 @@ class Engine:
         if self._pump is None:
             self._pump = self.spawn(self._pump_out)
         else:
-            self.limiter.reconsider()
+            self.limiter.reconsider(self._choose)
 
     async def _pump_out(self) -> None:
         while True:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from math import inf
+from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 import anyio
 import attrs
@@ -21,6 +21,7 @@ import attrs
 from smsc_status import loops
 from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.errors import ConfigError
+from smsc_status.line import Line, Waiter
 from smsc_status.models import Key, Limits
 
 
@@ -44,7 +45,12 @@ class Chooser(Protocol[WantedT_co]):
     """Says what to start now, if anything."""
 
     def __call__(self, pacer: Pacer, *, now: float) -> WantedT_co | float:
-        """A request that the pacer lets start now, or the instant at which to ask again (`inf`: only an event)."""
+        """A request that the pacer lets start now, or the instant at which to ask again (`inf`: only an event).
+
+        Events are: a place comes free where there was none; a bulk request ends; one of any kind ends otherwise than by
+        a reply; one that this same chooser has named ends; `reconsider`. Choosers are hashable; the same method of the
+        same object is the same chooser.
+        """
 
 
 class Permit(Generic[WantedT_co]):
@@ -53,18 +59,27 @@ class Permit(Generic[WantedT_co]):
     One that is lost unsettled (its loop has ended, say) counts as given up when that is found.
     """
 
-    __slots__ = ("__weakref__", "_lost", "loop", "settled", "wanted")
+    __slots__ = ("choose", "loop", "lost", "number", "settled", "wanted")
 
-    def __init__(self, wanted: WantedT_co, lost: deque[Any] | None = None, loop: object = None) -> None:
+    def __init__(
+        self,
+        wanted: WantedT_co,
+        choose: Chooser[WantedT_co] | None = None,
+        loop: object = None,
+        number: int = 0,
+        lost: deque[Any] | None = None,
+    ) -> None:
         self.wanted = wanted
         self.settled = False
+        self.choose = choose
         self.loop = loop
-        self._lost = lost
+        self.number = number
+        self.lost = lost
 
     def __del__(self) -> None:
         # May run anywhere, even while the pacer is at work: only leave a note.
-        if not self.settled and self._lost is not None:
-            self._lost.append(self.wanted)
+        if not self.settled and self.lost is not None:
+            self.lost.append((self.loop, self.number))
 
 
 class Limiter(Protocol):
@@ -82,8 +97,8 @@ class Limiter(Protocol):
     async def settle(self, permit: Permit[Any], how: Settlement) -> None:
         """The permitted request has ended. A second settling of the same permit does nothing."""
 
-    def reconsider(self) -> None:
-        """What those who wait in this loop would choose may have changed: ask them again."""
+    def reconsider(self, choose: Chooser[Any] | None = None) -> None:
+        """What this one, or by default anyone who waits in this loop, would choose may have changed: ask again."""
 
     def slots(self) -> Slots:
         """What is known of the account now."""
@@ -97,15 +112,6 @@ class Slots:
     bulk_slot_in: float
 
 
-@attrs.define(eq=False)
-class _Waiter:
-    choose: Chooser[Wanted]
-    loop: object
-    woken: anyio.Event
-    ask_at: float = inf
-    permit: Permit[Any] | None = None
-
-
 class LocalLimiter:
     """The limiter of one account for one process: exact, fair, safe to cancel, on any number of event loops."""
 
@@ -113,49 +119,70 @@ class LocalLimiter:
         self.limits = limits or Limits()
         self.pacer = Pacer(self.limits)
         self.outlives_clients = False
-        self._waiters: dict[_Waiter, None] = {}
-        self._permits: WeakSet[Permit[Any]] = WeakSet()
-        self._lost: deque[Wanted] = deque()
+        self._numbers = count()
+        self._lines: dict[object, Line] = {}
+        # The requests in flight, by the loop that they were permitted in and the number of their permit.
+        self._open: dict[object, dict[int, Wanted]] = {}
+        # The permits that were lost.
+        self._lost: deque[tuple[object, int]] = deque()
         self._lock = threading.RLock()
 
     async def take(self, choose: Chooser[WantedT]) -> Permit[WantedT]:
         """See `Limiter.take`."""
-        waiter = _Waiter(choose, loops.this_loop(), anyio.Event(), ask_at=-inf)
+        here, now = loops.here_and_now()
         with self._lock:
-            self._waiters[waiter] = None
+            self._serve_due(here, now)
+            wanted = choose(self.pacer, now=now)
+            if not isinstance(wanted, float | int):
+                return self._start(wanted, choose, here, now)
+            waiter = Waiter(next(self._numbers), choose, anyio.Event())
+            line = self._lines.setdefault(here, Line())
+            line.join(waiter)
+            line.answered(waiter, wanted, has_place=self.pacer.free_places(now=now) > 0)
+        return await self._wait(waiter, here)
+
+    async def _wait(self, waiter: Waiter, here: object) -> Permit[Any]:
         try:
-            while True:
-                self._serve_due()
-                if waiter.permit is not None:
-                    return waiter.permit
+            while waiter.permit is None:
                 waiter.woken = anyio.Event()
                 with anyio.move_on_after(max(0.0, waiter.ask_at - loops.now())):
                     await waiter.woken.wait()
+                with self._lock:
+                    self._serve_due(here, loops.now())
+                if waiter.error is not None:
+                    raise waiter.error
+            permit: Permit[Any] = waiter.permit
+            return permit
         except BaseException:
             if waiter.permit is not None:
                 await self.settle(waiter.permit, Settlement.NEVER_LEFT)
             raise
         finally:
             with self._lock:
-                self._waiters.pop(waiter, None)
+                self._leave(waiter, here)
 
     async def settle(self, permit: Permit[Any], how: Settlement) -> None:
         """See `Limiter.settle`."""
+        here, now = loops.here_and_now()
         with self._lock:
             if permit.settled:
                 return
             permit.settled = True
-            self._permits.discard(permit)
-            self.pacer.finished(permit.wanted.keys, bulk=permit.wanted.bulk, how=how, now=loops.now())
-            here = loops.this_loop()
-            elsewhere = {waiter.loop for waiter in self._waiters} - {here}
-        self._serve_all(here)
-        for loop in elsewhere:
-            self._serve_elsewhere(loop)
+            self._find_lost(here, now)
+            if self._finish(permit.loop, permit.number, how, now) and self._lines:
+                self._serve_after(permit, how, here)
 
-    def reconsider(self) -> None:
+    def reconsider(self, choose: Chooser[Any] | None = None) -> None:
         """See `Limiter.reconsider`."""
-        self._serve_all(loops.this_loop())
+        here, now = loops.here_and_now()
+        with self._lock:
+            if choose is None:
+                self._serve_all(here)
+                return
+            self._serve_due(here, now)
+            line = self._lines.get(here)
+            if line is not None:
+                self._serve(line.of(choose), line, here, now)
 
     def slots(self) -> Slots:
         """See `Limiter.slots`."""
@@ -166,58 +193,115 @@ class LocalLimiter:
     def is_idle(self) -> bool:
         """Whether every token is back: nothing is remembered any more."""
         with self._lock:
-            self._find_lost(None)
-            return self.pacer.is_idle(now=loops.now())
-
-    def _serve_due(self) -> None:
-        """Ask those of this loop whose time has come, the first comer first."""
-        here = loops.this_loop()
-        with self._lock:
-            self._find_lost(here)
             now = loops.now()
-            for waiter in [waiter for waiter in self._waiters if waiter.ask_at <= now and waiter.loop is here]:
-                self._serve(waiter, now)
+            self._find_lost(None, now)
+            return self.pacer.is_idle(now=now)
+
+    # Whom to ask. Each loop's choosers are asked in the loop's own thread.
+
+    def _serve_after(self, permit: Permit[Any], how: Settlement, here: object) -> None:
+        if how is Settlement.NEVER_LEFT:
+            for line in self._lines.values():
+                line.offer_all()
+        # After a single one's reply nothing has changed but its place and its own chooser's affairs; what never left
+        # has taken nothing from anybody. What else happens may put off what others count on.
+        for_all = how in (Settlement.REFUSED, Settlement.GIVEN_UP) or (permit.wanted.bulk and how is Settlement.REPLIED)
+        serve = self._serve_all if for_all else partial(self._serve_places, choose=permit.choose)
+        serve(here)
+        for loop in [loop for loop in self._lines if loop is not here]:
+            self._serve_elsewhere(loop, partial(serve, loop))
+
+    def _serve_due(self, here: object, now: float) -> None:
+        """Ask those of this loop whose time has come."""
+        self._find_lost(here, now)
+        line = self._lines.get(here)
+        if line is not None:
+            self._serve(line.due(now), line, here, now)
 
     def _serve_all(self, loop: object) -> None:
-        """Ask all those of this loop; each loop's choosers are asked in the loop's own thread."""
+        """Ask all those of this loop."""
+        now = loops.now()
         with self._lock:
-            self._find_lost(loop)
-            now = loops.now()
-            for waiter in [waiter for waiter in self._waiters if waiter.loop is loop]:
-                self._serve(waiter, now)
+            self._find_lost(loop, now)
+            line = self._lines.get(loop)
+            if line is not None:
+                self._serve(list(line.waiting), line, loop, now)
 
-    def _serve(self, waiter: _Waiter, now: float) -> None:
-        wanted = waiter.choose(self.pacer, now=now)
-        if isinstance(wanted, float | int):
-            if wanted < waiter.ask_at:
-                waiter.woken.set()
-            waiter.ask_at = wanted
-            return
+    def _serve_places(self, loop: object, choose: Chooser[Any] | None) -> None:
+        """Ask those of this loop who want a place, as far as there are any, and those with this chooser anyway."""
+        now = loops.now()
+        with self._lock:
+            line = self._lines.get(loop)
+            if line is None:
+                return
+            concerned = line.of(choose)
+            for waiter in concerned:
+                line.offer_place(waiter)
+            while self.pacer.free_places(now=now) > 0 and (next_one := line.next_for_place()) is not None:
+                self._serve([next_one], line, loop, now)
+            self._serve([waiter for waiter in concerned if waiter.wants_place], line, loop, now)
+
+    def _serve(self, waiters: Iterable[Waiter], line: Line, loop: object, now: float) -> None:
+        for waiter in waiters:
+            if waiter not in line.waiting:
+                continue
+            try:
+                wanted = waiter.choose(self.pacer, now=now)
+            except Exception as error:  # which is for its own taker, not for the one who happens to ask
+                waiter.error = error
+            else:
+                if isinstance(wanted, float | int):
+                    line.answered(waiter, wanted, has_place=self.pacer.free_places(now=now) > 0)
+                    continue
+                waiter.permit = self._start(wanted, waiter.choose, loop, now)
+            self._leave(waiter, loop)
+            waiter.woken.set()
+
+    def _start(self, wanted: WantedT, choose: Chooser[WantedT], loop: object, now: float) -> Permit[WantedT]:
         self.pacer.started(wanted.keys, bulk=wanted.bulk, now=now)
-        waiter.permit = Permit(wanted, self._lost, waiter.loop)
-        self._permits.add(waiter.permit)
-        del self._waiters[waiter]
-        waiter.woken.set()
+        number = next(self._numbers)
+        in_loop = self._open.get(loop)
+        if in_loop is None:
+            in_loop = self._open[loop] = {}
+        in_loop[number] = wanted
         if self.outlives_clients:
             _unfinished.add(self)
+        return Permit(wanted, choose, loop, number, self._lost)
 
-    def _find_lost(self, here: object) -> None:
-        for permit in [permit for permit in self._permits if permit.loop is not here]:
-            if loops.has_ended(permit.loop) and not permit.settled:
-                permit.settled = True
-                self._permits.discard(permit)
-                self._lost.append(permit.wanted)
+    def _finish(self, loop: object, number: int, how: Settlement, now: float) -> bool:
+        """Whether it was open; one whose loop has ended has been given up already."""
+        wanted = self._open.get(loop, {}).pop(number, None)
+        if wanted is None:
+            return False
+        if not self._open[loop]:
+            del self._open[loop]
+        self.pacer.finished(wanted.keys, bulk=wanted.bulk, how=how, now=now)
+        return True
+
+    def _leave(self, waiter: Waiter, loop: object) -> None:
+        line = self._lines.get(loop)
+        if line is not None:
+            line.leave(waiter)
+            if not line.waiting:
+                del self._lines[loop]
+
+    def _find_lost(self, here: object, now: float) -> None:
+        if len(self._open) > (here in self._open):  # there are others
+            for loop in [loop for loop in self._open if loop is not here and loops.has_ended(loop)]:
+                self._lost += [(loop, number) for number in self._open[loop]]
+        found = False
         while self._lost:
-            wanted = self._lost.popleft()
-            self.pacer.finished(wanted.keys, bulk=wanted.bulk, how=Settlement.GIVEN_UP, now=loops.now())
+            loop, number = self._lost.popleft()
+            found = self._finish(loop, number, Settlement.GIVEN_UP, now) or found
+        if found:
+            for loop in list(self._lines):  # what they count on comes later
+                self._serve_elsewhere(loop, partial(self._serve_all, loop))
 
-    def _serve_elsewhere(self, loop: object) -> None:
+    def _serve_elsewhere(self, loop: object, serve: Callable[[], object]) -> None:
         if loops.has_ended(loop):
-            with self._lock:
-                for waiter in [waiter for waiter in self._waiters if waiter.loop is loop]:
-                    del self._waiters[waiter]
+            del self._lines[loop]
         else:
-            loops.call_in(loop, partial(self._serve_all, loop))
+            loops.call_in(loop, serve)
 
     def forget_if_idle(self) -> None:
         """Nothing has to outlive its clients any more."""

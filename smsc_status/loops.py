@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import anyio
 from anyio.lowlevel import current_token
@@ -23,6 +23,9 @@ logger = logging.getLogger("smsc_status")
 
 
 def _loop_and_time() -> tuple[object, float]:
+    if "trio" not in sys.modules:  # then it can only be asyncio's, which need not be found out by asking around
+        loop = asyncio.get_running_loop()
+        return loop, loop.time()
     try:
         return current_token().native_token, anyio.current_time()
     except RuntimeError:  # perhaps only because a callback is no task
@@ -40,28 +43,45 @@ class Timeline:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._offsets: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+        # The loop that was met last, and its offset: mostly there is only one.
+        self._last: tuple[Callable[[], object], float] = (object, 0.0)
         self._seen_at = 0.0
         self._seen_monotonic = time.monotonic()
 
     def now(self) -> float:
         """The present instant; also where no loop runs."""
         try:
-            loop, here = _loop_and_time()
+            return self.here_and_now()[1]
         except RuntimeError:
             return self._carried_on()
+
+    def here_and_now(self) -> tuple[object, float]:
+        """The running loop's identity, and the present instant. RuntimeError where none runs."""
+        loop, here = _loop_and_time()
+        last, offset = self._last
+        if last() is not loop:
+            offset = self._offset_of(loop, here)
+            self._last = ref(loop), offset
+        now = here + offset
+        self._seen_at, self._seen_monotonic = now, time.monotonic()
+        return loop, now
+
+    def _offset_of(self, loop: object, here: float) -> float:
         offset = self._offsets.get(loop)
         if offset is None:
             with self._lock:
                 offset = self._offsets[loop] = self._carried_on() - here
-        self._seen_at, self._seen_monotonic = here + offset, time.monotonic()
-        return self._seen_at
+        return offset
 
     def _carried_on(self) -> float:
         return self._seen_at + max(0.0, time.monotonic() - self._seen_monotonic)
 
 
-now = Timeline().now
+_timeline = Timeline()
+now = _timeline.now
 """The present instant on the one line that all loops of the process share, in seconds."""
+here_and_now = _timeline.here_and_now
+"""The running loop's identity, and that instant: both by one look. RuntimeError where no loop runs."""
 
 
 class Background:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import bound, day, lanes, million, overload, schedule
+from benchmarks import bound, day, lanes, limiter, million, overload, peers, schedule
 from smsc_status import Limits
 from smsc_status.core.polling import Policy
 
@@ -86,3 +86,24 @@ def test_million(capsys: CapSys) -> None:
     """Its figures are printed."""
     million.main(2000)
     assert len(capsys.readouterr().out.splitlines()) == 7
+
+
+def test_the_limiter_is_exact_and_costs_nothing_afterwards() -> None:
+    """As its table says, whatever the machine: no peer is all of this."""
+    ours = peers.OURS
+    keys = limiter.names(2000)
+    for seed in range(5):
+        assert limiter.seen_by_server(ours, seed=seed) == 5
+        assert limiter.seen_by_server(peers.FLOOR, seed=seed) > 5  # sends are not arrivals
+    assert limiter.fresh_key_waits(ours) == 0
+    assert limiter.wait_after(ours, cancelled=10) == limiter.wait_after(ours, cancelled=0) == pytest.approx(60)
+    live, left = limiter.bytes_a_key(ours, keys)
+    assert live < 150
+    assert left * len(keys) < 20_000  # for blocks that a deque keeps for later, however many keys there were
+
+
+def test_limiter(capsys: CapSys) -> None:
+    """Its tables have a row for each limiter, and for each core, and one for those who wait."""
+    limiter.main(400, 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == (2 + len(peers.ALL) + 1) + 1 + (2 + len(limiter.CORES)) + 1 + 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import threading
 from functools import partial
 
@@ -15,6 +16,7 @@ from virtual import VirtualLoop
 from smsc_status import ConfigError, Limits, LocalLimiter, loops
 from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.limiter import shared
+from smsc_status.line import Waiter
 from smsc_status.models import Key
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +64,184 @@ async def test_nobody_is_blocked_by_another_key() -> None:
         with anyio.fail_after(0.001):
             await ask(limiter, One((8,)))
         group.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class Counted:
+    """A request for one id, and how often its chooser was asked."""
+
+    one: One
+    asked: int = 0
+
+    def choose(self, pacer: Pacer, *, now: float) -> One | float:
+        self.asked += 1
+        return self.one.choose(pacer, now=now)
+
+
+async def test_a_reply_asks_no_more_than_can_take_its_place() -> None:
+    """However many wait: what asking costs grows with their number, not with its square."""
+    limiter = LocalLimiter()
+    waiters = [Counted(One((id,))) for id in range(400)]
+    ends: list[float] = []
+
+    async def go(waiter: Counted) -> None:
+        permit = await limiter.take(waiter.choose)
+        await anyio.sleep(1)
+        await limiter.settle(permit, Settlement.REPLIED)
+        ends.append(anyio.current_time())
+
+    began_at = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        for waiter in waiters:
+            group.start_soon(go, waiter)
+    assert max(ends) - began_at == pytest.approx(100)  # and four were open all the time
+    assert max(waiter.asked for waiter in waiters) <= 3
+
+
+@pytest.mark.parametrize("how", Settlement)
+async def test_a_place_goes_past_those_who_wait_for_something_else(how: Settlement) -> None:
+    """Whoever needs only a place gets it in the moment in which it is free, however many are before him."""
+    limiter = LocalLimiter(Limits(connections=1))
+    for _ in range(5):
+        await ask(limiter, One())
+    holder = await limiter.take(One((8,)).choose)
+    began_at = anyio.current_time()
+    got_at: list[float] = []
+
+    async def go() -> None:
+        await ask(limiter, One((9,)))
+        got_at.append(anyio.current_time() - began_at)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(ask, limiter, One())
+        await anyio.sleep(1)
+        group.start_soon(go)
+        await anyio.sleep(1)
+        await limiter.settle(holder, how)
+        await anyio.sleep(11)
+        group.cancel_scope.cancel()
+    assert got_at == [pytest.approx(12 if how is Settlement.GIVEN_UP else 2)]
+
+
+async def test_a_bulk_slot_that_comes_back_early_is_offered_to_all() -> None:
+    """Also to those who waited for the slot while a place was free."""
+    limiter = LocalLimiter()
+    holder = await limiter.take(One((1, 2), bulk=True).choose)
+    began_at = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        for id in range(3, 9):
+            group.start_soon(partial(ask, limiter, One((id,), bulk=True), how=Settlement.NEVER_LEFT))
+        await anyio.sleep(5)
+        await limiter.settle(holder, Settlement.NEVER_LEFT)
+    assert anyio.current_time() - began_at == pytest.approx(5)
+
+
+async def test_a_chooser_is_asked_when_its_own_request_has_ended() -> None:
+    """Though there is no place for another: it may have to tell somebody."""
+    limiter = LocalLimiter(Limits(connections=1))
+    asked_at: list[float] = []
+
+    def choose(pacer: Pacer, *, now: float) -> One | float:
+        asked_at.append(now)
+        return One() if pacer.free_places(now=now) and pacer.tokens(7, now=now) == 5 else math.inf
+
+    began_at = loops.now()
+    permit = await limiter.take(choose)
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, limiter, One((8,)))  # it will take the place
+        await anyio.sleep(1)
+        group.start_soon(limiter.take, choose)
+        await anyio.sleep(1)
+        asked_at.clear()
+        await limiter.settle(permit, Settlement.REPLIED)
+        assert asked_at == [pytest.approx(began_at + 2)]
+        group.cancel_scope.cancel()
+
+
+async def test_one_change_of_mind_asks_nobody_else() -> None:
+    """`reconsider` with a chooser asks that one; with none in line it asks nobody."""
+    limiter = LocalLimiter()
+    for _ in range(5):
+        await ask(limiter, One())
+    waiters = [Counted(One()) for _ in range(3)]
+    limiter.reconsider(waiters[0].choose)
+    async with anyio.create_task_group() as group:
+        for waiter in waiters:
+            group.start_soon(limiter.take, waiter.choose)
+        await anyio.sleep(1)
+        before = [waiter.asked for waiter in waiters]
+        limiter.reconsider(waiters[1].choose)
+        assert [waiter.asked for waiter in waiters] == [before[0], before[1] + 1, before[2]]
+        limiter.reconsider()
+        assert [waiter.asked for waiter in waiters] == [before[0] + 1, before[1] + 2, before[2] + 1]
+        group.cancel_scope.cancel()
+
+
+async def test_a_chooser_may_have_the_others_asked() -> None:
+    """Who has got something by that is not asked again."""
+    limiter = LocalLimiter()
+    wanted: list[One] = []
+    asked: list[str] = []
+
+    def meddle(pacer: Pacer, *, now: float) -> One | float:
+        if wanted:
+            limiter.reconsider(other)
+        return math.inf
+
+    def other(pacer: Pacer, *, now: float) -> One | float:
+        asked.append("other")
+        return wanted[0] if wanted else math.inf
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(limiter.take, meddle)
+        await anyio.sleep(1)
+        group.start_soon(limiter.take, other)
+        await anyio.sleep(1)
+        asked.clear()
+        wanted.append(One())
+        limiter.reconsider()
+        assert asked == ["other"]
+        group.cancel_scope.cancel()
+
+
+async def test_a_chooser_that_fails_fails_its_own_taker() -> None:
+    """And nobody who was asked together with it."""
+    limiter = LocalLimiter()
+    at = loops.now() + 10
+
+    def fail(pacer: Pacer, *, now: float) -> One | float:
+        if now >= at:
+            raise ValueError("a bug")
+        return at
+
+    async def expect_failure() -> None:
+        with pytest.raises(ValueError, match="a bug"):
+            await limiter.take(fail)
+
+    began_at = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(expect_failure)
+        group.start_soon(limiter.take, lambda pacer, *, now: One() if now >= at else at)
+    assert anyio.current_time() - began_at == pytest.approx(10)
+    assert limiter.pacer.open_requests == 1
+
+
+async def test_who_has_come_and_gone_leaves_nothing() -> None:
+    """Neither among those who wait for an instant, nor among those who wait for a place."""
+    limiter = LocalLimiter(Limits(connections=1))
+    holder = await limiter.take(One().choose)
+    async with anyio.create_task_group() as group:
+        group.start_soon(limiter.take, One((8,)).choose)
+        await anyio.sleep(0.1)
+        for _ in range(300):
+            with anyio.move_on_after(0.01):
+                await limiter.take(lambda pacer, *, now: now + 1000)
+        gc.collect()
+        assert sum(isinstance(thing, Waiter) for thing in gc.get_objects()) < 150
+        await limiter.settle(holder, Settlement.REPLIED)
+    assert not limiter._lines
 
 
 async def test_first_come_first_served() -> None:
@@ -123,6 +303,20 @@ async def test_a_lost_permit_counts_as_given_up() -> None:
     assert not limiter.is_idle()
     await anyio.sleep(72)
     assert limiter.is_idle()
+
+
+async def test_who_waits_for_a_lost_permit_s_place_is_told_when_it_is_found() -> None:
+    """By whoever looks next; its place comes free when it can't arrive any more."""
+    limiter = LocalLimiter(Limits(connections=1))
+    permit = await limiter.take(One().choose)
+    began_at = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, limiter, One((8,)))
+        await anyio.sleep(1)
+        del permit
+        gc.collect()
+        assert not limiter.is_idle()
+    assert anyio.current_time() - began_at == pytest.approx(11)
 
 
 async def test_a_change_of_mind_is_heard() -> None:
@@ -204,7 +398,7 @@ def test_a_waiter_whose_loop_has_ended_holds_up_nobody() -> None:
 
     async def main() -> None:
         await limiter.settle(permit, Settlement.NEVER_LEFT)
-        assert not limiter._waiters
+        assert not limiter._lines
         await ask(limiter, One())
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

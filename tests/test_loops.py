@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import sys
 
 import anyio
 import pytest
@@ -92,3 +93,21 @@ def test_calls_reach_other_loops_while_they_live(caplog: pytest.LogCaptureFixtur
         assert loops.has_ended(loop)
         loops.call_in(loop, lambda: None)
     assert caplog.text.count("has ended") == 2
+
+
+@pytest.mark.parametrize("is_trio_there", [False, True])
+def test_here_and_now_is_the_loop_and_the_instant(monkeypatch: pytest.MonkeyPatch, is_trio_there: bool) -> None:
+    """By one look; a shorter one in a program that has no trio."""
+    if not is_trio_there:
+        monkeypatch.delitem(sys.modules, "trio")
+
+    async def main() -> None:
+        here, now = loops.here_and_now()
+        assert here is asyncio.get_running_loop() is loops.this_loop()
+        await asyncio.sleep(5)
+        assert loops.here_and_now()[1] == pytest.approx(now + 5)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+    with pytest.raises(RuntimeError):
+        loops.here_and_now()

@@ -12,8 +12,9 @@ Its tokens count from that moment on, and it keeps its place among the open ones
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from enum import Enum
 from math import inf
 from typing import Final
@@ -36,6 +37,12 @@ class Settlement(Enum):
     NEVER_LEFT = "never left"
 
 
+# To mention a member of an enumeration costs as much as the rest of what is decided by it.
+_GIVEN_UP: Final = Settlement.GIVEN_UP
+_REFUSED: Final = Settlement.REFUSED
+_NEVER_LEFT: Final = Settlement.NEVER_LEFT
+
+
 class Pacer:
     """The tokens of one account. All instants come from one monotonic line and never go back."""
 
@@ -44,37 +51,48 @@ class Pacer:
         self.refunds = 0
         """How often tokens came back before their time was up; whoever planned by that time may look again."""
         self._capacity: dict[Key, int] = {BULK: limits.bulk_requests}
+        self._caps_singles = limits.singles_per_minute is not None
         if limits.singles_per_minute is not None:
             self._capacity[SINGLE] = limits.singles_per_minute
-        # Per id, the instants at which the tokens that are out come back, ascending; `inf` while in flight.
-        self._out: dict[Key, tuple[float, ...]] = {}
-        # The same instants in the order in which they come: after a reply, and after giving up.
-        self._after_reply: deque[tuple[float, Collection[Key]]] = deque()
-        self._after_linger: deque[tuple[float, Collection[Key]]] = deque()
+        self._back_after = limits.period + limits.margin
+        # Per id, the instants at which the tokens that are out come back, ascending; `inf` while in flight. That of a
+        # lone token stands by itself: most ids are asked once, and those of a bulk request then share one object.
+        self._out: dict[Key, float | list[float]] = {}
+        # The same instants in the order in which they come, and beside them the ids and lanes of their requests. An id
+        # that was asked by itself stands by itself: a tuple around it would be a third of what it costs.
+        self._back_at: deque[float] = deque()
+        self._back: deque[Key | tuple[Key, ...]] = deque()
         self._open = 0
-        self._lingering: deque[float] = deque()
+        # What was given up: until when it keeps its place, when its tokens come back, and which.
+        self._lingering: deque[tuple[float, float, tuple[Key, ...]]] = deque()
         # What the vendor has refused is closed until the instant given, however many tokens it has.
         self._closed: dict[Key, float] = {}
         self._closures: deque[tuple[float, Key]] = deque()
         self._refused: dict[Key, float] = {}
         self._singles_at = -inf
+        # Before the first instant nothing of all this comes to its end; before the second, nothing but what is on its
+        # way back. Most questions come before: they cost a comparison.
+        self._next_at = inf
+        self._next_other_at = inf
 
     # Questions.
 
     def free_places(self, *, now: float) -> int:
         """How many more requests may be open."""
-        self._advance(now)
+        if now >= self._next_at:
+            self._advance(now)
         return self.limits.connections - self._open - len(self._lingering)
 
     def place_due_at(self, *, now: float) -> float:
         """When the next place is free: `now`, a known instant, or `inf` while that depends on replies."""
         if self.free_places(now=now) > 0:
             return now
-        return self._lingering[0] if self._lingering else inf
+        return self._lingering[0][0] if self._lingering else inf
 
     def tokens(self, key: Key, *, now: float) -> int:
         """How many requests that name this id (or of this lane) may start now."""
-        self._advance(now)
+        if now >= self._next_at:
+            self._advance(now)
         return 0 if key in self._closed else self._room(key)
 
     def due_at(self, key: Key, *, spare: int = 0, now: float) -> float:
@@ -83,14 +101,15 @@ class Pacer:
         `now` if they are. Where a token is still in flight, the instant at which it would come back if its reply came
         now: never too late, perhaps too early.
         """
-        self._advance(now)
+        if now >= self._next_at:
+            self._advance(now)
         missing = spare + 1 - self._room(key)
-        due_at = now
-        if missing > 0:
-            out = self._out.get(key, ())
-            due_at = out[missing - 1] if missing <= len(out) else inf
-            if not out or out[-1] == inf:
-                due_at = min(due_at, now + self.limits.period + self.limits.margin)
+        if missing <= 0:
+            return self._closed.get(key, now)
+        out = self._instants(key)
+        due_at = out[missing - 1] if missing <= len(out) else inf
+        if not out or out[-1] == inf:
+            due_at = min(due_at, now + self._back_after)
         return max(due_at, self._closed.get(key, due_at))
 
     def bulk_due_at(self, *, now: float) -> float:
@@ -109,7 +128,8 @@ class Pacer:
 
     def is_idle(self, *, now: float) -> bool:
         """Whether every token and place is back: nothing is remembered any more."""
-        self._advance(now)
+        if now >= self._next_at:
+            self._advance(now)
         return not (self._out or self._open or self._lingering or self._closed)
 
     def __len__(self) -> int:
@@ -118,66 +138,93 @@ class Pacer:
 
     # What happened.
 
-    def started(self, keys: Iterable[Key], *, bulk: bool, now: float) -> None:
+    def started(self, keys: Collection[Key], *, bulk: bool, now: float) -> None:
         """A request that names these distinct ids has started. The caller has asked first."""
-        self._advance(now)
+        if now >= self._next_at:
+            self._advance(now)
         out = self._out
-        for key in self._names(keys, bulk=bulk):
-            out[key] = (*out.get(key, ()), inf)
+        for key in self._with_lane(keys, bulk) if bulk or self._caps_singles else keys:
+            known = out.get(key)
+            if known is None:
+                out[key] = inf
+            elif isinstance(known, list):
+                known.append(inf)
+            else:
+                out[key] = [known, inf]
         self._open += 1
 
-    def finished(self, keys: Iterable[Key], *, bulk: bool, how: Settlement, now: float) -> None:
+    def finished(self, keys: Collection[Key], *, bulk: bool, how: Settlement, now: float) -> None:
         """The request that had `started` with the same ids has ended."""
-        self._advance(now)
+        if now >= self._next_at:
+            self._advance(now)
         self._open -= 1
-        names = self._names(keys, bulk=bulk)
-        if how is Settlement.NEVER_LEFT:
-            self.refunds += 1
+        names = self._with_lane(keys, bulk) if bulk or self._caps_singles else keys
+        if how is _NEVER_LEFT:
             self._put_back(names)
             return
-        back_at = now + self.limits.period + self.limits.margin
-        if how is Settlement.GIVEN_UP:
-            back_at += self.limits.linger
-            self._lingering.append(now + self.limits.linger)
-            self._after_linger.append((back_at, names))
-        else:
-            self._after_reply.append((back_at, names))
-        self._settle(names, back_at)
-        if how is Settlement.REFUSED:
-            key = BULK if bulk else names[0]
-            self._close(key, back_at)
-            if not bulk:
-                self._count_refusal(key, now, back_at)
+        counts_from = now + self.limits.linger if how is _GIVEN_UP else now
+        back_at = counts_from + self._back_after
+        out = self._out
+        for key in names:
+            known = out[key]
+            if not isinstance(known, list):
+                out[key] = back_at
+            elif known[-2] <= back_at:
+                known[-1] = back_at
+            else:  # others are in flight, or count for longer
+                known.pop()
+                insort(known, back_at)
+        if how is _GIVEN_UP:
+            self._linger(tuple(names), counts_from, back_at)
+            return
+        self._back_at.append(back_at)
+        self._back.append(key if len(names) == 1 else tuple(names))
+        if back_at < self._next_at:  # noqa: PLR1730 (calling `min` would take as long as the rest for one id)
+            self._next_at = back_at
+        if how is _REFUSED:
+            self._refuse(BULK if bulk else next(iter(keys)), now, back_at)
 
     # Inside.
 
     def _room(self, key: Key) -> int:
-        return self._capacity.get(key, self.limits.checks_per_id) - len(self._out.get(key, ()))
+        room = self._capacity.get(key, self.limits.checks_per_id)
+        known = self._out.get(key)
+        if known is None:
+            return room
+        return room - len(known) if isinstance(known, list) else room - 1
 
-    def _names(self, keys: Iterable[Key], *, bulk: bool) -> tuple[Key, ...]:
-        if bulk:
-            return (*keys, BULK)
-        return (*keys, SINGLE) if SINGLE in self._capacity else tuple(keys)
+    def _instants(self, key: Key) -> Sequence[float]:
+        known = self._out.get(key)
+        if known is None:
+            return ()
+        return known if isinstance(known, list) else (known,)
 
-    def _settle(self, names: Iterable[Key], back_at: float) -> None:
+    @staticmethod
+    def _with_lane(keys: Collection[Key], bulk: bool) -> tuple[Key, ...]:
+        return (*keys, BULK if bulk else SINGLE)
+
+    def _put_back(self, names: Collection[Key]) -> None:
+        self.refunds += 1
         out = self._out
-        alone = (back_at,)  # shared by all ids that were asked once
         for key in names:
             known = out[key]
-            out[key] = alone if len(known) == 1 else tuple(sorted((*known[:-1], back_at)))
-
-    def _put_back(self, names: Iterable[Key]) -> None:
-        out = self._out
-        for key in names:
-            known = out[key]
-            if len(known) == 1:
+            if not isinstance(known, list):
                 del out[key]
+            elif len(known) > 2:
+                known.pop()
             else:
-                out[key] = known[:-1]
+                out[key] = known[0]
 
-    def _close(self, key: Key, until_at: float) -> None:
+    def _linger(self, names: tuple[Key, ...], until_at: float, back_at: float) -> None:
+        self._lingering.append((until_at, back_at, names))
+        self._look_ahead()
+
+    def _refuse(self, key: Key, now: float, until_at: float) -> None:
         self._closed[key] = until_at
         self._closures.append((until_at, key))
+        self._look_ahead()
+        if key != BULK:
+            self._count_refusal(key, now, until_at)
 
     def _count_refusal(self, key: Key, now: float, until_at: float) -> None:
         self._refused = {k: at for k, at in self._refused.items() if at > now - self.limits.period}
@@ -187,21 +234,38 @@ class Pacer:
             self._singles_at = until_at
 
     def _advance(self, now: float) -> None:
-        for queue in (self._after_reply, self._after_linger):
-            while queue and queue[0][0] <= now:
-                self._expire(queue.popleft()[1])
+        """What was to end by now has ended."""
+        if now >= self._next_other_at:
+            self._advance_others(now)
+        out, back_at, back = self._out, self._back_at, self._back
+        while back_at and back_at[0] <= now:
+            back_at.popleft()
+            names = back.popleft()
+            for key in names if isinstance(names, tuple) else (names,):
+                known = out[key]
+                if not isinstance(known, list):
+                    del out[key]
+                elif len(known) > 2:
+                    del known[0]
+                else:
+                    out[key] = known[1]
+        if not out:
+            out.clear()  # an empty dict keeps the room that it has grown to
+        self._next_at = back_at[0] if back_at and back_at[0] < self._next_other_at else self._next_other_at
+
+    def _advance_others(self, now: float) -> None:
+        # What was given up counts from here on like what is replied to: so the instants stay in their order.
+        while self._lingering and self._lingering[0][0] <= now:
+            _, back_at, names = self._lingering.popleft()
+            self._back_at.append(back_at)
+            self._back.append(names)
         while self._closures and self._closures[0][0] <= now:
             until_at, key = self._closures.popleft()
             if self._closed.get(key) == until_at:
                 del self._closed[key]
-        while self._lingering and self._lingering[0] <= now:
-            self._lingering.popleft()
+        self._look_ahead()
 
-    def _expire(self, names: Iterable[Key]) -> None:
-        out = self._out
-        for key in names:
-            known = out[key]
-            if len(known) == 1:
-                del out[key]
-            else:
-                out[key] = known[1:]
+    def _look_ahead(self) -> None:
+        others = self._lingering, self._closures
+        self._next_other_at = min((line[0][0] for line in others if line), default=inf)
+        self._next_at = min(self._next_at, self._next_other_at)

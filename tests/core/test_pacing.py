@@ -240,13 +240,10 @@ def test_nothing_is_remembered_of_an_id_whose_tokens_are_back() -> None:
     assert not pacer.is_idle(now=90.99)
     assert pacer.is_idle(now=91.0)
     assert len(pacer) == 0
-    kept = {name: value for name, value in vars(pacer).items() if hasattr(value, "__len__")}
-    assert {name: len(value) for name, value in kept.items() if name.startswith(("_out", "_after", "_ling"))} == {
-        "_out": 0,
-        "_after_reply": 0,
-        "_after_linger": 0,
-        "_lingering": 0,
-    }
+    kept = {name: len(value) for name, value in vars(pacer).items() if hasattr(value, "__len__")}
+    assert kept.pop("_capacity") == 1  # of the bulk lane, which is for good
+    assert kept.pop("_refused") < 3  # which are looked through at the next refusal
+    assert not any(kept.values())
 
 
 # Random histories. All instants are multiples of 1/2, so that sums are exact.
@@ -419,6 +416,31 @@ def test_due_at_is_never_too_late(limits: Limits, history: list[tuple[float, Sta
     last_at = now + limits.linger + limits.period + limits.margin
     for name in names:
         assert pacer.tokens(name, now=last_at) > spare or in_flight[name]
+
+
+@given(some_limits, histories)
+@settings(max_examples=200, deadline=None)
+def test_due_at_is_the_very_instant_once_all_is_settled(
+    limits: Limits, history: list[tuple[float, Start | End]]
+) -> None:
+    """However replies, refunds and what was given up have followed each other, for any number of tokens."""
+    account = live(limits, [step for step in history if getattr(step[1], "how", None) is not REFUSED])
+    pacer, now = account.pacer, account.now
+    for name in [*KEYS, BULK, *([SINGLE] if limits.singles_per_minute else [])]:
+        room = account.room(name)
+        back = sorted(at for at, sent in account.back if at > now and name in sent.names())
+        due = [pacer.due_at(name, spare=spare, now=now) for spare in range(room)]
+        assert due == [now] * (room - len(back)) + back
+
+
+def test_a_silence_over_lingering_and_period_is_caught_up_with_at_once() -> None:
+    """What was given up before, between and after replies is back in one look, if that comes late enough."""
+    pacer = Pacer(Limits(checks_per_id=6))
+    for at, how in enumerate([GIVEN_UP, REPLIED, GIVEN_UP, REPLIED, REFUSED, GIVEN_UP]):
+        asked(pacer, 7, at=float(at), how=how)
+    assert pacer.tokens(7, now=60.0) == 0
+    assert pacer.due_at(7, spare=5, now=60.0) == 76.0
+    assert pacer.is_idle(now=76.0)
 
 
 @given(some_limits, histories)

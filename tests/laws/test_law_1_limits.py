@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Iterable
+from bisect import bisect, insort
+from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -70,19 +71,25 @@ class TokensBackAtSendTime(Pacer):
         super().__init__(limits)
         self._started: defaultdict[tuple[Key, ...], list[float]] = defaultdict(list)
 
-    def started(self, keys: Iterable[Key], *, bulk: bool, now: float) -> None:
+    def started(self, keys: Collection[Key], *, bulk: bool, now: float) -> None:
         self._started[tuple(keys)].append(now)
         super().started(keys, bulk=bulk, now=now)
 
-    def finished(self, keys: Iterable[Key], *, bulk: bool, how: Settlement, now: float) -> None:
+    def finished(self, keys: Collection[Key], *, bulk: bool, how: Settlement, now: float) -> None:
         super().finished(keys, bulk=bulk, how=Settlement.REPLIED, now=now)
-        late_at, names = self._after_reply.pop()
+        late_at, names = self._back_at.pop(), self._back.pop()
         back_at = late_at - now + self._started[tuple(keys)].pop(0)
-        self._after_reply = deque(sorted([*self._after_reply, (back_at, names)], key=lambda entry: entry[0]))
-        for name in names:
-            known = list(self._out[name])
-            known.remove(late_at)
-            self._out[name] = tuple(sorted([*known, back_at]))
+        place = bisect(self._back_at, back_at)
+        self._back_at.insert(place, back_at)
+        self._back.insert(place, names)
+        self._next_at = min(self._next_at, back_at)
+        for name in names if isinstance(names, tuple) else (names,):
+            known = self._out[name]
+            if isinstance(known, list):
+                known.remove(late_at)
+                insort(known, back_at)
+            else:
+                self._out[name] = back_at
 
 
 def test_the_storm_catches_tokens_that_come_back_at_send_time() -> None:

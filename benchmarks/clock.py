@@ -1,0 +1,102 @@
+"""Virtual time for limiters that wait: an event loop whose clock jumps, and that clock for those who look elsewhere.
+
+aiolimiter and aiometer go by the event loop, as this library does. pyrate-limiter takes a clock of one's own. limits
+and throttled-py call `time.time` and `time.monotonic`: in their modules, and nowhere else, the name `time` stands for
+the loop's clock while a benchmark runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+import limits.aio.storage.memory
+import limits.aio.strategies
+import throttled.utils
+from pyrate_limiter.clocks import AbstractClock
+
+T = TypeVar("T")
+
+EPOCH = 1_700_000_000.0
+"""What `time.time` says at the start."""
+
+
+class _Jumping(selectors.DefaultSelector):
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = super().select(0 if timeout is not None else None)
+        if not ready and timeout:
+            self.now += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Where it would wait for a timer, its clock jumps there."""
+
+    def __init__(self) -> None:
+        self._jumping = _Jumping()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """The virtual instant."""
+        return self._jumping.now
+
+    def jump(self, seconds: float) -> None:
+        """So much later, at once."""
+        self._jumping.now += seconds
+
+
+def this_loop() -> VirtualLoop:
+    """The loop that runs."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop
+
+
+class LoopTime:
+    """Stands for the module `time` in a peer."""
+
+    def time(self) -> float:
+        """See `time.time`."""
+        return EPOCH + asyncio.get_running_loop().time()
+
+    def monotonic(self) -> float:
+        """See `time.monotonic`."""
+        return asyncio.get_running_loop().time()
+
+
+class PyrateClock(AbstractClock):
+    """Milliseconds, also for the thread in which pyrate-limiter tidies up."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def now(self) -> int:
+        """The virtual instant."""
+        return int((EPOCH + self._loop.time()) * 1000)
+
+
+@contextmanager
+def _peers_go_by_the_loop() -> Iterator[None]:
+    clock = LoopTime()
+    with (
+        patch.object(limits.aio.storage.memory, "time", clock),
+        patch.object(limits.aio.strategies, "time", clock),
+        patch.object(throttled.utils, "time", clock),
+    ):
+        yield
+
+
+def run(main: Callable[[], Awaitable[T]]) -> T:
+    """Run it in virtual time, from instant 0 on."""
+
+    async def call() -> T:
+        return await main()
+
+    with _peers_go_by_the_loop(), asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(call())
