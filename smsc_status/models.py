@@ -308,7 +308,8 @@ def bind(record: StatusRecord, ref: MessageRef, checked_at: datetime, zone: tzin
     """Complete a record that a codec has just made and nobody else has seen yet, in place; the same record."""
     _set_ref(record, ref)
     _set_checked_at(record, checked_at)
-    _set_timezone(record, zone)
+    if record.timezone is not zone:
+        _set_timezone(record, zone)
     return record
 
 

@@ -102,12 +102,16 @@ def _parsed(text: str) -> Any:
 
 
 def _whole_characters(parsed: Any) -> Any:
-    """The records with U+FFFD for what was escaped as half a character."""
+    """The records with U+FFFD for what was escaped as half a character; what is nested deeper is no value of theirs."""
     if isinstance(parsed, list):
-        return [_whole_characters(item) for item in parsed]
-    if isinstance(parsed, dict):
-        return {key: without_surrogates(item) if type(item) is str else item for key, item in parsed.items()}
-    return parsed
+        return [_whole_texts(item) for item in parsed]
+    return _whole_texts(parsed)
+
+
+def _whole_texts(item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    return {key: without_surrogates(value) if type(value) is str else value for key, value in item.items()}
 
 
 def _fields(record: StatusRecord, detail: Detail, *, bulk: bool) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from reprlib import Repr
 from typing import Any
 
 import attrs
@@ -39,10 +40,17 @@ _HLR = frozenset(HLR_KEYS)
 
 _INT = re.compile(r"\s*([-+]?\d{1,18})(?:\.0+)?\s*", re.ASCII)
 _COST = re.compile(r"\s*([-+]?\d{1,30}(?:\.\d{1,30})?(?:[eE][-+]?\d)?)\s*", re.ASCII)
-_PLAIN_ERROR = re.compile(r"\s*ERROR\s*=\s*(\d{1,9})\s*(?:\((.*)\))?\s*", re.IGNORECASE | re.ASCII | re.DOTALL)
+_PLAIN_ERROR = re.compile(r"\s*+ERROR\s*+=\s*+(\d{1,9})\s*+(?:\((.*)\))?\s*+", re.IGNORECASE | re.ASCII | re.DOTALL)
 _NUMERIC_ID = re.compile(r"0|[1-9][0-9]{0,39}", re.ASCII)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BOM = b"\xef\xbb\xbf"
+
+
+_SHOWN = Repr()
+_SHOWN.maxlevel = 3
+_SHOWN.maxdict = len(FIELDS)
+_SHOWN.maxstring = _SHOWN.maxother = EXCERPT_CHARS
+"""Shows what is hostile too, however large or deep."""
 
 
 class Number(str):
@@ -109,8 +117,7 @@ def without_surrogates(text: str) -> str:
 
 def unreadable(what: str, text: object) -> ProtocolError:
     """The error that shows where reading ended."""
-    shown = text if isinstance(text, str) else repr(text)
-    return ProtocolError(what, excerpt=shown[:EXCERPT_CHARS])
+    return ProtocolError(what, excerpt=text if isinstance(text, str) else _SHOWN.repr(text))
 
 
 def plain_error(text: str) -> ErrorReply | None:

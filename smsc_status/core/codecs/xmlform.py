@@ -69,7 +69,7 @@ def decode_result(text: str) -> str | ErrorReply | None:
         raise unreadable("not XML", text) from error
     if reader.root != "result":
         return None
-    return error_reply(reader.result) or reader.text
+    return error_reply(reader.result) or "".join(reader.texts)
 
 
 def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
@@ -106,13 +106,13 @@ def _escaped(value: str) -> str:
 
 
 class _Reader:
-    """What expat found: the root's name, its messages as keys and texts, and its own text."""
+    """What expat found: the root's name, its messages as keys and texts, and its own texts."""
 
     def __init__(self) -> None:
         self.root = ""
         self.messages: list[Wire] = []
         self.result: Wire = {}
-        self.text = ""
+        self.texts: list[str] = []
         self._path: list[str] = []
         self._current: Wire = {}
         self._field_depth = 0
@@ -149,7 +149,7 @@ class _Reader:
         """Take a piece of a text."""
         self._pieces.append(text)
         if self.root == "result" and len(self._path) == 1:
-            self.text += text
+            self.texts.append(text)
 
 
 def _read(text: str) -> _Reader:
