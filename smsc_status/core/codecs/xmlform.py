@@ -30,7 +30,7 @@ from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 _SPECIAL = re.compile("[&<>\r]")
-_FLAT_HEAD = re.compile(r"\s*(?:<\?xml\s[^<>]*\?>)?\s*(<list>)?\s*")
+_FLAT_HEAD = re.compile(r"\s*+(?:<\?xml\s[^<>?]*+\?>\s*+)?(?:(<list>)\s*+)?")
 _FLAT_FIELD = re.compile(r"<(\w+)>([^<]*)</\1>", re.ASCII)
 _REFERENCE = re.compile(r"&(?:(amp|lt|gt|quot|apos);|#(\d{1,7});|#x([\da-fA-F]{1,6});)?", re.ASCII)
 _REFERRED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
