@@ -70,9 +70,7 @@ def rows_of(raws: Iterable[bytes | msgspec.Raw], otherwise: Callable[[bytes], Ro
         except (ValueError, RecursionError):  # each error of msgspec is the former, and so is a text that is no UTF-8
             rows.append(otherwise(bytes(raw)))
             continue
-        if not (
-            wire.imsi is wire.msc is wire.mcc is wire.mnc is wire.cn is wire.net is wire.rcn is wire.rnet is UNSET
-        ):
+        if not (wire.imsi is wire.msc is wire.mcc is wire.mnc is wire.cn is wire.net is wire.rcn is wire.rnet is UNSET):
             rows.append(_look_up(wire))
             continue
         draft: Any = new(Draft)  # to the type checker its fields are frozen

@@ -24,7 +24,6 @@ from smsc_status.core.codecs.values import (
     wire_values,
     without_surrogates,
 )
-from smsc_status.errors import ProtocolError
 from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord
 
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
@@ -76,12 +75,12 @@ def encode_deletion(charset: str) -> bytes:
 
 
 def _row(raw: bytes) -> Row:
-    """The row of a record that is not as documented."""
-    text = raw.decode("utf-8", "replace")
-    try:
-        return _row_of(_parsed(text))
-    except ProtocolError:
-        return bad_row("not JSON", {"item": text})
+    """The row of a record that is not as documented.
+
+    Raises:
+        ProtocolError: its values are nested too deeply.
+    """
+    return _row_of(_parsed(raw.decode("utf-8", "replace")))
 
 
 def _row_of(item: object) -> Row:
