@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import bound, day, lanes, limiter, million, overload, peers, schedule
-from smsc_status import Limits
+from benchmarks import bound, day, decode, lanes, limiter, million, overload, peers, schedule
+from smsc_status import Detail, Format, Limits
 from smsc_status.core.polling import Policy
 
 CapSys = pytest.CaptureFixture[str]
@@ -107,3 +107,16 @@ def test_limiter(capsys: CapSys) -> None:
     limiter.main(400, 1)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == (2 + len(peers.ALL) + 1) + 1 + (2 + len(limiter.CORES)) + 1 + 3
+
+
+def test_decode(capsys: CapSys) -> None:
+    """It has a row for each way to read a reply."""
+    decode.main(20, 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7 + 2 * (8 + 4) + 4 + 2 * 2
+
+
+@pytest.mark.parametrize("format", [Format.JSON, Format.XML])
+def test_what_a_kept_record_costs(format: Format) -> None:
+    """In bytes, at the highest level of detail; times would be of the machine."""
+    assert decode.bytes_kept(decode.ours(decode.sample_of(1000), format, Detail.EXTENDED), 1000) < 900

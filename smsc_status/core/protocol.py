@@ -116,6 +116,8 @@ def match(rows: Sequence[Row], asked: Sequence[Identity]) -> list[Outcome]:
     reply has as many rows as were asked and its ids line up. What fits nowhere is not ours; the first of a repetition
     counts.
     """
+    if _is_in_order(rows, asked):
+        return [row.error if isinstance(row, BadRow) else row for row in rows]
     outcomes: list[Outcome] = [None] * len(asked)
     places = {identity: place for place, identity in enumerate(asked)}
     named = [_name(row) for row in rows]
@@ -131,6 +133,13 @@ def match(rows: Sequence[Row], asked: Sequence[Identity]) -> list[Outcome]:
     if rest:
         _match_rest(rows, named, rest, asked, outcomes)
     return outcomes
+
+
+def _is_in_order(rows: Sequence[Row], asked: Sequence[Identity]) -> bool:
+    """Whether each row names the message that was asked in its place, as in most replies."""
+    if len(rows) != len(asked):
+        return False
+    return all(row.id == key and row.phone == phone for row, (key, phone) in zip(rows, asked, strict=True))
 
 
 def _match_rest(

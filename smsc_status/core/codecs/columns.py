@@ -34,7 +34,7 @@ _STATUS = re.compile(r"-?\d{1,9}", re.ASCII)
 _STAMP = re.compile(r"\d{0,12}", re.ASCII)
 _COST = re.compile(r"(?:-?\d{1,12}(?:\.\d{1,6})?)?", re.ASCII)
 _EXACT_COST = re.compile(r"-?\d{1,12}\.\d{1,6}", re.ASCII)
-_GONE = re.compile(r"\s*-3(?:, ?\d*, ?\d*)?, ?([\w.-]+)(?:, ?([^,]+))?\s*", re.ASCII)
+_GONE = re.compile(r"\s*-3(?:, ?\d*, ?\d*)?, ?([\w.-]+)(?:, ?([^,]++))?\s*+", re.ASCII)
 _HEAD = re.compile(r"\s*-?\d{1,9}, ?\d{0,12}, ?\d*, ?\d*,", re.ASCII)
 
 _SEND_TIME = re.compile(r" ?\d{9,11}", re.ASCII)

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from smsc_status.core.codecs.layouts import HLR_KEYS, NOT_FOUND, columns_of
+from smsc_status.core.codecs.documented import rows_of
+from smsc_status.core.codecs.layouts import NOT_FOUND, columns_of
 from smsc_status.core.codecs.values import (
     INTS,
     ErrorReply,
@@ -23,33 +24,18 @@ from smsc_status.core.codecs.values import (
     wire_values,
     without_surrogates,
 )
-from smsc_status.models import MOSCOW, Detail, Format, HlrRecord, Identity, StatusRecord
+from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord
 
-_RECORDS = msgspec.json.Decoder(list[StatusRecord], strict=False)
-_RECORD = msgspec.json.Decoder(StatusRecord, strict=False)
-_HLR_MARKS = tuple(f'"{key}"'.encode() for key in HLR_KEYS)
-_HLR_TYPE = 4
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
-_COST_DIGITS = 30
 
 
 def decode_documented(body: bytes) -> list[Row] | None:
-    """The rows of a reply in UTF-8, if all of them are messages with values of the documented kinds."""
+    """The rows of a reply in UTF-8, if it is a record as documented, or a list."""
     try:
-        records = _RECORDS.decode(body) if body.lstrip()[:1] == b"[" else [_RECORD.decode(body)]
-    except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
+        return rows_of(_LIST.decode(body), _row) if body.lstrip()[:1] == b"[" else rows_of([body], _refuse)
+    except (ValueError, RecursionError):  # each error of msgspec is the former
         return None
-    doubt = False
-    for record in records:
-        cost, flag, type = record.cost, record.flag, record.type
-        if cost is not None and not (cost.is_finite() and abs(cost.adjusted()) < _COST_DIGITS):
-            return None
-        if record.ref is not None or record.checked_at is not None or record.timezone is not MOSCOW:
-            return None
-        if type is None:
-            type = _HLR_TYPE if flag is None else flag & 0xF
-        doubt = doubt or type == _HLR_TYPE
-    return None if doubt and any(mark in body for mark in _HLR_MARKS) else list(records)
 
 
 def decode(text: str, _detail: Detail, _asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
@@ -59,9 +45,7 @@ def decode(text: str, _detail: Detail, _asked: Sequence[Identity], *, bulk: bool
     if isinstance(parsed, dict):
         return error_reply(parsed) or [record_of(parsed)]
     if isinstance(parsed, list):
-        return [
-            record_of(item) if isinstance(item, dict) else bad_row("not a record", {"item": item}) for item in parsed
-        ]
+        return [_row_of(item) for item in parsed]
     raise unreadable("neither a record nor a list", text)
 
 
@@ -90,6 +74,23 @@ def encode_deletion(charset: str) -> bytes:
     return bytes_of(_object([("result", _quoted("OK"))], charset), charset)
 
 
+def _row(raw: bytes) -> Row:
+    """The row of a record that is not as documented.
+
+    Raises:
+        ProtocolError: its values are nested too deeply.
+    """
+    return _row_of(_parsed(raw.decode("utf-8", "replace")))
+
+
+def _row_of(item: object) -> Row:
+    return record_of(item) if isinstance(item, dict) else bad_row("not a record", {"item": item})
+
+
+def _refuse(_raw: bytes) -> Row:
+    raise ValueError
+
+
 def _parsed(text: str) -> Any:
     """The JSON value, its numbers in their own digits; control characters inside texts are tolerated."""
     try:
@@ -100,12 +101,16 @@ def _parsed(text: str) -> Any:
 
 
 def _whole_characters(parsed: Any) -> Any:
-    """The records with U+FFFD for what was escaped as half a character."""
+    """The records with U+FFFD for what was escaped as half a character; what is nested deeper is no value of theirs."""
     if isinstance(parsed, list):
-        return [_whole_characters(item) for item in parsed]
-    if isinstance(parsed, dict):
-        return {key: without_surrogates(item) if type(item) is str else item for key, item in parsed.items()}
-    return parsed
+        return [_whole_texts(item) for item in parsed]
+    return _whole_texts(parsed)
+
+
+def _whole_texts(item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    return {key: without_surrogates(value) if type(value) is str else value for key, value in item.items()}
 
 
 def _fields(record: StatusRecord, detail: Detail, *, bulk: bool) -> list[tuple[str, str]]:

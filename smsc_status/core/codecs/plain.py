@@ -39,7 +39,7 @@ _HEAD = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _GONE = re.compile(
-    rf"Status ?= ?-3(?:, ?check_time ?= ?{_DATE})?(?:, ?err ?= ?\d*)?, ?id ?= ?([\w.-]+)(?:, ?phone ?= ?([^,]+))?\s*",
+    rf"Status ?= ?-3(?:, ?check_time ?= ?{_DATE})?(?:, ?err ?= ?\d*)?, ?id ?= ?([\w.-]+)(?:, ?phone ?= ?([^,]++))?\s*+",
     re.ASCII | re.IGNORECASE,
 )
 _MESSAGE = re.compile(r", ?message ?= ?", re.IGNORECASE)
@@ -47,7 +47,7 @@ _COMMENT = re.compile(r", ?comment ?= ?", re.IGNORECASE)
 _TYPE = re.compile(r", ?type ?= ?", re.IGNORECASE)
 _ID = re.compile(r", ?id ?= ?([^,\n]+)", re.IGNORECASE)
 _PHONE = re.compile(r", ?phone ?= ?([^,\n]+)", re.IGNORECASE)
-_TAIL = re.compile(r", ?type ?= ?\d*(?:, ?\w+ ?= ?[^,\n]*)*\s*", re.ASCII | re.IGNORECASE)
+_TAIL = re.compile(r", ?type ?= ?\d*+(?:, ?\w++ ?= ?[^,\n]*+)*+\s*+", re.ASCII | re.IGNORECASE)
 
 
 def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row]:

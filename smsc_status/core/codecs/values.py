@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from reprlib import Repr
 from typing import Any
 
 import attrs
 
 from smsc_status.core.codecs.layouts import HLR_KEYS, Columns
 from smsc_status.errors import EXCERPT_CHARS, ProtocolError
-from smsc_status.models import HlrRecord, StatusRecord, id_key
+from smsc_status.models import MOSCOW, Draft, HlrDraft, HlrRecord, StatusRecord, id_key
 
 CHARSETS = ("windows-1251", "utf-8", "koi8-r")
 
@@ -25,15 +26,31 @@ OURS = frozenset({"ref", "checked_at", "timezone"})
 
 INTS = frozenset({"status", "last_timestamp", "flag", "err", "send_timestamp", "type", "sms_cnt"})
 TEXTS = frozenset({"message", "comment"})
+NAMES = frozenset(
+    {"sender_id", "status_name", "mccmnc", "country", "operator", "operator_orig", "region"}
+    | {"mcc", "mnc", "cn", "net", "rcn", "rnet"}
+)
+"""What many records have in common."""
+
+MAX_SHARED = 4096
+MAX_SHARED_CHARS = 64
+
 FIELDS = frozenset(field.name for field in attrs.fields(HlrRecord)) - OURS
 _HLR = frozenset(HLR_KEYS)
 
 _INT = re.compile(r"\s*([-+]?\d{1,18})(?:\.0+)?\s*", re.ASCII)
 _COST = re.compile(r"\s*([-+]?\d{1,30}(?:\.\d{1,30})?(?:[eE][-+]?\d)?)\s*", re.ASCII)
-_PLAIN_ERROR = re.compile(r"\s*ERROR\s*=\s*(\d{1,9})\s*(?:\((.*)\))?\s*", re.IGNORECASE | re.ASCII | re.DOTALL)
+_PLAIN_ERROR = re.compile(r"\s*+ERROR\s*+=\s*+(\d{1,9})\s*+(?:\((.*)\))?\s*+", re.IGNORECASE | re.ASCII | re.DOTALL)
 _NUMERIC_ID = re.compile(r"0|[1-9][0-9]{0,39}", re.ASCII)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BOM = b"\xef\xbb\xbf"
+
+
+_SHOWN = Repr()
+_SHOWN.maxlevel = 3
+_SHOWN.maxdict = len(FIELDS)
+_SHOWN.maxstring = _SHOWN.maxother = EXCERPT_CHARS
+"""Shows what is hostile too, however large or deep."""
 
 
 class Number(str):
@@ -100,8 +117,7 @@ def without_surrogates(text: str) -> str:
 
 def unreadable(what: str, text: object) -> ProtocolError:
     """The error that shows where reading ended."""
-    shown = text if isinstance(text, str) else repr(text)
-    return ProtocolError(what, excerpt=shown[:EXCERPT_CHARS])
+    return ProtocolError(what, excerpt=text if isinstance(text, str) else _SHOWN.repr(text))
 
 
 def plain_error(text: str) -> ErrorReply | None:
@@ -148,6 +164,8 @@ def str_of(value: object) -> str | None:
     """The text, or the digits of a number; `None` if nothing was sent."""
     if value is None:
         return None
+    if type(value) is str:
+        return value
     if not isinstance(value, str):
         raise BadValue
     return str(value)
@@ -157,7 +175,7 @@ def id_of(value: object) -> int | str | None:
     """The id: a number where one was sent, else a text; `None` if nothing was sent."""
     if value is None or value == "":
         return None
-    if isinstance(value, Number) and _NUMERIC_ID.fullmatch(value):
+    if type(value) is Number and _NUMERIC_ID.fullmatch(value):
         return int(value)
     return str_of(value)
 
@@ -172,25 +190,59 @@ def key_of(value: str) -> int | str:
     return id_key(value) if len(value) <= 40 else value
 
 
-_READ: dict[str, Callable[[object], Any]] = {name: int_of if name in INTS else str_of for name in FIELDS}
-_READ |= {"cost": cost_of, "id": id_of}
+class Shared(dict[Any, Any]):
+    """What texts are read as, made once for all records that have the same; long or too many texts are not kept."""
+
+    def __init__(self, read: Callable[[object], Any]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, text: object) -> Any:
+        value = self._read(text)
+        if len(self) >= MAX_SHARED:
+            self.clear()
+        if text is None or len(str(text)) <= MAX_SHARED_CHARS:
+            self[text] = value
+        return value
+
+
+SHARED = Shared(str_of)
+"""The texts of `NAMES`."""
+
+COSTS = Shared(cost_of)
+_CODES = Shared(int_of)
+
+_Read = Callable[[object], Any]
+_STAMPS = {"last_timestamp", "send_timestamp"}
+_READ: dict[str, _Read] = {name: int_of if name in _STAMPS else str_of for name in FIELDS}
+_READ |= dict.fromkeys(NAMES, SHARED.__getitem__)
+_READ |= dict.fromkeys(INTS - _STAMPS, _CODES.__getitem__)
+_READ |= {"cost": COSTS.__getitem__, "id": id_of}
+_READ_MESSAGE = tuple((name, read) for name, read in _READ.items() if name not in _HLR)
+_READ_LOOK_UP = tuple(_READ.items())
 
 
 def record_of(wire: Mapping[str, Any]) -> Row:
     """The record that these keys are; a value of the wrong kind makes it a `BadRow`. Unknown keys are ignored."""
-    fields: dict[str, Any] = {}
+    get = wire.get
+    record: type[StatusRecord]
+    draft: Any  # to the type checker its fields are frozen
+    if _HLR.isdisjoint(wire):
+        record, draft, fields = StatusRecord, object.__new__(Draft), _READ_MESSAGE
+    else:
+        record, draft, fields = HlrRecord, object.__new__(HlrDraft), _READ_LOOK_UP
     try:
-        for name, value in wire.items():
-            read = _READ.get(name)
-            if read is str_of and type(value) is str:
-                fields[name] = value
-            elif read:
-                fields[name] = read(value)
-    except BadValue:
+        for name, read in fields:
+            setattr(draft, name, read(get(name)))
+    except (BadValue, TypeError):  # the latter: what has no hash is no text
         return bad_row(f"{name} is not what it should be", wire)
-    if fields.get("status") is None:
+    if draft.status is None:
         return bad_row("no status", wire)
-    return HlrRecord(**fields) if not _HLR.isdisjoint(fields) else StatusRecord(**fields)
+    draft.ref = draft.checked_at = None
+    draft.timezone = MOSCOW
+    draft.__class__ = record
+    finished: StatusRecord = draft
+    return finished
 
 
 def bad_row(what: str, wire: Mapping[str, Any], index: int | None = None) -> BadRow:
