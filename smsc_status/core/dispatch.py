@@ -212,10 +212,12 @@ class Dispatcher:
     def start_at(self, question: Question, pacer: Pacer, *, now: float) -> float:
         """The earliest instant at which this waiting question can go, as far as is known: never too late."""
         token_at = pacer.due_at(question.identity[0], now=now)
-        lane_at = pacer.bulk_due_at(now=now)
+        single_at = pacer.singles_due_at(now=now)
         group = self._groups.get(question.identity[0])
-        if group is None or not 0 < pacer.tokens(group.key, now=now) <= self._kept(group, pacer, now):
-            lane_at = min(lane_at, pacer.singles_due_at(now=now))
+        tokens = 0 if group is None else pacer.tokens(group.key, now=now)
+        if group is not None and 0 < tokens <= self._kept(group, pacer, now):  # singly only with one more
+            single_at = max(single_at, pacer.due_at(group.key, spare=tokens, now=now))
+        lane_at = min(single_at, pacer.bulk_due_at(now=now))
         place_at = now if pacer.open_requests else pacer.place_due_at(now=now)
         return max(token_at, lane_at, place_at, question.due_at)
 
