@@ -230,8 +230,11 @@ class StatusClient:
         call = _Call(ref, loops.now() + patience)
         question = self._engine.ask(level, call, head_start=HEAD_START)
         try:
-            with anyio.move_on_after(longest):
+            if longest is None:
                 await call.done.wait()
+            else:
+                with anyio.move_on_after(longest):
+                    await call.done.wait()
         finally:
             if call.outcome is None:
                 self._engine.desk.drop(question, call)
