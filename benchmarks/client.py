@@ -22,7 +22,7 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from statistics import median, quantiles
 from time import perf_counter, process_time
 from typing import NamedTuple
@@ -76,7 +76,7 @@ def form() -> dict[str, str]:
 
 
 async def in_turns(
-    works: dict[str, Callable[[], Awaitable[object]]], *, calls: int, rounds: int, scale: int = 1
+    works: Mapping[str, Callable[[], Awaitable[object]]], *, calls: int, rounds: int, scale: int = 1
 ) -> dict[str, Took]:
     """So many rounds of so many calls of each; what one call took, divided by the scale."""
     found: dict[str, list[Took]] = {name: [] for name in works}

@@ -6,7 +6,6 @@ import hashlib
 import ipaddress
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, quote_plus, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import attrs
 
@@ -78,16 +77,6 @@ class Account:
             raise ConfigError(f"mirrors {mirrors!r}: expected a sequence of URLs, not one str")
         urls = tuple(_url(url, allow_http=allow_http) for url in (base_url, *mirrors))
         return cls(urls, _credentials(login, password, apikey))
-
-
-def environment_proxy(url: str) -> str | None:
-    """The URL of the proxy that the environment names for this one (`HTTPS_PROXY`, `NO_PROXY` and the like)."""
-    parts = urlsplit(url)
-    known = getproxies()
-    proxy = known.get(parts.scheme) or known.get("all")
-    if not proxy or proxy_bypass(parts.netloc):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _credentials(login: Secret | None, password: Secret | None, apikey: Secret | None) -> dict[str, Secret]:

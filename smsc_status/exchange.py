@@ -11,13 +11,14 @@ import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import anyio
 import attrs
 import httpx
 
-from smsc_status.account import Account, Secret, environment_proxy
+from smsc_status.account import Account, Secret
 from smsc_status.core.pacing import Settlement
 from smsc_status.core.protocol import PATH
 from smsc_status.errors import ConfigError, ProtocolError, RequestTimeout, SmscError, TransportError
@@ -193,6 +194,16 @@ def _transports(account: Account, proxy: Secret | None, connections: int) -> lis
         if way not in found:
             found[way] = httpx.AsyncHTTPTransport(verify=_tls(), limits=limits, proxy=way)
     return [found[way] for way in ways]
+
+
+def environment_proxy(url: str) -> str | None:
+    """The URL of the proxy that the environment names for this one (`HTTPS_PROXY`, `NO_PROXY` and the like)."""
+    parts = urlsplit(url)
+    known = getproxies()
+    proxy = known.get(parts.scheme) or known.get("all")
+    if not proxy or proxy_bypass(parts.netloc):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 @functools.cache

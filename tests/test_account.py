@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from smsc_status.account import Account, Secret, environment_proxy
+from smsc_status.account import Account, Secret
 from smsc_status.errors import ConfigError
+from smsc_status.exchange import environment_proxy
 
 DEFAULTS: dict[str, Any] = {
     "login": None,
