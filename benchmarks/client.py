@@ -11,7 +11,8 @@ and worth less than their ratios.
 - A lone `check` while a stream keeps both lanes busy, in round trips: over the loopback to a server that takes its
   time, and in virtual time, where nothing but waiting counts.
 - A stream's CPU per message: by bulk requests alone (no pause between them), and as the vendor's limits allow.
-- What importing takes, each time in a new process; `httpx` imports a command line of its own if that is installed.
+- What importing takes, CPU alone, each time in a new process. httpx takes a command line of its own along if it finds
+  click and rich, so both are measured, with and without.
 """
 
 from __future__ import annotations
@@ -45,12 +46,13 @@ ROUND_TRIP = 0.1
 
 IMPORTS = {
     "httpx": "import httpx",
-    "httpx, asyncio, anyio": "import asyncio, anyio, httpx",
-    "smsc_status": "import smsc_status",
-    "... and what it exports": "from smsc_status import StatusClient, MessageRef, StatusRecord",
-    "httpx, an AsyncClient made": "import asyncio, anyio, httpx; httpx.AsyncClient()",
-    "..., a StatusClient made": "from smsc_status import StatusClient; StatusClient(apikey='k')",
+    "asyncio, anyio, httpx": "import asyncio, anyio, httpx",
+    "smsc_status": "from smsc_status import StatusClient, MessageRef, StatusRecord",
+    "... an AsyncClient made": "import asyncio, anyio, httpx; httpx.AsyncClient()",
+    "... a StatusClient made": "from smsc_status import StatusClient; StatusClient(apikey='k')",
 }
+PLAIN = "import sys; sys.modules['click'] = None; "
+"""As where no command line is installed."""
 
 _ids = itertools.count(10**6)
 
@@ -229,17 +231,18 @@ async def _drain(url: str, messages: int, limits: Limits) -> None:
     assert len(outcomes) == messages
 
 
-def imports(*, rounds: int) -> dict[str, float]:
-    """Seconds that importing takes, without the interpreter's own start."""
-    found: dict[str, list[float]] = {name: [] for name in IMPORTS}
+def imports(*, rounds: int) -> dict[str, tuple[float, float]]:
+    """CPU seconds that importing takes beyond the interpreter's own start: as things are installed, and `PLAIN`."""
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in IMPORTS}
     for _ in range(rounds):
         for name, code in IMPORTS.items():
-            script = f"from time import perf_counter as t; t0 = t(); {code}; print(t() - t0)"
-            done = subprocess.run(  # noqa: S603 (the lines above)
-                [sys.executable, "-c", script], capture_output=True, text=True, check=True
-            )
-            found[name].append(float(done.stdout))
-    return {name: median(took) for name, took in found.items()}
+            for took, before in zip(found[name], ("", PLAIN), strict=True):
+                script = f"from time import process_time as t; t0 = t(); {before}{code}; print(t() - t0)"
+                done = subprocess.run(  # noqa: S603 (the lines above)
+                    [sys.executable, "-c", script], capture_output=True, text=True, check=True
+                )
+                took.append(float(done.stdout))
+    return {name: (median(installed), median(plain)) for name, (installed, plain) in found.items()}
 
 
 def _client(url: str, limits: Limits | None = None) -> StatusClient:
@@ -294,10 +297,13 @@ def main(scale: float = 1.0) -> None:
             (f"virtual time, {ROUND_TRIP:g} s", in_virtual_time(streamed=100_000, checks=scaled(1000, 2))),
         ]
     _show_pauses(pauses)
-    print("\nimport in a new process")
+    print("\nimport in a new process, as installed and without click")
     took = imports(rounds=scaled(15))
     for name, seconds in took.items():
-        print(f"{name:36} {seconds * 1e3:8.1f} ms {seconds / took['httpx']:8.2f} x httpx")
+        ratios = (
+            f"{own * 1e3:8.1f} ms {own / peer:6.2f} x httpx" for own, peer in zip(seconds, took["httpx"], strict=True)
+        )
+        print(name.ljust(36), *ratios)
 
 
 if __name__ == "__main__":
