@@ -7,6 +7,7 @@ exception, not in a traceback's frames.
 from __future__ import annotations
 
 import functools
+import logging
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -28,6 +29,8 @@ MAX_REPLY_BYTES = 32 * 2**20
 
 # Raised before a byte of the request is written.
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+logger = logging.getLogger("smsc_status")
 
 _HEADERS = httpx.Headers(
     {
@@ -151,6 +154,7 @@ class Exchange:
         url, transport = self._urls[place], self._transports[place]
         request = httpx.Request("POST", url, headers=_HEADERS, content=form, extensions=self._extensions)
         async with aclosing(await transport.handle_async_request(request)) as response:
+            logger.debug("POST %s: HTTP %d", url, response.status_code)
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 raise ProtocolError("a compressed reply, though none was asked for", status=response.status_code)
             body = bytearray()

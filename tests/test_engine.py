@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from anyio.lowlevel import checkpoint
 from helpers import PHONE, Answering, answered_by, client_of, delivered
 from network import Network
 from virtual import VirtualLoop
@@ -240,6 +241,21 @@ async def test_a_limiter_that_fails_once_is_asked_again_for_the_next_question(ca
             assert (await client.check(2, PHONE)).status == 1
         assert client.stats().waiting == 0
     assert "unexpected error" in caplog.text
+
+
+async def test_a_client_that_is_closed_in_the_turn_of_a_check_fails_it() -> None:
+    results: list[Any] = []
+    client = answered_by(DELIVERED, after=1)
+
+    async def close() -> None:
+        while not client.stats().waiting:
+            await checkpoint()
+        await client.aclose()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(note, results, client.check(1, PHONE))
+        group.start_soon(close)
+    assert isinstance(results[0], ClientClosed)
 
 
 async def test_lone_checks_are_the_work_of_one_and_the_same_worker(monkeypatch: pytest.MonkeyPatch) -> None:
