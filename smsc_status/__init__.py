@@ -14,6 +14,9 @@ what) and `engine`, and on top `client`, `streaming` and `deletion`; `tracker` f
 it. `emulator` is the vendor's server to develop against, `cli` the command line.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from smsc_status.client import Stats, StatusClient
 from smsc_status.codes import Channel, MessageType, Status, Title
 from smsc_status.errors import (
@@ -45,8 +48,10 @@ from smsc_status.models import (
     MessageRef,
     StatusRecord,
 )
-from smsc_status.streaming import OutcomeStream
-from smsc_status.tracker import TrackStream
+
+if TYPE_CHECKING:
+    from smsc_status.streaming import OutcomeStream
+    from smsc_status.tracker import TrackStream
 
 __version__ = "0.1.0"
 
@@ -86,3 +91,16 @@ __all__ = [
     "TrackingEnded",
     "TransportError",
 ]
+
+_LOADED_WHEN_USED = {"OutcomeStream": "smsc_status.streaming", "TrackStream": "smsc_status.tracker"}
+
+
+def __getattr__(name: str) -> object:
+    """The classes that nobody but the client makes: see the docstring of `client`."""
+    if name not in _LOADED_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LOADED_WHEN_USED[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

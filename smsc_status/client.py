@@ -1,4 +1,8 @@
-"""The client: what users hold."""
+"""The client: what users hold.
+
+What it works with is loaded when a client is made, and when its methods are first used: whoever imports this package
+for its names, be it for a type or a command's help, waits for no HTTP client and no decoder.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +22,15 @@ from anyio.lowlevel import checkpoint
 
 from smsc_status import loops
 from smsc_status.account import Account, Secret
-from smsc_status.core.codecs import CHARSETS
-from smsc_status.core.polling import Policy
-from smsc_status.core.protocol import Wire
-from smsc_status.deletion import Deletion
-from smsc_status.engine import Engine
 from smsc_status.errors import ConfigError, RequestTimeout, SmscError
-from smsc_status.exchange import Exchange
 from smsc_status.limiter import Limiter, LocalLimiter, shared
 from smsc_status.models import MOSCOW, Detail, Format, Limits, MessageRef, StatusRecord
-from smsc_status.streaming import Messages, OutcomeStream
-from smsc_status.tracker import Tracker, TrackStream
 
 if TYPE_CHECKING:
     import httpx
+
+    from smsc_status.streaming import Messages, OutcomeStream
+    from smsc_status.tracker import Tracker, TrackStream
 
 HEAD_START = 300.0
 """A `check` waits as if it had come this many seconds earlier: ahead of streams, which still get their turn."""
@@ -135,6 +134,10 @@ class StatusClient:
         allow_http: bool = False,
         wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
+        from smsc_status.core.protocol import Wire  # noqa: PLC0415 (see the module's docstring)
+        from smsc_status.engine import Engine  # noqa: PLC0415 (likewise)
+        from smsc_status.exchange import Exchange  # noqa: PLC0415 (likewise)
+
         # From here on a traceback's locals show no secret.
         login, password = _hidden(login), _hidden(password)
         apikey, proxy = _hidden(apikey), _hidden(proxy)
@@ -229,8 +232,11 @@ class StatusClient:
         call = _Call(ref, loops.now() + patience)
         question = self._engine.ask(level, call, head_start=HEAD_START)
         try:
-            with anyio.move_on_after(longest):
+            if longest is None:
                 await call.done.wait()
+            else:
+                with anyio.move_on_after(longest):
+                    await call.done.wait()
         finally:
             if call.outcome is None:
                 self._engine.desk.drop(question, call)
@@ -257,6 +263,8 @@ class StatusClient:
         level = self._detail if detail is None else _member(Detail, detail, "detail")
         if not hasattr(messages, "__aiter__") and not hasattr(messages, "__iter__"):
             raise ConfigError(f"messages: expected an iterable or async iterable, got a {type(messages).__name__}")
+        from smsc_status.streaming import OutcomeStream  # noqa: PLC0415 (see the module's docstring)
+
         return OutcomeStream(self._engine, messages, level)
 
     def track(
@@ -300,6 +308,9 @@ class StatusClient:
             isinstance(look_ahead, bool) or not isinstance(look_ahead, int) or look_ahead < 1
         ):
             raise ConfigError(f"look_ahead {look_ahead!r}: expected a whole number, at least 1, or None")
+        from smsc_status.core.polling import Policy  # noqa: PLC0415 (see the module's docstring)
+        from smsc_status.tracker import Tracker, TrackStream  # noqa: PLC0415 (likewise)
+
         policy = Policy(eagerness=eagerness, expire_after=_seconds(expire_after, "expire_after", positive=True))
         tracker = Tracker(
             self._engine,
@@ -323,6 +334,8 @@ class StatusClient:
             TransportError, ProtocolError: no answer, or an unreadable one. It is tried again only if the request surely
                 never left, so that the message may be deleted all the same.
         """
+        from smsc_status.deletion import Deletion  # noqa: PLC0415 (see the module's docstring)
+
         ref = MessageRef(id, phone)
         await self._engine.bind()
         error = await Deletion(self._engine, ref).carry_out()
@@ -398,6 +411,8 @@ def _member(kind: Any, value: object, name: str) -> Any:
 
 
 def _charset(charset: str) -> str:
+    from smsc_status.core.codecs import CHARSETS  # noqa: PLC0415 (see the module's docstring)
+
     try:
         canonical = codecs.lookup(charset).name
     except (LookupError, TypeError):

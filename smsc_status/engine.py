@@ -1,8 +1,7 @@
 """Questions in, outcomes out: the shell around the desk.
 
-One pump, alive while something waits, asks the limiter for the next request that may
-go; each request runs in the background, so that no caller's cancellation touches it, and its outcome goes to whoever
-still has a claim.
+Workers in the background, so that no caller's cancellation touches a request, take from the limiter the next one that
+may go, carry it out, and hand its outcomes to whoever still has a claim. While something waits, one of them stands by.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from datetime import datetime, tzinfo
+from functools import partial
 from math import inf
 from typing import Any, Protocol
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from smsc_status import loops
 from smsc_status.core import protocol
@@ -77,9 +76,10 @@ class Engine:
         self.closed = False
         self.others: set[Waiting] = set()
         self._loop: object = None
-        self._pump: loops.Background | None = None
+        # Whether one of the workers waits for the limiter.
+        self._stands_by = False
         self._nudged = False
-        # What the limiter has let go, and the pump has not taken over yet.
+        # What the limiter has let go, and the worker that stands by has not taken over yet.
         self._granted: Request | None = None
         self._open = 0
         self._background: set[loops.Background] = set()
@@ -159,37 +159,53 @@ class Engine:
                     await background.wait()
         await self._exchange.aclose()
 
-    # The pump.
+    # The workers.
 
     def _nudge(self) -> None:
         """Something new waits: look at it after one turn of the loop, so that calls made together are seen together."""
-        if self._nudged or self.closed:
-            return
-        if loops.is_in_task():
+        if not self._nudged and not self.closed:
             self._nudged = True
-            self.spawn(self._look)
-        else:
-            self.limiter.reconsider(self._choose)
+            loops.soon(self._look)
 
-    async def _look(self) -> None:
-        await checkpoint()
+    def _look(self) -> None:
+        if self.closed or self._loop is not loops.this_loop():
+            return
         self._nudged = False
-        if self._pump is None:
-            self._pump = self.spawn(self._pump_out)
-        else:
+        if self._stands_by:
             self.limiter.reconsider(self._choose)
+        else:
+            self._call_worker()
 
-    async def _pump_out(self) -> None:
+    def _call_worker(self) -> None:
+        self._stands_by = True
+        self.spawn(self._work)
+
+    async def _work(self) -> None:
+        """Start one request after the other, while something waits; carry out the last one, then stand by again."""
         while True:
-            permit = await self.limiter.take(self._choose)
-            if self._granted is permit.wanted:
-                self._start(permit)
-            else:
+            try:
+                permit = await self.limiter.take(self._choose)
+            except Exception:  # a limiter of the user's own may fail; the next question tries it again
+                self._stands_by = False
+                raise
+            if self._granted is not permit.wanted:
                 await self.limiter.settle(permit, Settlement.NEVER_LEFT)
+                continue
+            self._granted = None
+            self.desk.started(permit.wanted)
+            self._open += 1
+            if self.desk.dispatcher.waiting:
+                self.spawn(partial(self._carry_out, permit))
+                continue
+            self._stands_by = False
+            await self._carry_out(permit)
+            if self._stands_by:  # another worker, called meanwhile
+                return
+            self._stands_by = True
 
     def _choose(self, pacer: Pacer, *, now: float) -> Request | float:
         if self._loop is not loops.this_loop():
-            return inf  # this pump was left behind in another loop
+            return inf  # this worker was left behind in another loop
         while True:
             request = self._take(pacer, now)
             if request is not None:
@@ -212,13 +228,7 @@ class Engine:
             return outage.until_at
         return inf if outage.is_on and self._open else self.desk.dispatcher.due_at(pacer, now=now)
 
-    def _start(self, permit: Permit[Request]) -> None:
-        self._granted = None
-        self.desk.started(permit.wanted)
-        self._open += 1
-        self.spawn(lambda: self._run(permit))
-
-    async def _run(self, permit: Permit[Request]) -> None:
+    async def _carry_out(self, permit: Permit[Request]) -> None:
         request = permit.wanted
         detail = request.detail
         messages = [(question.id, question.phone) for question in request.questions]
@@ -235,8 +245,8 @@ class Engine:
             how = Settlement.REFUSED if isinstance(verdict, RateLimited) else how
             self.desk.conclude(request, verdict)
         except Exception as error:  # such as a wall clock of the user's own that fails
+            logger.exception("an answer could not be used: unexpected error")
             self.desk.answer_all(request, _unexpected(error))
-            raise
         finally:
             self._open -= 1
             await self.limiter.settle(permit, how)
@@ -265,8 +275,8 @@ class Engine:
             loops.call_in(self._loop, background.cancel)
         self.desk.forget_all()
         self.others.clear()
-        self._pump = self._granted = None
-        self._nudged = False
+        self._granted = None
+        self._stands_by = self._nudged = False
         self._open = 0
         self._exchange = self._make_exchange()
 

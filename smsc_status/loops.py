@@ -23,13 +23,15 @@ logger = logging.getLogger("smsc_status")
 
 
 def _loop_and_time() -> tuple[object, float]:
-    if "trio" not in sys.modules:  # then it can only be asyncio's, which need not be found out by asking around
-        loop = asyncio.get_running_loop()
-        return loop, loop.time()
     try:
-        return current_token().native_token, anyio.current_time()
-    except RuntimeError:  # perhaps only because a callback is no task
         loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return current_token().native_token, anyio.current_time()
+    if "trio" not in sys.modules or asyncio.current_task(loop) is not None:
+        return loop, loop.time()
+    try:  # trio as a guest of asyncio
+        return current_token().native_token, anyio.current_time()
+    except RuntimeError:  # a callback of asyncio
         return loop, loop.time()
 
 
@@ -89,25 +91,35 @@ class Background:
 
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self._work = work
-        self._scope = anyio.CancelScope()
-        self._ended = anyio.Event()
+        # Made where they are used, which is always in a task: this may be a callback.
+        self._scope: anyio.CancelScope | None = None
+        self._news: anyio.Event | None = None
+        self._is_cancelled = self._has_ended = False
 
     def cancel(self) -> None:
         """Ask it to stop; it is over when `wait` returns."""
-        self._scope.cancel()
+        self._is_cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
 
     async def wait(self) -> None:
         """Wait until it has ended, however it ends."""
-        await self._ended.wait()
+        if not self._has_ended:
+            self._news = self._news or anyio.Event()
+            await self._news.wait()
 
     async def _run(self) -> None:
         try:
-            with self._scope:
+            with anyio.CancelScope() as self._scope:
+                if self._is_cancelled:
+                    self._scope.cancel()
                 await self._work()
         except Exception:  # on trio one that got out would take the whole program down
             logger.exception("background work ended by an unexpected error")
         finally:
-            self._ended.set()
+            self._has_ended = True
+            if self._news is not None:
+                self._news.set()
 
 
 # asyncio itself keeps only weak references to its tasks.
@@ -141,18 +153,24 @@ def spawn(work: Callable[[], Awaitable[None]], *, context: contextvars.Context |
     return background
 
 
+def soon(function: Callable[[], None]) -> None:
+    """Call `function` after one turn of the running loop, in a callback or a task of it; in an empty context.
+
+    For the shortest work, that never fails: nobody can wait for it or cancel it.
+    """
+    if _is_trio():
+
+        async def call() -> None:
+            function()
+
+        spawn(call)
+    else:
+        asyncio.get_running_loop().call_soon(function, context=contextvars.Context())
+
+
 def this_loop() -> object:
     """The running loop's identity; the same object as long as it runs. RuntimeError where none does."""
     return _loop_and_time()[0]
-
-
-def is_in_task() -> bool:
-    """Whether this runs in a task of a loop, and not in a callback of one."""
-    try:
-        current_token()
-    except RuntimeError:
-        return False
-    return True
 
 
 def call_in(loop: Any, function: Callable[[], object]) -> None:

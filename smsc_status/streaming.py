@@ -101,7 +101,7 @@ class _State:
                 self.is_over = True
                 error_of_input, self.input_error = self.input_error, None
                 raise error_of_input or StopAsyncIteration
-            if self._news is None or self._news.is_set():
+            if self._news is None:
                 self._news = anyio.Event()
             await self._news.wait()
 
@@ -218,16 +218,21 @@ class _State:
     def _give_out(self) -> StatusRecord | FailedCheck:
         item = self.ready.popleft()
         del self.held[item]
-        if self._room is not None:
-            self._room.set()
+        self._make_room()
         assert item.outcome is not None  # noqa: S101 (narrows the type: `take_in` has set it)
         return item.outcome
 
     def _tell(self) -> None:
         if self._news is not None:
             self._news.set()
-        if self._room is not None and self.ended:
+            self._news = None
+        if self.ended:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        if self._room is not None:
             self._room.set()
+            self._room = None
 
 
 async def close_source(source: Iterator[Any] | AsyncIterator[Any]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from smsc_status.account import Account, Secret
 from smsc_status.errors import ConfigError
+from smsc_status.exchange import environment_proxy
 
 DEFAULTS: dict[str, Any] = {
     "login": None,
@@ -185,3 +186,27 @@ class TestAddresses:
         assert urls == ("https://smsc.ru", "https://www2.smsc.ru", "https://www3.smsc.ru")
         with pytest.raises(ConfigError, match="mirrors"):
             account(mirrors="https://www2.smsc.ru")
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "proxy"),
+    [
+        ({}, "https://smsc.ru", None),
+        ({"https_proxy": "http://127.0.0.1:3128"}, "https://smsc.ru", "http://127.0.0.1:3128"),
+        ({"https_proxy": "127.0.0.1:3128"}, "https://smsc.ru", "http://127.0.0.1:3128"),
+        ({"http_proxy": "http://127.0.0.1:3128"}, "https://smsc.ru", None),
+        ({"all_proxy": "http://127.0.0.1:3128"}, "https://smsc.ru", "http://127.0.0.1:3128"),
+        ({"all_proxy": "http://127.0.0.1:3128", "no_proxy": "smsc.ru"}, "https://smsc.ru:8443", None),
+        ({"all_proxy": "http://127.0.0.1:3128", "no_proxy": "*"}, "https://smsc.ru", None),
+    ],
+)
+def test_the_environment_s_proxy(
+    environment: dict[str, str], url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the scheme, else the one for all, and none for the hosts that are excepted."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert environment_proxy(url) == proxy

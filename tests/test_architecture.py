@@ -125,8 +125,28 @@ def test_loops_alone_knows_the_event_loop() -> None:
     assert {name for name in users if name.partition(".")[0] not in ("emulator", "cli")} == {"loops"}
 
 
-def test_importing_the_package_loads_no_extra() -> None:
-    """Users who need no command line and no emulator pay for neither."""
-    code = "import sys, smsc_status; print([m for m in ('typer', 'uvicorn', 'trio') if m in sys.modules])"
+HEAVY = "typer", "uvicorn", "trio", "httpx", "msgspec", "xml"  # httpcore looks for trio
+
+
+@pytest.mark.parametrize(
+    ("code", "loaded"),
+    [
+        ("from smsc_status import StatusClient, MessageRef, StatusRecord", []),
+        (
+            "from smsc_status import StatusClient; StatusClient(apikey='k')",
+            ["trio", "httpx", "msgspec"],
+        ),  # httpcore's trio
+        ("from smsc_status import *; assert OutcomeStream and TrackStream", ["httpx", "msgspec"]),
+    ],
+)
+def test_what_is_loaded_is_what_is_used(code: str, loaded: list[str]) -> None:
+    """Users who need no command line and no emulator pay for neither; who needs only names, not for HTTP."""
+    code += f"\nimport sys; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == repr(loaded)
+
+
+def test_the_package_shows_all_its_names_and_no_others() -> None:
+    assert set(smsc_status.__all__) <= set(dir(smsc_status))
+    assert all(hasattr(smsc_status, name) for name in smsc_status.__all__)
+    assert not hasattr(smsc_status, "Emulator")

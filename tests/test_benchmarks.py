@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import bound, day, decode, lanes, limiter, million, overload, peers, schedule
+from benchmarks import bound, client, day, decode, lanes, limiter, million, overload, peers, schedule
 from smsc_status import Detail, Format, Limits
 from smsc_status.core.polling import Policy
 
@@ -12,10 +12,33 @@ CapSys = pytest.CaptureFixture[str]
 
 
 def test_schedule(capsys: CapSys) -> None:
-    """Its table has a row for each round trip."""
-    schedule.main(200)
+    """Its tables have a row for each round trip, and nobody is faster than the least time or slower than the rivals."""
+    schedule.main(1010, 40)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + len(schedule.ROUND_TRIPS)
+    rows = len(schedule.ROUND_TRIPS)
+    assert len(lines) == 2 + 2 * rows + 3 + rows
+    for line in lines[2 : 2 + 2 * rows]:
+        took, least, _, *rivals = (float(text.replace(",", "")) for text in line.split()[3:])
+        assert least <= took <= 1.02 * least
+        assert took <= min(rivals)
+
+
+def test_client(capsys: CapSys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tables name all that is compared."""
+    monkeypatch.setattr(client, "ROUND_TRIP", 0.01)
+    monkeypatch.setattr(client, "IMPORTS", {"httpx": "import json", "smsc_status": "import json"})
+    client.main(0.001)
+    out = capsys.readouterr().out
+    for name in ("bare socket", "aiohttp", "check, bulk slot free", "stream, the vendor's limits", "smsc_status"):
+        assert f"\n{name} " in out
+    assert "virtual time" in out
+
+
+def test_a_check_beside_a_busy_stream_takes_two_round_trips_at_most() -> None:
+    """It goes as soon as one of the places is free, which the stream's requests keep for one round trip."""
+    pause = client.in_virtual_time(streamed=2500, checks=40)
+    assert pause.median < 2
+    assert pause.p95 <= 2.0001
 
 
 def test_day(capsys: CapSys) -> None:

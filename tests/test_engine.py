@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from anyio.lowlevel import checkpoint
 from helpers import PHONE, Answering, answered_by, client_of, delivered
 from network import Network
 from virtual import VirtualLoop
@@ -34,6 +35,7 @@ from smsc_status import (
 from smsc_status.core.dispatch import Request
 from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.emulator import Emulator
+from smsc_status.engine import Engine
 from smsc_status.models import bind
 
 pytestmark = pytest.mark.anyio
@@ -220,6 +222,51 @@ async def test_an_answer_that_can_not_be_used_is_an_error_and_not_a_hang(caplog:
             await client.check(1, PHONE)
         assert client.stats().open_requests == 0
     assert "unexpected error" in caplog.text
+
+
+async def test_a_limiter_that_fails_once_is_asked_again_for_the_next_question(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(LocalLimiter):
+        failures = 1
+
+        async def take(self, choose: Any) -> Any:
+            if self.failures:
+                self.failures -= 1
+                raise OSError("no connection to the other machines")
+            return await super().take(choose)
+
+    async with answered_by(DELIVERED, limiter=Failing()) as client:
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.check, 1, PHONE)
+            await anyio.sleep(1)
+            assert (await client.check(2, PHONE)).status == 1
+        assert client.stats().waiting == 0
+    assert "unexpected error" in caplog.text
+
+
+async def test_a_client_that_is_closed_in_the_turn_of_a_check_fails_it() -> None:
+    results: list[Any] = []
+    client = answered_by(DELIVERED, after=1)
+
+    async def close() -> None:
+        while not client.stats().waiting:
+            await checkpoint()
+        await client.aclose()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(note, results, client.check(1, PHONE))
+        group.start_soon(close)
+    assert isinstance(results[0], ClientClosed)
+
+
+async def test_lone_checks_are_the_work_of_one_and_the_same_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is started for them."""
+    started: list[Any] = []
+    async with answered_by(DELIVERED) as client:
+        await client.check(1, PHONE)
+        monkeypatch.setattr(Engine, "spawn", lambda _engine, work: started.append(work))
+        for k in range(2, 12):
+            await client.check(k, PHONE)
+    assert not started
 
 
 async def test_a_refused_account_is_not_asked_again_for_what_was_on_its_way() -> None:

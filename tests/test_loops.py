@@ -8,8 +8,11 @@ import logging
 import sys
 
 import anyio
+import anyio.lowlevel
+import outcome
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import MockClock
 from virtual import VirtualLoop
 
@@ -111,3 +114,58 @@ def test_here_and_now_is_the_loop_and_the_instant(monkeypatch: pytest.MonkeyPatc
         runner.run(main())
     with pytest.raises(RuntimeError):
         loops.here_and_now()
+
+
+def test_trio_as_a_guest_of_asyncio_is_trio() -> None:
+    """Whichever loop runs the task that asks."""
+    seen: list[object] = []
+
+    async def guest() -> None:
+        await loops.spawn(work).wait()
+
+    async def work() -> None:
+        await trio.lowlevel.checkpoint()
+        seen.append(loops.this_loop())
+
+    async def host() -> None:
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[outcome.Outcome[None]] = loop.create_future()
+        trio.lowlevel.start_guest_run(
+            guest, run_sync_soon_threadsafe=loop.call_soon_threadsafe, done_callback=ended.set_result
+        )
+        (await ended).unwrap()
+        await loops.spawn(note_host).wait()
+
+    async def note_host() -> None:
+        await asyncio.sleep(0)
+        seen.append(loops.this_loop())
+
+    asyncio.run(host())
+    assert [type(loop).__module__.partition(".")[0] for loop in seen] == ["trio", "asyncio"]
+    assert loops.has_ended(seen[1])
+
+
+@pytest.mark.anyio
+async def test_what_is_called_soon_is_called_after_one_turn_in_no_caller_s_context() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+    variable.set("caller's")
+    seen: list[object] = []
+    loops.soon(lambda: seen.append((variable.get(), loops.this_loop())))
+    assert not seen
+    await anyio.sleep(0.01)
+    assert seen == [("none", loops.this_loop())]
+
+
+@pytest.mark.anyio
+async def test_background_work_cancelled_before_it_begins_ends_at_its_first_pause() -> None:
+    seen: list[str] = []
+
+    async def work() -> None:
+        await anyio.lowlevel.checkpoint()
+        seen.append("went on")
+
+    background = loops.spawn(work)
+    background.cancel()
+    await background.wait()
+    await background.wait()
+    assert not seen

@@ -10,6 +10,7 @@ from urllib.request import urlopen
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 
 from smsc_status import Limits, StatusClient, StatusRecord
 
@@ -58,3 +59,32 @@ def test_four_connections_at_most_and_no_limit_broken(url: str, backend: str) ->
     assert seen["requests"]["bulk"] >= 2
     assert 2 <= seen["peak_open"] <= 4
     assert seen["connections"]["peak"] <= 4
+
+
+@pytest.mark.anyio
+async def test_the_environment_s_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for the whole URL, mirrors and all share its connections."""
+    asked: list[bytes] = []
+
+    async def answer(connection: SocketStream) -> None:
+        async with connection:
+            request = b""
+            while b"apikey=" not in request:
+                request += await connection.receive()
+            asked.append(request.partition(b"\r\n")[0])
+            await connection.send(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n" + b'{"status": 1}'
+            )
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, answer)
+        port = listener.extra(SocketAttribute.local_port)
+        monkeypatch.setenv("http_proxy", f"127.0.0.1:{port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        client = StatusClient(
+            apikey="k", base_url="http://smsc.example", mirrors=["http://mirror.example"], allow_http=True
+        )
+        async with client:
+            assert (await client.check(1, "79990000000")).status == 1
+        group.cancel_scope.cancel()
+    assert asked == [b"POST http://smsc.example/sys/status.php HTTP/1.1"]

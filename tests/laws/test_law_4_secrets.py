@@ -141,7 +141,7 @@ async def test_success_shows_no_secret(
             await client.check(5, PHONE, max_wait=1)
     assert_clean(shown(caught.value))
     assert_clean(caplog.text)
-    assert "HTTP Request: POST http://localhost/sys/status.php" in caplog.text
+    assert "POST http://localhost/sys/status.php: HTTP 200" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -6,32 +6,13 @@ import anyio
 import pytest
 from network import Network
 
+from benchmarks.schedule import best_schedule
 from smsc_status import FailedCheck, Limits, MessageRef, ParametersError, StatusClient
 from smsc_status.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
 
 ROUND_TRIP = 0.1
-
-
-def best_schedule(messages: int, round_trip: float, limits: Limits) -> float:
-    """The least time in which the limits and law 1 let so many distinct ids be answered.
-
-    The bulk slot comes back a period and a margin after its reply, so that the k-th bulk reply is there at
-    `round_trip + k * (round_trip + period + margin)`, k from 0. Each of the places ends a request every round trip, and
-    a bulk request takes up one place for one round trip. So by the time `t` at most `max_bulk` messages for each bulk
-    reply until then are answered, and one message for each other request that the places can have ended. The answer is
-    the first end of a round trip, or bulk reply, at which that is enough.
-    """
-    cycle = round_trip + limits.period + limits.margin
-    ends = [k * round_trip for k in range(1, messages + 2)]
-    bulk_replies = [round_trip + k * cycle for k in range(messages // limits.max_bulk + 1)]
-    for t in sorted([*ends, *bulk_replies]):
-        bulks = sum(reply <= t for reply in bulk_replies)
-        singles = limits.connections * int(t / round_trip + 1e-9) - bulks
-        if bulks * limits.max_bulk + singles >= messages:
-            return t
-    raise AssertionError("unreachable: one message a round trip is always possible")
 
 
 @pytest.mark.parametrize("messages", [3, 900, 10_000])

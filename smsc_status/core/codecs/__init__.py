@@ -9,10 +9,12 @@ concerned are `BadRow`s, and they alone.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Protocol
+from importlib import import_module
+from typing import Protocol, cast
 
-from smsc_status.core.codecs import columns, jsonform, plain, xmlform
+from smsc_status.core.codecs import jsonform
 from smsc_status.core.codecs.values import (
     CHARSETS,
     BadRow,
@@ -64,7 +66,7 @@ def decode(
         if rows is not None:
             return rows
     text = text_of(body, charset)
-    reply = plain_error(text) or _FORMS[format].decode(text, detail, asked, bulk=bulk)
+    reply = plain_error(text) or _form(format).decode(text, detail, asked, bulk=bulk)
     if bulk or isinstance(reply, ErrorReply) or len(reply) != 1:
         return reply
     return [placed(reply[0], 0)]
@@ -76,10 +78,12 @@ def decode_deletion(body: bytes, *, format: Format, charset: str) -> ErrorReply 
     Raises:
         ProtocolError: it is neither.
     """
+    from smsc_status.core.codecs import columns  # noqa: PLC0415 (as a format's module: when it is first used)
+
     text = text_of(body, charset)
     result: str | ErrorReply | None = text if text.strip() == "OK" else plain_error(text) or columns.error(text)
     if result is None:
-        result = _FORMS[format].decode_result(text)
+        result = _form(format).decode_result(text)
     if isinstance(result, ErrorReply):
         return result
     if result is None or result.strip() != "OK":
@@ -89,17 +93,17 @@ def decode_deletion(body: bytes, *, format: Format, charset: str) -> ErrorReply 
 
 def encode(records: Sequence[StatusRecord], *, format: Format, detail: Detail, charset: str, bulk: bool) -> bytes:
     """Write what the vendor's server would print for these records; fields that are `None` are absent."""
-    return _FORMS[format].encode(records, detail, charset, bulk=bulk)
+    return _form(format).encode(records, detail, charset, bulk=bulk)
 
 
 def encode_error(code: int, text: str, *, format: Format, charset: str) -> bytes:
     """Write the vendor's refusal."""
-    return _FORMS[format].encode_error(code, text, charset)
+    return _form(format).encode_error(code, text, charset)
 
 
 def encode_deletion(*, format: Format, charset: str) -> bytes:
     """Write the answer to a deletion that succeeded."""
-    return _FORMS[format].encode_deletion(charset)
+    return _form(format).encode_deletion(charset)
 
 
 class _Form(Protocol):
@@ -118,9 +122,10 @@ class _Form(Protocol):
     def encode_deletion(self, charset: str, /) -> bytes: ...
 
 
-_FORMS: dict[Format, _Form] = {
-    Format.PLAIN: plain,
-    Format.CSV: columns,
-    Format.XML: xmlform,
-    Format.JSON: jsonform,
-}
+_FORMS = {Format.PLAIN: "plain", Format.CSV: "columns", Format.XML: "xmlform", Format.JSON: "jsonform"}
+
+
+@functools.cache
+def _form(format: Format) -> _Form:
+    """A format's module, loaded when it is first used: most processes use one."""
+    return cast("_Form", import_module(f"{__name__}.{_FORMS[format]}"))
