@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 import anyio
@@ -145,16 +144,23 @@ class Exchange:
         form = urlencode({**secrets, **fields}).encode()
         headers = {"content-type": "application/x-www-form-urlencoded"}
         async with self._http.stream("POST", url, content=form, headers=headers) as response:
+            status = response.status_code
+            is_answer = status == 200  # any other status says all that there is to know
             if response.headers.get("content-encoding", "identity").lower() != "identity":
-                raise ProtocolError("a compressed reply, though none was asked for", status=response.status_code)
+                if is_answer:
+                    raise ProtocolError("a compressed reply, though none was asked for", status=status)
+                return Reply(status, response.headers, b"")
             body = bytearray()
-            # An async generator, though httpx promises only an iterator; trio minds those that are left unfinished.
-            async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_bytes())) as chunks:
-                async for chunk in chunks:
+            with anyio.CancelScope() as reading:
+                async for chunk in response.aiter_bytes():
                     body += chunk
                     if len(body) > MAX_REPLY_BYTES:
-                        raise ProtocolError(f"a reply over {MAX_REPLY_BYTES} bytes", status=response.status_code)
-            return Reply(response.status_code, response.headers, bytes(body))
+                        # Leaving the loop would leave iterators unfinished, which trio minds: the next read ends them.
+                        reading.cancel()
+                        del body[MAX_REPLY_BYTES + 1 :]
+            if len(body) > MAX_REPLY_BYTES and is_answer:
+                raise ProtocolError(f"a reply over {MAX_REPLY_BYTES} bytes", status=status)
+            return Reply(status, response.headers, bytes(body))
 
     async def aclose(self) -> None:
         """Close every socket."""
