@@ -6,6 +6,9 @@ import asyncio
 import selectors
 from typing import Any
 
+import trio
+from trio.testing import MockClock
+
 DEADLOCK_AFTER = 10.0
 
 
@@ -34,3 +37,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+    def block(self, seconds: float) -> None:
+        """Let so much time pass in which nothing can run, as if somebody had called `time.sleep`."""
+        self._virtual.now += seconds
+
+
+def block(seconds: float) -> None:
+    """Block the event loop that runs, `VirtualLoop` or trio's with a `MockClock`, for so many seconds."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, MockClock)
+        clock.jump(seconds)
+    else:
+        assert isinstance(loop, VirtualLoop)
+        loop.block(seconds)
