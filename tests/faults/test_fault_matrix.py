@@ -14,6 +14,7 @@ import anyio
 import attrs
 import httpx
 import pytest
+from anyio.lowlevel import checkpoint
 from faulty import (
     Bench,
     Came,
@@ -35,6 +36,7 @@ from faulty import (
     still_clock,
     still_wall_clock,
 )
+from helpers import answered_by
 
 from smsc_status import (
     AddressBlocked,
@@ -270,3 +272,22 @@ async def test_track(row: Row) -> None:
         assert {kind_of(error) for error in came.raised} == ({row.raises} - {None})
         assert await bench.is_at_rest(client)
     assert_lawful(bench)
+
+
+async def test_no_token_comes_back_while_the_clock_stands_still() -> None:
+    """Answers come at once, the server's clock and ours show one instant: five checks of an id, and not a sixth."""
+    results: list[StatusRecord] = []
+
+    async def check_on() -> None:
+        while len(results) < 6:
+            results.append(await client.check(1, "79990000000"))
+
+    async with answered_by(b'{"status": 1}') as client, anyio.create_task_group() as group:
+        began_at = anyio.current_time()
+        group.start_soon(check_on)
+        for _ in range(1000):
+            await checkpoint()
+        assert anyio.current_time() == began_at
+        assert len(results) == 5
+    assert len(results) == 6
+    assert anyio.current_time() - began_at >= 60
