@@ -8,6 +8,7 @@ like anybody's checks.
 from __future__ import annotations
 
 import contextvars
+import logging
 from collections import Counter, deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from datetime import datetime
@@ -46,6 +47,8 @@ HELD = 10_000
 """Reading and asking rest while so many outcomes have not been taken."""
 
 Until = Callable[[StatusRecord], bool]
+
+logger = logging.getLogger("smsc_status")
 
 
 @attrs.define(eq=False)
@@ -103,7 +106,7 @@ class Tracker:
         self._input_error: Exception | None = None
         self._ended = False
         self._given_out = 0
-        self._is_answered = True
+        self._unreadable = 0
         self._news = anyio.Event()
         self._wake = anyio.Event()
         self._room = anyio.Event()
@@ -208,7 +211,7 @@ class Tracker:
         self._wake.set()
 
     def _take_record(self, item: Tracked, record: StatusRecord, now: float) -> None:
-        self._is_answered = True
+        self._unreadable = 0
         try:
             done = record.is_final if self._until is None else bool(self._until(record))
         except Exception as error:  # the caller's own mistake, told to the caller
@@ -244,8 +247,10 @@ class Tracker:
         A reply that can't be read as a whole may be due to the message. As long as nobody gets another, it is not.
         """
         if isinstance(error, ProtocolError) and error.status is not None:
-            was_answered, self._is_answered = self._is_answered, False
-            return was_answered
+            self._unreadable += 1
+            if self._unreadable == MAX_FAILURES:
+                logger.warning("no reply can be read, and tracking goes on: %s", error)
+            return self._unreadable == 1
         return not isinstance(error, TransportError | RateLimited)
 
     def _finish(self, item: Tracked, outcome: str) -> None:

@@ -16,8 +16,10 @@ import httpx
 import pytest
 from anyio.lowlevel import checkpoint
 from faulty import (
+    HTML,
     Bench,
     Came,
+    Carry,
     Fault,
     blocked,
     blocks,
@@ -30,6 +32,7 @@ from faulty import (
     lost_back,
     lost_there,
     never_left,
+    on_the_way,
     refused,
     replies,
     spoilt,
@@ -272,6 +275,42 @@ async def test_track(row: Row) -> None:
         assert {kind_of(error) for error in came.raised} == ({row.raises} - {None})
         assert await bench.is_at_rest(client)
     assert_lawful(bench)
+
+
+async def test_a_message_that_alone_can_not_be_read_ends_as_that() -> None:
+    """Where others are answered, it is not the server."""
+    bench = Bench()
+    spoiler, *others = bench.young(3, every=60.0)
+
+    async def way(carry: Carry, request: httpx.Request) -> httpx.Response:
+        response = await carry(request)
+        is_about_it = b"id=1&" in request.content
+        return httpx.Response(200, content=HTML if is_about_it else response.content)
+
+    came = Came()
+    async with bench.client() as client, on_the_way(way)(bench):
+        async for outcome in client.track([spoiler, *others]):
+            came.take(outcome)
+    assert came.once_each([spoiler, *others])
+    assert isinstance(came.ends[spoiler][0], FailedCheck)
+    assert came.failures == UNREADABLE
+    assert len(came.records) == 2
+    assert_lawful(bench)
+
+
+async def test_tracking_says_that_it_can_read_no_reply(caplog: pytest.LogCaptureFixture) -> None:
+    """Once: a wrong address would go unnoticed otherwise."""
+    bench = Bench()
+    refs = bench.young(2, every=60.0)
+    async with bench.client() as client:
+        with anyio.move_on_after(600):
+            async with replies(404)(bench), client.track(refs) as outcomes:
+                await anext(outcomes)
+        assert sorted(ref.id for ref in outcomes.pending()) == [1, 2]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "no reply can be read" in warnings[0]
+    assert "HTTP 404" in warnings[0]
 
 
 async def test_no_token_comes_back_while_the_clock_stands_still() -> None:
