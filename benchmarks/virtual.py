@@ -35,3 +35,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """The virtual present."""
         return self._virtual.now
+
+    def block(self, seconds: float) -> None:
+        """Let so much time pass in which nothing can run, as if somebody had called `time.sleep`."""
+        self._virtual.now += seconds

@@ -358,7 +358,7 @@ class StatusClient:
             open_requests=slots.open_requests,
             waiting=engine.desk.dispatcher.waiting,
             bulk_slot_in=slots.bulk_slot_in,
-            tracked=sum(tracker.tracked for tracker in trackers),
+            tracked=sum(tracker.tracked for tracker in busy),
             due=sum(waiting for waiting, _ in due),
             overdue=sum(overdue for _, overdue in due),
             done=MappingProxyType(dict(engine.desk.tally.done)),

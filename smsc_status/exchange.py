@@ -11,7 +11,7 @@ import logging
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -155,16 +155,23 @@ class Exchange:
         request = httpx.Request("POST", url, headers=_HEADERS, content=form, extensions=self._extensions)
         async with aclosing(await transport.handle_async_request(request)) as response:
             logger.debug("POST %s: HTTP %d", url, response.status_code)
+            status = response.status_code
+            is_answer = status == 200  # any other status says all that there is to know
             if response.headers.get("content-encoding", "identity").lower() != "identity":
-                raise ProtocolError("a compressed reply, though none was asked for", status=response.status_code)
+                if is_answer:
+                    raise ProtocolError("a compressed reply, though none was asked for", status=status)
+                return Reply(status, response.headers, b"")
             body = bytearray()
-            # An async generator, though httpx promises only an iterator; trio minds those that are left unfinished.
-            async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_bytes())) as chunks:
-                async for chunk in chunks:
+            with anyio.CancelScope() as reading:
+                async for chunk in response.aiter_bytes():
                     body += chunk
                     if len(body) > MAX_REPLY_BYTES:
-                        raise ProtocolError(f"a reply over {MAX_REPLY_BYTES} bytes", status=response.status_code)
-            return Reply(response.status_code, response.headers, bytes(body))
+                        # Leaving the loop would leave iterators unfinished, which trio minds: the next read ends them.
+                        reading.cancel()
+                        del body[MAX_REPLY_BYTES + 1 :]
+            if len(body) > MAX_REPLY_BYTES and is_answer:
+                raise ProtocolError(f"a reply over {MAX_REPLY_BYTES} bytes", status=status)
+            return Reply(status, response.headers, bytes(body))
 
     async def aclose(self) -> None:
         """Close every socket."""

@@ -24,7 +24,7 @@ from smsc_status.core.dispatch import Question, State
 from smsc_status.core.polling import Plan, Policy, Tracked
 from smsc_status.desk import CONCERNS_ACCOUNT
 from smsc_status.engine import Engine
-from smsc_status.errors import ConfigError, RateLimited, SmscError, TransportError
+from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
 from smsc_status.streaming import Messages, close_source
 
@@ -35,7 +35,7 @@ HEAD_START = 60.0
 """Single checks of tracked messages wait as if they had come so many seconds earlier than a stream's."""
 
 MAX_FAILURES = 3
-"""So many unusable answers in a row are a message's outcome; lost requests are not counted."""
+"""So many unusable answers in a row are a message's outcome; lost requests, and what nobody can read, do not count."""
 
 READ_AT_ONCE = 1000
 """So many messages are read from an input that never waits before other tasks have a turn."""
@@ -110,6 +110,7 @@ class Tracker:
         self._given_out = 0
         self._is_closed = False
         self._called_last_at = -inf
+        self._unreadable = 0
         self._news = anyio.Event()
         self._wake = anyio.Event()
         self._room = anyio.Event()
@@ -218,6 +219,7 @@ class Tracker:
         self._wake.set()
 
     def _take_record(self, item: Tracked, record: StatusRecord, now: float) -> None:
+        self._unreadable = 0
         try:
             done = record.is_final if self._until is None else bool(self._until(record))
         except Exception as error:  # the caller's own mistake, told to the caller
@@ -239,13 +241,25 @@ class Tracker:
             self.plan.put_back(item, now=now)
 
     def _take_error(self, item: Tracked, error: SmscError, now: float) -> None:
-        if not isinstance(error, TransportError | RateLimited):
+        if self._is_about(error):
             item.failures += 1
             if item.failures >= MAX_FAILURES:
                 self._tell(FailedCheck(item.ref, error), item)
                 self._finish(item, type(error).__name__)
                 return
         self.plan.put_back(item, now=now)
+
+    def _is_about(self, error: SmscError) -> bool:
+        """Whether the error says something of the message, and not only of the server's present state.
+
+        A reply that can't be read as a whole may be due to the message. As long as nobody gets another, it is not.
+        """
+        if isinstance(error, ProtocolError) and error.status is not None:
+            self._unreadable += 1
+            if self._unreadable == MAX_FAILURES:
+                logger.warning("no reply can be read, and tracking goes on: %s", error)
+            return self._unreadable == 1
+        return not isinstance(error, TransportError | RateLimited)
 
     def _finish(self, item: Tracked, outcome: str) -> None:
         self.plan.forget(item)

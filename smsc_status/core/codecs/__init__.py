@@ -1,7 +1,8 @@
 """The four formats, each encode (the emulator speaks) and decode (the client listens), driven by one table.
 
 `layouts` is the table; `values` stands between the wire's texts and a record's fields; `plain`, `columns`, `xmlform`
-and `jsonform` are the formats; `align` and `chains` find the messages in a reply whose texts may hold newlines.
+and `jsonform` are the formats; `align` and `chains` find the messages in a reply whose texts may hold newlines; `ends`
+finds a last line that may be cut.
 
 Tolerant in what is accepted, and nothing is guessed: where a reply can be read in more than one way, the messages
 concerned are `BadRow`s, and they alone.
@@ -15,6 +16,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from smsc_status.core.codecs import jsonform
+from smsc_status.core.codecs.ends import without_cut_end
 from smsc_status.core.codecs.values import (
     CHARSETS,
     BadRow,
@@ -67,9 +69,11 @@ def decode(
             return rows
     text = text_of(body, charset)
     reply = plain_error(text) or _form(format).decode(text, detail, asked, bulk=bulk)
-    if bulk or isinstance(reply, ErrorReply) or len(reply) != 1:
+    if isinstance(reply, ErrorReply):
         return reply
-    return [placed(reply[0], 0)]
+    if bulk:
+        return without_cut_end(reply, asked, detail) if format in _OPEN_ENDED else reply
+    return [placed(reply[0], 0)] if len(reply) == 1 else reply
 
 
 def decode_deletion(body: bytes, *, format: Format, charset: str) -> ErrorReply | None:
@@ -104,6 +108,9 @@ def encode_error(code: int, text: str, *, format: Format, charset: str) -> bytes
 def encode_deletion(*, format: Format, charset: str) -> bytes:
     """Write the answer to a deletion that succeeded."""
     return _form(format).encode_deletion(charset)
+
+
+_OPEN_ENDED = (Format.PLAIN, Format.CSV)  # nothing marks the end of a reply
 
 
 class _Form(Protocol):

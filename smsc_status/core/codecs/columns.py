@@ -32,6 +32,7 @@ _START = re.compile(r"\s*-?\d{1,9}\s*(?:,|$)", re.ASCII)
 _INT = re.compile(r"-?\d{0,18}", re.ASCII)
 _STATUS = re.compile(r"-?\d{1,9}", re.ASCII)
 _STAMP = re.compile(r"\d{0,12}", re.ASCII)
+_SECONDS = re.compile(r"(?:0|\d{10,12})?", re.ASCII)  # fewer digits are those of a line that was cut
 _COST = re.compile(r"(?:-?\d{1,12}(?:\.\d{1,6})?)?", re.ASCII)
 _EXACT_COST = re.compile(r"-?\d{1,12}\.\d{1,6}", re.ASCII)
 _GONE = re.compile(r"\s*-3(?:, ?\d*, ?\d*)?, ?([\w.-]+)(?:, ?([^,]++))?\s*+", re.ASCII)
@@ -41,8 +42,8 @@ _SEND_TIME = re.compile(r" ?\d{9,11}", re.ASCII)
 
 _PATTERNS = {
     "status": _STATUS,
-    "last_timestamp": _STAMP,
-    "send_timestamp": _STAMP,
+    "last_timestamp": _SECONDS,
+    "send_timestamp": _SECONDS,
     "err": _INT,
     "type": _STAMP,
     "cost": _COST,

@@ -42,6 +42,12 @@ _GONE = re.compile(
     rf"Status ?= ?-3(?:, ?check_time ?= ?{_DATE})?(?:, ?err ?= ?\d*)?, ?id ?= ?([\w.-]+)(?:, ?phone ?= ?([^,]++))?\s*+",
     re.ASCII | re.IGNORECASE,
 )
+# A reply that ends with its status, which stands alone only if it is -3, or within a date or the key after it.
+_CUT = re.compile(
+    rf"(?:(?:\A|\n)Status ?= ?+(?!-3\s*\Z)-?\d+|, ?(?:check_time|send_date) ?= ?+(?!{_DATE}\s*\Z)[^=]+)\Z",
+    re.ASCII | re.IGNORECASE,
+)
+_CUT_CHARS = 60
 _MESSAGE = re.compile(r", ?message ?= ?", re.IGNORECASE)
 _COMMENT = re.compile(r", ?comment ?= ?", re.IGNORECASE)
 _TYPE = re.compile(r", ?type ?= ?", re.IGNORECASE)
@@ -59,10 +65,12 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
     body = text.strip("\r\n")
     if not _START.match(body) and not (bulk and _any_start(body)):
         raise unreadable("no line starts with a status", text)
+    cut = _CUT.search(body, len(body) - _CUT_CHARS)
     if not bulk:
-        return [_read(body)]
+        return [bad_row("the line is cut", {}) if cut else _read(body)]
     if detail is Detail.BASIC:
-        return [_read(line.strip()) for line in body.split("\n") if line.strip()]
+        rows = [_read(line.strip()) for line in body.split("\n") if line.strip()]
+        return [*rows[:-1], bad_row("the line is cut", {})] if cut else rows
     return align(body.split("\n"), asked, head=_head, tails=_tails, read=_read)
 
 

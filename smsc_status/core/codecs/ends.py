@@ -1,0 +1,38 @@
+"""A bulk reply in `fmt=0` or `fmt=1`: nothing marks its end, so that its last line may be the beginning of another.
+
+Whose a line is stands at its end. Cut in the middle of an id or a phone, it may look like another message's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from smsc_status.core.codecs.values import Row, bad_row, key_of
+from smsc_status.models import Detail, Identity, Key, phone_key
+
+
+def without_cut_end(rows: list[Row], asked: Sequence[Identity], detail: Detail) -> list[Row]:
+    """The rows, the last of which is nobody's if it may be the beginning of a line about another message."""
+    if rows and _may_be_cut(rows, asked, detail):
+        return [*rows[:-1], bad_row("a line that may be cut", {})]
+    return rows
+
+
+def _may_be_cut(rows: Sequence[Row], asked: Sequence[Identity], detail: Detail) -> bool:
+    *others, last = rows
+    key, phone = _name(last)
+    if key is None:
+        return any(row.id is not None for row in others)
+    if phone is not None and detail is Detail.BASIC:  # the phone is last
+        longer = {who for who in asked if who[0] == key and _goes_on(phone, who[1])}
+    else:
+        longer = {who for who in asked if phone in (None, who[1]) and _goes_on(str(key), str(who[0]))}
+    return bool(longer) and not longer <= {_name(row) for row in others}
+
+
+def _name(row: Row) -> tuple[Key | None, str | None]:
+    return None if row.id is None else key_of(str(row.id)), None if row.phone is None else phone_key(row.phone)
+
+
+def _goes_on(short: str, whole: str) -> bool:
+    return len(whole) > len(short) and whole.startswith(short)

@@ -1,0 +1,332 @@
+"""Every fault for a while: what comes out, that no limit is broken and no message lost, and that it is over afterwards.
+
+One table, each fault a row: what a `check` gives that is begun with the fault, and what ends messages of a `stream`
+that goes on meanwhile (nothing: all of them get their record). Tracked messages end with their record, whatever the
+fault. What else there is to be seen of a fault is the same for all rows and is asserted below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import attrs
+import httpx
+import pytest
+from anyio.lowlevel import checkpoint
+from faulty import (
+    HTML,
+    Bench,
+    Came,
+    Carry,
+    Fault,
+    blocked,
+    blocks,
+    bomb,
+    deflated,
+    emulated,
+    halfway,
+    hangs,
+    kind_of,
+    lost_back,
+    lost_there,
+    never_left,
+    on_the_way,
+    refused,
+    replies,
+    spoilt,
+    still_clock,
+    still_wall_clock,
+)
+from helpers import answered_by
+
+from smsc_status import (
+    AddressBlocked,
+    AuthError,
+    FailedCheck,
+    Format,
+    ProtocolError,
+    RequestTimeout,
+    SmscError,
+    StatusRecord,
+    TransportError,
+)
+
+pytestmark = pytest.mark.anyio
+
+RECORD = StatusRecord
+AFTERWARDS = "a record, once it is over"
+"""The answer waits for the fault's end."""
+
+MEGABYTES = 10 * 2**20
+BOMB = bomb(MEGABYTES)
+ALL = tuple(Format)
+DOCTYPE = b'<!DOCTYPE sms [<!ENTITY a "1"><!ENTITY b "&a;&a;&a;&a;">]><sms><status>&b;</status></sms>'
+FILE = b'<!DOCTYPE sms [<!ENTITY a SYSTEM "file:///etc/passwd">]><sms><status>1</status><message>&a;</message></sms>'
+
+
+@attrs.frozen
+class Row:
+    """A fault, and what comes out while it lasts."""
+
+    name: str
+    fault: Fault
+    check: Any
+    stream: set[type[SmscError]] = attrs.field(factory=set)
+    formats: tuple[Format, ...] = (Format.JSON,)
+    lasts: float = 240.0
+    messages: int = 12
+    raises: type[SmscError] | None = None
+    """What concerns the account is raised out of a stream or a track, and what is not done is put in again."""
+
+
+def half(body: bytes) -> bytes:
+    return body[: len(body) // 2]
+
+
+Kinds = set[type[SmscError]]
+LOST: Kinds = {TransportError}
+SILENT: Kinds = {RequestTimeout}
+UNREADABLE: Kinds = {ProtocolError}
+ELSEWHERE = "https://elsewhere.example/sys/status.php"
+
+ROWS = [
+    # before the request leaves
+    Row("refused", never_left(httpx.ConnectError, "refused"), TransportError, LOST),
+    Row("no such host", never_left(httpx.ConnectError, "[Errno -2] Name or service not known"), TransportError, LOST),
+    Row("TLS failure", never_left(httpx.ConnectError, "[SSL: CERTIFICATE_VERIFY_FAILED]"), TransportError, LOST),
+    Row("time-out connecting", never_left(httpx.ConnectTimeout, "", after=15.0), TransportError, LOST),
+    # on its way there
+    Row("reset before the request", lost_there(httpx.WriteError, "broken pipe"), TransportError, LOST),
+    Row("time-out sending", lost_there(httpx.WriteTimeout, "", after=30.0), RequestTimeout, SILENT),
+    # on its way back
+    Row("reset after the request", lost_back(httpx.RemoteProtocolError, "disconnected"), TransportError, LOST),
+    Row("time-out waiting", lost_back(httpx.ReadTimeout, "", after=30.0), RequestTimeout, SILENT),
+    Row("silence", hangs(), RequestTimeout, SILENT),
+    Row("reset in the body", halfway(httpx.ReadError, "reset"), TransportError, LOST),
+    Row("body shorter than promised", halfway(httpx.RemoteProtocolError, "incomplete"), TransportError, LOST),
+    Row("time-out reading", halfway(httpx.ReadTimeout), RequestTimeout, SILENT),
+    Row("silence in the body", halfway(None), RequestTimeout, SILENT),
+    # HTTP statuses
+    *(
+        Row(f"HTTP {status} elsewhere", replies(status, location=ELSEWHERE), ProtocolError, UNREADABLE)
+        for status in (301, 302, 303, 307, 308)
+    ),
+    *(Row(f"HTTP {status}", replies(status), ProtocolError, UNREADABLE) for status in (403, 404, 413, 414)),
+    *(Row(f"HTTP {status}", replies(status), TransportError, LOST) for status in (408, 429, 500, 502, 503, 504)),
+    Row("HTTP 429 with Retry-After", replies(429, retry_after="20"), TransportError, LOST),
+    Row("HTTP 429 for an hour", replies(429, retry_after="3600"), TransportError, LOST, lasts=3600),
+    Row("HTTP 503, compressed", replies(503, bomb(1000), content_encoding="gzip"), TransportError, LOST),
+    Row("HTTP 503, endless", replies(503, bytes(33 * 2**20)), TransportError, LOST, lasts=20, messages=5),
+    # bodies
+    Row("HTML", replies(200), ProtocolError, UNREADABLE, formats=ALL),
+    Row("an empty body", spoilt(lambda _: b""), TransportError, LOST, formats=ALL),
+    Row("a blank body", spoilt(lambda _: b" \r\n"), TransportError, LOST, formats=ALL),
+    Row("half a body", spoilt(half), ProtocolError, UNREADABLE, formats=(Format.CSV, Format.XML, Format.JSON)),
+    Row("half a text", spoilt(lambda body: body[:-16]), RECORD, UNREADABLE, formats=(Format.PLAIN,)),
+    Row("the wrong charset", spoilt(lambda b: b.decode().encode("cp1251", "replace")), RECORD, formats=ALL),
+    Row("UTF-16", spoilt(lambda body: body.decode().encode("utf-16")), ProtocolError, UNREADABLE, formats=ALL),
+    Row(
+        "ten megabytes",
+        spoilt(lambda _: b"x" * MEGABYTES),
+        ProtocolError,
+        UNREADABLE,
+        formats=ALL,
+        lasts=10,
+        messages=5,
+    ),
+    Row("a bomb", spoilt(lambda _: BOMB, content_encoding="gzip"), ProtocolError, UNREADABLE, formats=ALL),
+    Row("deflate", spoilt(deflated, content_encoding="deflate"), ProtocolError, UNREADABLE),
+    Row("compressed and not said so", spoilt(deflated), ProtocolError, UNREADABLE, formats=ALL),
+    Row("deep nesting", spoilt(lambda _: b"[" * 20_000), ProtocolError, UNREADABLE, formats=ALL),
+    Row("deep objects", spoilt(lambda _: b'{"status":' * 10_000), ProtocolError, UNREADABLE, formats=ALL),
+    Row("deep elements", spoilt(lambda _: b"<list>" * 10_000), ProtocolError, UNREADABLE, formats=ALL),
+    Row("a DOCTYPE", spoilt(lambda _: DOCTYPE), ProtocolError, UNREADABLE, formats=ALL),
+    Row("an external entity", spoilt(lambda _: FILE), ProtocolError, UNREADABLE, formats=ALL),
+    # the vendor's refusals
+    Row("error 9 for an hour", emulated(spurious_9=1.0), AFTERWARDS, lasts=3600),
+    Row("error 4", blocked, AddressBlocked, raises=AddressBlocked, formats=ALL),
+    Row("error 2", refused(2), AuthError, raises=AuthError, formats=ALL),
+    # bulk answers
+    Row("records missing", emulated(missing_records=1.0), RECORD, formats=ALL),
+    Row("records repeated", emulated(repeated_records=1.0), RECORD, formats=ALL),
+    Row("foreign records", emulated(foreign_records=1.0), RECORD, formats=ALL),
+    Row("records reordered", emulated(reordered_records=1.0), RECORD, formats=ALL),
+    Row(
+        "all of that",
+        emulated(missing_records=0.5, repeated_records=0.5, foreign_records=0.5, reordered_records=0.5),
+        RECORD,
+        formats=ALL,
+    ),
+    # clocks
+    Row("a date that stands still", still_wall_clock, RECORD),
+    Row("a clock that stands still", still_clock, RECORD),
+    Row("a loop blocked once before sending", blocks(90, times=1, answered=False), RECORD),
+    Row("a loop blocked once before reading", blocks(90, times=1, answered=True), RECORD),
+    Row("a loop blocked at each request", blocks(90, times=99, answered=False), RequestTimeout, SILENT, lasts=1800),
+]
+
+in_each_format = pytest.mark.parametrize(
+    ("row", "format"),
+    [pytest.param(row, format, id=f"{row.name}-{format.name}") for row in ROWS for format in row.formats],
+)
+
+
+async def during(bench: Bench, row: Row, *work: Callable[[], Any]) -> None:
+    """Let the work go on while the fault lasts, and until it is done."""
+    async with anyio.create_task_group() as group:
+        async with row.fault(bench):
+            for each in work:
+                group.start_soon(each)
+            await anyio.sleep(row.lasts)
+        bench.over_at = anyio.current_time()
+
+
+def assert_lawful(bench: Bench) -> None:
+    assert not bench.broken_limits()
+    assert bench.transport.hosts == {"localhost"}
+
+
+@in_each_format
+async def test_check(row: Row, format: Format) -> None:
+    """A check begun with the fault gives what the table says; one begun afterwards its record, at once."""
+    bench = Bench(format)
+    first, second = bench.delivered(2)
+    results: list[Any] = []
+
+    async def check() -> None:
+        try:
+            results.append(await client.check(first.id, first.phone))
+        except SmscError as error:
+            results.append(error)
+        results.append(anyio.current_time())
+
+    async with bench.client() as client:
+        await during(bench, row, check)
+        outcome, came_at = results
+        assert kind_of(outcome) is (StatusRecord if row.check is AFTERWARDS else row.check)
+        assert (came_at >= bench.over_at) is (row.check is AFTERWARDS)
+        began_at = anyio.current_time()
+        assert (await client.check(second.id, second.phone)).status == 1
+        assert anyio.current_time() - began_at < 80
+        assert await bench.is_at_rest(client)
+    assert_lawful(bench)
+
+
+@in_each_format
+async def test_stream(row: Row, format: Format) -> None:
+    """Each message comes out of a stream exactly once; what failed, and what an account error gave back, goes again."""
+    bench = Bench(format)
+    refs = bench.delivered(row.messages)
+    came = Came()
+
+    async def stream() -> None:
+        left = refs
+        while left:
+            try:
+                async for outcome in client.stream(left):
+                    came.take(outcome)
+                left = []
+            except (AuthError, AddressBlocked) as error:
+                came.raised.append(error)
+                left = list(error.pending)
+                await anyio.sleep(row.lasts)
+
+    async with bench.client() as client:
+        await during(bench, row, stream)
+        assert bench.struck
+        assert came.once_each(refs)
+        assert came.failures == row.stream
+        assert all(bench.is_right(record, record.ref) for record in came.records)
+        assert {kind_of(error) for error in came.raised} == ({row.raises} - {None})
+        failed = [ref for ref, ends in came.ends.items() if isinstance(ends[0], FailedCheck)]
+        again = [outcome async for outcome in client.stream(failed)]
+        assert sorted(outcome.ref.id for outcome in again) == sorted(ref.id for ref in failed)
+        assert all(isinstance(outcome, StatusRecord) and bench.is_right(outcome, outcome.ref) for outcome in again)
+        assert await bench.is_at_rest(client)
+    assert_lawful(bench)
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
+async def test_track(row: Row) -> None:
+    """Messages that are followed through a fault end once, as the server holds them."""
+    bench = Bench()
+    refs = bench.young(4)
+    came = Came()
+
+    async def track() -> None:
+        left = refs
+        while left:
+            try:
+                async for outcome in client.track(left):
+                    came.take(outcome)
+                left = []
+            except (AuthError, AddressBlocked) as error:
+                came.raised.append(error)
+                left = list(error.pending)
+                await anyio.sleep(row.lasts)
+
+    async with bench.client() as client:
+        await during(bench, row, track)
+        assert came.once_each(refs)
+        assert not came.failures
+        assert all(bench.is_right(record, record.ref) for record in came.records)
+        assert {kind_of(error) for error in came.raised} == ({row.raises} - {None})
+        assert await bench.is_at_rest(client)
+    assert_lawful(bench)
+
+
+async def test_a_message_that_alone_can_not_be_read_ends_as_that() -> None:
+    """Where others are answered, it is not the server."""
+    bench = Bench()
+    spoiler, *others = bench.young(3, every=60.0)
+
+    async def way(carry: Carry, request: httpx.Request) -> httpx.Response:
+        response = await carry(request)
+        is_about_it = b"id=1&" in request.content
+        return httpx.Response(200, content=HTML if is_about_it else response.content)
+
+    came = Came()
+    async with bench.client() as client, on_the_way(way)(bench):
+        async for outcome in client.track([spoiler, *others]):
+            came.take(outcome)
+    assert came.once_each([spoiler, *others])
+    assert isinstance(came.ends[spoiler][0], FailedCheck)
+    assert came.failures == UNREADABLE
+    assert len(came.records) == 2
+    assert_lawful(bench)
+
+
+async def test_tracking_says_that_it_can_read_no_reply(caplog: pytest.LogCaptureFixture) -> None:
+    """Once: a wrong address would go unnoticed otherwise."""
+    bench = Bench()
+    refs = bench.young(2, every=60.0)
+    async with bench.client() as client:
+        with anyio.move_on_after(600):
+            async with replies(404)(bench), client.track(refs) as outcomes:
+                await anext(outcomes)
+        assert sorted(ref.id for ref in outcomes.pending()) == [1, 2]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "no reply can be read" in warnings[0]
+    assert "HTTP 404" in warnings[0]
+
+
+async def test_no_token_comes_back_while_the_clock_stands_still() -> None:
+    """Answers come at once, the server's clock and ours show one instant: five checks of an id, and not a sixth."""
+    results: list[StatusRecord] = []
+
+    async def check_on() -> None:
+        while len(results) < 6:
+            results.append(await client.check(1, "79990000000"))
+
+    async with answered_by(b'{"status": 1}') as client, anyio.create_task_group() as group:
+        began_at = anyio.current_time()
+        group.start_soon(check_on)
+        for _ in range(1000):
+            await checkpoint()
+        assert anyio.current_time() == began_at
+        assert len(results) == 5
+    assert len(results) == 6
+    assert anyio.current_time() - began_at >= 60
