@@ -71,7 +71,7 @@ def test_blocks(module: str, block: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
     names["StatusClient"] = client
     code = f"async def block():\n{textwrap.indent(block, '    ')}"
-    exec(compile(code, module, "exec"), names)
+    exec(compile(code, f"<a docstring of {module}>", "exec"), names)
     main = names["block"]
     assert callable(main)
     anyio.run(main)

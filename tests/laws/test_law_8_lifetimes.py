@@ -6,6 +6,7 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -321,6 +322,21 @@ def test_a_stream_belongs_to_the_loop_that_began_it(kind: str, left: int) -> Non
     anyio.run(begin)
     anyio.run(go_on)
     assert len(outcomes.pending()) == left
+
+
+@pytest.mark.parametrize("kind", ["stream", "track"])
+def test_twins_on_their_way_when_their_loop_ends(kind: str) -> None:
+    """Both are pending: each can be put in again."""
+    refs = [MessageRef(1, PHONE, datetime(2026, 3, 10, tzinfo=UTC)) for _ in range(2)]
+    outcomes = getattr(answered_by(b'{"status": 1}', after=60), kind)(refs)
+
+    async def main() -> None:
+        with anyio.move_on_after(5):
+            await anext(outcomes)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+    assert outcomes.pending() == refs
 
 
 def test_no_socket_is_left_by_a_client_that_nobody_closes() -> None:
