@@ -9,9 +9,9 @@ async with StatusClient(apikey="...") as client:
 
 To read the code, take it in this order. `models`, `codes` and `errors` are the values. `core` decides and touches
 nothing: `core.pacing` (may a request start now?), `core.dispatch` (which messages go in it?), `core.protocol` and
-`core.codecs` (what is sent, what came back?). The shell waits and sends: `limiter` (and `line`, who waits
-there), `exchange`, `desk` (who waits for what) and `engine`, and on top `client`, `streaming` and `deletion`; `tracker`
-follows messages as `core.polling` plans it. `emulator` is the vendor's server to develop against, `cli` the command line.
+`core.codecs` (what is sent, what came back?). The shell waits and sends: `limiter` (and `line`, who waits there),
+`exchange`, `desk` (who waits for what) and `engine`, and on top `client`, `streaming` and `deletion`; `tracker` follows
+messages as `core.polling` plans it. `emulator` is the vendor's server to develop against, `cli` the command line.
 """
 
 from importlib import import_module

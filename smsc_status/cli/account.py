@@ -14,8 +14,8 @@ from smsc_status.models import Limits
 
 WHERE = "set SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, in the environment"
 
-PATIENCE = 30.0
-"""A server that has answered is waited for as long as it takes; one that never has, for so many seconds."""
+PATIENCE, ENOUGH = 30.0, 3
+"""A server that has answered is waited for as long as it takes; one that never has, so many seconds and requests."""
 
 
 def open_client(limits: Limits | None = None) -> tuple[StatusClient, LocalLimiter]:
@@ -34,8 +34,9 @@ def expect_answers(stats: Stats, seconds: float) -> None:
     Raises:
         TransportError: nothing has for too long: the address is more likely wrong than the server away.
     """
-    if stats.retries and not stats.records and not stats.refusals and seconds > PATIENCE:
-        raise TransportError(f"no answer to {sum(stats.requests.values())} requests in {PATIENCE:g} s")
+    ended = sum(stats.requests.values()) - stats.open_requests
+    if ended >= ENOUGH and not stats.records and not stats.refusals and seconds > PATIENCE:
+        raise TransportError(f"no answer that can be read to {ended} requests in {PATIENCE:g} s")
 
 
 def _missing_credentials() -> dict[str, Secret]:

@@ -199,6 +199,16 @@ def test_a_server_that_never_answers(tmp_path: Path) -> None:
     assert "check the network" in ended.err
 
 
+def test_a_server_of_something_else(tmp_path: Path) -> None:
+    """Its pages are no answers, however many it sends."""
+    with serving(faults={"html": 1.0}) as server, mock.patch("smsc_status.cli.account.PATIENCE", 1.0):
+        source = populated(server, tmp_path)
+        ended = run("track", str(source), "--out", str(tmp_path / "out.jsonl"), *FAST, env=account_of(server))
+    assert ended.status == 4
+    assert "no answer that can be read" in ended.err
+    assert not (tmp_path / "out.jsonl").read_bytes()
+
+
 def test_how_fast_a_count_grows() -> None:
     """On average over the last minutes."""
     pace = Pace(window=10.0)
