@@ -1,0 +1,196 @@
+"""What is said of a reply, or a record, that can't be read; and that the short ways are taken where they can be."""
+
+from __future__ import annotations
+
+import pytest
+
+from smsc_status import ProtocolError
+from smsc_status.core import codecs
+from smsc_status.core.codecs import BadRow, ErrorReply, documented, jsonform, xmlform
+from smsc_status.core.protocol import Transient, Wire, read
+from smsc_status.models import Detail, Format, Identity, StatusRecord
+
+JSON, XML, PLAIN, CSV = Format.JSON, Format.XML, Format.PLAIN, Format.CSV
+ASKED: list[Identity] = [(1, "79990000001"), (2, "79990000002")]
+
+DATE = "10.10.2010 10:10:10"
+LINE = f"Status = 1, check_time = {DATE}, id = 1, phone = 79990000001"
+
+
+def decoded(body: str, format: Format, detail: Detail, *, bulk: bool) -> list[codecs.Row] | ErrorReply:
+    asked = ASKED if bulk else ASKED[:1]
+    return codecs.decode(body.encode(), format=format, detail=detail, charset="utf-8", asked=asked, bulk=bulk)
+
+
+def only(rows: object) -> object:
+    """The one row."""
+    assert isinstance(rows, list)
+    (row,) = rows
+    return row
+
+
+@pytest.mark.parametrize(
+    ("format", "body", "reason", "excerpt"),
+    [
+        (JSON, "5", "neither a record nor a list", "5"),
+        (JSON, "{", "not JSON", "{"),
+        (XML, "<a", "not XML", "<a"),
+        (XML, "<a/>", "neither messages nor a refusal", "<a/>"),
+        (XML, "<!DOCTYPE x []><sms><status>1</status></sms>", "a document type is declared", "<!DOCTYPE x"),
+        (PLAIN, "rubbish", "no line starts with a status", "rubbish"),
+        (CSV, "rubbish", "no line starts with a status", "rubbish"),
+    ],
+)
+def test_a_reply_that_says_nothing(format: Format, body: str, reason: str, excerpt: str) -> None:
+    for bulk in (True, False):
+        with pytest.raises(ProtocolError) as caught:
+            decoded(body, format, Detail.BASIC, bulk=bulk)
+        assert (caught.value.reason, caught.value.excerpt) == (reason, excerpt)
+
+
+@pytest.mark.parametrize(
+    ("format", "detail", "body", "said", "whose"),
+    [
+        (JSON, 0, "{}", ("no status", "{}"), (None, None)),
+        (JSON, 0, '{"status": [1], "id": 1}', ("status is not what it should be", "'status': ['1']"), (1, None)),
+        (JSON, 0, '{"err": 1, "id": 2, "phone": "3"}', ("no status", "'err': '1'"), (2, "3")),
+        (XML, 0, "<sms><status>1</status></sms>" * 2, ("several messages where one was asked", "{}"), (None, None)),
+        (PLAIN, 0, "Status = 1, check_time = 10.10.2010 10:1", ("the line is cut", "{}"), (None, None)),
+        (PLAIN, 0, "Status = 1, phone = 1, phone = 2", ("phone is there twice", "'phone': '1'"), (None, "1")),
+        (CSV, 0, "1,2", ("columns that do not fit", "'line': '1,2'"), (1, "79990000001")),
+        (CSV, 1, "1,1286524541,0,9,79990000001,1.00", ("columns that do not fit", "'line': '1,12"), (1, "79990000001")),
+    ],
+)
+def test_a_record_that_is_none(
+    format: Format, detail: int, body: str, said: tuple[str, str], whose: tuple[int | None, str | None]
+) -> None:
+    """It says why, shows what came, and whose it may be."""
+    row = only(decoded(body, format, Detail(detail), bulk=False))
+    assert isinstance(row, BadRow)
+    reason, excerpt = said
+    assert row.error.reason == reason
+    assert excerpt in row.error.excerpt
+    assert (row.id, row.phone, row.index) == (*whose, 0)
+
+
+def told(row: codecs.Row) -> object:
+    return (row.error.reason, row.id) if isinstance(row, BadRow) else (row.status, row.id)
+
+
+@pytest.mark.parametrize(
+    ("format", "body", "expected"),
+    [
+        (JSON, '[5, {"status": 0, "id": 2}]', [("not a record", None), (0, 2)]),
+        (
+            XML,
+            "<list><sms><status>1</status><id>1</id></sms><sms><status>1</sms>"
+            "<sms><status>0</status><id>2</id></sms></list>",
+            [(1, 1), ("not XML", None), (0, 2)],
+        ),
+        (
+            XML,
+            "<list><sms><status>1<b></status><id>1</id></sms><sms><status>1</status><id>2</id></sms>"
+            "<sms><status>1<c></status></sms></list>",
+            [
+                ("beside a message that can't be read", None),
+                ("beside a message that can't be read", 2),
+                ("not XML", None),
+            ],
+        ),
+        (PLAIN, f"{LINE}\nStatus = 1, check_time = {DATE}", [(1, 1), ("a line that may be cut", None)]),
+    ],
+)
+def test_records_beside_others(format: Format, body: str, expected: list[object]) -> None:
+    """One that can't be read costs the others nothing, where it is sure that they are others."""
+    rows = decoded(body, format, Detail.BASIC, bulk=True)
+    assert isinstance(rows, list)
+    assert [told(row) for row in rows] == expected
+
+
+@pytest.mark.parametrize(
+    ("format", "body", "reason"),
+    [
+        (PLAIN, "nonsense", "neither deleted nor refused"),
+        (CSV, "nonsense", "neither deleted nor refused"),
+        (XML, "nonsense", "not XML"),
+        (XML, "<result>no</result>", "neither deleted nor refused"),
+        (XML, "<result>O<b/>K</result>", None),
+        (JSON, "nonsense", "not JSON"),
+        (JSON, '{"result": 5}', "neither deleted nor refused"),
+    ],
+)
+def test_an_answer_to_a_deletion(format: Format, body: str, reason: str | None) -> None:
+    if reason is None:
+        assert codecs.decode_deletion(body.encode(), format=format, charset="utf-8") is None
+        return
+    with pytest.raises(ProtocolError) as caught:
+        codecs.decode_deletion(body.encode(), format=format, charset="utf-8")
+    assert (caught.value.reason, caught.value.excerpt) == (reason, body)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "text"),
+    [
+        (200, b" \n", Transient, "the server's answer was empty"),
+        (503, b"", Transient, "the server answered HTTP 503"),
+        (404, b"x" * 2000, ProtocolError, "unexpected HTTP status"),
+        (200, b"<html>", ProtocolError, "not JSON"),
+    ],
+)
+def test_a_reply_that_is_none(status: int, body: bytes, kind: type[Exception], text: str) -> None:
+    """HTTP has the first word."""
+    error = read(Wire(), status, {}, body, asked=ASKED, bulk=True, detail=Detail.BASIC)
+    assert type(error) is kind
+    assert text in str(error)
+    if isinstance(error, ProtocolError):
+        assert error.status == status
+        assert error.reason == text
+    if isinstance(error, Transient):
+        assert error.retry_after is None
+        assert str(error) == text
+
+
+@pytest.mark.parametrize("prologue", ["", '<?xml version="1.0" encoding="UTF-8"?>\n'])
+@pytest.mark.parametrize("space", ["", "\n", "\r\n "])
+def test_flat_xml_takes_the_short_way(prologue: str, space: str) -> None:
+    """One message, or a list, with an entity or without."""
+    fields = "<status>1</status><err>0</err><sender_id>A&amp;B &#x2713;&#33;</sender_id><id>7</id>"
+    one = f"{space}<sms>{fields.replace('><', f'>{space}<')}{space}</sms>{space}"
+    row = only(xmlform._read_flat(prologue + one))
+    assert isinstance(row, StatusRecord)
+    assert (row.status, row.err, row.sender_id, row.id) == (1, 0, "A&B \u2713!", 7)
+    assert xmlform._read_flat(f"{prologue}<list>{one}{one}") == [row, row]  # each of them is whole
+    rows = xmlform._read_flat(f"{prologue}<list>{one}{one}</list>{space}")
+    assert rows == [row, row]
+    for odd in (
+        one + one,
+        one.replace("<err>", "<err a='1'>"),
+        one.replace("<err>0", "<err>0<b/>"),
+        one.replace("</sms>", ""),
+        one.replace("&amp;", "&unknown;"),
+        one.replace("&#33;", "&#0;"),
+        one.replace("<err>", "&amp;<err>"),
+        one.replace("<err>0</err>", "<err>0</err><err>1</err>"),
+        f"{one}more",
+        f"more{one}",
+    ):
+        assert xmlform._read_flat(prologue + odd) is None, odd
+
+
+def test_documented_json_takes_the_short_way() -> None:
+    """One record, or a list; whatever else is a list goes record by record."""
+    record = b'{"status": 1, "err": 0, "id": 7, "cost": "1.50"}'
+    row = only(jsonform.decode_documented(b" \n" + record))
+    assert isinstance(row, StatusRecord)
+    assert (row.status, row.err, row.id, str(row.cost)) == (1, 0, 7, "1.50")
+    assert jsonform.decode_documented(b"\n[" + record + b"," + record + b"]") == [row, row]
+    assert jsonform.decode_documented(b'{"status": "1"}') is None
+    assert jsonform.decode_documented(b"[") is None
+    seen: list[bytes] = []
+
+    def otherwise(raw: bytes) -> StatusRecord:
+        seen.append(raw)
+        return row
+
+    assert documented.rows_of([record, b'{"status": "1"}'], otherwise) == [row, row]
+    assert seen == [b'{"status": "1"}']
