@@ -302,7 +302,7 @@ async def test_each_failure_is_an_error_of_ours(answer: Any, expected: type[Smsc
             assert [ref.id for ref in stream.pending()] == [1, 2, 3]
             assert [outcome async for outcome in stream] == []
         else:
-            assert {type(outcome.error) for outcome in [o async for o in stream]} == {caught.type}  # type: ignore[union-attr]
+            assert {type(outcome.error) for outcome in [o async for o in stream]} == {caught.type}  # type: ignore[union-attr]  # all fail
 
 
 async def test_a_reply_over_the_bound_is_refused_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

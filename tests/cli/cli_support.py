@@ -101,7 +101,7 @@ def account_of(server: EmulatorServer) -> dict[str, str]:
 @contextmanager
 def serving(*, messages: int = 0, **emulator: object) -> Iterator[EmulatorServer]:
     """A server of messages 1, 2, …, sent within the last hour."""
-    app = Emulator(WitnessWorld(1), speed=SPEED, **emulator)  # type: ignore[arg-type]
+    app = Emulator(WitnessWorld(1), speed=SPEED, **emulator)  # type: ignore[arg-type]  # as the caller says
     app.world.populate(messages, now=app.now(), spread=3600)
     with EmulatorServer(app) as server:
         yield server

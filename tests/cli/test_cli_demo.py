@@ -56,7 +56,7 @@ def test_the_demo_says_so_if_a_limit_is_broken() -> None:
 
     class StrictEmulator(Emulator):
         def __init__(self, *args: object, **kwargs: object) -> None:
-            super().__init__(*args, referee=strict, enforce=False, **kwargs)  # type: ignore[arg-type]
+            super().__init__(*args, referee=strict, enforce=False, **kwargs)  # type: ignore[arg-type]  # passed on
 
     with mock.patch.object(demo, "Emulator", StrictEmulator):
         ended = run("demo", "--messages", "20", "--speed", "240")

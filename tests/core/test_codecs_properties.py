@@ -144,5 +144,5 @@ def test_what_is_not_quoted_singly(format: Format, detail: Detail, text: str) ->
     """A single reply with any text gives that text, or a doubt."""
     whole = record(format, detail, message=text, comment=None if format is Format.PLAIN else "")
     body = codecs.encode([whole], format=format, detail=detail, charset="utf-8", bulk=False)
-    (row,) = codecs.decode(body, format=format, detail=detail, charset="utf-8", asked=ASKED[:1], bulk=False)  # type: ignore[misc]
+    (row,) = codecs.decode(body, format=format, detail=detail, charset="utf-8", asked=ASKED[:1], bulk=False)  # type: ignore[misc]  # rows
     assert isinstance(row, BadRow) or as_printed(row, format) == as_printed(whole, format)

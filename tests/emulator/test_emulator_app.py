@@ -69,7 +69,7 @@ async def test_each_format_level_and_charset_is_answered_as_the_codecs_write_it(
         reply = await ask(emulator, **KEY, **fields, fmt=int(format), all=int(detail), charset=charset)
         assert reply.status_code == 200
         assert reply.headers["content-type"] == f"{CONTENT_TYPES[format]}; charset={charset}"
-        assert reply.content == codecs.encode(records, **how, bulk=len(ids) > 1)  # type: ignore[arg-type]
+        assert reply.content == codecs.encode(records, **how, bulk=len(ids) > 1)  # type: ignore[arg-type]  # passed on
 
 
 @pytest.mark.parametrize("format", Format)
@@ -177,7 +177,7 @@ async def test_a_deletion_is_confirmed_once(format: Format) -> None:
     first, second = await ask(emulator, **KEY, **fields), await ask(emulator, **KEY, **fields)
     assert first.content == codecs.encode_deletion(format=format, charset="utf-8")
     assert second.content == codecs.encode_error(5, "delete error", format=format, charset="utf-8")
-    assert emulator.referee.requests["delete"] == 2  # type: ignore[index]
+    assert emulator.referee.requests["delete"] == 2  # type: ignore[index]  # kinds are strings
     assert (await ask(emulator, **KEY, **ONE)).json() == {"status": -3}
 
 
@@ -260,7 +260,7 @@ async def test_other_scopes_are_left_alone() -> None:
     async def never(*_: Any) -> Message:
         raise AssertionError
 
-    await make()({"type": "lifespan"}, never, never)  # type: ignore[arg-type]
+    await make()({"type": "lifespan"}, never, never)  # type: ignore[arg-type]  # not even called
 
 
 async def test_a_body_in_pieces_is_read_to_its_end() -> None:

@@ -15,7 +15,7 @@ DATE = datetime(2024, 3, 5, 12, tzinfo=UTC)
 
 
 def virtually(main: object) -> None:
-    trio.run(main, clock=MockClock(autojump_threshold=0))  # type: ignore[arg-type]
+    trio.run(main, clock=MockClock(autojump_threshold=0))  # type: ignore[arg-type]  # returns something
 
 
 def test_a_minute_takes_a_second_at_speed_60() -> None:

@@ -8,6 +8,7 @@ fault. What else there is to be seen of a fault is the same for all rows and is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -46,6 +47,7 @@ from smsc_status import (
     AuthError,
     FailedCheck,
     Format,
+    MessageRef,
     ProtocolError,
     RequestTimeout,
     SmscError,
@@ -214,6 +216,20 @@ async def test_check(row: Row, format: Format) -> None:
     assert_lawful(bench)
 
 
+async def take_all(open_stream: Callable[..., Any], refs: list[MessageRef], row: Row, came: Came) -> None:
+    """What comes out; what an account error gave back is put in again."""
+    left = refs
+    while left:
+        try:
+            async for outcome in open_stream(left):
+                came.take(outcome)
+            left = []
+        except (AuthError, AddressBlocked) as error:
+            came.raised.append(error)
+            left = list(error.pending)
+            await anyio.sleep(row.lasts)
+
+
 @in_each_format
 async def test_stream(row: Row, format: Format) -> None:
     """Each message comes out of a stream exactly once; what failed, and what an account error gave back, goes again."""
@@ -221,20 +237,8 @@ async def test_stream(row: Row, format: Format) -> None:
     refs = bench.delivered(row.messages)
     came = Came()
 
-    async def stream() -> None:
-        left = refs
-        while left:
-            try:
-                async for outcome in client.stream(left):
-                    came.take(outcome)
-                left = []
-            except (AuthError, AddressBlocked) as error:
-                came.raised.append(error)
-                left = list(error.pending)
-                await anyio.sleep(row.lasts)
-
     async with bench.client() as client:
-        await during(bench, row, stream)
+        await during(bench, row, partial(take_all, client.stream, refs, row, came))
         assert bench.struck
         assert came.once_each(refs)
         assert came.failures == row.stream
@@ -255,20 +259,8 @@ async def test_track(row: Row) -> None:
     refs = bench.young(4)
     came = Came()
 
-    async def track() -> None:
-        left = refs
-        while left:
-            try:
-                async for outcome in client.track(left):
-                    came.take(outcome)
-                left = []
-            except (AuthError, AddressBlocked) as error:
-                came.raised.append(error)
-                left = list(error.pending)
-                await anyio.sleep(row.lasts)
-
     async with bench.client() as client:
-        await during(bench, row, track)
+        await during(bench, row, partial(take_all, client.track, refs, row, came))
         assert came.once_each(refs)
         assert not came.failures
         assert all(bench.is_right(record, record.ref) for record in came.records)
