@@ -81,7 +81,7 @@ class Outcome:
     bulk: int = 0
     polled: int = 0
     lost: int = 0
-    """Messages that the archive took before their final status was read."""
+    """Messages that the archive took before their final status was read, asked again since or not."""
     lost_in_vain: int = 0
     """Those of them that ended less than `LATE` before their deadline."""
     most_tracked: int = 0
@@ -147,6 +147,10 @@ class Lanes:
             if wakes_at == inf:
                 break
             now = max(now, wakes_at)
+        for item in self.plan:
+            sent = self._day[int(item.ref.id) - 1]
+            if self._is_archived(sent, now):
+                self._lose(sent)
         self.outcome.seconds = now
         self.outcome.is_within_limits = self._referee.is_content
         return self.outcome
@@ -232,8 +236,7 @@ class Lanes:
         ended_at = sent.at + sent.ends_after
         if final is None:
             record = _GONE
-            self.outcome.lost += 1
-            self.outcome.lost_in_vain += archive_deadline(START + sent.at) - START - ended_at < LATE
+            self._lose(sent)
         elif final:
             record = StatusRecord(status=1, last_timestamp=int(START + ended_at))
             self.outcome.delays.append(now - ended_at)
@@ -244,6 +247,10 @@ class Lanes:
             self.plan.put_back(item, now=now)
         else:
             self.plan.forget(item)
+
+    def _lose(self, sent: Sent) -> None:
+        self.outcome.lost += 1
+        self.outcome.lost_in_vain += archive_deadline(START + sent.at) - START - sent.at - sent.ends_after < LATE
 
 
 def _keys(items: list[Tracked]) -> list[Key]:
