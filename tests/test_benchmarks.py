@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from benchmarks import bound, client, day, decode, lanes, limiter, million, overload, peers, schedule
@@ -94,6 +96,19 @@ def test_overload() -> None:
     assert found.outcome.quantile(0.5) < 20
     in_bulk = Policy(eagerness=0.0)
     outcome = lanes.Lanes(overload.rush(2000, new_a_second=0.02), in_bulk, Limits(max_bulk=20)).run(until=22 * 3600)
+    assert outcome.is_within_limits
+    assert outcome.lost == 0
+
+
+def test_an_end_after_the_last_call_is_read_in_time() -> None:
+    """Up to minutes before the sweep, among rivals that would take the checks: it goes before them once it is due."""
+    draw, hour = random.Random(1), 3600.0
+    day_of = [
+        lanes.Sent(at, draw.uniform(hour, 18 * hour - 600 - at))
+        for at in (draw.uniform(8, 9) * hour for _ in range(1200))
+    ]
+    day_of += [lanes.Sent(draw.uniform(9, 10) * hour, 11 * hour) for _ in range(6000)]
+    outcome = lanes.Lanes(sorted(day_of), Policy(eagerness=0.0), Limits(max_bulk=20)).run(until=22 * hour)
     assert outcome.is_within_limits
     assert outcome.lost == 0
 

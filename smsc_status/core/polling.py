@@ -132,8 +132,11 @@ class Plan:
         self._bulk_a_second = max_bulk / cycle
         self._young: Agenda[Tracked] = Agenda(0.1)
         self._old: Agenda[Tracked] = Agenda(1.0)
+        # Those that a deadline makes due sooner than they would be: once due, they go before others that are.
+        self._urgent: Agenda[Tracked] = Agenda(1.0)
         # Those that wait for a bulk request, because single checks of their id found no token.
         self._patient: Agenda[Tracked] = Agenda(1.0)
+        self._lines = (self._young, self._urgent, self._old, self._patient)
         # Those that must be asked at once because of their deadline, by that deadline (since 1970).
         self._last_call: Agenda[Tracked] = Agenda(60.0)
         self._busy: dict[Key, float] = {}
@@ -150,7 +153,7 @@ class Plan:
         return self._count
 
     def __iter__(self) -> Iterator[Tracked]:
-        return chain(self._last_call, self._young, self._old, self._patient)
+        return chain(self._last_call, *self._lines)
 
     # What happens to messages.
 
@@ -230,8 +233,8 @@ class Plan:
     # Who is next.
 
     def take_single(self, *, now: float) -> Tracked | None:
-        """The next for a single check, if one is due: the young, then last calls, then the others."""
-        for line in (self._young, self._last_call, self._old):
+        """The next for a single check, if one is due: the young, last calls, the urgent, then the others."""
+        for line in (self._young, self._last_call, self._urgent, self._old):
             while (line is self._last_call and line.due_at() < inf) or line.due_at() <= now:
                 [item] = line.take()
                 is_busy = bool(self._busy) and self._busy.get(item.ref.identity[0], now) > now
@@ -243,14 +246,15 @@ class Plan:
         return None
 
     def take_bulk(self, *, now: float) -> list[Tracked]:
-        """Those for a bulk request, if one of them is due: last calls, the due, then the next to be."""
+        """Those for a bulk request, if one of them is due: last calls, the urgent, the due, then the next to be."""
         self._call_last(now)
         if self.due_at() > now:
             return []
         taken: list[Tracked] = []
         spent: list[Tracked] = []
         while len(taken) < self._max_bulk:
-            line = min((self._young, self._old, self._patient), key=Agenda.due_at)
+            line = min(self._lines, key=Agenda.due_at)
+            line = self._urgent if self._urgent.due_at() <= now else line
             line = self._last_call if self._last_call.due_at() < inf else line
             more = line.take(self._max_bulk - len(taken))
             if not more:
@@ -268,15 +272,13 @@ class Plan:
         """When the next one is due, `singly`: for a single check; `inf` if there is none."""
         if self._last_call.due_at() < inf:
             return -inf
-        due_at = min(self._young.due_at(), self._old.due_at())
+        due_at = min(self._young.due_at(), self._urgent.due_at(), self._old.due_at())
         return due_at if singly else min(due_at, self._patient.due_at())
 
     def due(self, *, now: float) -> tuple[int, int]:
         """How many are due, and how many of them have been for longer than a bulk request's turn."""
-        lines = (self._young, self._old, self._patient)
-        return self.last_calls + sum(line.due(now) for line in lines), sum(
-            line.due(now - self._cycle) for line in lines
-        )
+        overdue = sum(line.due(now - self._cycle) for line in self._lines)
+        return self.last_calls + sum(line.due(now) for line in self._lines), overdue
 
     def stalest(self, *, now: float) -> float:
         """How long ago the message that was asked longest ago was asked, or sent or given to us; to the second."""
@@ -305,15 +307,16 @@ class Plan:
             wait = max(min(wait, longest), policy.least_interval, policy.least_share * age)
             if item.last is not None and item.last[0] == STOPPED:
                 wait = max(wait, policy.stopped)
+        is_urgent = False
         if age + 2 * wait > SETTLED_BEFORE_SWEEP:  # towards the deadline ever more often
             left = next_deadline(item.sent_at, item.sent_at + age) - LAST_CHANCE - item.sent_at - age
-            if left > 0:
+            if 0 < left < 2 * wait:
                 wait = min(wait, max(policy.least_interval, left / 2))
+                is_urgent = True
         if item.burst >= self._checks:
             wait = max(wait, self._tokens_back_at(item) - now)
-        is_young = age + wait <= policy.young
-        line = self._patient if item.line is self._patient else self._young if is_young else self._old
-        self._enter(item, line, now + wait)
+        line = self._young if age + wait <= policy.young else self._urgent if is_urgent else self._old
+        self._enter(item, self._patient if item.line is self._patient else line, now + wait)
 
     def _tokens_back_at(self, item: Tracked) -> float:
         return item.burst_at + self._cycle + LAG
@@ -359,6 +362,6 @@ class Plan:
                 self._last_call.add(item, begins_at)
             if begins_at + MINUTE < item.sent_at + DAY:
                 self._deadlines.watch(item, after=begins_at + MINUTE)
-        for line in (self._young, self._old, self._patient):
+        for line in self._lines:
             if line.entries > SLACK + 2 * self._count:
                 line.forget_gone()

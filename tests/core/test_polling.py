@@ -372,7 +372,7 @@ def test_one_that_has_aged_in_the_line_of_the_young_goes_to_the_others() -> None
     assert p.take_single(now=121.0) is None
 
 
-def test_messages_wait_in_one_of_four_lines() -> None:
+def test_messages_wait_in_one_of_five_lines() -> None:
     """All of them are counted and found."""
     p = plan(guard=100.0)
     p.offset = sent_at = 1_000_000_000.0
