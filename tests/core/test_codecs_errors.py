@@ -186,11 +186,21 @@ def test_documented_json_takes_the_short_way() -> None:
     assert jsonform.decode_documented(b"\n[" + record + b"," + record + b"]") == [row, row]
     assert jsonform.decode_documented(b'{"status": "1"}') is None
     assert jsonform.decode_documented(b"[") is None
-    seen: list[bytes] = []
+    rows = jsonform.decode_documented(b"[" + record + b',{"status": "2"}]')
+    assert rows == [row, StatusRecord(status=2)]
 
-    def otherwise(raw: bytes) -> StatusRecord:
-        seen.append(raw)
-        return row
 
-    assert documented.rows_of([record, b'{"status": "1"}'], otherwise) == [row, row]
-    assert seen == [b'{"status": "1"}']
+@pytest.mark.parametrize("portion", range(90))
+def test_a_long_list_is_read_in_portions(monkeypatch: pytest.MonkeyPatch, portion: int) -> None:
+    """Wherever they end: a text that looks like the end of a record, and what follows one, are read as they are."""
+    monkeypatch.setattr(documented, "PORTION", portion)
+    text = '[{"status":0,"comment":"}, {"},\n{"x":{"y":{},"z":[{},{}]},"status":1} , {"status":2,"id":"a},{"}]'
+    rows = jsonform.decode_documented(text.encode())
+    assert rows is not None
+    assert [(row.status, row.comment, row.id) for row in rows if isinstance(row, StatusRecord)] == [
+        (0, "}, {", None),
+        (1, None, None),
+        (2, None, "a},{"),
+    ]
+    for broken in (text[:-1], text[:-1] + ",]", text + "]", text.replace('":1} ,', '":1}')):
+        assert jsonform.decode_documented(broken.encode()) is None, broken

@@ -5,18 +5,26 @@ Anything else is read key by key, in `values`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterator
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from smsc_status.core.codecs.values import COSTS, NAMES, SHARED, Row
+from smsc_status.core.codecs.values import COSTS, NAMES, SHARED
 from smsc_status.models import MOSCOW, Draft, HlrRecord, StatusRecord
 
 Int = Annotated[int, Meta(gt=-(10**18), lt=10**18)]
 NumericId = Annotated[int, Meta(ge=0, lt=10**18)]
 TextId = Annotated[str, Meta(min_length=1)]
+
+PORTION = 1 << 16
+"""Bytes."""
+
+_BETWEEN = re.compile(rb"\}\s*+,\s*+(?=\{)")
+_new = object.__new__
 
 
 class Documented(msgspec.Struct, gc=False):
@@ -54,59 +62,81 @@ class Documented(msgspec.Struct, gc=False):
 
 
 _parse = msgspec.json.Decoder(Documented).decode
+_parse_all = msgspec.json.Decoder(list[Documented]).decode
 
 
-def rows_of(raws: Iterable[bytes | msgspec.Raw], otherwise: Callable[[bytes], Row]) -> list[Row]:
-    """The rows of these records, each of them JSON in UTF-8; of one that is not as documented, what `otherwise` makes.
+def records_of(body: bytes) -> list[StatusRecord]:
+    """The records of a list in UTF-8.
 
-    They are parsed and made one by one, so that texts which a record shares with others live for a moment only.
+    Raises:
+        ValueError: not all of them are as documented; so is each error of msgspec, and a text that is no UTF-8.
+        RecursionError: something in them is nested too deeply.
     """
-    rows: list[Row] = []
-    new, shared, costs, parse = object.__new__, SHARED, COSTS, _parse
-    for raw in raws:
-        try:
-            wire = parse(raw)
-            cost = costs[wire.cost]
-        except (ValueError, RecursionError):  # each error of msgspec is the former, and so is a text that is no UTF-8
-            rows.append(otherwise(bytes(raw)))
-            continue
-        if not (wire.imsi is wire.msc is wire.mcc is wire.mnc is wire.cn is wire.net is wire.rcn is wire.rnet is UNSET):
-            rows.append(_look_up(wire))
-            continue
-        draft: Any = new(Draft)  # to the type checker its fields are frozen
-        draft.status = wire.status
-        draft.last_date = wire.last_date
-        draft.last_timestamp = wire.last_timestamp
-        draft.flag = wire.flag
-        draft.err = wire.err
-        draft.send_date = wire.send_date
-        draft.send_timestamp = wire.send_timestamp
-        draft.phone = wire.phone
-        draft.cost = cost
-        draft.sender_id = shared[wire.sender_id]
-        draft.status_name = shared[wire.status_name]
-        draft.message = wire.message
-        draft.comment = wire.comment
-        draft.mccmnc = shared[wire.mccmnc]
-        draft.country = shared[wire.country]
-        draft.operator = shared[wire.operator]
-        draft.operator_orig = shared[wire.operator_orig]
-        draft.region = shared[wire.region]
-        draft.type = wire.type
-        draft.sms_cnt = wire.sms_cnt
-        draft.id = wire.id
-        draft.ref = draft.checked_at = None
-        draft.timezone = MOSCOW
-        draft.__class__ = StatusRecord
-        rows.append(draft)
-    return rows
+    records: list[StatusRecord] = []
+    for portion in _portions(body):
+        wires = _parse_all(portion)
+        wires.reverse()
+        while wires:  # each is gone when its record is there, and the texts with it that others have too
+            records.append(_record(wires.pop()))
+    return records
 
 
-def _look_up(wire: Documented) -> HlrRecord:
+def _portions(body: bytes) -> Iterator[bytes]:
+    """The list cut where a record seems to end, into lists that fit into the processor's cache.
+
+    Each of them can be read if and only if the cuts are between records.
+    """
+    began_at, opening = 0, b""
+    while found := _BETWEEN.search(body, began_at + PORTION):
+        yield opening + body[began_at : found.start() + 1] + b"]"
+        began_at, opening = found.end(), b"["
+    yield opening + body[began_at:] if opening else body
+
+
+def record_of(body: bytes) -> StatusRecord:
+    """A record by itself, in UTF-8. Raises as `records_of` does."""
+    return _record(_parse(body))
+
+
+def _record(wire: Documented) -> StatusRecord:
+    cost = COSTS[wire.cost]
+    if not (wire.imsi is wire.msc is wire.mcc is wire.mnc is wire.cn is wire.net is wire.rcn is wire.rnet is UNSET):
+        return _look_up(wire, cost)
+    shared = SHARED
+    draft: Any = _new(Draft)  # to the type checker its fields are frozen
+    draft.status = wire.status
+    draft.last_date = wire.last_date
+    draft.last_timestamp = wire.last_timestamp
+    draft.flag = wire.flag
+    draft.err = wire.err
+    draft.send_date = wire.send_date
+    draft.send_timestamp = wire.send_timestamp
+    draft.phone = wire.phone
+    draft.cost = cost
+    draft.sender_id = shared[wire.sender_id]
+    draft.status_name = shared[wire.status_name]
+    draft.message = wire.message
+    draft.comment = wire.comment
+    draft.mccmnc = shared[wire.mccmnc]
+    draft.country = shared[wire.country]
+    draft.operator = shared[wire.operator]
+    draft.operator_orig = shared[wire.operator_orig]
+    draft.region = shared[wire.region]
+    draft.type = wire.type
+    draft.sms_cnt = wire.sms_cnt
+    draft.id = wire.id
+    draft.ref = draft.checked_at = None
+    draft.timezone = MOSCOW
+    draft.__class__ = StatusRecord
+    record: StatusRecord = draft
+    return record
+
+
+def _look_up(wire: Documented, cost: Decimal | None) -> HlrRecord:
     fields = {
         name: SHARED[value] if name in NAMES else value
         for name, value in msgspec.structs.asdict(wire).items()
         if value is not UNSET
     }
-    fields["cost"] = COSTS[wire.cost]
+    fields["cost"] = cost
     return HlrRecord(**fields)

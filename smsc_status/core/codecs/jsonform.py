@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from smsc_status.core.codecs.documented import rows_of
+from smsc_status.core.codecs import documented
 from smsc_status.core.codecs.layouts import NOT_FOUND, columns_of
 from smsc_status.core.codecs.values import (
     INTS,
@@ -33,8 +33,14 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 def decode_documented(body: bytes) -> list[Row] | None:
     """The rows of a reply in UTF-8, if it is a record as documented, or a list."""
     try:
-        return rows_of(_LIST.decode(body), _row) if body.lstrip()[:1] == b"[" else rows_of([body], _refuse)
-    except (ValueError, RecursionError):  # each error of msgspec is the former
+        if body.lstrip()[:1] != b"[":
+            return [documented.record_of(body)]
+        return [*documented.records_of(body)]
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return [_row(bytes(raw)) for raw in _LIST.decode(body)]
+    except (ValueError, RecursionError):
         return None
 
 
@@ -75,20 +81,19 @@ def encode_deletion(charset: str) -> bytes:
 
 
 def _row(raw: bytes) -> Row:
-    """The row of a record that is not as documented.
+    """The row of a record that may be as documented.
 
     Raises:
         ProtocolError: its values are nested too deeply.
     """
-    return _row_of(_parsed(raw.decode("utf-8", "replace")))
+    try:
+        return documented.record_of(raw)
+    except (ValueError, RecursionError):
+        return _row_of(_parsed(raw.decode("utf-8", "replace")))
 
 
 def _row_of(item: object) -> Row:
     return record_of(item) if isinstance(item, dict) else bad_row("not a record", {"item": item})
-
-
-def _refuse(_raw: bytes) -> Row:
-    raise ValueError
 
 
 def _parsed(text: str) -> Any:
