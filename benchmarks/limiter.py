@@ -234,17 +234,18 @@ def _forgetting(requests: list[tuple[int, ...]], pause: float) -> None:
 def _pacer(requests: list[tuple[int, ...]], pause: float) -> None:
     pacer, now, bulk = Pacer(Limits(connections=peers.MANY)), 0.0, len(requests[0]) > 1
     for keys in requests:
-        pacer.started(keys, bulk=bulk, now=now)
-        pacer.finished(keys, bulk=bulk, how=REPLIED, now=now)
+        pacer.started(keys, bulk, now)
+        pacer.finished(keys, bulk, REPLIED, now)
         now += pause
 
 
 def _asked_pacer(requests: list[tuple[int, ...]], pause: float) -> None:
     pacer, now, bulk = Pacer(Limits(connections=peers.MANY)), 0.0, len(requests[0]) > 1
     for keys in requests:
-        if all(pacer.tokens(key, now=now) for key in keys):
-            pacer.started(keys, bulk=bulk, now=now)
-            pacer.finished(keys, bulk=bulk, how=REPLIED, now=now)
+        for key in keys:
+            assert pacer.tokens(key, now=now)
+        pacer.started(keys, bulk, now)
+        pacer.finished(keys, bulk, REPLIED, now)
         now += pause
 
 

@@ -258,7 +258,7 @@ class LocalLimiter:
             waiter.woken.set()
 
     def _start(self, wanted: WantedT, choose: Chooser[WantedT], loop: object, now: float) -> Permit[WantedT]:
-        self.pacer.started(wanted.keys, bulk=wanted.bulk, now=now)
+        self.pacer.started(wanted.keys, wanted.bulk, now)
         number = next(self._numbers)
         in_loop = self._open.get(loop)
         if in_loop is None:
@@ -275,7 +275,7 @@ class LocalLimiter:
             return False
         if not self._open[loop]:
             del self._open[loop]
-        self.pacer.finished(wanted.keys, bulk=wanted.bulk, how=how, now=now)
+        self.pacer.finished(wanted.keys, wanted.bulk, how, now)
         return True
 
     def _leave(self, waiter: Waiter, loop: object) -> None:

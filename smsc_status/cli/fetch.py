@@ -119,7 +119,7 @@ class Pass:
 
     def _show(self) -> None:
         stats = self.client.stats()
-        note = note_of(stats, f"{len(self.limiter.pacer)} ids within their minute")
+        note = note_of(stats, f"{len(self.limiter.pacer)} ids remembered")
         self.meter.show(self.done, self._total(), note)
         if self.done == self.errors[Exit.NETWORK]:
             expect_answers(stats, monotonic() - self.began_at)

@@ -6,13 +6,16 @@ it is only known to lie between its start and its reply. So each limit is a buck
 its request starts, stays out while the request is in flight, and comes back `period + margin` after the reply. No token
 can then be seen twice by the server inside one period, whatever the network delays.
 
+What has come back is forgotten: an id that was asked once at the very instant, one that was asked again within its
+minute a minute later at most, so that it costs one look a minute and not one for each token.
+
 The one assumption: a request that was given up (timed out, cut, abandoned at closing) arrives within `linger` or never.
 Its tokens count from that moment on, and it keeps its place among the open ones as long.
 """
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect, insort
 from collections import deque
 from collections.abc import Collection, Sequence
 from enum import Enum
@@ -38,9 +41,11 @@ class Settlement(Enum):
 
 
 # To mention a member of an enumeration costs as much as the rest of what is decided by it.
+_REPLIED: Final = Settlement.REPLIED
 _GIVEN_UP: Final = Settlement.GIVEN_UP
-_REFUSED: Final = Settlement.REFUSED
 _NEVER_LEFT: Final = Settlement.NEVER_LEFT
+
+_QUEUED, _NOT_QUEUED = -inf, inf
 
 
 class Pacer:
@@ -55,23 +60,24 @@ class Pacer:
         if limits.singles_per_minute is not None:
             self._capacity[SINGLE] = limits.singles_per_minute
         self._back_after = limits.period + limits.margin
-        # Per id, the instants at which the tokens that are out come back, ascending; `inf` while in flight. That of a
-        # lone token stands by itself: most ids are asked once, and those of a bulk request then share one object.
+        # Per id, the instants at which its tokens come back, or have: ascending, `inf` while in flight. That of a lone
+        # token stands by itself: most ids are asked once, and those of a bulk request then share one object. Several
+        # are a list behind a mark, which says whether the id is in the queue.
         self._out: dict[Key, float | list[float]] = {}
-        # The same instants in the order in which they come, and beside them the ids and lanes of their requests. An id
-        # that was asked by itself stands by itself: a tuple around it would be a third of what it costs.
-        self._back_at: deque[float] = deque()
-        self._back: deque[Key | tuple[Key, ...]] = deque()
+        # The ids that are to be looked at, each once, and beside them when. An id by itself stands by itself: a tuple
+        # around it would be a third of what it costs.
+        self._look_at: deque[float] = deque()
+        self._queue: deque[Key | tuple[Key, ...]] = deque()
         self._open = 0
-        # What was given up: until when it keeps its place, when its tokens come back, and which.
-        self._lingering: deque[tuple[float, float, tuple[Key, ...]]] = deque()
+        # Until when what was given up keeps its place.
+        self._lingering: deque[float] = deque()
         # What the vendor has refused is closed until the instant given, however many tokens it has.
         self._closed: dict[Key, float] = {}
         self._closures: deque[tuple[float, Key]] = deque()
         self._refused: dict[Key, float] = {}
         self._singles_at = -inf
-        # Before the first instant nothing of all this comes to its end; before the second, nothing but what is on its
-        # way back. Most questions come before: they cost a comparison.
+        # Before the first instant nothing is to be looked at; before the second, nothing but the queue. Most questions
+        # come before: they cost a comparison.
         self._next_at = inf
         self._next_other_at = inf
 
@@ -87,13 +93,13 @@ class Pacer:
         """When the next place is free: `now`, a known instant, or `inf` while that depends on replies."""
         if self.free_places(now=now) > 0:
             return now
-        return self._lingering[0][0] if self._lingering else inf
+        return self._lingering[0] if self._lingering else inf
 
     def tokens(self, key: Key, *, now: float) -> int:
         """How many requests that name this id (or of this lane) may start now."""
         if now >= self._next_at:
             self._advance(now)
-        return 0 if key in self._closed else self._room(key)
+        return 0 if key in self._closed else self._room(key, now)
 
     def due_at(self, key: Key, *, spare: int = 0, now: float) -> float:
         """The earliest instant at which more than `spare` tokens of this id (or lane) can be there.
@@ -103,10 +109,10 @@ class Pacer:
         """
         if now >= self._next_at:
             self._advance(now)
-        missing = spare + 1 - self._room(key)
+        missing = spare + 1 - self._room(key, now)
         if missing <= 0:
             return self._closed.get(key, now)
-        out = self._instants(key)
+        out = self._still_out(key, now)
         due_at = out[missing - 1] if missing <= len(out) else inf
         if not out or out[-1] == inf:
             due_at = min(due_at, now + self._back_after)
@@ -130,15 +136,20 @@ class Pacer:
         """Whether every token and place is back: nothing is remembered any more."""
         if now >= self._next_at:
             self._advance(now)
-        return not (self._out or self._open or self._lingering or self._closed)
+        if self._open or self._lingering or self._closed or any(self._still_out(key, now) for key in self._out):
+            return False
+        for kept in (self._out, self._look_at, self._queue):
+            kept.clear()
+        self._next_at = inf
+        return True
 
     def __len__(self) -> int:
-        """How many ids and lanes are remembered."""
+        """How many ids and lanes are remembered: those with a token out, and some whose last has come back."""
         return len(self._out)
 
     # What happened.
 
-    def started(self, keys: Collection[Key], *, bulk: bool, now: float) -> None:
+    def started(self, keys: Collection[Key], bulk: bool, now: float) -> None:
         """A request that names these distinct ids has started. The caller has asked first."""
         if now >= self._next_at:
             self._advance(now)
@@ -150,54 +161,61 @@ class Pacer:
             elif isinstance(known, list):
                 known.append(inf)
             else:
-                out[key] = [known, inf]
+                out[key] = [_NOT_QUEUED if known == inf else _QUEUED, known, inf]
         self._open += 1
 
-    def finished(self, keys: Collection[Key], *, bulk: bool, how: Settlement, now: float) -> None:
+    def finished(self, keys: Collection[Key], bulk: bool, how: Settlement, now: float) -> None:
         """The request that had `started` with the same ids has ended."""
-        if now >= self._next_at:
-            self._advance(now)
         self._open -= 1
         names = self._with_lane(keys, bulk) if bulk or self._caps_singles else keys
-        if how is _NEVER_LEFT:
-            self._put_back(names)
-            return
-        counts_from = now + self.limits.linger if how is _GIVEN_UP else now
-        back_at = counts_from + self._back_after
+        back_at = look_at = now + self._back_after
+        if how is not _REPLIED:
+            if how is _NEVER_LEFT:
+                self._put_back(names)
+                return
+            if how is _GIVEN_UP:
+                back_at += self.limits.linger
+                self._linger(now + self.limits.linger)
+            else:
+                self._refuse(BULK if bulk else next(iter(keys)), now, back_at)
         out = self._out
+        not_queued = []
         for key in names:
             known = out[key]
-            if not isinstance(known, list):
+            if type(known) is not list:  # half of what `isinstance` costs
                 out[key] = back_at
+                not_queued.append(key)
             elif known[-2] <= back_at:
                 known[-1] = back_at
             else:  # others are in flight, or count for longer
                 known.pop()
-                insort(known, back_at)
-        if how is _GIVEN_UP:
-            self._linger(tuple(names), counts_from, back_at)
-            return
-        self._back_at.append(back_at)
-        self._back.append(key if len(names) == 1 else tuple(names))
-        if back_at < self._next_at:  # noqa: PLR1730 (calling `min` would take as long as the rest for one id)
-            self._next_at = back_at
-        if how is _REFUSED:
-            self._refuse(BULK if bulk else next(iter(keys)), now, back_at)
+                insort(known, back_at, lo=1)
+                if known[0] == _NOT_QUEUED:
+                    known[0] = _QUEUED
+                    not_queued.append(key)
+        if not_queued:
+            self._look(not_queued, look_at)
 
     # Inside.
 
-    def _room(self, key: Key) -> int:
+    def _room(self, key: Key, now: float) -> int:
         room = self._capacity.get(key, self.limits.checks_per_id)
         known = self._out.get(key)
         if known is None:
             return room
-        return room - len(known) if isinstance(known, list) else room - 1
+        if not isinstance(known, list):
+            return room - (known > now)
+        while len(known) > 1 and known[1] <= now:
+            del known[1]
+        return room + 1 - len(known)
 
-    def _instants(self, key: Key) -> Sequence[float]:
+    def _still_out(self, key: Key, now: float) -> Sequence[float]:
         known = self._out.get(key)
         if known is None:
             return ()
-        return known if isinstance(known, list) else (known,)
+        if not isinstance(known, list):
+            return (known,) if known > now else ()
+        return known[bisect(known, now, lo=1) :]
 
     @staticmethod
     def _with_lane(keys: Collection[Key], bulk: bool) -> tuple[Key, ...]:
@@ -208,15 +226,13 @@ class Pacer:
         out = self._out
         for key in names:
             known = out[key]
-            if not isinstance(known, list):
-                del out[key]
-            elif len(known) > 2:
+            if isinstance(known, list):
                 known.pop()
-            else:
-                out[key] = known[0]
+            if not isinstance(known, list) or known == [_NOT_QUEUED]:
+                del out[key]
 
-    def _linger(self, names: tuple[Key, ...], until_at: float, back_at: float) -> None:
-        self._lingering.append((until_at, back_at, names))
+    def _linger(self, until_at: float) -> None:
+        self._lingering.append(until_at)
         self._look_ahead()
 
     def _refuse(self, key: Key, now: float, until_at: float) -> None:
@@ -233,32 +249,44 @@ class Pacer:
             self._refused.clear()
             self._singles_at = until_at
 
+    def _look(self, names: Sequence[Key], at: float) -> None:
+        """Queue these ids to be looked at then, which is not before any that are queued already."""
+        self._look_at.append(at)
+        self._queue.append(names[0] if len(names) == 1 else tuple(names))
+        if at < self._next_at:  # noqa: PLR1730 (calling `min` would take as long as the rest for one id)
+            self._next_at = at
+
     def _advance(self, now: float) -> None:
-        """What was to end by now has ended."""
+        """Look at what is to be looked at by now."""
         if now >= self._next_other_at:
             self._advance_others(now)
-        out, back_at, back = self._out, self._back_at, self._back
-        while back_at and back_at[0] <= now:
-            back_at.popleft()
-            names = back.popleft()
+        out, look_at, queue = self._out, self._look_at, self._queue
+        again: list[Key] = []
+        while look_at and look_at[0] <= now:
+            look_at.popleft()
+            names = queue.popleft()
             for key in names if isinstance(names, tuple) else (names,):
                 known = out[key]
-                if not isinstance(known, list):
-                    del out[key]
-                elif len(known) > 2:
-                    del known[0]
+                if isinstance(known, list):
+                    del known[1 : bisect(known, now, lo=1)]
+                    back = len(known) == 1
                 else:
-                    out[key] = known[1]
+                    back = known <= now
+                if back:
+                    del out[key]
+                else:
+                    again.append(key)
         if not out:
             out.clear()  # an empty dict keeps the room that it has grown to
-        self._next_at = back_at[0] if back_at and back_at[0] < self._next_other_at else self._next_other_at
+        self._next_at = self._next_other_at
+        if look_at and look_at[0] < self._next_at:
+            self._next_at = look_at[0]
+        if again:
+            self._look(again, now + self._back_after)
 
     def _advance_others(self, now: float) -> None:
-        # What was given up counts from here on like what is replied to: so the instants stay in their order.
-        while self._lingering and self._lingering[0][0] <= now:
-            _, back_at, names = self._lingering.popleft()
-            self._back_at.append(back_at)
-            self._back.append(names)
+        while self._lingering and self._lingering[0] <= now:
+            self._lingering.popleft()
         while self._closures and self._closures[0][0] <= now:
             until_at, key = self._closures.popleft()
             if self._closed.get(key) == until_at:
@@ -266,6 +294,7 @@ class Pacer:
         self._look_ahead()
 
     def _look_ahead(self) -> None:
-        others = self._lingering, self._closures
-        self._next_other_at = min((line[0][0] for line in others if line), default=inf)
+        lingers_until = self._lingering[0] if self._lingering else inf
+        closed_until = self._closures[0][0] if self._closures else inf
+        self._next_other_at = min(lingers_until, closed_until)
         self._next_at = min(self._next_at, self._next_other_at)

@@ -246,6 +246,24 @@ def test_nothing_is_remembered_of_an_id_whose_tokens_are_back() -> None:
     assert not any(kept.values())
 
 
+def test_an_id_that_is_never_left_in_peace_costs_no_more_and_no_more() -> None:
+    """Hours of overlapping requests, some of them given up, some refunded, and one instant after another."""
+    pacer = Pacer(Limits())
+    ends = [REPLIED, GIVEN_UP, REPLIED, REPLIED, NEVER_LEFT, GIVEN_UP, REFUSED]
+    now = 0.0
+    for round in range(7 * 300):
+        room = pacer.tokens(7, now=now)
+        for _ in range(room):
+            pacer.started([7], bulk=False, now=now)
+        for number in range(room):
+            pacer.finished([7], bulk=False, how=ends[(round + number) % 7], now=now + number)
+        now = pacer.due_at(7, now=now + 5)
+        assert len(pacer._queue) == len(pacer._look_at) <= 1
+        assert len(pacer._lingering) <= 5
+        assert all(len(out) <= 6 for out in pacer._out.values() if isinstance(out, list))
+    assert now > 3600
+
+
 # Random histories. All instants are multiples of 1/2, so that sums are exact.
 
 PAUSES = (0.0, 0.0, 0.0, 0.5, 1.0, 5.0, 9.5, 10.0, 30.0, 50.0, 59.5, 60.0, 60.5, 61.0, 71.0)
@@ -441,6 +459,26 @@ def test_a_silence_over_lingering_and_period_is_caught_up_with_at_once() -> None
     assert pacer.tokens(7, now=60.0) == 0
     assert pacer.due_at(7, spare=5, now=60.0) == 76.0
     assert pacer.is_idle(now=76.0)
+
+
+@given(some_limits, histories)
+@settings(max_examples=200, deadline=None)
+def test_what_is_over_is_forgotten_by_itself(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
+    """Two periods after the last reply only what is in flight is remembered, though nobody has asked for it."""
+    account = Account(limits, Pacer(limits))
+    for pause, step in history:
+        account.now += pause
+        account.do(step)
+        queued = Counter(
+            key for names in account.pacer._queue for key in (names if isinstance(names, tuple) else (names,))
+        )
+        assert all(count == 1 for count in queued.values())
+    at = account.now
+    for _ in range(2):
+        at += limits.period + limits.margin
+        account.pacer.free_places(now=at)
+    no_buckets = set() if limits.singles_per_minute else {SINGLE}
+    assert set(account.pacer._out) == {name for sent in account.open for name in sent.names()} - no_buckets
 
 
 @given(some_limits, histories)

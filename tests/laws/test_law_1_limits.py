@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect, insort
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from virtual import VirtualLoop
 
 from smsc_status import Limits, LocalLimiter
-from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status.core.pacing import BULK, Pacer, Settlement
 from smsc_status.models import Key
 
 SEEDS = range(10)
@@ -71,23 +71,19 @@ class TokensBackAtSendTime(Pacer):
         super().__init__(limits)
         self._started: defaultdict[tuple[Key, ...], list[float]] = defaultdict(list)
 
-    def started(self, keys: Collection[Key], *, bulk: bool, now: float) -> None:
+    def started(self, keys: Collection[Key], bulk: bool, now: float) -> None:
         self._started[tuple(keys)].append(now)
-        super().started(keys, bulk=bulk, now=now)
+        super().started(keys, bulk, now)
 
-    def finished(self, keys: Collection[Key], *, bulk: bool, how: Settlement, now: float) -> None:
-        super().finished(keys, bulk=bulk, how=Settlement.REPLIED, now=now)
-        late_at, names = self._back_at.pop(), self._back.pop()
-        back_at = late_at - now + self._started[tuple(keys)].pop(0)
-        place = bisect(self._back_at, back_at)
-        self._back_at.insert(place, back_at)
-        self._back.insert(place, names)
-        self._next_at = min(self._next_at, back_at)
-        for name in names if isinstance(names, tuple) else (names,):
+    def finished(self, keys: Collection[Key], bulk: bool, how: Settlement, now: float) -> None:
+        super().finished(keys, bulk, Settlement.REPLIED, now)
+        late_at = now + self._back_after
+        back_at = self._started[tuple(keys)].pop(0) + self._back_after
+        for name in (*keys, BULK) if bulk else keys:
             known = self._out[name]
             if isinstance(known, list):
                 known.remove(late_at)
-                insort(known, back_at)
+                insort(known, back_at, lo=1)
             else:
                 self._out[name] = back_at
 
