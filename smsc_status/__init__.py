@@ -10,8 +10,9 @@ async with StatusClient(apikey="...") as client:
 To read the code, take it in this order. `models`, `codes` and `errors` are the values. `core` decides and touches
 nothing: `core.pacing` (may a request start now?), `core.dispatch` (which messages go in it?), `core.protocol` and
 `core.codecs` (what is sent, what came back?). The shell waits and sends: `limiter` (and `line`, who waits there),
-`exchange`, `desk` (who waits for what) and `engine`, and on top `client`, `streaming` and `deletion`; `tracker` follows
-messages as `core.polling` plans it. `emulator` is the vendor's server to develop against, `cli` the command line.
+`exchange`, `desk` (who waits for what) and `engine`, and on top `client`, `checking`, `streaming` and `deletion`;
+`tracker` follows messages as `core.polling` plans it. `emulator` is the vendor's server to develop against, `cli` the
+command line.
 """
 
 from importlib import import_module
@@ -37,7 +38,6 @@ from smsc_status.errors import (
     TrackingEnded,
     TransportError,
 )
-from smsc_status.limiter import Limiter, LocalLimiter
 from smsc_status.models import (
     Detail,
     FailedCheck,
@@ -50,6 +50,7 @@ from smsc_status.models import (
 )
 
 if TYPE_CHECKING:
+    from smsc_status.limiter import Limiter, LocalLimiter
     from smsc_status.streaming import OutcomeStream
     from smsc_status.tracker import TrackStream
 
@@ -92,11 +93,16 @@ __all__ = [
     "TransportError",
 ]
 
-_LOADED_WHEN_USED = {"OutcomeStream": "smsc_status.streaming", "TrackStream": "smsc_status.tracker"}
+_LOADED_WHEN_USED = {
+    "Limiter": "smsc_status.limiter",
+    "LocalLimiter": "smsc_status.limiter",
+    "OutcomeStream": "smsc_status.streaming",
+    "TrackStream": "smsc_status.tracker",
+}
 
 
 def __getattr__(name: str) -> object:
-    """The classes that nobody but the client makes: see the docstring of `client`."""
+    """What an event loop's library is loaded for: see the docstring of `client`."""
     if name not in _LOADED_WHEN_USED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LOADED_WHEN_USED[name]), name)

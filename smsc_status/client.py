@@ -1,7 +1,7 @@
 """The client: what users hold.
 
 What it works with is loaded when a client is made, and when its methods are first used: whoever imports this package
-for its names, be it for a type or a command's help, waits for no HTTP client and no decoder.
+for its names, be it for a type or a command's help, waits for no event loop, no HTTP client and no decoder.
 """
 
 from __future__ import annotations
@@ -16,24 +16,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
-import anyio
 import attrs
-from anyio.lowlevel import checkpoint
 
-from smsc_status import loops
 from smsc_status.account import Account, Secret
-from smsc_status.errors import ConfigError, RequestTimeout, SmscError
-from smsc_status.limiter import Limiter, LocalLimiter, shared
+from smsc_status.errors import ConfigError
 from smsc_status.models import MOSCOW, Detail, Format, Limits, MessageRef, StatusRecord
 
 if TYPE_CHECKING:
     import httpx
 
+    from smsc_status.limiter import Limiter
     from smsc_status.streaming import Messages, OutcomeStream
     from smsc_status.tracker import Tracker, TrackStream
-
-HEAD_START = 300.0
-"""A `check` waits as if it had come this many seconds earlier: ahead of streams, which still get their turn."""
 
 _ENVIRONMENT = {
     "SMSC_APIKEY": "apikey",
@@ -69,18 +63,6 @@ class Stats:
     overdue: int
     done: Mapping[str, int]
     stalest: float
-
-
-@attrs.define(eq=False)
-class _Call:
-    ref: MessageRef
-    start_by: float
-    done: anyio.Event = attrs.field(factory=anyio.Event)
-    outcome: StatusRecord | SmscError | None = None
-
-    def answered(self, outcome: StatusRecord | SmscError) -> None:
-        self.outcome = outcome
-        self.done.set()
 
 
 class StatusClient:
@@ -218,35 +200,14 @@ class StatusClient:
             RequestTimeout: no answer within `timeout`, or none to any of the attempts.
             TransportError, ProtocolError, ApiError: no answer, an unreadable one, a refusal.
         """
+        from smsc_status.checking import check  # noqa: PLC0415 (see the module's docstring)
+
         ref = MessageRef(id, phone)
         level = self._detail if detail is None else _member(Detail, detail, "detail")
         max_age = _seconds(max_age, "max_age")
         patience = inf if max_wait is None else _seconds(max_wait, "max_wait")
         longest = None if timeout is None else _seconds(timeout, "timeout")
-        await self._engine.bind()
-        if max_age > 0:
-            known = self._engine.desk.recent(ref, level, since=loops.now() - max_age)
-            if known is not None:
-                await checkpoint()
-                return known
-        call = _Call(ref, loops.now() + patience)
-        question = self._engine.ask(level, call, head_start=HEAD_START)
-        try:
-            if longest is None:
-                await call.done.wait()
-            else:
-                with anyio.move_on_after(longest):
-                    await call.done.wait()
-        finally:
-            if call.outcome is None:
-                self._engine.desk.drop(question, call)
-                self._engine.look_again()
-        if call.outcome is None:
-            raise RequestTimeout(f"no answer within {longest:g} s")
-        if isinstance(call.outcome, SmscError):
-            call.outcome.pending = (ref,)
-            raise call.outcome
-        return call.outcome
+        return await check(self._engine, ref, level, max_wait=patience, max_age=max_age, timeout=longest)
 
     def stream(self, messages: Messages, *, detail: Detail | None = None) -> OutcomeStream:
         """Check each message once; the outcomes come as the answers do.
@@ -370,8 +331,7 @@ class StatusClient:
 
         It can be called from any task, more than once.
         """
-        with anyio.CancelScope(shield=True):
-            await self._engine.aclose()
+        await self._engine.aclose()
 
     async def __aenter__(self) -> Self:
         await self._engine.bind()
@@ -400,6 +360,8 @@ def _limits(limits: Limits | None) -> Limits:
 
 
 def _limiter(account: Account, limits: Limits, *, own: bool) -> Limiter:
+    from smsc_status.limiter import LocalLimiter, shared  # noqa: PLC0415 (see the module's docstring)
+
     return LocalLimiter(limits) if own else shared(account.name, limits)
 
 

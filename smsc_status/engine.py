@@ -143,21 +143,22 @@ class Engine:
         return background
 
     async def aclose(self) -> None:
-        """Give up what is on its way, fail what waits, and close every socket."""
+        """Give up what is on its way, fail what waits, and close every socket; whoever cancels it waits for that."""
         if self.closed:
             return
         self.closed = True
         self._fail_waiting(ClientClosed("the client was closed"))
         if self._loop not in (None, loops.this_loop()):
             self._forget_loop()
-        with anyio.move_on_after(CLOSING):  # a transport may not listen to its cancellation
-            while self._background:
-                work = list(self._background)
-                for background in work:
-                    background.cancel()
-                for background in work:
-                    await background.wait()
-        await self._exchange.aclose()
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(CLOSING):  # a transport may not listen to its cancellation
+                while self._background:
+                    work = list(self._background)
+                    for background in work:
+                        background.cancel()
+                    for background in work:
+                        await background.wait()
+            await self._exchange.aclose()
 
     # The workers.
 

@@ -1,0 +1,61 @@
+"""Checking one message: a caller waits for its record, and goes before streams, which still get their turn."""
+
+from __future__ import annotations
+
+import anyio
+import attrs
+from anyio.lowlevel import checkpoint
+
+from smsc_status import loops
+from smsc_status.engine import Engine
+from smsc_status.errors import RequestTimeout, SmscError
+from smsc_status.models import Detail, MessageRef, StatusRecord
+
+HEAD_START = 300.0
+"""A check waits as if it had come this many seconds earlier."""
+
+
+@attrs.define(eq=False)
+class _Call:
+    ref: MessageRef
+    start_by: float
+    done: anyio.Event = attrs.field(factory=anyio.Event)
+    outcome: StatusRecord | SmscError | None = None
+
+    def answered(self, outcome: StatusRecord | SmscError) -> None:
+        self.outcome = outcome
+        self.done.set()
+
+
+async def check(
+    engine: Engine, ref: MessageRef, detail: Detail, *, max_wait: float, max_age: float, timeout: float | None
+) -> StatusRecord:
+    """The message's record, as `StatusClient.check` says; `max_wait` is `inf` where there is none.
+
+    Raises:
+        SmscError: why there is none.
+    """
+    await engine.bind()
+    if max_age > 0:
+        known = engine.desk.recent(ref, detail, since=loops.now() - max_age)
+        if known is not None:
+            await checkpoint()
+            return known
+    call = _Call(ref, loops.now() + max_wait)
+    question = engine.ask(detail, call, head_start=HEAD_START)
+    try:
+        if timeout is None:
+            await call.done.wait()
+        else:
+            with anyio.move_on_after(timeout):
+                await call.done.wait()
+    finally:
+        if call.outcome is None:
+            engine.desk.drop(question, call)
+            engine.look_again()
+    if call.outcome is None:
+        raise RequestTimeout(f"no answer within {timeout:g} s")
+    if isinstance(call.outcome, SmscError):
+        call.outcome.pending = (ref,)
+        raise call.outcome
+    return call.outcome
