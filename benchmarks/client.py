@@ -279,13 +279,11 @@ def main(scale: float = 1.0) -> None:
 
     assert json.loads(RECORD + b"}")["status"] == 1
     with running() as url:
-        _show("a lone check", asyncio.run(lone(url, calls=scaled(100), rounds=scaled(30))), "httpx")
-        found = asyncio.run(at_once(url, calls=scaled(1000, 20), rounds=scaled(5)))
+        _show("a lone check", asyncio.run(lone(url, calls=scaled(50), rounds=scaled(30))), "httpx")
+        found = asyncio.run(at_once(url, calls=scaled(1000, 20), rounds=scaled(3)))
         _show("a thousand checks at once, for each", found, "httpx")
-        found = asyncio.run(
-            streams(url, messages=scaled(100_000, 1000), singles=scaled(100_000, 200), rounds=scaled(3))
-        )
-        _show("a stream of 100,000, for each message", found, "stream, bulk requests")
+        found = asyncio.run(streams(url, messages=scaled(100_000, 1000), singles=scaled(10_000, 200), rounds=scaled(3)))
+        _show("a stream of 100,000, or of 10,000 one by one, for each message", found, "stream, bulk requests")
     with running(ROUND_TRIP) as url:
 
         async def on_the_loopback() -> Pause:
