@@ -98,7 +98,7 @@ class Deletion:
 
     async def _send(self, permit: Permit[_Single]) -> Reply | Lost:
         fields = protocol.deletion_fields(self._engine.wire, str(self._ref.id), self._ref.phone)
-        return await self._engine.send(permit, fields, "delete")
+        return await self._engine.send(permit, fields, "delete", messages=1)
 
     async def _read(self, permit: Permit[_Single], reply: Reply) -> SmscError | None:
         error = protocol.read_deletion(self._engine.wire, reply.status, reply.headers, reply.body)

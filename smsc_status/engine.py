@@ -115,11 +115,14 @@ class Engine:
         if self.desk.dispatcher.waiting:
             self._nudge()
 
-    async def send(self, permit: Permit[Any], fields: dict[str, str], kind: str) -> Reply | Lost:
-        """Send a permitted request, for the caller to settle; cancelled, it counts as given up and is settled."""
+    async def send(self, permit: Permit[Any], fields: dict[str, str], kind: str, *, messages: int) -> Reply | Lost:
+        """Send a permitted request about so many messages, for the caller to settle.
+
+        Cancelled, it counts as given up and is settled.
+        """
         self.desk.tally.requests[kind] += 1
         try:
-            return await self._exchange.post(fields)
+            return await self._exchange.post(fields, messages=messages)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self.limiter.settle(permit, Settlement.GIVEN_UP)
@@ -235,7 +238,8 @@ class Engine:
         messages = [(question.id, question.phone) for question in request.questions]
         fields = protocol.fields(self.wire, messages, bulk=request.bulk, detail=detail)
         try:
-            reply = await self.send(permit, fields, "bulk" if request.bulk else "single")
+            kind = "bulk" if request.bulk else "single"
+            reply = await self.send(permit, fields, kind, messages=len(messages))
         except BaseException:
             self._open -= 1
             self.desk.answer_all(request, ClientClosed("the client was closed"))

@@ -24,8 +24,12 @@ from smsc_status.core.pacing import Settlement
 from smsc_status.core.protocol import PATH
 from smsc_status.errors import ConfigError, ProtocolError, RequestTimeout, SmscError, TransportError
 
-MAX_REPLY_BYTES = 32 * 2**20
-"""A longer reply is refused while it is read: a thousand messages at the highest level take about half a megabyte."""
+REPLY_BYTES = 2**20
+REPLY_BYTES_A_MESSAGE = 2**13
+"""A reply is refused while it is read if it is longer than the one, and the other for each message that it is about.
+
+At the highest level a message takes half a kilobyte, and a text that is escaped letter by letter six times its length.
+"""
 
 # Raised before a byte of the request is written.
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -115,20 +119,23 @@ class Exchange:
             return {name: self._without_secrets(item) for name, item in value.items()}
         return value
 
-    async def post(self, fields: Mapping[str, str]) -> Reply | Lost:
-        """Send the fields to the server, or to the mirror that serves for it now; raises only cancellation."""
+    async def post(self, fields: Mapping[str, str], *, messages: int) -> Reply | Lost:
+        """Send the fields, which are about so many messages, to the server, or to the mirror that serves for it now.
+
+        Raises only cancellation.
+        """
         place = self._place
-        outcome = await self._post(place, fields)
+        outcome = await self._post(place, fields, REPLY_BYTES + REPLY_BYTES_A_MESSAGE * messages)
         if isinstance(outcome, Lost) or not outcome.body.strip():
             self._place = (place + 1) % len(self._urls)
         return outcome
 
-    async def _post(self, place: int, fields: Mapping[str, str]) -> Reply | Lost:
+    async def _post(self, place: int, fields: Mapping[str, str], most: int) -> Reply | Lost:
         cause: BaseException | None = None
         error: SmscError
         try:
             with anyio.move_on_after(self._timeout):
-                return await self._exchange(place, fields)
+                return await self._exchange(place, fields, most)
             error, how = RequestTimeout(f"no whole answer within {self._timeout:g} s"), Settlement.GIVEN_UP
         except _NEVER_LEFT as caught:
             cause, how = caught, Settlement.NEVER_LEFT
@@ -148,7 +155,7 @@ class Exchange:
         self.hide_secrets(error)
         return Lost(how, error)
 
-    async def _exchange(self, place: int, fields: Mapping[str, str]) -> Reply:
+    async def _exchange(self, place: int, fields: Mapping[str, str], most: int) -> Reply:
         secrets = {name: secret.reveal() for name, secret in self._account.credentials.items()}
         form = urlencode({**secrets, **fields}).encode()
         url, transport = self._urls[place], self._transports[place]
@@ -165,12 +172,12 @@ class Exchange:
             with anyio.CancelScope() as reading:
                 async for chunk in response.aiter_bytes():
                     body += chunk
-                    if len(body) > MAX_REPLY_BYTES:
+                    if len(body) > most:
                         # Leaving the loop would leave iterators unfinished, which trio minds: the next read ends them.
                         reading.cancel()
-                        del body[MAX_REPLY_BYTES + 1 :]
-            if len(body) > MAX_REPLY_BYTES and is_answer:
-                raise ProtocolError(f"a reply over {MAX_REPLY_BYTES} bytes", status=status)
+                        del body[most + 1 :]
+            if len(body) > most and is_answer:
+                raise ProtocolError(f"a reply over {most} bytes", status=status)
             return Reply(status, response.headers, bytes(body))
 
     async def aclose(self) -> None:

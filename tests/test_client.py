@@ -306,10 +306,15 @@ async def test_each_failure_is_an_error_of_ours(answer: Any, expected: type[Smsc
 
 
 async def test_a_reply_over_the_bound_is_refused_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smsc_status.exchange.MAX_REPLY_BYTES", 1000)
+    """It grows with the number of messages that were asked about."""
+    monkeypatch.setattr("smsc_status.exchange.REPLY_BYTES", 900)
+    monkeypatch.setattr("smsc_status.exchange.REPLY_BYTES_A_MESSAGE", 100)
     async with answered_by(b" " * 1001) as client:
         with pytest.raises(ProtocolError, match="over 1000 bytes"):
             await client.check(1, PHONE)
+    async with answered_by(b" " * 1001, retries=0) as client:  # five go together
+        outcomes = [outcome async for outcome in client.stream([(k, PHONE) for k in range(5)])]
+        assert [str(getattr(outcome, "error", "")) for outcome in outcomes] == ["the server's answer was empty"] * 5
 
 
 async def test_a_silent_server_is_given_up_after_the_time_out() -> None:

@@ -180,13 +180,13 @@ def test_flat_xml_takes_the_short_way(prologue: str, space: str) -> None:
 def test_documented_json_takes_the_short_way() -> None:
     """One record, or a list; whatever else is a list goes record by record."""
     record = b'{"status": 1, "err": 0, "id": 7, "cost": "1.50"}'
-    row = only(jsonform.decode_documented(b" \n" + record))
+    row = only(jsonform.decode_documented(b" \n" + record, ASKED))
     assert isinstance(row, StatusRecord)
     assert (row.status, row.err, row.id, str(row.cost)) == (1, 0, 7, "1.50")
-    assert jsonform.decode_documented(b"\n[" + record + b"," + record + b"]") == [row, row]
-    assert jsonform.decode_documented(b'{"status": "1"}') is None
-    assert jsonform.decode_documented(b"[") is None
-    rows = jsonform.decode_documented(b"[" + record + b',{"status": "2"}]')
+    assert jsonform.decode_documented(b"\n[" + record + b"," + record + b"]", ASKED) == [row, row]
+    assert jsonform.decode_documented(b'{"status": "1"}', ASKED) is None
+    assert jsonform.decode_documented(b"[", ASKED) is None
+    rows = jsonform.decode_documented(b"[" + record + b',{"status": "2"}]', ASKED)
     assert rows == [row, StatusRecord(status=2)]
 
 
@@ -195,7 +195,7 @@ def test_a_long_list_is_read_in_portions(monkeypatch: pytest.MonkeyPatch, portio
     """Wherever they end: a text that looks like the end of a record, and what follows one, are read as they are."""
     monkeypatch.setattr(documented, "PORTION", portion)
     text = '[{"status":0,"comment":"}, {"},\n{"x":{"y":{},"z":[{},{}]},"status":1} , {"status":2,"id":"a},{"}]'
-    rows = jsonform.decode_documented(text.encode())
+    rows = jsonform.decode_documented(text.encode(), ASKED)
     assert rows is not None
     assert [(row.status, row.comment, row.id) for row in rows if isinstance(row, StatusRecord)] == [
         (0, "}, {", None),
@@ -203,4 +203,36 @@ def test_a_long_list_is_read_in_portions(monkeypatch: pytest.MonkeyPatch, portio
         (2, None, "a},{"),
     ]
     for broken in (text[:-1], text[:-1] + ",]", text + "]", text.replace('":1} ,', '":1}')):
-        assert jsonform.decode_documented(broken.encode()) is None, broken
+        assert jsonform.decode_documented(broken.encode(), ASKED) is None, broken
+
+
+FLOODS = {
+    JSON: (b'[{"status":1}', b',{"status":1}', b"]"),
+    XML: (b"<list>", b"<sms><status>1</status></sms>", b"</list>"),
+    PLAIN: (b"", LINE.encode() + b"\n", b""),
+    CSV: (b"", b"1,10.10.2010 10:10:10,1,79990000001\n", b""),
+}
+ODD = {
+    JSON: (b'["", 1', b", {}", b"]"),
+    XML: (b"<list>", b'<sms a="1"><status>1</status></sms>', b"</list>"),
+    PLAIN: (LINE.encode(), b"\n!", b""),
+    CSV: (b"1,10.10.2010 10:10:10,1,79990000001", b"\n,", b""),
+}
+
+
+@pytest.mark.parametrize("format", Format)
+@pytest.mark.parametrize("flood", [FLOODS, ODD], ids=["records", "odd"])
+def test_a_flood_of_rows_is_refused(format: Format, flood: dict[Format, tuple[bytes, bytes, bytes]]) -> None:
+    """Some repetitions are put up with, a server that does not stop is not."""
+    begin, row, end = flood[format]
+    known = {"format": format, "detail": Detail.BASIC, "charset": "utf-8", "asked": ASKED, "bulk": True}
+    assert len(codecs.decode(begin + row * 1000 + end, **known)) >= 1000  # type: ignore[arg-type]  # a list
+    with pytest.raises(ProtocolError, match=r"^1,\d\d\d rows or more about 2 messages"):
+        codecs.decode(begin + row * 1010 + end, **known)  # type: ignore[arg-type]
+
+
+def test_a_flood_of_documented_json_is_refused_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after ten megabytes of it."""
+    monkeypatch.setattr(documented, "PORTION", 1000)
+    with pytest.raises(ProtocolError, match=r"^1,\d\d\d rows or more"):
+        jsonform.decode_documented(b"[" + b'{"status":1},' * 100_000 + b'{"status":1}]', ASKED)

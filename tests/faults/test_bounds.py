@@ -24,7 +24,7 @@ from smsc_status import (
     StatusRecord,
     TransportError,
 )
-from smsc_status.exchange import MAX_REPLY_BYTES
+from smsc_status.exchange import REPLY_BYTES, REPLY_BYTES_A_MESSAGE
 
 PHONE = "79990000000"
 CHUNK = bytes(2**16)
@@ -113,7 +113,8 @@ def test_an_endless_reply_is_refused_while_it_is_read(
             outcome = await outcome_of(server.url)
             assert isinstance(outcome, expected)
             assert isinstance(outcome, ProtocolError) == (status == "200 OK")
-            assert MAX_REPLY_BYTES < server.pushed < MAX_REPLY_BYTES + BUFFERS
+            most = REPLY_BYTES + REPLY_BYTES_A_MESSAGE
+            assert most < server.pushed < most + BUFFERS
 
     anyio.run(main, backend=backend)
     assert not recwarn.list

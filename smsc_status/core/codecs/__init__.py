@@ -64,7 +64,7 @@ def decode(
         ProtocolError: the reply as a whole can't be read; nothing else is ever raised, whatever the bytes.
     """
     if format is Format.JSON:
-        rows = jsonform.decode_documented(in_utf8(body, charset))
+        rows = jsonform.decode_documented(in_utf8(body, charset), asked)
         if rows is not None:
             return rows
     text = text_of(body, charset)

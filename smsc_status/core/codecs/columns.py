@@ -21,6 +21,7 @@ from smsc_status.core.codecs.values import (
     key_of,
     printed,
     record_of,
+    refuse_flood,
     text_id,
     unreadable,
     wire_values,
@@ -76,7 +77,9 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
         return [reader.read(body, asked[0])]
     lines = body.split("\n")
     if detail is Detail.BASIC:
-        return [reader.read(line, None) for line in lines if line.strip()]
+        lines = [line for line in lines if line.strip()]
+        refuse_flood(len(lines), asked)
+        return [reader.read(line, None) for line in lines]
     return align(lines, asked, head=_head, tails=_tails, read=reader.read)
 
 

@@ -6,15 +6,15 @@ Anything else is read key by key, in `values`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from smsc_status.core.codecs.values import COSTS, NAMES, SHARED
-from smsc_status.models import MOSCOW, Draft, HlrRecord, StatusRecord
+from smsc_status.core.codecs.values import COSTS, NAMES, SHARED, refuse_flood
+from smsc_status.models import MOSCOW, Draft, HlrRecord, Identity, StatusRecord
 
 Int = Annotated[int, Meta(gt=-(10**18), lt=10**18)]
 NumericId = Annotated[int, Meta(ge=0, lt=10**18)]
@@ -65,10 +65,11 @@ _parse = msgspec.json.Decoder(Documented).decode
 _parse_all = msgspec.json.Decoder(list[Documented]).decode
 
 
-def records_of(body: bytes) -> list[StatusRecord]:
+def records_of(body: bytes, asked: Sequence[Identity]) -> list[StatusRecord]:
     """The records of a list in UTF-8.
 
     Raises:
+        ProtocolError: far more of them than messages that were asked about.
         ValueError: not all of them are as documented; so is each error of msgspec, and a text that is no UTF-8.
         RecursionError: something in them is nested too deeply.
     """
@@ -78,6 +79,7 @@ def records_of(body: bytes) -> list[StatusRecord]:
         wires.reverse()
         while wires:  # each is gone when its record is there, and the texts with it that others have too
             records.append(_record(wires.pop()))
+        refuse_flood(len(records), asked)
     return records
 
 

@@ -20,6 +20,7 @@ from smsc_status.core.codecs.values import (
     bytes_of,
     error_reply,
     record_of,
+    refuse_flood,
     unreadable,
     wire_values,
     without_surrogates,
@@ -30,27 +31,34 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def decode_documented(body: bytes) -> list[Row] | None:
-    """The rows of a reply in UTF-8, if it is a record as documented, or a list."""
+def decode_documented(body: bytes, asked: Sequence[Identity]) -> list[Row] | None:
+    """The rows of a reply in UTF-8, if it is a record as documented, or a list.
+
+    Raises:
+        ProtocolError: a list of far more than the messages that were asked about.
+    """
     try:
         if body.lstrip()[:1] != b"[":
             return [documented.record_of(body)]
-        return [*documented.records_of(body)]
+        return [*documented.records_of(body, asked)]
     except (ValueError, RecursionError):
         pass
     try:
-        return [_row(bytes(raw)) for raw in _LIST.decode(body)]
+        raws = _LIST.decode(body)
     except (ValueError, RecursionError):
         return None
+    refuse_flood(len(raws), asked)
+    return [_row(bytes(raw)) for raw in raws]
 
 
-def decode(text: str, _detail: Detail, _asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
+def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
     """The rows of any reply, or the refusal that it is; a list and an object stand for each other."""
     del bulk
     parsed = _parsed(text)
     if isinstance(parsed, dict):
         return error_reply(parsed) or [record_of(parsed)]
     if isinstance(parsed, list):
+        refuse_flood(len(parsed), asked)
         return [_row_of(item) for item in parsed]
     raise unreadable("neither a record nor a list", text)
 

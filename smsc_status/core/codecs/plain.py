@@ -22,6 +22,7 @@ from smsc_status.core.codecs.values import (
     key_of,
     printed,
     record_of,
+    refuse_flood,
     unreadable,
     wire_values,
 )
@@ -69,7 +70,9 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
     if not bulk:
         return [bad_row("the line is cut", {}) if cut else _read(body)]
     if detail is Detail.BASIC:
-        rows = [_read(line.strip()) for line in body.split("\n") if line.strip()]
+        lines = [line.strip() for line in body.split("\n") if line.strip()]
+        refuse_flood(len(lines), asked)
+        rows = [_read(line) for line in lines]
         return [*rows[:-1], bad_row("the line is cut", {})] if cut else rows
     return align(body.split("\n"), asked, head=_head, tails=_tails, read=_read)
 

@@ -8,7 +8,7 @@ people (`PLAIN`, `CSV`), which print a name that they don't have as nothing, it 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from reprlib import Repr
 from typing import Any
@@ -17,7 +17,7 @@ import attrs
 
 from smsc_status.core.codecs.layouts import HLR_KEYS, Columns
 from smsc_status.errors import EXCERPT_CHARS, ProtocolError
-from smsc_status.models import MOSCOW, Draft, HlrDraft, HlrRecord, StatusRecord, id_key
+from smsc_status.models import MOSCOW, Draft, HlrDraft, HlrRecord, Identity, StatusRecord, id_key
 
 CHARSETS = ("windows-1251", "utf-8", "koi8-r")
 
@@ -31,6 +31,9 @@ NAMES = frozenset(
     | {"mcc", "mnc", "cn", "net", "rcn", "rnet"}
 )
 """What many records have in common."""
+
+ROWS_A_MESSAGE = 4
+MORE_ROWS = 1000
 
 MAX_SHARED = 4096
 MAX_SHARED_CHARS = 64
@@ -51,6 +54,16 @@ _SHOWN.maxlevel = 3
 _SHOWN.maxdict = len(FIELDS)
 _SHOWN.maxstring = _SHOWN.maxother = EXCERPT_CHARS
 """Shows what is hostile too, however large or deep."""
+
+
+def refuse_flood(rows: int, asked: Sequence[Identity]) -> None:
+    """A server may repeat messages and add others; one that sends many times what was asked for would keep us busy.
+
+    Raises:
+        ProtocolError: these are too many rows.
+    """
+    if rows > MORE_ROWS + len(asked) * ROWS_A_MESSAGE:
+        raise ProtocolError(f"{rows:,} rows or more about {len(asked):,} messages")
 
 
 class Number(str):

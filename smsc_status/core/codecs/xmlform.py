@@ -20,6 +20,7 @@ from smsc_status.core.codecs.values import (
     key_of,
     placed,
     record_of,
+    refuse_flood,
     text_id,
     unreadable,
     wire_values,
@@ -42,6 +43,7 @@ _MESSAGES = (["sms"], ["list", "sms"], ["result"])
 
 def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
     """The rows of a reply, or the refusal that it is."""
+    refuse_flood(text.count("<sms>"), asked)
     rows = _read_flat(text)
     if rows is not None:
         return rows
@@ -57,6 +59,7 @@ def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool)
         if refusal:
             return refusal
     elif reader.root in ("sms", "list"):
+        refuse_flood(len(reader.messages), asked)
         return [record_of(_with_id(wire)) for wire in reader.messages]
     raise unreadable("neither messages nor a refusal", text)
 
