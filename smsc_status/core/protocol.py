@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import attrs
@@ -195,8 +196,15 @@ def _http_failure(status: int, headers: Mapping[str, str], body: bytes) -> SmscE
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, or a date, which is one by the server's own clock."""
     value = headers.get("retry-after", "").strip()
-    return float(value) if value.isascii() and value.isdecimal() and len(value) < 7 else None
+    if value.isascii() and value.isdecimal():
+        return float(value) if len(value) < 7 else None
+    try:
+        pause = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
+    except (ValueError, TypeError, OverflowError):  # no date; one with a zone and one without; a zone beyond all hours
+        return None
+    return max(0.0, pause.total_seconds())
 
 
 def _excerpt(body: bytes) -> str:

@@ -210,7 +210,14 @@ class TestRead:
             ("120", 120.0),
             (" 5 ", 5.0),
             ("0", 0.0),
-            ("Wed, 21 Oct 2015 07:28:00 GMT", None),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", 20.0),
+            ("Wed, 21 Oct 2015 10:28:00 +0300", 20.0),
+            ("Wednesday, 21-Oct-15 07:28:00 GMT", 20.0),
+            ("Wed, 21 Oct 2015 07:00:00 GMT", 0.0),
+            ("Wed, 21 Oct 2015 07:28:00 -0000", None),
+            ("Wed, 21 Oct 2015 07:28:00 +99999999999999", None),
+            ("Wed, 32 Oct 2015 07:28:00 GMT", None),
+            ("tomorrow", None),
             ("-1", None),
             ("", None),
             ("1e9", None),
@@ -220,10 +227,20 @@ class TestRead:
         ],
     )
     def test_retry_after(self, value: str, seconds: float | None) -> None:
-        """Whole seconds, as far as they make sense."""
-        error = answer(503, headers={"retry-after": value})
+        """Whole seconds, or a date by the server's clock, as far as they make sense."""
+        error = answer(503, headers={"retry-after": value, "date": "Wed, 21 Oct 2015 07:27:40 GMT"})
         assert isinstance(error, Transient)
         assert error.retry_after == seconds
+
+    @given(st.text(), st.text())
+    def test_whatever_stands_there(self, value: str, date: str) -> None:
+        """Nothing is ever raised; a date without the server's own says nothing."""
+        error = answer(503, headers={"retry-after": value, "date": date})
+        assert isinstance(error, Transient)
+        assert error.retry_after is None or error.retry_after >= 0
+        no_date = answer(503, headers={"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})
+        assert isinstance(no_date, Transient)
+        assert no_date.retry_after is None
 
     @pytest.mark.parametrize("status", [201, 204, 301, 302, 400, 403, 404, 413, 418])
     def test_other_statuses_are_errors_with_an_excerpt(self, status: int) -> None:
