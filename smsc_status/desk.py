@@ -20,6 +20,7 @@ from smsc_status import loops
 from smsc_status.core import backoff, protocol
 from smsc_status.core.dispatch import Dispatcher, Question, Request, State
 from smsc_status.core.pacing import Pacer
+from smsc_status.core.patience import Patience
 from smsc_status.core.protocol import Outcome
 from smsc_status.errors import (
     AddressBlocked,
@@ -39,10 +40,6 @@ MAX_MISSES = 3
 
 CACHED_RECORDS = 10_000
 """How many records are kept for `max_age`, and for a message that comes twice in a stream: a few megabytes."""
-
-MANY = 64
-LOOK_AGAIN = 0.05
-"""With more impatient callers than `MANY`, they are looked through once in so many seconds."""
 
 CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
 
@@ -107,12 +104,11 @@ class Desk:
         self.wall_clock = wall_clock or _system_clock
         self._account_refused = account_refused
         self._asked: dict[Identity, Question] = {}
-        self._impatient: dict[Claim, Question] = {}
+        self._impatient: Patience[Claim] = Patience()
         self._recent: OrderedDict[Identity, tuple[StatusRecord, Detail, float]] = OrderedDict()
         # How often the account was refused, and why last: what was asked before is not asked again.
         self._epoch = 0
         self._refusal: SmscError | None = None
-        self._turned_down_at = -inf
         self._warned = False
 
     @property
@@ -139,12 +135,12 @@ class Desk:
             question.detail = max(question.detail, detail)
         question.claims.append(claim)
         if claim.start_by < inf and question.state is not State.ASKED:
-            self._impatient[claim] = question
+            self._impatient.join(claim, question, claim.start_by)
         return question
 
     def drop(self, question: Question, claim: Claim) -> None:
         """The claim is given up; a request that is on its way stays so."""
-        self._impatient.pop(claim, None)
+        self._impatient.leave(claim)
         if claim not in question.claims:  # it has moved to another question for the same message
             question = self._asked.get(question.identity, question)
         if claim in question.claims:
@@ -164,18 +160,15 @@ class Desk:
 
     def turn_down(self, pacer: Pacer, now: float) -> float:
         """Tell those who can't be served in time; when is the next of the others to be told?"""
-        if len(self._impatient) > MANY and now < self._turned_down_at + LOOK_AGAIN:
-            return self._turned_down_at + LOOK_AGAIN
-        self._turned_down_at = now
-        next_at = inf
-        for claim, question in list(self._impatient.items()):
-            start_at = max(self.dispatcher.start_at(question, pacer, now=now), self.outage.until_at)
-            if start_at <= claim.start_by and now < claim.start_by:
-                next_at = min(next_at, claim.start_by)
-                continue
+
+        def start_at(question: Question) -> float:
+            return max(self.dispatcher.start_at(question, pacer, now=now), self.outage.until_at)
+
+        soonest = max(self.dispatcher.soonest_at(pacer, now=now), self.outage.until_at)
+        for claim, question, at in self._impatient.take_too_late(start_at, soonest=soonest, now=now):
             self.drop(question, claim)
-            claim.answered(_too_late(question.last_error, max(0.0, start_at - now)))
-        return next_at
+            claim.answered(_too_late(question.last_error, max(0.0, at - now)))
+        return self._impatient.look_at(now=now)
 
     def started(self, request: Request) -> None:
         """The request is on its way, at the level of detail that it has now; nobody needs to be turned down for it."""
@@ -183,7 +176,7 @@ class Desk:
         for question in request.questions:
             question.detail = detail
             for claim in question.claims if self._impatient else ():
-                self._impatient.pop(claim, None)
+                self._impatient.leave(claim)
 
     def forget_all(self) -> None:
         """Who waited is gone, and can't be told."""
@@ -274,7 +267,7 @@ class Desk:
             self.dispatcher.add(question, due_at=due_at)
         for claim in question.claims:
             if claim.start_by < inf and question.state is not State.ASKED:
-                self._impatient[claim] = question
+                self._impatient.join(claim, question, claim.start_by)
 
     def _answer_with(self, question: Question, record: StatusRecord, checked_at: datetime, now: float) -> None:
         self.tally.records += 1
@@ -298,7 +291,7 @@ class Desk:
         self._forget(question)
         claims, question.claims = question.claims, []
         for claim in claims:
-            self._impatient.pop(claim, None)
+            self._impatient.leave(claim)
             claim.answered(_for_claim(outcome, claim.ref))
 
     def _forget(self, question: Question) -> None:

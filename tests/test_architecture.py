@@ -19,6 +19,7 @@ LAYERS = [
     ["models"],
     ["core.backoff", "core.division", "core.pacing", "core.codecs", "core.agenda", "core.ages", "core.archive"],
     ["core.dispatch", "core.protocol", "core.polling"],
+    ["core.patience"],
     ["loops", "account", "line"],
     ["limiter", "exchange", "desk"],
     ["engine"],

@@ -101,6 +101,11 @@ def _stands(entry: tuple[float, int, Question]) -> bool:
     return question.state is State.WAITING and question.rank == rank
 
 
+def _place_at(pacer: Pacer, now: float) -> float:
+    """When a place comes free at the earliest; a reply may come at once."""
+    return now if pacer.open_requests else pacer.place_due_at(now=now)
+
+
 _Entry = tuple[float, int, int, _Group]
 
 
@@ -218,8 +223,12 @@ class Dispatcher:
         if group is not None and 0 < tokens <= self._kept(group, pacer, now):  # singly only with one more
             single_at = max(single_at, pacer.due_at(group.key, spare=tokens, now=now))
         lane_at = min(single_at, pacer.bulk_due_at(now=now))
-        place_at = now if pacer.open_requests else pacer.place_due_at(now=now)
-        return max(token_at, lane_at, place_at, question.due_at)
+        return max(token_at, lane_at, _place_at(pacer, now), question.due_at)
+
+    def soonest_at(self, pacer: Pacer, *, now: float) -> float:
+        """The earliest instant at which any question can go, as far as is known: never too late."""
+        lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
+        return max(lane_at, _place_at(pacer, now))
 
     # Inside.
 
