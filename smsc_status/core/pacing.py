@@ -6,8 +6,8 @@ it is only known to lie between its start and its reply. So each limit is a buck
 its request starts, stays out while the request is in flight, and comes back `period + margin` after the reply. No token
 can then be seen twice by the server inside one period, whatever the network delays.
 
-What has come back is forgotten: an id that was asked once at the very instant, one that was asked again within its
-minute a minute later at most, so that it costs one look a minute and not one for each token.
+What has come back is forgotten: an id that was asked once and answered at the very instant, any other a period later at
+most, so that it costs one look a period and not one for each token.
 
 The one assumption: a request that was given up (timed out, cut, abandoned at closing) arrives within `linger` or never.
 Its tokens count from that moment on, and it keeps its place among the open ones as long.
@@ -45,7 +45,9 @@ _REPLIED: Final = Settlement.REPLIED
 _GIVEN_UP: Final = Settlement.GIVEN_UP
 _NEVER_LEFT: Final = Settlement.NEVER_LEFT
 
-_QUEUED, _NOT_QUEUED = -inf, inf
+# The mark before an id's instants: below all of them, so that they ascend from it, or above all of them.
+_QUEUED: Final = -inf
+_NOT_QUEUED: Final = inf
 
 
 class Pacer:
