@@ -138,7 +138,7 @@ class Pacer:
         """Whether every token and place is back: nothing is remembered any more."""
         if now >= self._next_at:
             self._advance(now)
-        if self._open or self._lingering or self._closed or any(self._still_out(key, now) for key in self._out):
+        if any(self._still_out(key, now) for key in self._out):  # a place or a refusal is over before its tokens are
             return False
         for kept in (self._out, self._look_at, self._queue):
             kept.clear()

@@ -203,6 +203,27 @@ class TestOrder:
         assert request is not None
         assert request.questions == (late,)
 
+    @pytest.mark.parametrize(
+        ("tokens", "phones", "start_at"),
+        [
+            (1, 1, NOW),
+            (1, 2, 151.0),  # the last token is kept for the bulk lane, and another comes back then
+            (2, 3, NOW),
+            (2, 2, NOW),
+            (0, 1, 151.0),
+            (0, 2, 151.0),
+        ],
+    )
+    def test_a_start_singly_leaves_a_token_to_the_bulk_lane(self, tokens: int, phones: int, start_at: float) -> None:
+        """Where more messages of an id wait than it has tokens."""
+        pacer = without_bulk_slot()
+        used(pacer, 7, at=90.0)
+        used(pacer, 7, times=4 - tokens, at=95.0)
+        questions = mailing(7, phones)
+        dispatcher = waiting(*questions)
+        assert pacer.tokens(7, now=NOW) == tokens
+        assert dispatcher.start_at(questions[0], pacer, now=NOW) == start_at
+
     def test_one_that_comes_back_keeps_its_turn(self) -> None:
         """A retry goes before what came later."""
         first = question(1, rank=1.0)

@@ -253,6 +253,7 @@ def test_an_id_that_is_never_left_in_peace_costs_no_more_and_no_more() -> None:
     now = 0.0
     for round in range(7 * 300):
         room = pacer.tokens(7, now=now)
+        assert all(at > now for at in pacer._look_at)
         for _ in range(room):
             pacer.started([7], bulk=False, now=now)
         for number in range(room):

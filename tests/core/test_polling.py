@@ -317,6 +317,25 @@ def test_before_its_deadline_a_message_is_asked_in_half_the_time_left(
     assert is_just_after(asked(p, item, now=age, status=-2), age + wait, grain=1.0)
 
 
+@pytest.mark.parametrize("singly", [True, False])
+@pytest.mark.parametrize(("age", "goes_first"), [(31_900.0, True), (31_200.0, False)])
+def test_one_that_its_deadline_makes_due_goes_before_others(age: float, goes_first: bool, singly: bool) -> None:
+    """Once it is due, though they have been for longer; not before."""
+    sent_at = datetime(2026, 3, 10, 15, 0, tzinfo=UTC).timestamp() - 1
+    p = plan(least_share=0.0)
+    p.offset = sent_at
+    item = p.add(ref(1, sent_at), now=0.0)
+    p.take_bulk(now=10.0)
+    due_at = asked(p, item, now=age, status=-2)
+    others = [p.add(ref(id, sent_at + age - 7200), now=age) for id in range(2, 30)]
+
+    def first(now: float) -> Tracked | None:
+        return p.take_single(now=now) if singly else p.take_bulk(now=now)[0]
+
+    assert first(due_at - 10.0) in others
+    assert (first(due_at + 1.0) is item) == goes_first
+
+
 def test_an_id_s_tokens_are_waited_for() -> None:
     """Five checks, and the next when the first of them is a minute and the lag ago."""
     p = plan(least_interval=4.0)
