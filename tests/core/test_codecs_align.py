@@ -208,6 +208,23 @@ def test_a_thousand_lines_are_read_at_once(format: Format, mailing: bool, hostil
 
 
 @UNQUOTED
+@pytest.mark.parametrize("extra", [1, 3])
+def test_a_thousand_messages_to_one_phone(format: Format, extra: int) -> None:
+    """All are answered, and so the few texts that hold another's beginning can't be theirs."""
+    asked: list[Identity] = [(id, "79990000000") for id in range(1, 1001)]
+    lines = [line(format, who, f"text {who[0]}") for who in asked]
+    texts = {place: f"text {place}" for place in range(1, 1001)}
+    for place in (1, 500, 999)[:extra]:
+        texts[place] = f"first\n{begun(format, asked[place], 'last')}"
+        lines[place - 1] = line(format, asked[place - 1], texts[place])
+    lines[700] = gone(format, asked[700])
+    found = read(format, asked, *lines)
+    assert found.pop(700) == "gone"
+    del texts[701]
+    assert found == {id - 1: text for id, text in texts.items()}
+
+
+@UNQUOTED
 def test_too_many_readings_are_doubts(format: Format) -> None:
     """Beyond a bound nothing is tried: the messages concerned are in doubt."""
     asked: list[Identity] = [(5, f"7999{id:07}") for id in range(300)]

@@ -206,6 +206,20 @@ def test_a_long_list_is_read_in_portions(monkeypatch: pytest.MonkeyPatch, portio
         assert jsonform.decode_documented(broken.encode(), ASKED) is None, broken
 
 
+@pytest.mark.parametrize(
+    "end", ["Status = 2", "Status = 2, check_time = 10.10", "Status = 2, check_time = 1.10.2010 1"]
+)
+def test_a_plain_line_that_ends_within_its_status_or_date_is_cut(end: str) -> None:
+    """Whatever stood after it; the lines before it stand."""
+    alone = only(decoded(end, PLAIN, Detail.BASIC, bulk=True))
+    assert isinstance(alone, BadRow)
+    assert alone.error.reason == "the line is cut"
+    rows = decoded(f"{LINE}\n{LINE}1\n{end}", PLAIN, Detail.BASIC, bulk=True)
+    assert isinstance(rows, list)
+    assert [getattr(row, "phone", None) for row in rows] == ["79990000001", "799900000011", None]
+    assert isinstance(rows[2], BadRow)
+
+
 FLOODS = {
     JSON: (b'[{"status":1}', b',{"status":1}', b"]"),
     XML: (b"<list>", b"<sms><status>1</status></sms>", b"</list>"),
