@@ -516,6 +516,21 @@ class TestStartAt:
         assert waiting(one).start_at(one, pacer, now=NOW) == NOW
 
 
+class TestSoonestAt:
+    def test_what_any_question_needs(self) -> None:
+        """One of the lanes, and a place."""
+        dispatcher, pacer = Dispatcher(1000), Pacer(Limits(connections=1, singles_per_minute=1))
+        assert dispatcher.soonest_at(pacer, now=NOW) == NOW
+        used(pacer, 7, at=80.0)
+        assert dispatcher.soonest_at(pacer, now=NOW) == NOW  # in bulk
+        used(pacer, "other", bulk=True, at=90.0)
+        assert dispatcher.soonest_at(pacer, now=NOW) == 141.0  # singly
+        pacer.started(["x"], bulk=False, now=141.0)
+        assert dispatcher.soonest_at(pacer, now=151.0) == 151.0  # in bulk, if the reply comes now
+        pacer.finished(["x"], bulk=False, how=Settlement.GIVEN_UP, now=145.0)
+        assert dispatcher.soonest_at(pacer, now=151.0) == 155.0
+
+
 def test_what_comes_and_goes_leaves_nothing_behind() -> None:
     """Not even while nothing can go, as in an outage, and an older message waits all the time."""
     dispatcher = waiting(question(7, rank=0.0))
@@ -808,6 +823,7 @@ def test_it_is_looked_at_again_in_time(limits: Limits, history: list[tuple[float
     due_at = dispatcher.due_at(pacer, now=now)
     assert due_at > now
     starts = {one: dispatcher.start_at(one, pacer, now=now) for one in [*world.here, *world.paused]}
+    assert all(start >= dispatcher.soonest_at(pacer, now=now) for start in starts.values())
     instants = [now + half / 2 for half in range(2 * 80)]
     for at in instants:
         ready = world.could_go(at)
