@@ -21,7 +21,7 @@ NumericId = Annotated[int, Meta(ge=0, lt=10**18)]
 TextId = Annotated[str, Meta(min_length=1)]
 
 PORTION = 1 << 16
-"""Bytes."""
+"""So many bytes of a list are parsed at a time, and what follows them up to the end of a record."""
 
 _BETWEEN = re.compile(rb"\}\s*+,\s*+(?=\{)")
 _new = object.__new__
