@@ -9,10 +9,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from time import process_time
+from unittest.mock import patch
 
 from smsc_status import ApiError, Detail, Format, HlrRecord, MessageRef, ProtocolError, StatusRecord
 from smsc_status.core import codecs, protocol
-from smsc_status.core.codecs import CHARSETS, BadRow
+from smsc_status.core.codecs import CHARSETS, BadRow, documented
 from smsc_status.core.protocol import Outcome, Transient, Wire
 from smsc_status.models import MOSCOW, Identity, bind, id_key, phone_key
 
@@ -32,18 +33,19 @@ SECONDS_A_BYTE = 30e-6
 
 
 def try_reply(format: Format, data: bytes) -> None:
-    """Read a reply; its first two bytes say how it was asked for."""
+    """Read a reply; its first two bytes say how it was asked for, and in which portions JSON is parsed."""
     how, body = data[:2].ljust(2, b"\0"), data[2:]
     bulk = bool(how[0] & 4)
     asked = MAILING if how[0] & 8 else ASKED
-    check(
-        body,
-        format=format,
-        detail=Detail(how[0] % 4 % 3),
-        charset=CHARSETS[how[1] % len(CHARSETS)],
-        asked=asked if bulk else asked[:1],
-        bulk=bulk,
-    )
+    with patch.object(documented, "PORTION", how[0] >> 4 or documented.PORTION):
+        check(
+            body,
+            format=format,
+            detail=Detail(how[0] % 4 % 3),
+            charset=CHARSETS[how[1] % len(CHARSETS)],
+            asked=asked if bulk else asked[:1],
+            bulk=bulk,
+        )
 
 
 def check(

@@ -70,7 +70,7 @@ TOKENS: dict[Format, list[str]] = {
 
 
 def seeds(format: Format) -> list[bytes]:
-    """Replies of a server, with two bytes ahead that say how they were asked for."""
+    """Replies of a server, with two bytes ahead that say how they were asked for, and are parsed."""
     found = []
     for detail in Detail:
         for bulk in (False, True):
@@ -78,7 +78,8 @@ def seeds(format: Format) -> list[bytes]:
                 records = _records(mailing=mailing) if bulk else _records(mailing=mailing)[:1]
                 for place, charset in enumerate(CHARSETS):
                     body = codecs.encode(records, format=format, detail=detail, charset=charset, bulk=bulk)
-                    found.append(bytes([detail | bulk << 2 | mailing << 3, place]) + body)
+                    how = detail | bulk << 2 | mailing << 3
+                    found += [bytes([how, place]) + body, bytes([how | 5 << 4, place]) + body]
     found += [b"\4\1" + token.encode() for token in TOKENS[format]]
     found.append(b"\0\1" + codecs.encode_error(9, "duplicate request", format=format, charset="utf-8"))
     found.append(b"\0\1" + codecs.encode_deletion(format=format, charset="utf-8"))
