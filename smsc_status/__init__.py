@@ -11,8 +11,8 @@ To read the code, take it in this order. `models`, `codes` and `errors` are the 
 nothing: `core.pacing` (may a request start now?), `core.dispatch` (which messages go in it?), `core.protocol` and
 `core.codecs` (what is sent, what came back?). The shell waits and sends: `limiter` (and `line`, who waits there),
 `exchange`, `desk` (who waits for what) and `engine`, and on top `client`, `checking`, `streaming` and `deletion`;
-`tracker` follows messages as `core.polling` plans it. `emulator` is the vendor's server to develop against, `cli` the
-command line.
+`tracker` follows messages as `core.polling` plans it, `source` reads what it or a stream is given. `emulator` is the
+vendor's server to develop against, `cli` the command line.
 """
 
 from importlib import import_module

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import httpx
 
     from smsc_status.limiter import Limiter
-    from smsc_status.streaming import Messages, OutcomeStream
+    from smsc_status.source import Messages
+    from smsc_status.streaming import OutcomeStream
     from smsc_status.tracker import Tracker, TrackStream
 
 _ENVIRONMENT = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from functools import partial
 from math import inf
 from typing import Any, Self
@@ -13,26 +13,19 @@ import anyio
 import attrs
 from anyio.lowlevel import checkpoint
 
-from smsc_status import loops
+from smsc_status import loops, source
 from smsc_status.core.dispatch import Question
 from smsc_status.desk import CONCERNS_ACCOUNT
 from smsc_status.engine import Engine
 from smsc_status.errors import ConfigError, SmscError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
+from smsc_status.source import Messages
 
 HELD_BULKS = 4
 """A stream holds at most this many bulk requests' messages: read, and not yet given out."""
 
 YIELD_EVERY = 64
 """Outcomes that are there already are given out without a pause, but for other tasks' sake every so many."""
-
-CLOSING = 10.0
-"""How long an input may take to close, in seconds."""
-
-MessageLike = MessageRef | tuple[int | str, str] | tuple[int | str, str, Any]
-"""A `MessageRef`, or the `(id, phone)` or `(id, phone, sent_at)` tuple of one."""
-
-Messages = Iterable[MessageLike] | AsyncIterable[MessageLike]
 
 
 @attrs.define(eq=False)
@@ -148,16 +141,16 @@ class _State:
         self._began_at = loops.now()
         self.engine.others.add(self)
         if self._async_source is not None:
-            read = partial(self._read_along, self._async_source)
+            read = partial(source.read, self._async_source, self._put_in_and_wait, end=self._end_input)
             self.reader = self.engine.spawn(read, context=contextvars.copy_context())
 
     def _has_room(self) -> bool:
         return len(self.held) < self.limit and not self.ended
 
-    def _read_on(self, source: Iterator[Any]) -> None:
+    def _read_on(self, messages: Iterator[Any]) -> None:
         while self._has_room():
             try:
-                value = next(source)
+                value = next(messages)
             except StopIteration:
                 self._end_input(None)
             except Exception as error:
@@ -165,28 +158,11 @@ class _State:
             else:
                 self._put_in(value)
 
-    async def _read_along(self, source: AsyncIterator[Any]) -> None:
-        error: Exception | None = None
-        try:
-            while not self.ended:
-                self._put_in(await anext(source))
-                while not self._has_room() and not self.ended:
-                    self._room = anyio.Event()
-                    await self._room.wait()
-        except StopAsyncIteration:
-            pass
-        except Exception as caught:
-            error = caught
-        except anyio.get_cancelled_exc_class():
-            if not self.ended:  # not by us: the input has waited for something that was cancelled
-                error = RuntimeError("the input was cancelled")
-            raise
-        finally:
-            try:
-                await close_source(source)
-            except Exception as caught:
-                error = error or caught
-            self._end_input(error)
+    async def _put_in_and_wait(self, value: Any) -> None:
+        self._put_in(value)
+        while not self._has_room() and not self.ended:
+            self._room = anyio.Event()
+            await self._room.wait()
 
     def _end_input(self, error: Exception | None) -> None:
         if self.ended:
@@ -233,14 +209,6 @@ class _State:
         if self._room is not None:
             self._room.set()
             self._room = None
-
-
-async def close_source(source: Iterator[Any] | AsyncIterator[Any]) -> None:
-    """An async generator that is left alone unfinished is an error on trio."""
-    aclose = getattr(source, "aclose", None)
-    if aclose is not None:
-        with anyio.move_on_after(CLOSING, shield=True):
-            await aclose()
 
 
 class OutcomeStream:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextvars
 import logging
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, Callable
 from datetime import datetime
+from functools import partial
 from math import inf
 from typing import Any, Self
 
@@ -19,14 +20,14 @@ import anyio
 import attrs
 from anyio.lowlevel import checkpoint
 
-from smsc_status import loops
+from smsc_status import loops, source
 from smsc_status.core.dispatch import Question, State
 from smsc_status.core.polling import Plan, Policy, Tracked
 from smsc_status.desk import CONCERNS_ACCOUNT
 from smsc_status.engine import Engine
 from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
-from smsc_status.streaming import Messages, close_source
+from smsc_status.source import Messages, Source
 
 LOOK_AT_CLOCK = 30.0
 """The wall clock is looked at at least once in so many seconds: a machine that slept has stopped the other one."""
@@ -36,9 +37,6 @@ HEAD_START = 60.0
 
 MAX_FAILURES = 3
 """So many unusable answers in a row are a message's outcome; lost requests, and what nobody can read, do not count."""
-
-READ_AT_ONCE = 1000
-"""So many messages are read from an input that never waits before other tasks have a turn."""
 
 TOO_LONG = 1.0
 """A single check that has not left after so many seconds is left to the bulk requests."""
@@ -114,9 +112,7 @@ class Tracker:
         self._news = anyio.Event()
         self._wake = anyio.Event()
         self._room = anyio.Event()
-        self._source: Iterator[Any] | AsyncIterator[Any] = (
-            aiter(messages) if isinstance(messages, AsyncIterable) else iter(messages)
-        )
+        self._source: Source = aiter(messages) if isinstance(messages, AsyncIterable) else iter(messages)
 
     # For the caller.
 
@@ -283,8 +279,9 @@ class Tracker:
         self.loop = loops.this_loop()
         self.engine.others.add(self)
         context = contextvars.copy_context()
+        read = partial(source.read, self._source, self._put_in, end=self._end_input)
         self._look_at_clock()
-        self._work = [self.engine.spawn(self._read, context=context), self.engine.spawn(self._ask_on)]
+        self._work = [self.engine.spawn(read, context=context), self.engine.spawn(self._ask_on)]
 
     def _is_through(self) -> bool:
         return self._ended and not self.tracked
@@ -292,48 +289,25 @@ class Tracker:
     def _look_at_clock(self) -> None:
         self.plan.offset = self._wall_clock().timestamp() - loops.now()
 
-    async def _read(self) -> None:
-        """Read the input as far as there is room."""
-        error: Exception | None = None
-        source, count = self._source, 0
-        try:
-            while True:
-                value = next(source) if isinstance(source, Iterator) else await anext(source)
-                self._put_in(value)
-                count += 1
-                if count % READ_AT_ONCE == 0:
-                    await checkpoint()
-                while self.tracked >= self._look_ahead or len(self._ready) >= HELD:
-                    self._room = anyio.Event()
-                    await self._room.wait()
-        except (StopIteration, StopAsyncIteration):
-            pass
-        except Exception as caught:
-            error = caught
-        except anyio.get_cancelled_exc_class():
-            if not self._ended:  # not by us: the input has waited for something that was cancelled
-                error = RuntimeError("the input was cancelled")
-            raise
-        finally:
-            try:
-                await close_source(source)
-            except Exception as caught:
-                error = error or caught
-            if not self._ended:
-                self._ended, self._input_error = True, error
-                logger.info("the input has ended; %d messages are followed on", self.tracked)
-            self._news.set()
-            self._wake.set()
+    def _end_input(self, error: Exception | None) -> None:
+        if not self._ended:
+            self._ended, self._input_error = True, error
+            logger.info("the input has ended; %d messages are followed on", self.tracked)
+        self._news.set()
+        self._wake.set()
 
-    def _put_in(self, value: Any) -> None:
+    async def _put_in(self, value: Any) -> None:
         try:
             ref = MessageRef.of(value)
         except ConfigError as error:
             self._tell(FailedCheck(value, error), None)
             self.engine.desk.tally.done["ConfigError"] += 1
-            return
-        self.plan.add(ref, now=loops.now())
-        self._wake.set()
+        else:
+            self.plan.add(ref, now=loops.now())
+            self._wake.set()
+        while self.tracked >= self._look_ahead or len(self._ready) >= HELD:
+            self._room = anyio.Event()
+            await self._room.wait()
 
     async def _ask_on(self) -> None:
         """Ask whoever is due, as the lanes come free, for as long as there is somebody."""

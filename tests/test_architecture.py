@@ -20,7 +20,7 @@ LAYERS = [
     ["core.backoff", "core.division", "core.pacing", "core.codecs", "core.agenda", "core.ages", "core.archive"],
     ["core.dispatch", "core.protocol", "core.polling"],
     ["core.patience"],
-    ["loops", "account", "line"],
+    ["loops", "account", "line", "source"],
     ["limiter", "exchange", "desk"],
     ["engine"],
     ["checking", "deletion", "streaming"],

@@ -24,6 +24,7 @@ from smsc_status import (
     StatusClient,
     StatusRecord,
     TrackStream,
+    source,
 )
 from smsc_status import tracker as tracking
 from smsc_status.emulator import Emulator
@@ -366,7 +367,7 @@ async def test_a_mistake_in_until_is_raised() -> None:
 async def test_a_bounded_look_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """No more are followed at once than asked for, however fast the input and slow the consumer."""
     monkeypatch.setattr(tracking, "HELD", 5)
-    monkeypatch.setattr(tracking, "READ_AT_ONCE", 3)
+    monkeypatch.setattr(source, "READ_AT_ONCE", 3)
     day = Day()
     most = 0
     refs = [day.add(id, [(0, 1)], ago=60) for id in range(1, 41)]

@@ -1,0 +1,65 @@
+"""The input of a stream or a tracker: messages from any iterable or async iterable, read in the background."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Any
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from smsc_status.models import MessageRef
+
+READ_AT_ONCE = 1000
+"""So many are read before other tasks have their turn, where the input itself never waits."""
+
+CLOSING = 10.0
+"""How long an input may take to close, in seconds."""
+
+MessageLike = MessageRef | tuple[int | str, str] | tuple[int | str, str, Any]
+"""A `MessageRef`, or the `(id, phone)` or `(id, phone, sent_at)` tuple of one."""
+
+Messages = Iterable[MessageLike] | AsyncIterable[MessageLike]
+Source = Iterator[Any] | AsyncIterator[Any]
+
+
+async def read(
+    source: Source, put_in: Callable[[Any], Awaitable[object]], *, end: Callable[[Exception | None], None]
+) -> None:
+    """Read the source to its end, and close it.
+
+    Args:
+        source: what is read.
+        put_in: takes each value, and waits until there is room for the next.
+        end: told once that nothing more comes, and the source's own error, if it had one. One that has waited for
+            something that was cancelled has one too.
+    """
+    error: Exception | None = None
+    count = 0
+    try:
+        while True:
+            await put_in(next(source) if isinstance(source, Iterator) else await anext(source))
+            count += 1
+            if count % READ_AT_ONCE == 0:
+                await checkpoint()
+    except (StopIteration, StopAsyncIteration):
+        pass
+    except Exception as caught:
+        error = caught
+    except anyio.get_cancelled_exc_class():
+        error = RuntimeError("the input was cancelled")
+        raise
+    finally:
+        try:
+            await close(source)
+        except Exception as caught:
+            error = error or caught
+        end(error)
+
+
+async def close(source: Source) -> None:
+    """An async generator that is left alone unfinished is an error on trio."""
+    aclose = getattr(source, "aclose", None)
+    if aclose is not None:
+        with anyio.move_on_after(CLOSING, shield=True):
+            await aclose()
