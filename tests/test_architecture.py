@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -145,6 +148,19 @@ def test_what_is_loaded_is_what_is_used(code: str, loaded: list[str]) -> None:
     code += f"\nimport sys; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == repr(loaded)
+
+
+def test_the_benchmarks_extra_has_all_that_they_import() -> None:
+    """Beside what the package itself needs."""
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["bench"]]
+    installed = {re.split(r"[<>=\[]", name)[0] for name in wanted}
+    paths = (root / "benchmarks").glob("*.py")
+    names = {name.partition(".")[0] for path in paths for name in imports(path)} - {"benchmarks", "smsc_status"}
+    packages = packages_distributions()
+    missing = {name for name in names - sys.stdlib_module_names if not installed & set(packages[name])}
+    assert not missing
 
 
 def test_the_package_shows_all_its_names_and_no_others() -> None:
