@@ -259,6 +259,7 @@ class Desk:
             # Asked anew at a higher level meanwhile: that request answers these claims too.
             self.dispatcher.withdraw(question)
             twin.claims += question.claims
+            twin.last_error = error
             question.claims = []
             self.dispatcher.promote(twin, question.rank)
             question = twin

@@ -161,7 +161,8 @@ class Engine:
                         background.cancel()
                     for background in work:
                         await background.wait()
-            await self._exchange.aclose()
+            with anyio.move_on_after(CLOSING):
+                await self._exchange.aclose()
 
     # The workers.
 

@@ -24,11 +24,12 @@ from smsc_status.core.pacing import Settlement
 from smsc_status.core.protocol import PATH
 from smsc_status.errors import ConfigError, ProtocolError, RequestTimeout, SmscError, TransportError
 
-REPLY_BYTES = 2**20
-REPLY_BYTES_A_MESSAGE = 2**13
+REPLY_BYTES = 2**21
+REPLY_BYTES_A_MESSAGE = 2**15
 """A reply is refused while it is read if it is longer than the one, and the other for each message that it is about.
 
-At the highest level a message takes half a kilobyte, and a text that is escaped letter by letter six times its length.
+At the highest level a message takes half a kilobyte without its text; that of an e-mail may be long, and takes six
+times its length if it is escaped letter by letter.
 """
 
 # Raised before a byte of the request is written.

@@ -38,7 +38,7 @@ async def read(
     count = 0
     try:
         while True:
-            await put_in(next(source) if isinstance(source, Iterator) else await anext(source))
+            await put_in(await anext(source) if isinstance(source, AsyncIterator) else next(source))
             count += 1
             if count % READ_AT_ONCE == 0:
                 await checkpoint()

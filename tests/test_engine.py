@@ -7,7 +7,7 @@ import gc
 import threading
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import httpx
@@ -396,6 +396,63 @@ async def test_a_transport_s_own_time_out_is_told_as_such() -> None:
         with pytest.raises(RequestTimeout, match="its own") as caught:
             await client.check(1, PHONE)
         assert isinstance(caught.value.__cause__, TimeoutError)
+
+
+async def test_who_moves_to_another_question_is_told_what_happened_to_the_first() -> None:
+    """Somebody asks for more meanwhile; the first request had left in time, and was lost."""
+    async with answered_by(
+        httpx.ReadError("cut"), after=1.0, limits=Limits(connections=1), retries=3, timeout=20
+    ) as client:
+        results: list[Any] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(note, results, client.check(1, PHONE, max_wait=0.5))
+            await anyio.sleep(0.2)
+            group.start_soon(note, results, client.check(1, PHONE, detail=Detail.FULL, timeout=5))
+        assert type(results[0]) is TransportError
+        assert "cut" in str(results[0])
+
+
+async def test_an_input_of_both_kinds_is_read_as_what_it_is_in_async_code() -> None:
+    """Its other methods may block, or are there to say that they are not to be used."""
+
+    class Both:
+        left = 3
+
+        def __iter__(self) -> Self:
+            return self
+
+        def __next__(self) -> tuple[int, str]:
+            raise TypeError("use `async for`")
+
+        def __aiter__(self) -> Self:
+            return self
+
+        async def __anext__(self) -> tuple[int, str]:
+            if not self.left:
+                raise StopAsyncIteration
+            self.left -= 1
+            return self.left + 1, PHONE
+
+    emulator = Emulator()
+    delivered(emulator, [1, 2, 3])
+    async with client_of(emulator) as client:
+        assert len([record async for record in client.stream(Both())]) == 3
+        assert len([record async for record in client.track(Both())]) == 3
+
+
+async def test_closing_does_not_wait_for_ever_for_a_transport_that_does_not_close() -> None:
+    """Nor can whoever closes the client be cancelled meanwhile."""
+
+    class Open(Answering):
+        async def aclose(self) -> None:
+            await anyio.sleep_forever()
+
+    client = StatusClient(apikey="k", base_url="http://localhost", transport=Open(DELIVERED))
+    await client.check(1, PHONE)
+    began_at = anyio.current_time()
+    with anyio.move_on_after(1):
+        await client.aclose()
+    assert anyio.current_time() - began_at == pytest.approx(10)
 
 
 async def test_closing_does_not_wait_for_ever_for_a_transport_that_does_not_listen() -> None:

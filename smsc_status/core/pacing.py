@@ -30,6 +30,9 @@ SINGLE: Final = "*single"
 
 REFUSALS_THAT_STOP_SINGLES: Final = 3
 
+LEAST_LOOK: Final = 1.0
+"""However short the period, nothing is looked at more often than once in so many seconds."""
+
 
 class Settlement(Enum):
     """How a request ended, as far as the limits care."""
@@ -62,6 +65,7 @@ class Pacer:
         if limits.singles_per_minute is not None:
             self._capacity[SINGLE] = limits.singles_per_minute
         self._back_after = limits.period + limits.margin
+        self._look_after = max(self._back_after, LEAST_LOOK)
         # Per id, the instants at which its tokens come back, or have: ascending, `inf` while in flight. That of a lone
         # token stands by itself: most ids are asked once, and those of a bulk request then share one object. Several
         # are a list behind a mark, which says whether the id is in the queue.
@@ -170,7 +174,7 @@ class Pacer:
         """The request that had `started` with the same ids has ended."""
         self._open -= 1
         names = self._with_lane(keys, bulk) if bulk or self._caps_singles else keys
-        back_at = look_at = now + self._back_after
+        back_at = now + self._back_after
         if how is not _REPLIED:
             if how is _NEVER_LEFT:
                 self._put_back(names)
@@ -196,7 +200,7 @@ class Pacer:
                     known[0] = _QUEUED
                     not_queued.append(key)
         if not_queued:
-            self._look(not_queued, look_at)
+            self._look(not_queued, now + self._look_after)
 
     # Inside.
 
@@ -284,7 +288,7 @@ class Pacer:
         if look_at and look_at[0] < self._next_at:
             self._next_at = look_at[0]
         if again:
-            self._look(again, now + self._back_after)
+            self._look(again, now + self._look_after)
 
     def _advance_others(self, now: float) -> None:
         while self._lingering and self._lingering[0] <= now:

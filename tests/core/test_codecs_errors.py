@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from smsc_status import ProtocolError
@@ -243,6 +245,27 @@ def test_a_flood_of_rows_is_refused(format: Format, flood: dict[Format, tuple[by
     assert len(codecs.decode(begin + row * 1000 + end, **known)) >= 1000  # type: ignore[arg-type]  # a list
     with pytest.raises(ProtocolError, match=r"^1,\d\d\d rows or more about 2 messages"):
         codecs.decode(begin + row * 1010 + end, **known)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["0", '""', "{}", '"a":1', '"\\\\"', '"\\""'])
+@pytest.mark.parametrize("around", ["[%s]", '[{"status": "1", "x": [%s]}]', "[%s", "{%s}", '[{"status": "1"}, %s,"'])
+def test_a_flood_of_values_is_refused_before_they_are_made(value: str, around: str) -> None:
+    """Whether it is JSON at all; a text may hold as many commas and quotes as it likes."""
+    body = around % ",".join([value] * 200_000)
+    with pytest.raises(ProtocolError, match="rows or more about 2 messages"):
+        decoded(body, JSON, Detail.BASIC, bulk=True)
+    text = json.dumps([{"status": "1", "message": body}, {"status": "2", "message": "\\"}])
+    rows = decoded(text, JSON, Detail.BASIC, bulk=True)
+    assert isinstance(rows, list)
+    assert [getattr(row, "message", None) for row in rows] == [body, "\\"]
+
+
+def test_white_space_that_json_has_not_is_no_place_to_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in one piece."""
+    for portion in (1, 1000):
+        monkeypatch.setattr(documented, "PORTION", portion)
+        with pytest.raises(ProtocolError, match="not JSON"):
+            decoded('[{"status":1}\x0c,{"status":1}]', JSON, Detail.BASIC, bulk=True)
 
 
 def test_a_flood_of_documented_json_is_refused_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsc_status.core.pacing import BULK, SINGLE, Pacer, Settlement
+from smsc_status.core.pacing import BULK, LEAST_LOOK, SINGLE, Pacer, Settlement
 from smsc_status.models import Key, Limits
 
 REPLIED, REFUSED = Settlement.REPLIED, Settlement.REFUSED
@@ -265,6 +265,16 @@ def test_an_id_that_is_never_left_in_peace_costs_no_more_and_no_more() -> None:
     assert now > 3600
 
 
+def test_without_a_period_nothing_is_looked_at_again_and_again() -> None:
+    """What was given up is out as long as it lingers, and nothing else."""
+    pacer = Pacer(Limits(period=0, margin=0))
+    asked(pacer, *range(1000), bulk=True, how=GIVEN_UP)
+    assert [pacer.tokens(7, now=at) for at in (0.0, 9.99, 10.0)] == [4, 4, 5]
+    assert len(pacer._look_at) == 1
+    assert pacer._look_at[0] > 10.0
+    assert pacer.is_idle(now=10.0)
+
+
 # Random histories. All instants are multiples of 1/2, so that sums are exact.
 
 PAUSES = (0.0, 0.0, 0.0, 0.5, 1.0, 5.0, 9.5, 10.0, 30.0, 50.0, 59.5, 60.0, 60.5, 61.0, 71.0)
@@ -294,6 +304,7 @@ some_limits = st.sampled_from(
         Limits(singles_per_minute=2),
         Limits(checks_per_id=2, bulk_requests=2, connections=3),
         Limits(checks_per_id=1, connections=2, linger=20.0),
+        Limits(period=0, margin=0.5),
     ]
 )
 
@@ -465,7 +476,7 @@ def test_a_silence_over_lingering_and_period_is_caught_up_with_at_once() -> None
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_what_is_over_is_forgotten_by_itself(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
-    """Two periods after the last reply only what is in flight is remembered, though nobody has asked for it."""
+    """A period after the last token is back only what is in flight is remembered, though nobody has asked for it."""
     account = Account(limits, Pacer(limits))
     for pause, step in history:
         account.now += pause
@@ -474,9 +485,8 @@ def test_what_is_over_is_forgotten_by_itself(limits: Limits, history: list[tuple
             key for names in account.pacer._queue for key in (names if isinstance(names, tuple) else (names,))
         )
         assert all(count == 1 for count in queued.values())
-    at = account.now
-    for _ in range(2):
-        at += limits.period + limits.margin
+    period = limits.period + limits.margin
+    for at in (account.now + limits.linger + period, account.now + limits.linger + period + max(period, LEAST_LOOK)):
         account.pacer.free_places(now=at)
     no_buckets = set() if limits.singles_per_minute else {SINGLE}
     assert set(account.pacer._out) == {name for sent in account.open for name in sent.names()} - no_buckets

@@ -23,7 +23,7 @@ TextId = Annotated[str, Meta(min_length=1)]
 PORTION = 1 << 16
 """So many bytes of a list are parsed at a time, and what follows them up to the end of a record."""
 
-_BETWEEN = re.compile(rb"\}\s*+,\s*+(?=\{)")
+_BETWEEN = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
 _new = object.__new__
 
 

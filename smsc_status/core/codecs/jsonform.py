@@ -29,13 +29,17 @@ from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord
 
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+
+VALUES_A_ROW = 40
+"""No record has more."""
 
 
 def decode_documented(body: bytes, asked: Sequence[Identity]) -> list[Row] | None:
     """The rows of a reply in UTF-8, if it is a record as documented, or a list.
 
     Raises:
-        ProtocolError: a list of far more than the messages that were asked about.
+        ProtocolError: far more records, or values, than those of the messages that were asked about.
     """
     try:
         if body.lstrip()[:1] != b"[":
@@ -43,6 +47,7 @@ def decode_documented(body: bytes, asked: Sequence[Identity]) -> list[Row] | Non
         return [*documented.records_of(body, asked)]
     except (ValueError, RecursionError):
         pass
+    _refuse_flood_of_values(body, asked)
     try:
         raws = _LIST.decode(body)
     except (ValueError, RecursionError):
@@ -86,6 +91,17 @@ def encode_error(code: int, text: str, charset: str) -> bytes:
 def encode_deletion(charset: str) -> bytes:
     """The message is deleted."""
     return bytes_of(_object([("result", _quoted("OK"))], charset), charset)
+
+
+def _refuse_flood_of_values(body: bytes, asked: Sequence[Identity]) -> None:
+    """Before each of them becomes an object: by the texts, keys included, then by the commas between values.
+
+    Raises:
+        ProtocolError: these are too many.
+    """
+    strings = (body.count(b'"') - body.count(b'\\"')) // 2
+    refuse_flood(strings // (2 * VALUES_A_ROW), asked)
+    refuse_flood(_STRING.sub(b"", body).count(b",") // VALUES_A_ROW, asked)
 
 
 def _row(raw: bytes) -> Row:
