@@ -138,6 +138,8 @@ ROWS = [
         lasts=10,
         messages=5,
     ),
+    Row("a flood of records", spoilt(lambda _: b"[%s{}]" % (b'{"status": 1},' * 10_000)), ProtocolError, UNREADABLE),
+    Row("a flood of values", spoilt(lambda _: b"[%s0]" % (b"0," * 10**6)), ProtocolError, UNREADABLE),
     Row("a bomb", spoilt(lambda _: BOMB, content_encoding="gzip"), ProtocolError, UNREADABLE, formats=ALL),
     Row("deflate", spoilt(deflated, content_encoding="deflate"), ProtocolError, UNREADABLE),
     Row("compressed and not said so", spoilt(deflated), ProtocolError, UNREADABLE, formats=ALL),
