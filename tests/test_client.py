@@ -317,6 +317,15 @@ async def test_a_reply_over_the_bound_is_refused_while_it_is_read(monkeypatch: p
         assert [str(getattr(outcome, "error", "")) for outcome in outcomes] == ["the server's answer was empty"] * 5
 
 
+async def test_long_texts_are_within_the_bound() -> None:
+    """Fifty e-mails of five thousand letters, each escaped as six characters, are one reply."""
+    rows = [{"status": 1, "id": id, "phone": PHONE, "message": "я" * 5000} for id in range(1, 51)]
+    async with answered_by(json.dumps(rows).encode(), retries=0) as client:
+        outcomes = [outcome async for outcome in client.stream([(id, PHONE) for id in range(1, 51)])]
+        assert {type(outcome) for outcome in outcomes} == {StatusRecord}
+        assert client.stats().requests == {"single": 0, "bulk": 1, "delete": 0}
+
+
 async def test_a_silent_server_is_given_up_after_the_time_out() -> None:
     async with answered_by(DELIVERED, after=1000, timeout=3, retries=0) as client:
         began_at = anyio.current_time()

@@ -244,7 +244,7 @@ def test_a_flood_of_rows_is_refused(format: Format, flood: dict[Format, tuple[by
     known = {"format": format, "detail": Detail.BASIC, "charset": "utf-8", "asked": ASKED, "bulk": True}
     assert len(codecs.decode(begin + row * 1000 + end, **known)) >= 1000  # type: ignore[arg-type]  # a list
     with pytest.raises(ProtocolError, match=r"^1,\d\d\d rows or more about 2 messages"):
-        codecs.decode(begin + row * 1010 + end, **known)  # type: ignore[arg-type]
+        codecs.decode(begin + row * 1010 + end, **known)  # type: ignore[arg-type]  # as above
 
 
 @pytest.mark.parametrize("value", ["0", '""', "{}", '"a":1', '"\\\\"', '"\\""'])
