@@ -28,7 +28,6 @@ from smsc_status.errors import (
     ClientClosed,
     ConfigError,
     DeleteError,
-    Expired,
     LimitExceeded,
     ParametersError,
     ProtocolError,
@@ -36,6 +35,7 @@ from smsc_status.errors import (
     RequestTimeout,
     SmscError,
     TrackingEnded,
+    TrackingTimeout,
     TransportError,
 )
 from smsc_status.models import (
@@ -66,7 +66,6 @@ __all__ = [
     "ConfigError",
     "DeleteError",
     "Detail",
-    "Expired",
     "FailedCheck",
     "Flags",
     "Format",
@@ -90,6 +89,7 @@ __all__ = [
     "Title",
     "TrackStream",
     "TrackingEnded",
+    "TrackingTimeout",
     "TransportError",
 ]
 

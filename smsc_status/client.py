@@ -244,7 +244,7 @@ class StatusClient:
         It ends when the input has ended and every message is done: final, archived, expired, or failed. Lost requests
         and refusals of the limits are waited out; a message that can't be checked for another reason comes out as a
         `FailedCheck`, as does one that the vendor moved to its archive first (`Archived`), or that was followed for
-        long enough (`Expired`). A message without `sent_at` is asked at `Detail.FULL` until a reply tells it.
+        long enough (`TrackingTimeout`). A message without `sent_at` is asked at `Detail.FULL` until a reply tells it.
 
         Args:
             messages: as for `stream`; messages that were not sent just now are asked at once.

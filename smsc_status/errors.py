@@ -11,7 +11,7 @@ SmscError
     ApiError                          the vendor said no
         ParametersError 1 · AuthError 2 · AddressBlocked 4 · DeleteError 5 · RateLimited 9
     TrackingEnded                     a tracked message that will not become final for us
-        Archived · Expired
+        Archived · TrackingTimeout
 ```
 
 Each can be pickled and copied, and none holds a login, a password or a key.
@@ -154,7 +154,7 @@ class Archived(TrackingEnded):
     """The vendor moved the message to its archive before a final status was read."""
 
 
-class Expired(TrackingEnded):
+class TrackingTimeout(TrackingEnded):
     """The message was followed for as long as was asked, and did not become final."""
 
 

@@ -18,7 +18,6 @@ from smsc_status.errors import (
     ClientClosed,
     ConfigError,
     DeleteError,
-    Expired,
     LimitExceeded,
     ParametersError,
     ProtocolError,
@@ -26,6 +25,7 @@ from smsc_status.errors import (
     RequestTimeout,
     SmscError,
     TrackingEnded,
+    TrackingTimeout,
     TransportError,
 )
 
@@ -45,7 +45,7 @@ TREE: dict[type[Exception], tuple[type[BaseException], ...]] = {
     RateLimited: (ApiError,),
     TrackingEnded: (SmscError,),
     Archived: (TrackingEnded,),
-    Expired: (TrackingEnded,),
+    TrackingTimeout: (TrackingEnded,),
 }
 
 EXAMPLES: list[SmscError] = [
@@ -70,7 +70,7 @@ EXAMPLES: list[SmscError] = [
     RateLimited(9, "duplicate request, wait a minute", 33.0),
     TrackingEnded("over"),
     Archived("archived"),
-    Expired("expired"),
+    TrackingTimeout("expired"),
 ]
 
 

@@ -17,12 +17,12 @@ from smsc_status import (
     AuthError,
     ClientClosed,
     ConfigError,
-    Expired,
     FailedCheck,
     Limits,
     MessageRef,
     StatusClient,
     StatusRecord,
+    TrackingTimeout,
     TrackStream,
     source,
 )
@@ -154,7 +154,7 @@ async def test_archived_and_expired() -> None:
     async with day.client() as client:
         outcomes = [o async for o in client.track([gone, unknown, stopped], expire_after=20_000)]
     ends = {o.ref: type(o.error) for o in outcomes if isinstance(o, FailedCheck)}
-    assert ends == {gone: Archived, stopped: Expired, unknown: Expired}
+    assert ends == {gone: Archived, stopped: TrackingTimeout, unknown: TrackingTimeout}
 
 
 async def test_the_last_status_before_the_archive_is_read() -> None:

@@ -27,7 +27,7 @@ from smsc_status.core.archive import (
     archive_deadline,
     next_deadline,
 )
-from smsc_status.errors import Archived, Expired, TrackingEnded
+from smsc_status.errors import Archived, TrackingEnded, TrackingTimeout
 from smsc_status.models import Key, MessageRef, StatusRecord
 
 LAST_CHANCE = 3.0
@@ -213,7 +213,7 @@ class Plan:
         if status == NOT_FOUND and item.polled_at >= archive_deadline(item.sent_at):
             return Archived("the vendor's archive has it: no final status was read before")
         if item.polled_at - item.sent_at >= self.policy.expire_after:
-            return Expired(f"followed for {self.policy.expire_after:g} s: status {status} is not final")
+            return TrackingTimeout(f"followed for {self.policy.expire_after:g} s: status {status} is not final")
         return None
 
     def held_up(self, item: Tracked, *, now: float) -> None:

@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from smsc_status import Archived, Expired, MessageRef, StatusRecord
+from smsc_status import Archived, MessageRef, StatusRecord, TrackingTimeout
 from smsc_status.core.ages import Ages
 from smsc_status.core.archive import archive_deadline
 from smsc_status.core.polling import Plan, Policy, Tracked
@@ -151,7 +151,7 @@ def test_how_it_ends() -> None:
     assert p.ending(item) is None
     p.put_back(item, now=100_000.0)
     p.polled(item, StatusRecord(status=-2), done=False, now=172_800.0)
-    assert isinstance(p.ending(item), Expired)
+    assert isinstance(p.ending(item), TrackingTimeout)
 
 
 def test_what_means_nothing_any_more_is_dropped() -> None:
