@@ -120,7 +120,7 @@ class Lanes:
             places=self.limits.connections,
             checks=self.limits.checks_per_id,
         )
-        self.plan.offset = START
+        self.plan.dates.offset = START
         self._day = day
         self._pacer = Pacer(self.limits)
         self._referee = Referee()
@@ -167,7 +167,7 @@ class Lanes:
         slot_at = pacer.bulk_due_at(now=now)
         if not self._is_bulk_out and slot_at <= now and pacer.free_places(now=now):
             batch = []
-            for item in plan.take_bulk(now=now):
+            for item in take_bulk(plan, self.limits.max_bulk, now=now):
                 if pacer.tokens(item.ref.identity[0], now=now):
                     batch.append(item)
                 else:
@@ -196,8 +196,7 @@ class Lanes:
         round_trip = self._random.uniform(*ROUND_TRIPS)
         self._expect(now + round_trip * self._random.random(), _Request(items, bulk, now, now + round_trip, []))
         for item in items:
-            since = item.polled_at or item.sent_at
-            self.outcome.stalest = max(self.outcome.stalest, START + now - since)
+            self.outcome.stalest = max(self.outcome.stalest, now - item.answered_at)
 
     def _expect(self, at: float, request: _Request) -> None:
         self._order += 1
@@ -251,6 +250,12 @@ class Lanes:
     def _lose(self, sent: Sent) -> None:
         self.outcome.lost += 1
         self.outcome.lost_in_vain += archive_deadline(START + sent.at) - START - sent.at - sent.ends_after < LATE
+
+
+def take_bulk(plan: Plan, max_bulk: int, *, now: float) -> list[Tracked]:
+    """What goes into a bulk request, if one of the messages is due."""
+    plan.call_last(now=now)
+    return plan.take(max_bulk, now=now) if plan.due_at() <= now else []
 
 
 def _keys(items: list[Tracked]) -> list[Key]:

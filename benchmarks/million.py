@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from statistics import median
 from time import perf_counter
 
+from benchmarks.lanes import take_bulk
 from smsc_status import MessageRef, StatusRecord
 from smsc_status.core.polling import Plan, Policy
 
@@ -41,7 +42,7 @@ def refs_of(count: int, *, a_second: float = 46.0) -> list[MessageRef]:
 def new_plan() -> Plan:
     """A plan with the vendor's limits at the start."""
     plan = Plan(Policy(), max_bulk=MAX_BULK, cycle=CYCLE, places=4, checks=5)
-    plan.offset = START
+    plan.dates.offset = START
     return plan
 
 
@@ -54,7 +55,7 @@ def ask_all(plan: Plan, count: int) -> tuple[list[float], list[float]]:
         now += CYCLE
         records = [StatusRecord(status=0, last_timestamp=int(START)) for _ in range(MAX_BULK)]
         began_at = perf_counter()
-        taken = plan.take_bulk(now=now)
+        taken = take_bulk(plan, MAX_BULK, now=now)
         for item, record in zip(taken, records, strict=False):
             plan.polled(item, record, done=False, now=now + 0.2)
             plan.ending(item)

@@ -7,12 +7,10 @@ import attrs
 from anyio.lowlevel import checkpoint
 
 from smsc_status import loops
+from smsc_status.desk import HASTE
 from smsc_status.engine import Engine
 from smsc_status.errors import RequestTimeout, SmscError
 from smsc_status.models import Detail, MessageRef, StatusRecord
-
-HEAD_START = 300.0
-"""A check waits as if it had come this many seconds earlier."""
 
 
 @attrs.define(eq=False)
@@ -21,6 +19,8 @@ class _Call:
     start_by: float
     done: anyio.Event = attrs.field(factory=anyio.Event)
     outcome: StatusRecord | SmscError | None = None
+
+    has_plan = False
 
     def answered(self, outcome: StatusRecord | SmscError) -> None:
         self.outcome = outcome
@@ -37,12 +37,13 @@ async def check(
     """
     await engine.bind()
     if max_age > 0:
-        known = engine.desk.recent(ref, detail, since=loops.now() - max_age)
+        engine.desk.recent.want(max_age)
+        known = engine.desk.known(ref, detail, max_age=max_age)
         if known is not None:
             await checkpoint()
             return known
     call = _Call(ref, loops.now() + max_wait)
-    question = engine.ask(detail, call, head_start=HEAD_START)
+    question = engine.ask(detail, call, head_start=HASTE)
     try:
         if timeout is None:
             await call.done.wait()

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import partial
+from inspect import iscoroutinefunction
 from math import inf, isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -238,6 +239,7 @@ class StatusClient:
         eagerness: float = 0.5,
         look_ahead: int | None = 100_000,
         expire_after: float = 172_800.0,
+        speed: float = 1.0,
     ) -> TrackStream:
         """Follow messages to their end: the first record of each comes out, and every change of status or error.
 
@@ -255,6 +257,7 @@ class StatusClient:
                 Half leaves the rest to the account's other work; 0 leaves all checks to the bulk requests.
             look_ahead: how many messages are read and followed at once; `None`: all that the input gives.
             expire_after: seconds since sending after which a message is given up.
+            speed: how many times as fast as ours the server's time passes; more than 1 only for an emulator.
 
         Raises, while iterated over:
             AuthError, AddressBlocked: the account is refused; `pending` on the error has what is not done.
@@ -266,6 +269,9 @@ class StatusClient:
             raise ConfigError(f"messages: expected an iterable or async iterable, got a {type(messages).__name__}")
         if _seconds(eagerness, "eagerness") > 1:
             raise ConfigError(f"eagerness {eagerness!r}: expected a number from 0 to 1")
+        if until is not None and (not callable(until) or _is_async(until)):
+            raise ConfigError(f"until {until!r}: expected a function that returns a bool, and not an async one")
+        speed = _seconds(speed, "speed", positive=True)
         if look_ahead is not None and (
             isinstance(look_ahead, bool) or not isinstance(look_ahead, int) or look_ahead < 1
         ):
@@ -281,7 +287,7 @@ class StatusClient:
             until=until,
             policy=policy,
             look_ahead=look_ahead,
-            wall_clock=self._engine.desk.wall_clock,
+            speed=speed,
         )
         self._trackers.add(tracker)
         return TrackStream(tracker)
@@ -384,6 +390,11 @@ def _charset(charset: str) -> str:
         if codecs.lookup(known).name == canonical:
             return known
     raise ConfigError(f"charset {charset!r}: expected one of {', '.join(CHARSETS)}")
+
+
+def _is_async(function: Callable[..., object]) -> bool:
+    called = getattr(function, "__call__", None)  # noqa: B004 (the method itself is looked at)
+    return iscoroutinefunction(function) or iscoroutinefunction(called)
 
 
 def _seconds(value: float, name: str, *, positive: bool = False) -> float:

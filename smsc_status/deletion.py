@@ -105,7 +105,7 @@ class Deletion:
         refused = isinstance(error, RateLimited)
         await self._engine.limiter.settle(permit, Settlement.REFUSED if refused else Settlement.REPLIED)
         if error is None:
-            self._engine.desk.forget_record(self._ref)
+            self._engine.desk.recent.forget(self._ref.identity)
             return None
         self._engine.hide_secrets(error)
         self._engine.desk.refused(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 import random
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from math import inf
@@ -22,14 +22,17 @@ from smsc_status.core.dispatch import Dispatcher, Question, Request, State
 from smsc_status.core.pacing import Pacer
 from smsc_status.core.patience import Patience
 from smsc_status.core.protocol import Outcome
+from smsc_status.core.recent import RecentRecords
 from smsc_status.errors import (
     AddressBlocked,
     ApiError,
     AuthError,
     ClientClosed,
+    LimiterUnavailable,
     LimitExceeded,
     ProtocolError,
     RateLimited,
+    RequestTimeout,
     SmscError,
     TransportError,
 )
@@ -38,8 +41,8 @@ from smsc_status.models import Detail, Identity, MessageRef, StatusRecord, bind
 MAX_MISSES = 3
 """How often a reply may leave a message out before that is its outcome."""
 
-CACHED_RECORDS = 10_000
-"""How many records are kept for `max_age`, and for a message that comes twice in a stream: a few megabytes."""
+HASTE = 300.0
+"""A caller who waits at this moment stands in line as if he had come so many seconds earlier."""
 
 CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
 
@@ -57,8 +60,12 @@ class Claim(Protocol):
     def start_by(self) -> float:
         """The instant by which its request must have started; `inf` if that does not matter."""
 
+    @property
+    def has_plan(self) -> bool:
+        """Whether it asks again by a plan of its own when a request gets no answer; or else the desk does."""
+
     def answered(self, outcome: StatusRecord | SmscError) -> None:
-        """Here it is. Called once, synchronously: no awaiting, no raising."""
+        """Here it is. Called once, synchronously."""
 
 
 @attrs.define
@@ -101,11 +108,13 @@ class Desk:
         self._retries = retries
         self._places = places
         self._zone = zone
-        self.wall_clock = wall_clock or _system_clock
+        self.wall_clock = _guarded(wall_clock) if wall_clock is not None else _system_clock
         self._account_refused = account_refused
+        self.replies_read = 0
+        """How many replies to checks could be read."""
         self._asked: dict[Identity, Question] = {}
         self._impatient: Patience[Claim] = Patience()
-        self._recent: OrderedDict[Identity, tuple[StatusRecord, Detail, float]] = OrderedDict()
+        self.recent = RecentRecords()
         # How often the account was refused, and why last: what was asked before is not asked again.
         self._epoch = 0
         self._refusal: SmscError | None = None
@@ -120,23 +129,37 @@ class Desk:
 
     def ask(self, detail: Detail, claim: Claim, *, head_start: float = 0.0) -> Question:
         """Have the claim's message asked; those who ask for the same one share a question."""
-        ref = claim.ref
-        identity = ref.identity
         rank = loops.now() - head_start
-        question = self._asked.get(identity)
-        if question is not None and question.state is State.ASKED and question.detail < detail:
-            question = None
-        if question is None:
-            question = Question(str(ref.id), ref.phone, identity, detail, rank, epoch=self._epoch)
-            self._asked[identity] = question
+        question, is_new = self._question_for(detail, claim, rank, head_start)
+        if is_new:
             self.dispatcher.add(question)
-        else:
-            self.dispatcher.promote(question, rank)
-            question.detail = max(question.detail, detail)
-        question.claims.append(claim)
         if claim.start_by < inf and question.state is not State.ASKED:
             self._impatient.join(claim, question, claim.start_by)
         return question
+
+    def adopt(self, detail: Detail, claim: Claim, *, rank: float) -> tuple[Question, bool]:
+        """A question for the claim's message, to go into a request that is being selected; and whether it may go.
+
+        It may not if it was there already: its answer is the claim's too.
+        """
+        question, is_new = self._question_for(detail, claim, rank, 0.0)
+        if is_new:
+            question.state = State.ASKED
+        return question, is_new
+
+    def _question_for(self, detail: Detail, claim: Claim, rank: float, head_start: float) -> tuple[Question, bool]:
+        ref = claim.ref
+        identity = ref.identity
+        question = self._asked.get(identity)
+        is_new = question is None or (question.state is State.ASKED and question.detail < detail)
+        if question is None or is_new:
+            question = Question(str(ref.id), ref.phone, identity, detail, rank, head_start, epoch=self._epoch)
+            self._asked[identity] = question
+        else:
+            self.dispatcher.promote(question, rank, head_start=head_start)
+            question.detail = max(question.detail, detail)
+        question.claims.append(claim)
+        return question, is_new
 
     def drop(self, question: Question, claim: Claim) -> None:
         """The claim is given up; a request that is on its way stays so."""
@@ -149,14 +172,10 @@ class Desk:
             self.dispatcher.withdraw(question)
             self._forget(question)
 
-    def recent(self, ref: MessageRef, detail: Detail, *, since: float) -> StatusRecord | None:
-        """A record of this message, at this level or above, that came in at or after the instant `since`."""
-        record, level, at = self._recent.get(ref.identity, (None, detail, -inf))
-        return attrs.evolve(record, ref=ref) if record is not None and at >= since and level >= detail else None
-
-    def forget_record(self, ref: MessageRef) -> None:
-        """What was known of this message is not true any more."""
-        self._recent.pop(ref.identity, None)
+    def known(self, ref: MessageRef, detail: Detail, *, max_age: float) -> StatusRecord | None:
+        """A record of this message, at this level or above, that came in at most `max_age` seconds ago."""
+        record = self.recent.find(ref.identity, detail, since=loops.now() - max_age)
+        return None if record is None else attrs.evolve(record, ref=ref)
 
     def turn_down(self, pacer: Pacer, now: float) -> float:
         """Tell those who can't be served in time; when is the next of the others to be told?"""
@@ -167,8 +186,26 @@ class Desk:
         soonest = max(self.dispatcher.soonest_at(pacer, now=now), self.outage.until_at)
         for claim, question, at in self._impatient.take_too_late(start_at, soonest=soonest, now=now):
             self.drop(question, claim)
-            claim.answered(_too_late(question.last_error, max(0.0, at - now)))
+            self._hand_over(claim, _too_late(question.last_error, max(0.0, at - now)))
         return self._impatient.look_at(now=now)
+
+    def turn_down_unavailable(self, cause: Exception, *, now: float, again_in: float) -> None:
+        """The limiter failed, and will be asked again in so many seconds: tell those who can't wait for that."""
+        at = now + again_in
+        for claim, question, _ in self._impatient.take_too_late(lambda _question: at, soonest=at, now=now):
+            self.drop(question, claim)
+            error = LimiterUnavailable(f"the limiter can't be reached: {type(cause).__name__}")
+            error.__cause__ = cause
+            self._hand_over(claim, error)
+
+    def put_back(self, request: Request) -> None:
+        """What was selected for a request is not sent now: it waits again, at its old place in the order."""
+        for question in request.questions:
+            if question.claims:
+                self.dispatcher.add(question)
+            else:
+                self.dispatcher.withdraw(question)
+                self._forget(question)
 
     def started(self, request: Request) -> None:
         """The request is on its way, at the level of detail that it has now; nobody needs to be turned down for it."""
@@ -181,6 +218,7 @@ class Desk:
     def forget_all(self) -> None:
         """Who waited is gone, and can't be told."""
         self.dispatcher.drain()
+        self.dispatcher.feeds.clear()
         self._asked.clear()
         self._impatient.clear()
 
@@ -188,28 +226,35 @@ class Desk:
 
     def conclude(self, request: Request, verdict: list[Outcome] | SmscError) -> None:
         """What came of a request: its messages are answered, or wait again."""
-        if isinstance(verdict, TransportError):
+        if isinstance(verdict, TransportError | ProtocolError):
             self._lose(request, verdict)
             return
         self.outage.answered()
         if isinstance(verdict, list):
+            self.replies_read += 1
             self._hand_out(request, verdict)
         elif isinstance(verdict, CONCERNS_ACCOUNT):
             self.answer_all(request, verdict)
             self.refused(verdict)
         elif isinstance(verdict, RateLimited):
             self.refused(verdict)
-            self._warn_of_refusal(request)
-            self._ask_again(request, verdict)
+            self._warn_of_refusal(request, verdict)
+            for question in request.questions:
+                self._ask_again(question, verdict)
         elif protocol.concerns_size(verdict) and len(request.questions) > 1:
             self.refused(verdict)
-            self.dispatcher.bulk_refused(request.questions)
-            self._ask_again(request, verdict)
+            self._divide(request, verdict)
         else:
             self.refused(verdict)
             if len(request.questions) == 1:
                 self.dispatcher.division.named(request.questions[0])
             self.answer_all(request, verdict)
+
+    def _divide(self, request: Request, error: SmscError) -> None:
+        """One of the messages, or their number, is to blame: they are asked again in smaller requests."""
+        self.dispatcher.bulk_refused(request.questions)
+        for question in request.questions:
+            self._requeue(question, error)
 
     def _hand_out(self, request: Request, outcomes: list[Outcome]) -> None:
         checked_at, now = self.wall_clock(), loops.now()
@@ -224,25 +269,38 @@ class Desk:
                 if question.misses >= MAX_MISSES:
                     self._answer(question, missed)
                 else:
-                    self._requeue(question, missed)
+                    self._ask_again(question, missed)
         if request.bulk:
             self.dispatcher.bulk_answered(len(request.questions))
 
-    def _lose(self, request: Request, error: TransportError) -> None:
+    def _lose(self, request: Request, error: TransportError | ProtocolError) -> None:
+        """No reply, or none that can be used: the server's state, as long as others are not answered meanwhile."""
         now = loops.now()
-        self.outage.failed(jitter=random.random(), now=now)
-        wait = getattr(error, "retry_after", None) or 0.0
+        self.outage.failed(jitter=random.random(), now=now, retry_after=getattr(error, "retry_after", None))
+        if len(request.questions) > 1 and protocol.concerns_size(error):
+            self._divide(request, error)
+            return
+        if len(request.questions) > 1 and isinstance(error, RequestTimeout):
+            self.dispatcher.bulk_timed_out(len(request.questions))
         for question in request.questions:
             question.tries += 1
-            if question.tries > self._retries:
+            if self.outage.is_on:  # the next probe is another message's
+                question.rank = now - question.head_start
+            if question.tries > self._retries and not _has_plan(question):
+                if isinstance(error, ProtocolError) and len(request.questions) == 1:
+                    self.dispatcher.division.named(question)
                 self._answer(question, error)
                 continue
             pause = 0.0 if question.tries < self._places else backoff.delay(question.tries, random.random())
-            self._requeue(question, error, due_at=now + max(pause, min(wait, backoff.LONGEST)))
+            self._ask_again(question, error, due_at=now + pause)
 
-    def _ask_again(self, request: Request, error: SmscError) -> None:
-        for question in request.questions:
-            self._requeue(question, error)
+    def _ask_again(self, question: Question, error: SmscError, *, due_at: float = -inf) -> None:
+        """It waits again, or those who have a plan of their own are told."""
+        if _has_plan(question):
+            self.tally.retries += 1
+            self._answer(question, error)
+        else:
+            self._requeue(question, error, due_at=due_at)
 
     def _requeue(self, question: Question, error: SmscError, *, due_at: float = -inf) -> None:
         if question.epoch != self._epoch and self._refusal is not None:
@@ -274,10 +332,7 @@ class Desk:
         self.tally.records += 1
         ref = question.claims[0].ref if question.claims else MessageRef(question.id, question.phone)
         bind(record, ref, checked_at, self._zone)
-        self._recent[question.identity] = record, question.detail, now
-        self._recent.move_to_end(question.identity)
-        if len(self._recent) > CACHED_RECORDS:
-            self._recent.popitem(last=False)
+        self.recent.keep(question.identity, record, question.detail, now=now)
         self._answer(question, record)
 
     def answer_all(self, request: Request, error: SmscError) -> None:
@@ -293,7 +348,13 @@ class Desk:
         claims, question.claims = question.claims, []
         for claim in claims:
             self._impatient.leave(claim)
-            claim.answered(_for_claim(outcome, claim.ref))
+            self._hand_over(claim, _for_claim(outcome, claim.ref))
+
+    def _hand_over(self, claim: Claim, outcome: StatusRecord | SmscError) -> None:
+        try:
+            claim.answered(outcome)
+        except Exception:  # whatever it is, the others are told
+            logger.exception("an outcome could not be handed over: unexpected error")
 
     def _forget(self, question: Question) -> None:
         if self._asked.get(question.identity) is question:
@@ -314,11 +375,16 @@ class Desk:
         for question in [*(granted.questions if granted else ()), *self.dispatcher.drain()]:
             self._answer(question, error)
 
-    def _warn_of_refusal(self, request: Request) -> None:
+    def _warn_of_refusal(self, request: Request, error: RateLimited) -> None:
         level = logging.DEBUG if self._warned else logging.WARNING
         self._warned = True
         what = "a bulk request" if request.bulk else f"a request for id {request.questions[0].id}"
-        logger.log(level, "the server says that %s comes too often: does somebody else use this account?", what)
+        logger.log(level, "the server refuses %s (%s): does somebody else use this account?", what, error)
+
+
+def _has_plan(question: Question) -> bool:
+    """Whether all who wait for it ask again by themselves."""
+    return bool(question.claims) and all(claim.has_plan for claim in question.claims)
 
 
 def _for_claim(outcome: StatusRecord | SmscError, ref: MessageRef) -> StatusRecord | SmscError:
@@ -345,3 +411,25 @@ def _too_late(last: SmscError | None, retry_after: float) -> SmscError:
 
 def _system_clock() -> datetime:
     return datetime.now(UTC)
+
+
+def _guarded(clock: Callable[[], datetime]) -> Callable[[], datetime]:
+    """The user's clock; where it raises or shows no aware datetime, the system's."""
+    has_failed = False
+
+    def read() -> datetime:
+        nonlocal has_failed
+        try:
+            date = clock()
+            date.timestamp()
+            if date.utcoffset() is not None:
+                return date
+            problem = f"{date!r} has no time zone"
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        if not has_failed:
+            has_failed = True
+            logger.warning("wall_clock failed (%s): the system's clock is used instead", problem)
+        return _system_clock()
+
+    return read

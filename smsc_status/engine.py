@@ -7,18 +7,20 @@ may go, carry it out, and hand its outcomes to whoever still has a claim. While 
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from datetime import datetime, tzinfo
 from functools import partial
+from itertools import count
 from math import inf
 from typing import Any, Protocol
 
 import anyio
 
 from smsc_status import loops
-from smsc_status.core import protocol
-from smsc_status.core.dispatch import Question, Request
+from smsc_status.core import backoff, protocol
+from smsc_status.core.dispatch import Feed, Question, Request
 from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.core.protocol import Outcome, Wire
 from smsc_status.desk import Claim, Desk, own
@@ -45,6 +47,13 @@ class Waiting(Protocol):
 
     def give_up(self, error: SmscError) -> None:
         """Unless it is on its way: nothing is to be sent any more, for this reason."""
+
+
+class Follower(Feed, Waiting, Protocol):
+    """A tracker: a feed of messages, which also wants to know the server's date."""
+
+    def told(self, date: float) -> None:
+        """A reply has just said that it is this date, in seconds since 1970."""
 
 
 class Engine:
@@ -75,6 +84,7 @@ class Engine:
         )
         self.closed = False
         self.others: set[Waiting] = set()
+        self._followers: dict[Follower, None] = {}
         self._loop: object = None
         # Whether one of the workers waits for the limiter.
         self._stands_by = False
@@ -111,9 +121,22 @@ class Engine:
         return question
 
     def look_again(self) -> None:
-        """Claims were given up: others of the same ids may have a way now."""
-        if self.desk.dispatcher.waiting:
+        """What waits has changed by other means than `ask`."""
+        if self.desk.dispatcher.has_work:
             self._nudge()
+
+    def follow(self, follower: Follower) -> None:
+        """From now on this one is asked for messages when a request is selected."""
+        self.others.add(follower)
+        self._followers[follower] = None
+        self.desk.dispatcher.feeds[follower] = None
+        self.look_again()
+
+    def unfollow(self, follower: Follower) -> None:
+        """It is not asked any more."""
+        self.others.discard(follower)
+        self._followers.pop(follower, None)
+        self.desk.dispatcher.feeds.pop(follower, None)
 
     async def send(self, permit: Permit[Any], fields: dict[str, str], kind: str, *, messages: int) -> Reply | Lost:
         """Send a permitted request about so many messages, for the caller to settle.
@@ -125,8 +148,27 @@ class Engine:
             return await self._exchange.post(fields, messages=messages)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self.limiter.settle(permit, Settlement.GIVEN_UP)
+                await self.settle(permit, Settlement.GIVEN_UP)
             raise
+
+    async def settle(self, permit: Permit[Any], how: Settlement) -> None:
+        """Tell the limiter how a request has ended; one that fails is told again, in the background."""
+        try:
+            await self.limiter.settle(permit, how)
+        except Exception as error:
+            self._warn_of_limiter(error)
+            if not self.closed:
+                self.spawn(partial(self._settle_at_last, permit, how))
+
+    async def _settle_at_last(self, permit: Permit[Any], how: Settlement) -> None:
+        for tries in count(1):
+            await anyio.sleep(backoff.delay(tries, random.random()))
+            try:
+                await self.limiter.settle(permit, how)
+            except Exception as error:
+                self._warn_of_limiter(error)
+            else:
+                break
 
     def hide_secrets(self, error: SmscError) -> None:
         """Take out of an error what a reply has echoed of the credentials."""
@@ -176,10 +218,13 @@ class Engine:
         if self.closed or self._loop is not loops.this_loop():
             return
         self._nudged = False
-        if self._stands_by:
-            self.limiter.reconsider(self._choose)
-        else:
+        if not self._stands_by:
             self._call_worker()
+            return
+        try:
+            self.limiter.reconsider(self._choose)
+        except Exception as error:  # the worker that stands by looks again when the limiter answers it
+            self._warn_of_limiter(error)
 
     def _call_worker(self) -> None:
         self._stands_by = True
@@ -188,18 +233,11 @@ class Engine:
     async def _work(self) -> None:
         """Start one request after the other, while something waits; carry out the last one, then stand by again."""
         while True:
-            try:
-                permit = await self.limiter.take(self._choose)
-            except Exception:  # a limiter of the user's own may fail; the next question tries it again
-                self._stands_by = False
-                raise
-            if self._granted is not permit.wanted:
-                await self.limiter.settle(permit, Settlement.NEVER_LEFT)
-                continue
+            permit = await self._permit()
             self._granted = None
             self.desk.started(permit.wanted)
             self._open += 1
-            if self.desk.dispatcher.waiting:
+            if self.desk.dispatcher.has_work:
                 self.spawn(partial(self._carry_out, permit))
                 continue
             self._stands_by = False
@@ -208,9 +246,37 @@ class Engine:
                 return
             self._stands_by = True
 
+    async def _permit(self) -> Permit[Request]:
+        """Leave to send the next request. A limiter that fails is asked again, with growing pauses."""
+        tries = 0
+        while True:
+            try:
+                permit = await self.limiter.take(self._choose)
+            except Exception as error:
+                tries += 1
+                self._warn_of_limiter(error)
+                self._put_back_granted()
+                pause = backoff.delay(tries, random.random())
+                self.desk.turn_down_unavailable(error, now=loops.now(), again_in=pause)
+                await anyio.sleep(pause)
+                continue
+            if self._granted is permit.wanted:
+                return permit
+            await self.settle(permit, Settlement.NEVER_LEFT)
+
+    def _put_back_granted(self) -> None:
+        """What was selected, and got no permit, waits again."""
+        granted, self._granted = self._granted, None
+        if granted is not None:
+            self.desk.put_back(granted)
+
+    def _warn_of_limiter(self, error: Exception) -> None:
+        logger.warning("the limiter failed, and is asked again: %s", _shown(error), exc_info=error)
+
     def _choose(self, pacer: Pacer, *, now: float) -> Request | float:
         if self._loop is not loops.this_loop():
             return inf  # this worker was left behind in another loop
+        self._put_back_granted()  # asked again before it could use what it was given
         while True:
             request = self._take(pacer, now)
             if request is not None:
@@ -247,6 +313,8 @@ class Engine:
             raise
         how = reply.how if isinstance(reply, Lost) else Settlement.REPLIED
         try:
+            if isinstance(reply, Reply):
+                self._tell_date(reply)
             verdict = reply.error if isinstance(reply, Lost) else self._read(request, detail, reply)
             how = Settlement.REFUSED if isinstance(verdict, RateLimited) else how
             self.desk.conclude(request, verdict)
@@ -255,7 +323,12 @@ class Engine:
             self.desk.answer_all(request, _unexpected(error))
         finally:
             self._open -= 1
-            await self.limiter.settle(permit, how)
+            await self.settle(permit, how)
+
+    def _tell_date(self, reply: Reply) -> None:
+        if self._followers and (date := protocol.reply_date(reply.headers)) is not None:
+            for follower in list(self._followers):
+                follower.told(date)
 
     def _read(self, request: Request, detail: Detail, reply: Reply) -> list[Outcome] | SmscError:
         asked = [question.identity for question in request.questions]
@@ -281,10 +354,15 @@ class Engine:
             loops.call_in(self._loop, background.cancel)
         self.desk.forget_all()
         self.others.clear()
+        self._followers.clear()
         self._granted = None
         self._stands_by = self._nudged = False
         self._open = 0
         self._exchange = self._make_exchange()
+
+
+def _shown(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _unexpected(error: Exception) -> SmscError:

@@ -12,6 +12,7 @@ SmscError
         ParametersError 1 · AuthError 2 · AddressBlocked 4 · DeleteError 5 · RateLimited 9
     TrackingEnded                     a tracked message that will not become final for us
         Archived · TrackingTimeout
+    LimiterUnavailable                the limiter can't be reached; nothing is sent without it
 ```
 
 Each can be pickled and copied, and none holds a login, a password or a key.
@@ -156,6 +157,13 @@ class Archived(TrackingEnded):
 
 class TrackingTimeout(TrackingEnded):
     """The message was followed for as long as was asked, and did not become final."""
+
+
+class LimiterUnavailable(SmscError):
+    """The limiter can't be reached within this check's `max_wait`. Nothing is sent without it.
+
+    `__cause__` is what it has raised.
+    """
 
 
 _BY_CODE: dict[int, type[ApiError]] = {

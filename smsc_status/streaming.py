@@ -9,7 +9,6 @@ from functools import partial
 from math import inf
 from typing import Any, Self
 
-import anyio
 import attrs
 from anyio.lowlevel import checkpoint
 
@@ -19,10 +18,14 @@ from smsc_status.desk import CONCERNS_ACCOUNT
 from smsc_status.engine import Engine
 from smsc_status.errors import ConfigError, SmscError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
+from smsc_status.signals import Signal
 from smsc_status.source import Messages
 
 HELD_BULKS = 4
 """A stream holds at most this many bulk requests' messages: read, and not yet given out."""
+
+TWIN_AGE = 1.0
+"""A message that is put in again is given the record that came in at most so many seconds ago."""
 
 YIELD_EVERY = 64
 """Outcomes that are there already are given out without a pause, but for other tasks' sake every so many."""
@@ -36,7 +39,9 @@ class _Item:
     stream: _State
     question: Question | None = None
     outcome: StatusRecord | FailedCheck | None = None
-    start_by: float = inf
+
+    start_by = inf
+    has_plan = False
 
     def answered(self, outcome: StatusRecord | SmscError) -> None:
         self.stream.take_in(self, outcome)
@@ -58,10 +63,9 @@ class _State:
         self.is_over = False
         self.loop: object = None
         self.reader: loops.Background | None = None
-        self._began_at = inf
         self._given_out = 0
-        self._news: anyio.Event | None = None
-        self._room: anyio.Event | None = None
+        self._news = Signal()
+        self._room = Signal()
         self._source: Iterator[Any] | None = None
         self._async_source: AsyncIterator[Any] | None = None
         if isinstance(messages, AsyncIterable):
@@ -94,8 +98,6 @@ class _State:
                 self.is_over = True
                 error_of_input, self.input_error = self.input_error, None
                 raise error_of_input or StopAsyncIteration
-            if self._news is None:
-                self._news = anyio.Event()
             await self._news.wait()
 
     def take_in(self, item: _Item, outcome: StatusRecord | SmscError) -> None:
@@ -138,7 +140,7 @@ class _State:
             return
         await self.engine.bind()
         self.loop = loops.this_loop()
-        self._began_at = loops.now()
+        self.engine.desk.recent.want(TWIN_AGE)
         self.engine.others.add(self)
         if self._async_source is not None:
             read = partial(source.read, self._async_source, self._put_in_and_wait, end=self._end_input)
@@ -161,7 +163,6 @@ class _State:
     async def _put_in_and_wait(self, value: Any) -> None:
         self._put_in(value)
         while not self._has_room() and not self.ended:
-            self._room = anyio.Event()
             await self._room.wait()
 
     def _end_input(self, error: Exception | None) -> None:
@@ -184,7 +185,7 @@ class _State:
         self.held[item] = None
         if self.ended:  # too late to be asked, but not to be given back
             return
-        known = self.engine.desk.recent(ref, self.detail, since=self._began_at)
+        known = self.engine.desk.known(ref, self.detail, max_age=TWIN_AGE)
         if known is not None:
             self.take_in(item, known)
         else:
@@ -194,21 +195,14 @@ class _State:
     def _give_out(self) -> StatusRecord | FailedCheck:
         item = self.ready.popleft()
         del self.held[item]
-        self._make_room()
+        self._room.send()
         assert item.outcome is not None  # noqa: S101 (narrows the type: `take_in` has set it)
         return item.outcome
 
     def _tell(self) -> None:
-        if self._news is not None:
-            self._news.set()
-            self._news = None
+        self._news.send()
         if self.ended:
-            self._make_room()
-
-    def _make_room(self) -> None:
-        if self._room is not None:
-            self._room.set()
-            self._room = None
+            self._room.send()
 
 
 class OutcomeStream:

@@ -1,8 +1,14 @@
 """Messages followed to their end: the plan says who is asked next, the engine asks, changes come out.
 
-One task works for each tracker. A bulk request's worth of messages is handed to the engine when the account's bulk slot
-is free, and single checks beside it, as many at a time as the policy's eagerness allows; both go by the client's lanes
-like anybody's checks.
+A tracker is a feed of its client's dispatcher: whenever a request is selected, it is asked for messages that are due,
+which so stand in line like anybody's. What a request does not answer goes back to the plan. In the background the input
+is read, and the wall clock is looked at.
+
+How old an answer can get, in cycles of a period and a margin: a message is due again after at most an hour, and after
+at most twice the `n / m` cycles in which bulk requests of `m` messages ask all `n` that are tracked. Then it stands
+behind those that are due for longer: at most `n` of its tracker, and the four batches that each stream holds at most.
+Where `c` clients share a limiter, each has every `c`-th bulk request. That is at most `c * (3 n / m + 4 s + 2)` cycles
+with `s` streams. Single requests make it less; outages and refusals add to it.
 """
 
 from __future__ import annotations
@@ -11,8 +17,8 @@ import contextvars
 import logging
 from collections import deque
 from collections.abc import AsyncIterable, Callable
-from datetime import datetime
 from functools import partial
+from inspect import isawaitable, iscoroutine
 from math import inf
 from typing import Any, Self
 
@@ -21,25 +27,21 @@ import attrs
 from anyio.lowlevel import checkpoint
 
 from smsc_status import loops, source
-from smsc_status.core.dispatch import Question, State
+from smsc_status.core.dispatch import Question
+from smsc_status.core.pacing import Pacer
 from smsc_status.core.polling import Plan, Policy, Tracked
-from smsc_status.desk import CONCERNS_ACCOUNT
+from smsc_status.desk import CONCERNS_ACCOUNT, HASTE
 from smsc_status.engine import Engine
 from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
+from smsc_status.signals import Signal
 from smsc_status.source import Messages, Source
 
 LOOK_AT_CLOCK = 30.0
-"""The wall clock is looked at at least once in so many seconds: a machine that slept has stopped the other one."""
-
-HEAD_START = 60.0
-"""Single checks of tracked messages wait as if they had come so many seconds earlier than a stream's."""
+"""The wall clock is looked at once in so many seconds: a machine that slept has stopped the monotonic one."""
 
 MAX_FAILURES = 3
-"""So many unusable answers in a row are a message's outcome; lost requests, and what nobody can read, do not count."""
-
-TOO_LONG = 1.0
-"""A single check that has not left after so many seconds is left to the bulk requests."""
+"""So many unusable answers of its own, or more if the client's `retries` allow more, are a message's outcome."""
 
 HELD = 10_000
 """Reading and asking rest while so many outcomes have not been taken."""
@@ -60,8 +62,10 @@ class _Poll:
     tracker: Tracker
     started_at: float
     is_single: bool
-    start_by: float = inf
     question: Question | None = None
+
+    start_by = inf
+    has_plan = True
 
     @property
     def ref(self) -> MessageRef:
@@ -72,7 +76,10 @@ class _Poll:
 
 
 class Tracker:
-    """What is followed, apart from the object that the caller holds: dropping that one ends it."""
+    """What is followed, apart from the object that the caller holds: dropping that one ends it.
+
+    Its plan lives in the server's time, which passes `speed` times as fast as ours: an emulator's may.
+    """
 
     def __init__(
         self,
@@ -83,10 +90,10 @@ class Tracker:
         until: Until | None,
         policy: Policy,
         look_ahead: int | None,
-        wall_clock: Callable[[], datetime],
+        speed: float,
     ) -> None:
         limits = engine.limiter.limits
-        cycle = limits.period + limits.margin
+        cycle = (limits.period + limits.margin) * speed
         self.engine = engine
         self.plan = Plan(
             policy, max_bulk=limits.max_bulk, cycle=cycle, places=limits.connections, checks=limits.checks_per_id
@@ -97,21 +104,20 @@ class Tracker:
         self._detail = detail
         self._until = until
         self._look_ahead = inf if look_ahead is None else look_ahead
-        self._wall_clock = wall_clock
+        self._speed = speed
         self._polls: dict[_Poll, None] = {}
-        self._singles: dict[_Poll, None] = {}
-        self._bulk = 0
+        self._singles: set[_Poll] = set()
+        # How often the answers to a message could not be used, and how many replies had been read at the last time.
+        self._failures: dict[Tracked, tuple[int, int]] = {}
         self._ready: deque[tuple[StatusRecord | FailedCheck, Tracked | None]] = deque()
         self._work: list[loops.Background] = []
         self._input_error: Exception | None = None
-        self._ended = False
+        self._ended = self._is_closed = False
         self._given_out = 0
-        self._is_closed = False
         self._called_last_at = -inf
-        self._unreadable = 0
-        self._news = anyio.Event()
-        self._wake = anyio.Event()
-        self._room = anyio.Event()
+        self._has_warned_of_clock = self._has_warned_of_wall = False
+        self._news = Signal()
+        self._room = Signal()
         self._source: Source = aiter(messages) if isinstance(messages, AsyncIterable) else iter(messages)
 
     # For the caller.
@@ -135,15 +141,16 @@ class Tracker:
                 self.stop()
                 error_of_input, self._input_error = self._input_error, None
                 raise error_of_input or StopAsyncIteration
-            self._news = anyio.Event()
             await self._news.wait()
         self._given_out += 1
         if self._given_out % 64 == 0:
             await checkpoint()
+            if self._is_closed or not self._ready:  # taken by another consumer meanwhile
+                return await self.next()
         outcome, _ = self._ready.popleft()
-        self._room.set()
+        self._room.send()
         if len(self._ready) == HELD - 1:
-            self._wake.set()
+            self.engine.look_again()
         return outcome
 
     def pending(self) -> list[Any]:
@@ -159,7 +166,7 @@ class Tracker:
 
     def stop(self) -> None:
         """Read no more and ask no more; what is not done stays pending."""
-        self.engine.others.discard(self)
+        self.engine.unfollow(self)
         self._ended = self.is_over = True
         for poll in self._polls:
             question, poll.question = poll.question, None
@@ -168,7 +175,8 @@ class Tracker:
         self.engine.look_again()
         for work in self._work:
             work.cancel()
-        self._news.set()
+        self._news.send()
+        self._room.send()
 
     async def aclose(self) -> None:
         """Stop, and wait for what that ends."""
@@ -186,11 +194,70 @@ class Tracker:
 
     def due(self) -> tuple[int, int]:
         """How many are due, and how many of them are overdue."""
-        return self.plan.due(now=loops.now())
+        return self.plan.due(now=self._now())
 
     def stalest(self) -> float:
-        """How stale the stalest answer is, in seconds."""
-        return self.plan.stalest(now=loops.now())
+        """How stale the stalest answer is, in seconds of the server's time."""
+        return self.plan.stalest(now=self._now())
+
+    # For the dispatcher, which selects a request.
+
+    def due_at(self, *, singly: bool = False) -> float:
+        """See `Feed.due_at`."""
+        if self.is_over or len(self._ready) >= HELD:
+            return inf
+        due_at = self.plan.pressing_at() if singly and self._is_full() else self.plan.due_at(singly=singly)
+        return due_at / self._speed
+
+    def _is_full(self) -> bool:
+        """Whether single checks take up their share of the connections; those near a deadline may take any."""
+        return len(self._singles) >= self.plan.places
+
+    def has_priority(self, *, now: float) -> bool:
+        """See `Feed.has_priority`."""
+        self._call_last()
+        return self.plan.has_priority and self.due_at() < inf
+
+    def take(self, pacer: Pacer, *, at_most: int, until: float, now: float) -> list[Question]:
+        """See `Feed.take`."""
+        questions: list[Question] = []
+        without_token: list[Tracked] = []
+        while len(questions) < at_most:
+            left = at_most - len(questions)
+            items = self.plan.take(left, until=until * self._speed, now=now * self._speed)
+            if not items:
+                break
+            rank = min(until, now) if until > -inf else now - HASTE
+            for item in items:
+                if not pacer.tokens(item.ref.identity[0], now=now):
+                    without_token.append(item)
+                elif (question := self._ask(item, rank, now, is_single=False)) is not None:
+                    questions.append(question)
+        for item in without_token:
+            self.plan.wait_for_token(item, pacer.due_at(item.ref.identity[0], now=now) * self._speed)
+        return questions
+
+    def take_single(self, pacer: Pacer, *, now: float) -> Question | None:
+        """See `Feed.take_single`."""
+        item = self.plan.take_single(now=now * self._speed, near_deadline=self._is_full())
+        if item is None:
+            return None
+        if not pacer.tokens(item.ref.identity[0], now=now):
+            self.plan.held_up(item, now=now * self._speed)
+            return None
+        return self._ask(item, now, now, is_single=True)
+
+    def _ask(self, item: Tracked, rank: float, now: float, *, is_single: bool) -> Question | None:
+        poll = _Poll(item, self, now, is_single)
+        self._polls[poll] = None
+        detail = self._detail if item.is_dated else max(self._detail, Detail.FULL)
+        poll.question, is_new = self.engine.desk.adopt(detail, poll, rank=rank)
+        if not is_new:  # somebody else's request will answer it
+            poll.is_single = False
+            return None
+        if is_single:
+            self._singles.add(poll)
+        return poll.question
 
     # What an answer means.
 
@@ -204,25 +271,26 @@ class Tracker:
         del self._polls[poll]
         now, item = loops.now(), poll.item
         if poll.is_single:
-            del self._singles[poll]
-            self.plan.answered_in(now - poll.started_at)
-        else:
-            self._bulk -= 1
-        if isinstance(outcome, StatusRecord):
-            self._take_record(item, outcome, now)
-        else:
-            self._take_error(item, outcome, now)
-        self._wake.set()
+            self._singles.discard(poll)
+            self.plan.answered_in((now - poll.started_at) * self._speed)
+        try:
+            if isinstance(outcome, StatusRecord):
+                self._take_record(item, outcome, now * self._speed)
+            else:
+                self._take_error(item, outcome, now * self._speed, is_alone=poll.is_single)
+        except Exception as error:  # nobody's mistake but ours: the message comes out all the same
+            logger.exception("a tracked message could not be followed: unexpected error")
+            self._end(item, ProtocolError(f"the answer could not be used: {type(error).__name__}"))
 
     def _take_record(self, item: Tracked, record: StatusRecord, now: float) -> None:
-        self._unreadable = 0
+        self._failures.pop(item, None)
+        self._has_warned_of_wall = False
         try:
-            done = record.is_final if self._until is None else bool(self._until(record))
+            done = record.is_final if self._until is None else _verdict(self._until(record))
         except Exception as error:  # the caller's own mistake, told to the caller
             self.plan.put_back(item, now=now)
             self._input_error = error
-            self._ended = self.is_over = True
-            self._news.set()
+            self.stop()
             return
         changed = self.plan.polled(item, record, done=done, now=now)
         ending = None if done else self.plan.ending(item)
@@ -231,40 +299,48 @@ class Tracker:
         if done:
             self._finish(item, record.status_title.en if record.status_title else str(record.status))
         elif ending is not None:
-            self._tell(FailedCheck(item.ref, ending), item)
-            self._finish(item, type(ending).__name__)
+            self._end(item, ending)
         else:
             self.plan.put_back(item, now=now)
 
-    def _take_error(self, item: Tracked, error: SmscError, now: float) -> None:
-        if self._is_about(error):
-            item.failures += 1
-            if item.failures >= MAX_FAILURES:
-                self._tell(FailedCheck(item.ref, error), item)
-                self._finish(item, type(error).__name__)
+    def _take_error(self, item: Tracked, error: SmscError, now: float, *, is_alone: bool) -> None:
+        if self._is_about(item, error, is_alone=is_alone):
+            failures, _ = self._failures.get(item, (0, 0))
+            self._failures[item] = failures + 1, self.engine.desk.replies_read
+            if failures + 1 >= max(MAX_FAILURES, self.engine.retries + 1):
+                self._end(item, error)
                 return
-        self.plan.put_back(item, now=now)
+        self.plan.put_back_unanswered(item, now=now)
 
-    def _is_about(self, error: SmscError) -> bool:
+    def _is_about(self, item: Tracked, error: SmscError, *, is_alone: bool) -> bool:
         """Whether the error says something of the message, and not only of the server's present state.
 
-        A reply that can't be read as a whole may be due to the message. As long as nobody gets another, it is not.
+        A reply that can't be read as a whole may be due to the message: if it was asked alone, and others' replies
+        could be read since it happened to it last.
         """
+        if isinstance(error, TransportError | RateLimited):
+            return False
         if isinstance(error, ProtocolError) and error.status is not None:
-            self._unreadable += 1
-            if self._unreadable == MAX_FAILURES:
+            if self.engine.desk.outage.is_on and not self._has_warned_of_wall:
+                self._has_warned_of_wall = True
                 logger.warning("no reply can be read, and tracking goes on: %s", error)
-            return self._unreadable == 1
-        return not isinstance(error, TransportError | RateLimited)
+            _, read = self._failures.get(item, (0, -1))
+            return is_alone and self.engine.desk.replies_read > max(read, 0)
+        return True
+
+    def _end(self, item: Tracked, error: SmscError) -> None:
+        self._tell(FailedCheck(item.ref, error), item)
+        self._finish(item, type(error).__name__)
 
     def _finish(self, item: Tracked, outcome: str) -> None:
+        self._failures.pop(item, None)
         self.plan.forget(item)
         self.engine.desk.tally.done[outcome] += 1
-        self._room.set()
+        self._room.send()
 
     def _tell(self, outcome: StatusRecord | FailedCheck, item: Tracked | None) -> None:
         self._ready.append((outcome, item))
-        self._news.set()
+        self._news.send()
 
     # The work.
 
@@ -277,24 +353,23 @@ class Tracker:
             return
         await self.engine.bind()
         self.loop = loops.this_loop()
-        self.engine.others.add(self)
         context = contextvars.copy_context()
         read = partial(source.read, self._source, self._put_in, end=self._end_input)
         self._look_at_clock()
-        self._work = [self.engine.spawn(read, context=context), self.engine.spawn(self._ask_on)]
+        self.engine.follow(self)
+        self._work = [self.engine.spawn(read, context=context), self.engine.spawn(self._watch_clock)]
 
     def _is_through(self) -> bool:
         return self._ended and not self.tracked
 
-    def _look_at_clock(self) -> None:
-        self.plan.offset = self._wall_clock().timestamp() - loops.now()
+    def _now(self) -> float:
+        return loops.now() * self._speed
 
     def _end_input(self, error: Exception | None) -> None:
         if not self._ended:
             self._ended, self._input_error = True, error
             logger.info("the input has ended; %d messages are followed on", self.tracked)
-        self._news.set()
-        self._wake.set()
+        self._news.send()
 
     async def _put_in(self, value: Any) -> None:
         try:
@@ -303,61 +378,45 @@ class Tracker:
             self._tell(FailedCheck(value, error), None)
             self.engine.desk.tally.done["ConfigError"] += 1
         else:
-            self.plan.add(ref, now=loops.now())
-            self._wake.set()
-        while self.tracked >= self._look_ahead or len(self._ready) >= HELD:
-            self._room = anyio.Event()
+            self.plan.add(ref, now=self._now())
+            self.engine.look_again()
+        while (self.tracked >= self._look_ahead or len(self._ready) >= HELD) and not self.is_over:
             await self._room.wait()
 
-    async def _ask_on(self) -> None:
-        """Ask whoever is due, as the lanes come free, for as long as there is somebody."""
-        while not (self._is_through() or self.is_over):
-            self._wake = anyio.Event()
+    # Which date it is.
+
+    def told(self, date: float) -> None:
+        """A reply has just said that it is this date."""
+        dates = self.plan.dates
+        dates.told(date, now=self._now())
+        if dates.is_overruled and not self._has_warned_of_clock:
+            self._has_warned_of_clock = True
+            logger.warning("this machine's clock differs from the server's by more than a minute: the server's counts")
+
+    async def _watch_clock(self) -> None:
+        while not self.is_over:
+            await anyio.sleep(LOOK_AT_CLOCK)
             self._look_at_clock()
-            wait = self._ask_those_due()
-            with anyio.move_on_after(min(wait, TOO_LONG if self._singles else LOOK_AT_CLOCK)):
-                await self._wake.wait()
-            await checkpoint()
-        self._news.set()
+            self.engine.look_again()
 
-    def _ask_those_due(self) -> float:
-        """Hand what is due to the engine; how long nothing will be."""
-        if len(self._ready) >= HELD:
-            return inf
-        now, plan = loops.now(), self.plan
-        self._take_back_held_up(now)
-        slot_in = self.engine.limiter.slots().bulk_slot_in
-        if not slot_in and not self._bulk:
-            for item in plan.take_bulk(now=now):
-                self._ask(item, now, is_single=False)
-            if plan.last_calls and now > self._called_last_at + ONE_NIGHT:
-                self._called_last_at = now
-                logger.info("an archive deadline is near: the messages that it concerns are asked first")
-        while len(self._singles) < plan.places and (urgent := plan.take_single(now=now)) is not None:
-            self._ask(urgent, now, is_single=True)
-        bulk_in = inf if self._bulk else max(slot_in, plan.due_at() - now)
-        single_in = inf if len(self._singles) >= plan.places else plan.due_at(singly=True) - now
-        return max(0.0, min(bulk_in, single_in))
+    def _look_at_clock(self) -> None:
+        self.plan.dates.read(self.engine.desk.wall_clock().timestamp(), now=self._now())
+        self._call_last()
 
-    def _take_back_held_up(self, now: float) -> None:
-        """A single check that found no token for its id must not keep the others waiting."""
-        late = [poll for poll in self._singles if poll.started_at <= now - TOO_LONG]
-        for poll in late:
-            question = poll.question
-            if question is not None and question.state is State.WAITING:
-                self.engine.desk.drop(question, poll)
-                del self._polls[poll], self._singles[poll]
-                self.plan.held_up(poll.item, now=now)
+    def _call_last(self) -> None:
+        now = self._now()
+        self.plan.call_last(now=now)
+        if self.plan.last_calls and now > self._called_last_at + ONE_NIGHT:
+            self._called_last_at = now
+            logger.info("an archive deadline is near: the messages that it concerns are asked first")
 
-    def _ask(self, item: Tracked, now: float, *, is_single: bool) -> None:
-        poll = _Poll(item, self, now, is_single)
-        self._polls[poll] = None
-        if is_single:
-            self._singles[poll] = None
-        else:
-            self._bulk += 1
-        detail = self._detail if item.is_dated else max(self._detail, Detail.FULL)
-        poll.question = self.engine.ask(detail, poll, head_start=HEAD_START if is_single else 0.0)
+
+def _verdict(said: object) -> bool:
+    if isawaitable(said):
+        if iscoroutine(said):
+            said.close()
+        raise ConfigError("until: expected a function that returns a bool, got an awaitable from it")
+    return bool(said)
 
 
 def _ends(outcome: StatusRecord | FailedCheck, item: Tracked | None) -> bool:

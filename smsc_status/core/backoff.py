@@ -6,6 +6,9 @@ FIRST = 0.5
 LONGEST = 60.0
 OUTAGE_AFTER = 4
 
+LONGEST_TOLD = 3600.0
+"""A pause that the server asks for is kept up to so many seconds."""
+
 
 def delay(tries: int, jitter: float) -> float:
     """Seconds to wait after the `tries`-th failure in a row (1 and up): doubling from half a second to a minute.
@@ -20,27 +23,37 @@ def delay(tries: int, jitter: float) -> float:
 class Outage:
     """Failures in a row, whatever messages they concerned: after a few of them the server is taken to be away.
 
-    One lost request is its own messages' business. When several in a row are lost, all sending pauses, longer each
-    time, and then only one message at a time is asked, so that an outage does not use up the retries of everything that
-    waits.
+    A failure is anything that is not an answer of the vendor's script: no reply, another HTTP status, a page of HTML.
+    One alone is its own messages' business. When several in a row fail, all sending pauses, longer each time, and then
+    only one message at a time is asked, so that an outage does not use up the retries of everything that waits.
+
+    A pause that the server itself asks for (`Retry-After`) is kept by all requests, whatever others are answered.
     """
 
     def __init__(self) -> None:
         self._failures = 0
-        self.until_at = 0.0
+        self._probe_at = 0.0
+        self._told_at = 0.0
 
     @property
     def is_on(self) -> bool:
         """Whether the server is taken to be away."""
         return self._failures >= OUTAGE_AFTER
 
-    def failed(self, *, jitter: float, now: float) -> None:
-        """A request got no usable answer."""
+    @property
+    def until_at(self) -> float:
+        """No request starts before this instant."""
+        return max(self._probe_at, self._told_at)
+
+    def failed(self, *, jitter: float, now: float, retry_after: float | None = None) -> None:
+        """A request got no usable answer; the server may have said in how many seconds to come again."""
         self._failures += 1
         if self.is_on:
-            self.until_at = max(self.until_at, now + delay(self._failures - OUTAGE_AFTER + 1, jitter))
+            self._probe_at = max(self._probe_at, now + delay(self._failures - OUTAGE_AFTER + 1, jitter))
+        if retry_after is not None:
+            self._told_at = max(self._told_at, now + min(retry_after, LONGEST_TOLD))
 
     def answered(self) -> None:
         """A request got an answer, whatever it says."""
         self._failures = 0
-        self.until_at = 0.0
+        self._probe_at = 0.0

@@ -6,6 +6,14 @@ Messages wait in groups, one for each id, because tokens are an id's. A group is
     HELD     only a bulk request may: its last token is kept for the bulk lane, which answers many messages with it
     BLOCKED  no token is left
 
+Beside the groups there are feeds: each holds many messages of its own, says when the next of them is due, and is asked
+for some while a request is selected. When a batch is selected, these go in, in this order:
+
+    1. if a feed has messages near a deadline: those that a caller waits for at this moment, then the feed's
+    2. the messages of the groups and those of the feeds that are due, the oldest first: a feed's message stands in line
+       from the instant at which it was due
+    3. if there is room left, the feeds' messages that are due next
+
 READY and HELD groups stand in line by the rank of their oldest message; HELD and BLOCKED ones also have an alarm, at
 which they are looked at again. Entries of lines and alarms are dropped lazily: each move gives the group a new stamp,
 and an entry with an older stamp means nothing. What is believed of a group is checked against the pacer before it is
@@ -19,7 +27,7 @@ from collections.abc import Collection
 from enum import Enum
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -51,6 +59,8 @@ class Question:
     detail: Detail
     rank: float
     """When it began to wait, less its head start: the smaller, the sooner its turn."""
+    head_start: float = 0.0
+    """Seconds. More than 0 where a caller waits for it at this moment."""
     order: int = 0
     state: State = State.WAITING
     due_at: float = -inf
@@ -74,6 +84,29 @@ class Request:
     def detail(self) -> Detail:
         """The highest level that one of its messages asks for."""
         return max(question.detail for question in self.questions)
+
+
+class Feed(Protocol):
+    """A source of further messages: a tracker. All of it is asked at once, while a request is selected."""
+
+    def due_at(self, *, singly: bool = False) -> float:
+        """When the next message is due, `singly`: for a request of its own. `inf`: none, or none is wanted now."""
+
+    def has_priority(self, *, now: float) -> bool:
+        """Whether messages are due that go before all but those that a caller waits for."""
+
+    def take(self, pacer: Pacer, *, at_most: int, until: float, now: float) -> list[Question]:
+        """Messages for a bulk request that were due at the instant `until`, or before.
+
+        Fewer than `at_most` only where there are no more; `until=-inf`: those that have priority. They have tokens.
+        """
+
+    def take_single(self, pacer: Pacer, *, now: float) -> Question | None:
+        """A message for a request of its own; `None` where the one that was due can't go, and is due later now."""
+
+
+FEED_HEAD_START = 60.0
+"""For a single request, a feed's message stands in line as if it had been due so many seconds earlier."""
 
 
 class _Group:
@@ -106,6 +139,33 @@ def _place_at(pacer: Pacer, now: float) -> float:
     return now if pacer.open_requests else pacer.place_due_at(now=now)
 
 
+def _due_at(feed: Feed) -> float:
+    return feed.due_at()
+
+
+def _single_due_at(feed: Feed) -> float:
+    return feed.due_at(singly=True)
+
+
+@attrs.define(eq=False)
+class _Batch:
+    """A bulk request while it is selected."""
+
+    size: int
+    taken: list[Question] = attrs.field(factory=list)
+    skipped: list[Question] = attrs.field(factory=list)
+    """Suspects that are not to be in this one."""
+    left: dict[Key, int] = attrs.field(factory=dict)
+    """How many more of an id's messages could go singly instead."""
+    could_go_singly: int = 0
+    suspects: int = 0
+    fed: int = 0
+
+    @property
+    def room(self) -> int:
+        return self.size - len(self.taken)
+
+
 _Entry = tuple[float, int, int, _Group]
 
 
@@ -115,7 +175,10 @@ class Dispatcher:
     def __init__(self, max_bulk: int) -> None:
         self.division = Division(max_bulk)
         self.waiting = 0
-        """How many questions wait, those that pause before a retry included."""
+        """How many questions wait, those that pause before a retry included; those of feeds are not counted."""
+        self.feeds: dict[Feed, None] = {}
+        # Those that a caller waits for at this moment, in the order of their coming.
+        self._hasty: dict[Question, None] = {}
         self._groups: dict[Key, _Group] = {}
         self._ready: list[_Entry] = []
         self._held: list[_Entry] = []
@@ -137,8 +200,16 @@ class Dispatcher:
         else:
             self._enter(question)
 
-    def promote(self, question: Question, rank: float) -> None:
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits, or will be due in a feed."""
+        return bool(self.waiting) or any(feed.due_at() < inf for feed in self.feeds)
+
+    def promote(self, question: Question, rank: float, *, head_start: float = 0.0) -> None:
         """Somebody in more of a hurry waits for it too."""
+        question.head_start = max(question.head_start, head_start)
+        if question.state is State.WAITING and question.head_start:
+            self._hasty[question] = None
         if rank >= question.rank:
             return
         question.rank = rank
@@ -155,12 +226,17 @@ class Dispatcher:
             self.waiting -= 1
             self._tidy()
         if waited is State.WAITING:
+            self._hasty.pop(question, None)
             self._count_out(self._groups[question.identity[0]])
 
     def bulk_refused(self, questions: Collection[Question]) -> None:
         """The server refused a bulk request of these as a whole; they are added again by themselves."""
         self.division.refused(questions)
         self._hasten_lone_suspect()
+
+    def bulk_timed_out(self, size: int) -> None:
+        """The server did not answer a bulk request of so many messages in time."""
+        self.division.timed_out(size)
 
     def bulk_answered(self, size: int) -> None:
         """The server answered a bulk request of so many messages."""
@@ -189,7 +265,7 @@ class Dispatcher:
         If more messages could go than the free places can take one by one, and the bulk slot is free, they go in bulk;
         otherwise one goes by itself; the oldest first.
         """
-        if not self.waiting:
+        if not self.has_work:
             return None
         self._look_again(pacer, now)
         places = pacer.free_places(now=now)
@@ -204,13 +280,14 @@ class Dispatcher:
 
     def due_at(self, pacer: Pacer, *, now: float) -> float:
         """When to look again, after `take` gave nothing; `inf` while only an event can change that."""
-        if not self.waiting:
-            return inf
         lane_at = inf
         if self._front(self._ready):
             lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
         elif self._front(self._held):
             lane_at = pacer.bulk_due_at(now=now)
+        for feed in self.feeds:
+            bulk_at = max(feed.due_at(), pacer.bulk_due_at(now=now))
+            lane_at = min(lane_at, bulk_at, max(feed.due_at(singly=True), pacer.singles_due_at(now=now)))
         due_at = max(lane_at, pacer.place_due_at(now=now))
         return min(due_at, self._next_alarm_at(), self._next_pause_ends_at())
 
@@ -240,6 +317,8 @@ class Dispatcher:
             group = self._groups[key] = _Group(key)
         heappush(group.line, (question.rank, question.order, question))
         group.waiting += 1
+        if question.head_start:
+            self._hasty[question] = None
         if group.line[0][2] is question or group.waiting == 1:
             self._believe_ready(group)
 
@@ -257,50 +336,97 @@ class Dispatcher:
     def _take_from(self, group: _Group) -> Question:
         question = group.head()
         heappop(group.line)
-        question.state = State.ASKED
-        self.waiting -= 1
-        self._count_out(group)
+        self._take_out(question, group)
         return question
 
+    def _take_out(self, question: Question, group: _Group) -> None:
+        question.state = State.ASKED
+        self._hasty.pop(question, None)
+        self.waiting -= 1
+        self._count_out(group)
+
     def _take_single(self, pacer: Pacer, now: float) -> Request | None:
-        while (entry := self._front(self._ready)) is not None:
+        """The oldest that may go by itself; messages of feeds have a head start."""
+        while True:
+            entry = self._front(self._ready)
+            feed = min(self.feeds, key=_single_due_at, default=None)
+            if feed is not None and self._goes_before(feed, entry, now):
+                question = feed.take_single(pacer, now=now)
+                if question is None:
+                    continue
+                return Request((question,), (question.identity[0],), bulk=False)
+            if entry is None:
+                return None
             group = entry[3]
             if pacer.tokens(group.key, now=now) <= self._kept(group, pacer, now):
                 self._place(group, pacer, now)
                 continue
             return Request((self._take_from(group),), (group.key,), bulk=False)
-        return None
+
+    def _goes_before(self, feed: Feed, entry: _Entry | None, now: float) -> bool:
+        """Whether the feed's next message goes singly before the oldest of the groups."""
+        due_at = feed.due_at(singly=True)
+        if due_at == -inf and self._hasty:
+            return entry is None
+        return due_at <= now and (entry is None or due_at - FEED_HEAD_START < entry[0])
 
     def _take_bulk(self, pacer: Pacer, places: int, at_most: float, now: float) -> Request | None:
-        """The oldest messages that have a token, if the free places can't take them all singly."""
-        division = self.division
-        taken: list[Question] = []
-        skipped: list[Question] = []
-        suspects = could_go_singly = 0
-        left: dict[Key, int] = {}
-        while len(taken) < min(division.limit, at_most) and (group := self._oldest()) is not None:
-            if group.key not in left:
-                tokens = pacer.tokens(group.key, now=now)
-                if not tokens:
-                    self._place(group, pacer, now)
-                    continue
-                left[group.key] = tokens - self._kept(group, pacer, now)
-            question = self._take_from(group)
-            if division.is_suspect(question):
-                if suspects == division.portion:
-                    skipped.append(question)
-                    continue
-                suspects += 1
-            taken.append(question)
-            if left[group.key]:
-                left[group.key] -= 1
-                could_go_singly += 1
-        fits_in_places = len(taken) <= min(places, could_go_singly)
-        for question in [*skipped, *taken] if fits_in_places else skipped:
+        """A batch, as the module says; none if the free places can take all that waits singly, and no feed is due."""
+        batch = _Batch(int(min(self.division.limit, at_most)))
+        if any(feed.has_priority(now=now) for feed in self.feeds):
+            for question in list(self._hasty):
+                if not batch.room:
+                    break
+                self._take_own(question, batch, pacer, now)
+            self._take_fed(batch, pacer, until=-inf, now=now)
+        self._take_oldest(batch, pacer, now)
+        fits_in_places = not batch.fed and len(batch.taken) <= min(places, batch.could_go_singly)
+        for question in [*batch.skipped, *batch.taken] if fits_in_places else batch.skipped:
             self.add(question)
         if fits_in_places:
             return None
-        return Request(tuple(taken), tuple(dict.fromkeys(q.identity[0] for q in taken)), bulk=True)
+        self._take_fed(batch, pacer, until=inf, now=now)
+        keys = tuple(dict.fromkeys(question.identity[0] for question in batch.taken))
+        return Request(tuple(batch.taken), keys, bulk=True)
+
+    def _take_oldest(self, batch: _Batch, pacer: Pacer, now: float) -> None:
+        while batch.room:
+            group = self._oldest()
+            head_at = inf if group is None else group.head().rank
+            fed_at = min((feed.due_at() for feed in self.feeds), default=inf)
+            if fed_at <= now and fed_at <= head_at:
+                self._take_fed(batch, pacer, until=min(head_at, now), now=now)
+            elif group is not None:
+                self._take_own(group.head(), batch, pacer, now)
+            else:
+                break
+
+    def _take_own(self, question: Question, batch: _Batch, pacer: Pacer, now: float) -> None:
+        group = self._groups[question.identity[0]]
+        if group.key not in batch.left:
+            tokens = pacer.tokens(group.key, now=now)
+            if not tokens:
+                self._place(group, pacer, now)
+                return
+            batch.left[group.key] = tokens - self._kept(group, pacer, now)
+        self._take_out(question, group)
+        if self.division.is_suspect(question):
+            if batch.suspects == self.division.portion:
+                batch.skipped.append(question)
+                return
+            batch.suspects += 1
+        batch.taken.append(question)
+        if batch.left[group.key]:
+            batch.left[group.key] -= 1
+            batch.could_go_singly += 1
+
+    def _take_fed(self, batch: _Batch, pacer: Pacer, *, until: float, now: float) -> None:
+        """Messages of the feeds, the longest due first."""
+        for feed in sorted(self.feeds, key=_due_at):
+            if batch.room and (until > -inf or feed.has_priority(now=now)):
+                questions = feed.take(pacer, at_most=batch.room, until=until, now=now)
+                batch.taken += questions
+                batch.fed += len(questions)
 
     def _oldest(self) -> _Group | None:
         fronts = [entry for line in (self._ready, self._held) if (entry := self._front(line)) is not None]

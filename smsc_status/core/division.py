@@ -6,6 +6,9 @@ in that part, otherwise in the rest, until it is alone or has been named by a re
 large as that has ever been answered, the next one is half as large, all of suspects; once one has, the size is not to
 blame, and the request is filled up with other messages. If no culprit is found the request was too large, and the size
 grows back slowly.
+
+A request that is not answered in time may have been too large as well, for a server that is slow: the next one is half
+as large. Nobody is suspected. The size grows back up to what was too slow, and beyond that very slowly.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from collections.abc import Collection, Hashable
 
 GROWTH = 10
 """The size grows back by this part of the largest one with each bulk request that is answered."""
+
+CAREFUL_GROWTH = 100
+"""The same beyond a size that was not answered in time: each failure costs the minute's bulk request."""
 
 PARTS = 4
 """A filled-up request has one in so many of the suspects: a refusal, which is rarer then, costs a whole request."""
@@ -29,6 +35,7 @@ class Division:
         """How many of them may be suspects."""
         self._max = self._before = max_bulk
         self._proven = 1
+        self._too_slow = max_bulk + 1
         self._suspects: set[Hashable] = set()
 
     def is_suspect(self, message: Hashable) -> bool:
@@ -50,10 +57,18 @@ class Division:
     def answered(self, size: int) -> None:
         """A bulk request of so many messages was answered."""
         self._proven = max(self._proven, size)
+        self._too_slow = max(self._too_slow, size + 1)
         if self._suspects:
             self._plan()
         else:
-            self.limit = min(self._max, self.limit + max(1, self._max // GROWTH))
+            growth = GROWTH if self.limit + self._max // GROWTH < self._too_slow else CAREFUL_GROWTH
+            self.limit = min(self._max, self.limit + max(1, self._max // growth))
+
+    def timed_out(self, size: int) -> None:
+        """A bulk request of so many messages got no answer in time."""
+        self._too_slow = size
+        self._proven = min(self._proven, max(1, size // 2))
+        self.limit = max(1, min(self.limit, size // 2))
 
     def done(self, message: Hashable) -> None:
         """This message waits no more: it was answered, or nobody asks for it any longer."""

@@ -27,6 +27,7 @@ from smsc_status.core.archive import (
     archive_deadline,
     next_deadline,
 )
+from smsc_status.core.dates import Dates
 from smsc_status.errors import Archived, TrackingEnded, TrackingTimeout
 from smsc_status.models import Key, MessageRef, StatusRecord
 
@@ -35,6 +36,12 @@ LAST_CHANCE = 3.0
 
 LAG = 1.0
 """An id's tokens come back by the time of the replies, which are about so many seconds later than the checks."""
+
+RETRY_AFTER = 5.0
+"""A message whose check got no answer is asked again after this many seconds, or at the least interval if longer."""
+
+FURTHEST_AHEAD = 31 * DAY
+"""A time of sending further in the future than this is taken for a mistake, and for not known."""
 
 NOT_FOUND, STOPPED = int(Status.NOT_FOUND), int(Status.STOPPED)
 
@@ -67,29 +74,30 @@ class Policy:
     """How often one that was stopped (-2) is asked at least."""
     guard: float = 90.0
     """The last call before a deadline begins so much earlier than its bulk requests take."""
+    ahead: float = 60.0
+    """How often a message that will only be sent is asked at most: one whose time of sending lies in the future."""
 
 
 class Tracked:
-    """One message that is followed. Instants are seconds since 1970, but for those of `turn` and `burst_at`."""
+    """One message that is followed. `sent_at` and `told_at` are dates, all other instants are monotonic."""
 
     __slots__ = (
-        "burst", "burst_at", "failures", "last", "line", "minute", "polled_at", "rate", "ref", "sent_at", "told_at",
-        "turn",
+        "answered_at", "burst", "burst_at", "last", "line", "minute", "rate", "ref", "sent_at", "told_at", "turn",
     )  # fmt: skip
 
-    def __init__(self, ref: MessageRef, sent_at: float, *, is_known: bool) -> None:
+    def __init__(self, ref: MessageRef, sent_at: float, *, is_known: bool, answered_at: float) -> None:
         self.ref = ref
         self.sent_at = sent_at
         self.told_at = None if is_known else sent_at
         """When it was given to us, while the time of sending is not known."""
-        self.polled_at = 0.0
+        self.answered_at = answered_at
+        """When its last answer came in; before the first, when it was sent, or given to us."""
         self.turn: Turn[Tracked] | None = None
         """When it is due; `None` while it is being asked."""
         self.minute: Minute[Tracked] | None = None
         self.line: Agenda[Tracked] | None = None
         self.rate = 0.0
         self.last: tuple[int, int | None] | None = None
-        self.failures = 0
         self.burst_at = -inf
         self.burst = 0
         """So many checks began within a period from `burst_at` on."""
@@ -101,15 +109,19 @@ class Tracked:
 
     @property
     def second(self) -> int:
-        """The second in which it was asked last; before that, in which it was sent, or given to us."""
-        return int(self.polled_at or self.sent_at)
+        """The monotonic second of `answered_at`."""
+        return int(self.answered_at)
 
 
 class Plan:
     """The messages that are followed, and the order in which they are asked.
 
-    `now` is on one monotonic line; `offset` is the date (seconds since 1970) less that, and kept by whoever can look at
-    a clock. A message waits in the plan from `add` or `put_back` until it is taken.
+    `now` is on one monotonic line; `dates` places it, and is kept by whoever can look at a clock. A message waits in
+    the plan from `add` or `put_back` until it is taken.
+
+    Messages near their deadline have priority over everything else that a client checks: those whose last call has
+    come, and those that were called and are asked again before the deadline. All others are due at an instant, and it
+    is their rank among all that wait.
 
     Args:
         policy: how checks are spent.
@@ -122,7 +134,7 @@ class Plan:
     def __init__(self, policy: Policy, *, max_bulk: int, cycle: float, places: int, checks: int) -> None:
         self.policy = policy
         self.ages = Ages()
-        self.offset = 0.0
+        self.dates = Dates()
         self.places = ceil(places * policy.eagerness)
         self._max_bulk = max_bulk
         self._cycle = cycle
@@ -132,8 +144,12 @@ class Plan:
         self._bulk_a_second = max_bulk / cycle
         self._young: Agenda[Tracked] = Agenda(0.1)
         self._old: Agenda[Tracked] = Agenda(1.0)
-        # Those that a deadline makes due sooner than they would be: once due, they go before others that are.
+        # Those that a deadline makes due sooner than they would be. Once due they are pressing: they go before others
+        # that are due, in the order of their deadlines (since 1970).
         self._urgent: Agenda[Tracked] = Agenda(1.0)
+        self._pressing: Agenda[Tracked] = Agenda(60.0)
+        self._pressing_at = inf
+        self._is_near = False
         # Those that wait for a bulk request, because single checks of their id found no token.
         self._patient: Agenda[Tracked] = Agenda(1.0)
         self._lines = (self._young, self._urgent, self._old, self._patient)
@@ -153,21 +169,23 @@ class Plan:
         return self._count
 
     def __iter__(self) -> Iterator[Tracked]:
-        return chain(self._last_call, *self._lines)
+        return chain(self._last_call, self._pressing, *self._lines)
 
     # What happens to messages.
 
     def add(self, ref: MessageRef, *, now: float) -> Tracked:
         """Follow one more; a message that was not just sent is due at once."""
-        known = ref.sent_at is not None
-        date = now + self.offset
-        item = Tracked(ref, ref.sent_at.timestamp() if ref.sent_at is not None else date, is_known=known)
+        date = now + self.dates.offset
+        sent_at = ref.sent_at.timestamp() if ref.sent_at is not None else inf
+        is_known = sent_at < date + FURTHEST_AHEAD
+        sent_at = sent_at if is_known else date
+        item = Tracked(ref, sent_at, is_known=is_known, answered_at=min(now, now + sent_at - date))
         self._note(item.second, 1)
         self._schedule(item, now=now, first=True)
         self._deadlines.watch(item)
         return item
 
-    def learned(self, item: Tracked, record: StatusRecord) -> None:
+    def _learn_sent_at(self, item: Tracked, record: StatusRecord) -> None:
         """A reply's own time of sending overrules what was believed."""
         sent_at = record.sent_at
         if sent_at is not None and (not item.is_dated or sent_at.timestamp() != item.sent_at):
@@ -178,19 +196,19 @@ class Plan:
         """A record came in; whether it is the first, or a change of status or error."""
         before = item.second
         if record.send_timestamp is not None or record.send_date is not None:
-            self.learned(item, record)
-        now += self.offset
-        low, high = max(0.0, item.polled_at - item.sent_at), max(0.0, now - item.sent_at)
+            self._learn_sent_at(item, record)
+        # Followed from `low` to `high`, in seconds of its age. Time that passes is monotonic, whatever clocks say.
+        high = max(0.0, now + self.dates.offset - item.sent_at)
+        low = 0.0 if item.last is None else max(0.0, high - max(0.0, now - item.answered_at))
         if done:
             changed_at = record.changed_at
             high = min(high, max(low, changed_at.timestamp() - item.sent_at)) if changed_at is not None else high
             self.ages.ended(high)
         self.ages.survived(low, high)
-        item.polled_at = now
+        item.answered_at = now
         if int(now) != before:
             self._note(before, -1)
             self._note(int(now), 1)
-        item.failures = 0
         last = item.last
         if last is not None and last[0] == record.status and last[1] == record.err:
             return False
@@ -202,6 +220,17 @@ class Plan:
         """It is not done: it will be asked again."""
         self._schedule(item, now=now, first=False)
 
+    def put_back_unanswered(self, item: Tracked, *, now: float) -> None:
+        """Its check got no answer: it is owed one, a last call too."""
+        age = now + self.dates.offset - item.sent_at
+        at = now + max(RETRY_AFTER, self.policy.least_interval)
+        if item.burst >= self._checks:
+            at = max(at, self._tokens_back_at(item))
+        if self._nears(next_deadline(item.sent_at, item.sent_at + age), now):
+            self._enter(item, self._urgent, at)
+        else:
+            self._enter(item, self._young if age + at - now <= self.policy.young else self._old, at)
+
     def forget(self, item: Tracked) -> None:
         """It is done, and was taken before."""
         self._note(item.second, -1)
@@ -210,9 +239,10 @@ class Plan:
     def ending(self, item: Tracked) -> TrackingEnded | None:
         """Why it will not become final for us, by its last answer; `None` while it may."""
         status = item.last[0] if item.last is not None else None
-        if status == NOT_FOUND and item.polled_at >= archive_deadline(item.sent_at):
+        date = item.answered_at + self.dates.offset
+        if status == NOT_FOUND and date >= archive_deadline(item.sent_at):
             return Archived("the vendor's archive has it: no final status was read before")
-        if item.polled_at - item.sent_at >= self.policy.expire_after:
+        if date - item.sent_at >= self.policy.expire_after:
             return TrackingTimeout(f"followed for {self.policy.expire_after:g} s: status {status} is not final")
         return None
 
@@ -225,6 +255,11 @@ class Plan:
         item.line = self._patient
         self._schedule(item, now=now, first=True)
 
+    def wait_for_token(self, item: Tracked, at: float) -> None:
+        """There was room for it, but its id has no token before the instant `at`."""
+        item.burst -= 1
+        self._enter(item, self._old, at)
+
     def answered_in(self, seconds: float) -> None:
         """A single check took so long."""
         self._round_trip += 0.1 * (max(seconds, 0.01) - self._round_trip)
@@ -232,48 +267,83 @@ class Plan:
 
     # Who is next.
 
-    def take_single(self, *, now: float) -> Tracked | None:
-        """The next for a single check, if one is due: the young, last calls, the urgent, then the others."""
-        for line in (self._young, self._last_call, self._urgent, self._old):
-            while (line is self._last_call and line.due_at() < inf) or line.due_at() <= now:
+    @property
+    def has_priority(self) -> bool:
+        """Whether some are due that go before everything else, as far as `call_last` has found."""
+        return self._last_call.due_at() < inf or (self._is_near and self._pressing.due_at() < inf)
+
+    def due_at(self, *, singly: bool = False) -> float:
+        """When the next one is due, `singly`: for a single check; `-inf` for last calls, `inf` if there is none."""
+        if self.has_priority:
+            return -inf
+        due_at = min(self._young.due_at(), self.pressing_at(), self._old.due_at())
+        return due_at if singly else min(due_at, self._patient.due_at())
+
+    def pressing_at(self) -> float:
+        """When the next one is due whose deadline makes it so; `-inf` for last calls, `inf` if there is none."""
+        if self.has_priority:
+            return -inf
+        pressing_at = self._pressing_at if self._pressing.due_at() < inf else inf
+        return min(self._urgent.due_at(), pressing_at)
+
+    def take_single(self, *, now: float, near_deadline: bool = False) -> Tracked | None:
+        """The next for a single check, if one is due: the young, those near their deadline, then the others.
+
+        With `near_deadline`, none but those.
+        """
+        self._press(now)
+        by_deadline = (self._last_call, self._pressing)
+        for line in by_deadline if near_deadline else (self._young, *by_deadline, self._old):
+            while (line in by_deadline and line.due_at() < inf) or line.due_at() <= now:
                 [item] = line.take()
                 is_busy = bool(self._busy) and self._busy.get(item.ref.identity[0], now) > now
-                has_aged = line is self._young and now + self.offset - item.sent_at > self.policy.young
+                has_aged = line is self._young and now + self.dates.offset - item.sent_at > self.policy.young
                 if not (is_busy or has_aged):
                     return self._taken(item, now)
                 self._leave(item)
                 self._enter(item, self._patient if is_busy else self._old, now)
         return None
 
-    def take_bulk(self, *, now: float) -> list[Tracked]:
-        """Those for a bulk request, if one of them is due: last calls, the urgent, the due, then the next to be."""
-        self._call_last(now)
-        if self.due_at() > now:
-            return []
+    def take(self, at_most: int, *, until: float = inf, now: float) -> list[Tracked]:
+        """The next for a bulk request, of those that are due at the instant `until` or before.
+
+        Those near their deadline come first, then the urgent that are due, then the others in the order in which they
+        are due. With `until=-inf` only those that have priority over everything else; by default, also those that are
+        due only later: they fill up a request that leaves anyway.
+        """
+        self._press(now)
         taken: list[Tracked] = []
         spent: list[Tracked] = []
-        while len(taken) < self._max_bulk:
-            line = min(self._lines, key=Agenda.due_at)
-            line = self._urgent if self._urgent.due_at() <= now else line
-            line = self._last_call if self._last_call.due_at() < inf else line
-            more = line.take(self._max_bulk - len(taken))
-            if not more:
+        while len(taken) < at_most:
+            line = self._next_line(until)
+            if line is None:
                 break
-            for item in more:
-                (taken if item.burst < self._checks or self._tokens_back_at(item) <= now else spent).append(item)
+            for item in line.take(at_most - len(taken)):
+                if item.burst < self._checks or self._tokens_back_at(item) <= now:
+                    taken.append(self._taken(item, now))
+                else:
+                    spent.append(item)
         for item in spent:  # they would only fill it up, and wait
             self._leave(item)
             self._enter(item, self._old, self._tokens_back_at(item))
-        for item in taken:
-            self._taken(item, now)
         return taken
 
-    def due_at(self, *, singly: bool = False) -> float:
-        """When the next one is due, `singly`: for a single check; `inf` if there is none."""
-        if self._last_call.due_at() < inf:
-            return -inf
-        due_at = min(self._young.due_at(), self._urgent.due_at(), self._old.due_at())
-        return due_at if singly else min(due_at, self._patient.due_at())
+    def call_last(self, *, now: float) -> None:
+        """Look whose last call has come; to be asked before bulk requests are selected, and once a minute."""
+        each = self._cycle / self._max_bulk
+        guard = self.policy.guard + self._cycle
+        # No more than that at once, for a million may have one deadline.
+        at_most = max(0, 2 * self._max_bulk - self.last_calls)
+        date = now + self.dates.offset
+        for item, begins_at in self._deadlines.take(date, seconds_each=each, guard=guard, at_most=at_most):
+            if item.turn is not None:  # else it is being asked at this moment
+                self._last_call.add(item, begins_at)
+            if begins_at + MINUTE < item.sent_at + DAY:
+                self._deadlines.watch(item, after=begins_at + MINUTE)
+        self._press(now)
+        for line in self._lines:
+            if line.entries > SLACK + 2 * self._count:
+                line.forget_gone()
 
     def due(self, *, now: float) -> tuple[int, int]:
         """How many are due, and how many of them have been for longer than a bulk request's turn."""
@@ -281,8 +351,8 @@ class Plan:
         return self.last_calls + sum(line.due(now) for line in self._lines), overdue
 
     def stalest(self, *, now: float) -> float:
-        """How long ago the message that was asked longest ago was asked, or sent or given to us; to the second."""
-        return max(0.0, now + self.offset - min(self._seconds, default=inf))
+        """How long ago the oldest answer came in, or a message without one was sent or given to us; to the second."""
+        return max(0.0, now - min(self._seconds, default=inf))
 
     @property
     def last_calls(self) -> int:
@@ -293,8 +363,8 @@ class Plan:
 
     def _schedule(self, item: Tracked, *, now: float, first: bool) -> None:
         policy = self.policy
-        age = now + self.offset - item.sent_at
-        age = max(age, 0.0)
+        ahead = max(0.0, item.sent_at - now - self.dates.offset)
+        age = max(0.0, now + self.dates.offset - item.sent_at)
         capacity = self._singles_a_second + self._bulk_a_second
         effort = self._rates / capacity
         if age <= policy.young and self.places:
@@ -307,16 +377,41 @@ class Plan:
             wait = max(min(wait, longest), policy.least_interval, policy.least_share * age)
             if item.last is not None and item.last[0] == STOPPED:
                 wait = max(wait, policy.stopped)
-        is_urgent = False
+            wait = max(wait, min(ahead, policy.ahead))
+        line = None
         if age + 2 * wait > SETTLED_BEFORE_SWEEP:  # towards the deadline ever more often
             left = next_deadline(item.sent_at, item.sent_at + age) - LAST_CHANCE - item.sent_at - age
             if 0 < left < 2 * wait:
                 wait = min(wait, max(policy.least_interval, left / 2))
-                is_urgent = True
+                line = self._urgent
         if item.burst >= self._checks:
             wait = max(wait, self._tokens_back_at(item) - now)
-        line = self._young if age + wait <= policy.young else self._urgent if is_urgent else self._old
+        line = line or (self._young if age + wait <= policy.young else self._old)
         self._enter(item, self._patient if item.line is self._patient else line, now + wait)
+
+    def _nears(self, deadline: float, now: float) -> bool:
+        """Whether the deadline, a date that lies ahead, is too near for a place in the queue of all."""
+        left = deadline - now - self.dates.offset
+        return 0 < left <= self.policy.guard + 2 * self._cycle
+
+    def _press(self, now: float) -> None:
+        """Put those urgent ones that are due into the order of their deadlines."""
+        if self._pressing.due_at() == inf:
+            self._pressing_at = inf
+        while (due_at := self._urgent.due_at()) <= now:
+            self._pressing_at = min(self._pressing_at, due_at)
+            for item in self._urgent.take(self._max_bulk):
+                self._pressing.add(item, next_deadline(item.sent_at, now + self.dates.offset))
+                item.line = self._pressing
+        self._is_near = self._nears(self._pressing.due_at(), now)
+
+    def _next_line(self, until: float) -> Agenda[Tracked] | None:
+        if self._last_call.due_at() < inf:
+            return self._last_call
+        due_at = self.due_at()
+        if due_at > until or due_at == inf:
+            return None
+        return self._pressing if self._pressing.due_at() < inf else min(self._lines, key=Agenda.due_at)
 
     def _tokens_back_at(self, item: Tracked) -> float:
         return item.burst_at + self._cycle + LAG
@@ -350,18 +445,3 @@ class Plan:
             seconds[second] = asked
         else:
             del seconds[second]
-
-    def _call_last(self, now: float) -> None:
-        """Those that must be asked from now on so that all are asked before their deadline come first."""
-        each = self._cycle / self._max_bulk
-        guard = self.policy.guard + self._cycle
-        # No more than that at once, for a million may have one deadline.
-        at_most = max(0, 2 * self._max_bulk - self.last_calls)
-        for item, begins_at in self._deadlines.take(now + self.offset, seconds_each=each, guard=guard, at_most=at_most):
-            if item.turn is not None:  # else it is being asked at this moment
-                self._last_call.add(item, begins_at)
-            if begins_at + MINUTE < item.sent_at + DAY:
-                self._deadlines.watch(item, after=begins_at + MINUTE)
-        for line in self._lines:
-            if line.entries > SLACK + 2 * self._count:
-                line.forget_gone()

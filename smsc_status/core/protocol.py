@@ -207,5 +207,13 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, pause.total_seconds())
 
 
+def reply_date(headers: Mapping[str, str]) -> float | None:
+    """When the server says that it sent the reply, in seconds since 1970; `None` if it does not say."""
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
 def _excerpt(body: bytes) -> str:
     return body[:800].decode("utf-8", errors="replace")

@@ -17,26 +17,32 @@ def plan(**options: float) -> Plan:
     return Plan(Policy(**options), max_bulk=10, cycle=61.0, places=4, checks=5)
 
 
+def bulk(p: Plan, *, now: float) -> list[Tracked]:
+    """What goes into a bulk request of ten, if one of the messages is due."""
+    p.call_last(now=now)
+    return p.take(10, now=now) if p.due_at() <= now else []
+
+
 def ref(id: int, sent_at: float | None = None) -> MessageRef:
     return MessageRef(id, "79990000000", None if sent_at is None else datetime.fromtimestamp(sent_at, UTC))
 
 
 def test_old_messages_are_due_at_once_and_new_ones_soon() -> None:
     p = plan()
-    p.offset = 1000.0
+    p.dates.offset = 1000.0
     p.add(ref(1, 1000.0), now=0.0)
     assert 3 <= p.due_at() <= 10
     p.add(ref(2, 500.0), now=0.0)
     assert p.due_at() == 0.0
-    assert [item.ref.id for item in p.take_bulk(now=0.0)] == [2, 1]
+    assert [item.ref.id for item in bulk(p, now=0.0)] == [2, 1]
     assert p.due_at() == inf
-    assert not p.take_bulk(now=0.0)
+    assert not bulk(p, now=0.0)
     assert len(p) == 0
 
 
 def test_the_young_go_first_in_single_checks() -> None:
     p = plan()
-    p.offset = 100_000.0
+    p.dates.offset = 100_000.0
     for id in range(1, 30):
         p.add(ref(id, 50_000.0), now=0.0)
     p.add(ref(99, 99_900.0), now=0.0)
@@ -67,7 +73,7 @@ def test_an_id_gets_no_more_checks_than_it_has_tokens() -> None:
 
 def test_messages_of_an_id_without_tokens_go_in_bulk() -> None:
     p = plan()
-    p.offset = 1000.0
+    p.dates.offset = 1000.0
     for k in range(70):  # more ids than are remembered for nothing
         p.add(ref(k, 900.0), now=k * 100.0)
         item = p.take_single(now=k * 100.0)
@@ -76,14 +82,14 @@ def test_messages_of_an_id_without_tokens_go_in_bulk() -> None:
     p.add(MessageRef(69, "79991111111", datetime.fromtimestamp(900.0, UTC)), now=6901.0)
     assert p.take_single(now=6901.0) is None
     assert p.due_at(singly=True) == inf
-    assert len(p.take_bulk(now=6901.0)) == 10
+    assert len(bulk(p, now=6901.0)) == 10
 
 
 def test_last_calls_go_first() -> None:
     """Those that could not all be asked any more are asked before anything else; each once."""
     p = plan(guard=90.0)
     sent_at = 1_000_000_800.0
-    p.offset = sent_at
+    p.dates.offset = sent_at
     for id in range(60):
         p.add(ref(id, sent_at), now=0.0)
     deadline = archive_deadline(sent_at) - sent_at
@@ -94,7 +100,7 @@ def test_last_calls_go_first() -> None:
     assert in_flight is not None
     for k in range(6):
         now = deadline - 400 + 61 * k
-        for item in p.take_bulk(now=now):
+        for item in bulk(p, now=now):
             asked.append(int(item.ref.id))
             p.polled(item, StatusRecord(status=0), done=False, now=now)
             p.put_back(item, now=now)
@@ -104,7 +110,7 @@ def test_last_calls_go_first() -> None:
 def test_towards_the_deadline_ever_more_often() -> None:
     p = plan()
     sent_at = 1_000_000_000.0
-    p.offset = sent_at
+    p.dates.offset = sent_at
     p.add(ref(1, sent_at), now=0.0)
     deadline = archive_deadline(sent_at) - sent_at
     last = 0.0
@@ -119,7 +125,7 @@ def test_towards_the_deadline_ever_more_often() -> None:
 
 def test_a_reply_tells_the_time_of_sending() -> None:
     p = plan()
-    p.offset = 1_000_000.0
+    p.dates.offset = 1_000_000.0
     item = p.add(ref(1), now=0.0)
     other = p.add(ref(2), now=0.0)
     assert not item.is_dated
@@ -140,7 +146,7 @@ def test_a_reply_tells_the_time_of_sending() -> None:
 def test_how_it_ends() -> None:
     p = plan()
     sent_at = 1_000_000_000.0
-    p.offset = sent_at
+    p.dates.offset = sent_at
     item = p.add(ref(1, sent_at), now=0.0)
     assert p.ending(item) is None
     p.polled(item, StatusRecord(status=-3), done=False, now=10.0)
@@ -158,10 +164,10 @@ def test_what_means_nothing_any_more_is_dropped() -> None:
     """A last call leaves an entry behind where the message waited before."""
     p = plan(guard=1e6)
     sent_at = 1_000_000_000.0
-    p.offset = sent_at
+    p.dates.offset = sent_at
     for id in range(200):
         p.add(ref(id, sent_at), now=0.0)
-    while p.take_bulk(now=0.0):
+    while bulk(p, now=0.0):
         pass
     assert list(p) == []
     assert [line.entries for line in (p._young, p._old, p._patient, p._last_call)] == [0, 0, 0, 0]
@@ -170,11 +176,11 @@ def test_what_means_nothing_any_more_is_dropped() -> None:
 def test_a_million_with_one_deadline_are_called_in_parts() -> None:
     """A bulk request at a time, and the next one's in advance, so that all of them go at once."""
     p = plan(guard=1e6)
-    p.offset = 1_000_000_000.0
+    p.dates.offset = 1_000_000_000.0
     for id in range(200):
         p.add(ref(id, 1_000_000_000.0), now=0.0)
     for left in range(190, -1, -10):
-        assert len(p.take_bulk(now=0.0)) == 10
+        assert len(bulk(p, now=0.0)) == 10
         assert p._last_call.due(inf) <= 10
         assert p.due_at() == (-inf if left else inf)
     assert len(p) == 0
@@ -225,7 +231,7 @@ def test_intervals_grow_with_all_that_wait(eagerness: float, capacity: float) ->
     p = plan(young=0.0, eagerness=eagerness, **FREE)
     for id in range(101):
         p.add(ref(id, 0.0), now=0.0)
-    first, second, *rest = p.take_bulk(now=0.0)
+    first, second, *rest = bulk(p, now=0.0)
     assert len(rest) == 8
     others = 91 * p.ages.rate(0.0)
     for item in (first, second):
@@ -258,7 +264,7 @@ def test_one_that_nobody_disturbs_is_asked_at_the_least_interval() -> None:
     assert is_just_after(due_of(item), 4.0, grain=0.1)
     assert p.take_single(now=4.0) is item
     assert is_just_after(asked(p, item, now=10.0), 14.0, grain=0.1)
-    assert p.take_bulk(now=20.0) == [item]
+    assert bulk(p, now=20.0) == [item]
     assert is_just_after(asked(p, item, now=10_000.0), 10_050.0, grain=1.0)
 
 
@@ -268,7 +274,7 @@ def test_one_that_is_old_enough_is_due_at_once(age: float, due: float) -> None:
     p = plan(least_interval=4.0)
     item = p.add(ref(1, -age), now=0.0)
     assert due_of(item) == pytest.approx(due)
-    p.take_bulk(now=due)
+    bulk(p, now=due)
     assert asked(p, item, now=due) == pytest.approx(due + 4.0, abs=0.1)
 
 
@@ -278,7 +284,7 @@ def test_none_waits_longer_than_the_policy_says() -> None:
         p = plan(young=0.0, **(FREE | options))
         for id in range(101):
             p.add(ref(id, -1000.0), now=0.0)
-        item = p.take_bulk(now=0.0)[0]
+        item = bulk(p, now=0.0)[0]
         assert is_just_after(asked(p, item, now=0.0), longest, grain=1.0)
 
 
@@ -286,7 +292,7 @@ def test_none_waits_longer_than_the_policy_says() -> None:
 def test_one_that_was_stopped_is_asked_slowly(record: tuple[int, int | None], wait: float) -> None:
     p = plan(least_interval=4.0)
     item = p.add(ref(1, -100.0), now=0.0)
-    p.take_bulk(now=0.0)
+    bulk(p, now=0.0)
     p.polled(item, StatusRecord(status=record[0], err=record[1]), done=False, now=0.0)
     p.put_back(item, now=0.0)
     assert is_just_after(due_of(item), wait, grain=1.0)
@@ -311,9 +317,9 @@ def test_before_its_deadline_a_message_is_asked_in_half_the_time_left(
     """However seldom it would be asked otherwise."""
     sent_at = datetime(2026, 3, 10, 15, 0, tzinfo=UTC).timestamp() + sent_after_18
     p = plan(least_share=0.0)
-    p.offset = sent_at
+    p.dates.offset = sent_at
     item = p.add(ref(1, sent_at), now=0.0)
-    p.take_bulk(now=10.0)
+    bulk(p, now=10.0)
     assert is_just_after(asked(p, item, now=age, status=-2), age + wait, grain=1.0)
 
 
@@ -323,14 +329,14 @@ def test_one_that_its_deadline_makes_due_goes_before_others(age: float, goes_fir
     """Once it is due, though they have been for longer; not before."""
     sent_at = datetime(2026, 3, 10, 15, 0, tzinfo=UTC).timestamp() - 1
     p = plan(least_share=0.0)
-    p.offset = sent_at
+    p.dates.offset = sent_at
     item = p.add(ref(1, sent_at), now=0.0)
-    p.take_bulk(now=10.0)
+    bulk(p, now=10.0)
     due_at = asked(p, item, now=age, status=-2)
     others = [p.add(ref(id, sent_at + age - 7200), now=age) for id in range(2, 30)]
 
     def first(now: float) -> Tracked | None:
-        return p.take_single(now=now) if singly else p.take_bulk(now=now)[0]
+        return p.take_single(now=now) if singly else bulk(p, now=now)[0]
 
     assert first(due_at - 10.0) in others
     assert (first(due_at + 1.0) is item) == goes_first
@@ -357,15 +363,15 @@ def test_a_bulk_request_is_not_filled_up_with_those_who_have_no_token() -> None:
         asked(p, spent, now=now)
     assert due_of(spent) == 62.0
     other = p.add(ref(2, -100.0), now=10.0)
-    assert p.take_bulk(now=10.0) == [other]
+    assert bulk(p, now=10.0) == [other]
     assert list(p) == [spent]
     assert len(p) == 1
     assert due_of(spent) == 62.0
-    assert p.take_bulk(now=61.9) == []
-    assert p.take_bulk(now=62.0) == [spent]
+    assert bulk(p, now=61.9) == []
+    assert bulk(p, now=62.0) == [spent]
     asked(p, spent, now=62.0)
     later = p.add(ref(3, -100.0), now=62.0)  # a token is back: it may fill up again
-    assert set(p.take_bulk(now=62.0)) == {spent, later}
+    assert set(bulk(p, now=62.0)) == {spent, later}
 
 
 def test_a_bulk_request_has_as_many_as_it_takes() -> None:
@@ -373,7 +379,7 @@ def test_a_bulk_request_has_as_many_as_it_takes() -> None:
     p = plan(young=0.0)
     first = [p.add(ref(id, -100.0), now=0.0) for id in range(7)]
     next_ones = [p.add(ref(id, 0.0), now=3.0) for id in range(10, 18)]
-    taken = p.take_bulk(now=3.0)
+    taken = bulk(p, now=3.0)
     assert len(taken) == 10
     assert set(taken) > set(first)
     assert set(taken) < {*first, *next_ones}
@@ -382,7 +388,7 @@ def test_a_bulk_request_has_as_many_as_it_takes() -> None:
 
 def test_one_that_has_aged_in_the_line_of_the_young_goes_to_the_others() -> None:
     p = plan(young=120.0)
-    p.offset = 50_000.0
+    p.dates.offset = 50_000.0
     aged, old_enough = p.add(ref(1, 50_000.0), now=0.0), p.add(ref(2, 50_001.0), now=1.0)
     young = p.add(ref(3, 50_110.0), now=110.0)
     assert p.take_single(now=121.0) is old_enough
@@ -394,10 +400,10 @@ def test_one_that_has_aged_in_the_line_of_the_young_goes_to_the_others() -> None
 def test_messages_wait_in_one_of_five_lines() -> None:
     """All of them are counted and found."""
     p = plan(guard=100.0)
-    p.offset = sent_at = 1_000_000_000.0
+    p.dates.offset = sent_at = 1_000_000_000.0
     called = p.add(ref(1, sent_at), now=0.0)
     deadline = archive_deadline(sent_at) - sent_at
-    p.take_bulk(now=deadline - 100.0)
+    bulk(p, now=deadline - 100.0)
     p.put_back(called, now=deadline - 100.0)
     others = [p.add(ref(2, sent_at + deadline - 100.0), now=deadline - 100.0)]
     others.append(p.add(ref(3, sent_at + deadline - 1000.0), now=deadline - 100.0))
@@ -405,7 +411,7 @@ def test_messages_wait_in_one_of_five_lines() -> None:
     assert held is others[1]
     p.held_up(held, now=deadline - 100.0)
     last = [p.add(ref(id, sent_at), now=deadline - 99.0) for id in range(10, 15)]
-    p._call_last(deadline - 99.0)
+    p.call_last(now=deadline - 99.0)
     assert p.last_calls == 5
     assert set(p) == {called, *others, *last}
     assert len(p) == 8
@@ -429,7 +435,7 @@ def test_what_the_ages_are_told() -> None:
 
     def of(changed_at: int | None, *, now: float, before: float | None = None) -> list[tuple[str, float, float]]:
         p = plan()
-        p.offset = 1_000_000.0
+        p.dates.offset = 1_000_000.0
         p.ages = told = Told()
         item = p.add(ref(1, 1_000_100.0), now=100.0)
         if before is not None:
@@ -452,13 +458,12 @@ def test_what_the_ages_are_told() -> None:
 
 def test_a_new_message_is_dated_if_its_sender_says_so() -> None:
     p = plan()
-    p.offset = 1_000_000.0
+    p.dates.offset = 1_000_000.0
     dated, undated = p.add(ref(1, 900_000.0), now=0.0), p.add(ref(2), now=5.0)
-    assert (dated.is_dated, dated.sent_at, dated.failures, dated.last) == (True, 900_000.0, 0, None)
+    assert (dated.is_dated, dated.sent_at, dated.last) == (True, 900_000.0, None)
     assert (undated.is_dated, undated.sent_at) == (False, 1_000_005.0)
-    undated.failures = 2
     p.polled(undated, StatusRecord(status=0), done=False, now=6.0)
-    assert (undated.is_dated, undated.failures) == (False, 0)
+    assert not undated.is_dated
     p.polled(undated, StatusRecord(status=0, send_timestamp=1_000_005), done=False, now=7.0)
     assert undated.is_dated
 
@@ -466,7 +471,7 @@ def test_a_new_message_is_dated_if_its_sender_says_so() -> None:
 def test_why_it_ends() -> None:
     """To the second, and in words."""
     p = plan(expire_after=100_000.0)
-    p.offset = sent_at = 1_000_000_000.0
+    p.dates.offset = sent_at = 1_000_000_000.0
     item = p.add(ref(1, sent_at), now=0.0)
     deadline = archive_deadline(sent_at) - sent_at
     for status, now, why in (
@@ -484,7 +489,7 @@ def test_why_it_ends() -> None:
 def test_an_id_that_found_no_token_is_left_to_the_bulk_lane_for_a_period() -> None:
     """The message itself is due there at once, and has not lost a check."""
     p = plan()
-    p.offset = 1000.0
+    p.dates.offset = 1000.0
     item = p.add(ref(7, 900.0), now=0.0)
     assert p.take_single(now=0.0) is item
     assert item.burst == 1
@@ -493,7 +498,7 @@ def test_an_id_that_found_no_token_is_left_to_the_bulk_lane_for_a_period() -> No
     assert due_of(item) == 1.0
     twin = p.add(MessageRef("007", "79991111111", datetime.fromtimestamp(900.0, UTC)), now=1.0)
     assert p.take_single(now=61.4) is None  # it has gone to the bulk lane, too
-    assert set(p.take_bulk(now=61.4)) == {item, twin}
+    assert set(bulk(p, now=61.4)) == {item, twin}
     for one in (item, twin):
         asked(p, one, now=61.4)
         assert p.take_single(now=due_of(one)) is one
@@ -503,13 +508,13 @@ def test_an_id_that_found_no_token_is_left_to_the_bulk_lane_for_a_period() -> No
 def test_a_last_call_begins_as_early_as_its_bulk_requests_need(before: float, called: int) -> None:
     """A hundred in tens take ten minutes, and there is the guard; as many as two requests take are called."""
     p = plan(guard=90.0)
-    p.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
+    p.dates.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
     deadline = archive_deadline(sent_at) - sent_at
     for id in range(100):
         p.add(ref(id, sent_at), now=deadline - 5000.0)
-    p._call_last(deadline - before)
+    p.call_last(now=deadline - before)
     assert p.last_calls == called
-    p._call_last(deadline - before)
+    p.call_last(now=deadline - before)
     assert p.last_calls == called
 
 
@@ -517,14 +522,14 @@ def test_what_the_sweep_has_left_is_called_again_at_the_end_of_the_day() -> None
     """What was not final at 03:00 stays until 24 hours are over; what was sent after 18:00 has one deadline."""
     for hour, calls in ((12, 2), (16, 1)):
         p = plan(guard=90.0, least_share=0.0)
-        p.offset = sent_at = datetime(2026, 3, 10, hour, 0, tzinfo=UTC).timestamp()
+        p.dates.offset = sent_at = datetime(2026, 3, 10, hour, 0, tzinfo=UTC).timestamp()
         item = p.add(ref(1, sent_at), now=0.0)
         times = []
         for now in range(0, 86_400, 60):
-            p._call_last(float(now))
+            p.call_last(now=float(now))
             if p.last_calls:
                 times.append(now)
-                assert p.take_bulk(now=float(now)) == [item]
+                assert bulk(p, now=float(now)) == [item]
                 asked(p, item, now=float(now), status=-2)
         assert len(times) == calls
         assert times[-1] in (86_400 - 180, 86_400 - 120)

@@ -1,0 +1,60 @@
+"""Records that came in lately, for those who may be given one again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from smsc_status.models import Detail, Identity, StatusRecord
+
+MAX_BYTES = 8_000_000
+"""About so much is kept at most."""
+
+BYTES_A_RECORD = 1000
+BYTES_A_LETTER = 2
+"""A record's estimated size: without its texts, and for each letter of them."""
+
+
+class RecentRecords:
+    """Records by message, for as long as somebody may want them; none before anybody does. Seconds everywhere."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._keep_for = 0.0
+        self._bytes = 0
+        # The oldest first.
+        self._records: OrderedDict[Identity, tuple[StatusRecord, Detail, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def want(self, max_age: float) -> None:
+        """Somebody may be given records again that are at most so old: from now on they are kept for so long."""
+        self._keep_for = max(self._keep_for, max_age)
+
+    def keep(self, identity: Identity, record: StatusRecord, detail: Detail, *, now: float) -> None:
+        """This record has come in, at this level of detail."""
+        if not self._keep_for:
+            return
+        self.forget(identity)
+        self._records[identity] = record, detail, now
+        self._bytes += _size(record)
+        while self._records:
+            oldest, (_, _, came_at) = next(iter(self._records.items()))
+            if came_at >= now - self._keep_for and self._bytes <= self._max_bytes:
+                break
+            self.forget(oldest)
+
+    def find(self, identity: Identity, detail: Detail, *, since: float) -> StatusRecord | None:
+        """A record of this message, at this level or above, that came in at or after the instant `since`."""
+        record, level, came_at = self._records.get(identity, (None, detail, since))
+        return record if came_at >= since and level >= detail else None
+
+    def forget(self, identity: Identity) -> None:
+        """The message's record is not true any more, or not wanted."""
+        known = self._records.pop(identity, None)
+        if known is not None:
+            self._bytes -= _size(known[0])
+
+
+def _size(record: StatusRecord) -> int:
+    return BYTES_A_RECORD + BYTES_A_LETTER * (len(record.message or "") + len(record.comment or ""))
