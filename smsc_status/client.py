@@ -23,6 +23,8 @@ from smsc_status.errors import ConfigError
 from smsc_status.models import MOSCOW, Detail, Format, Limits, MessageRef, StatusRecord
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
     from smsc_status.limiter import Limiter
@@ -87,8 +89,12 @@ class StatusClient:
         timeout: bounds each request as a whole.
         retries: how often a message is asked again after a failed connection, a time-out, an empty reply, or an HTTP
             status that says "later". Refusals of the limits are waited for, and not counted.
-        transport: any `httpx.AsyncBaseTransport` that sends a request at most once. Its client has its own limiter.
-        proxy: the URL of a proxy.
+        transport: any `httpx.AsyncBaseTransport` that sends a request at most once. Its client has a limiter of its
+            own, unless `limiter` is given: without one, two such clients do not keep an account's limits together.
+        proxy: the URL of a proxy, in place of what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+            `socks5://` needs the package socksio (`pip install 'httpx[socks]'`).
+        verify: whose certificates to trust: an `ssl.SSLContext`, or `True` for the system's certificate authorities and
+            those of the package certifi, or only what `SSL_CERT_FILE` or `SSL_CERT_DIR` names.
         allow_http: whether URLs without TLS are allowed for more than the loopback.
         wall_clock: gives the present aware datetime; by default the system's.
 
@@ -114,6 +120,7 @@ class StatusClient:
         retries: int = 4,
         transport: httpx.AsyncBaseTransport | None = None,
         proxy: str | Secret | None = None,
+        verify: ssl.SSLContext | bool = True,
         allow_http: bool = False,
         wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
@@ -148,6 +155,7 @@ class StatusClient:
             connections=limiter.limits.connections,
             transport=transport,
             proxy=proxy,
+            verify=verify,
         )
         self._trackers: WeakSet[Tracker] = WeakSet()
         self._engine = Engine(

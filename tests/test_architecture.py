@@ -23,7 +23,7 @@ LAYERS = [
     ["core.backoff", "core.division", "core.pacing", "core.codecs", "core.agenda", "core.ages", "core.archive"],
     ["core.dispatch", "core.protocol", "core.polling"],
     ["core.patience"],
-    ["loops", "account", "line", "source"],
+    ["loops", "account", "line", "source", "redaction", "proxies"],
     ["limiter", "exchange", "desk"],
     ["engine"],
     ["checking", "deletion", "streaming"],
