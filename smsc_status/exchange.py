@@ -197,29 +197,28 @@ class Exchange:
         try:
             with anyio.move_on_after(self._timeout):
                 return await self._exchange(place, fields, most, journey)
-            lost = Lost(Settlement.GIVEN_UP, RequestTimeout(f"no whole answer within {self._timeout:g} s"))
+            return Lost(self._how(None, journey), RequestTimeout(f"no whole answer within {self._timeout:g} s"))
+        except ProtocolError as caught:
+            return Lost(Settlement.REPLIED, copy.copy(caught))
         except Exception as caught:  # a transport of the user's own may raise anything
-            lost = self._lost(caught, journey)
+            how, cause = self._how(caught, journey), self._redactor.copy(caught)
+            is_timeout = isinstance(caught, httpx.TimeoutException | TimeoutError)
         except BaseException as caught:  # cancellation: whoever prints it shall not see the frames from here on
             raise without_traceback(caught)  # noqa: B904 (it is the same one)
-        if self._has_own_connections and journey.is_known and not journey.has_left:
-            lost = attrs.evolve(lost, how=Settlement.NEVER_LEFT)  # a proxy has refused, or connecting took too long
-        return lost
-
-    def _lost(self, caught: Exception, journey: _Journey) -> Lost:
-        if isinstance(caught, ProtocolError):
-            return Lost(Settlement.REPLIED, copy.copy(caught))
-        cause = self._redactor.copy(caught)
-        error: TransportError
-        if isinstance(caught, _NEVER_LEFT):
-            how, error = Settlement.NEVER_LEFT, TransportError(f"no connection: {reason(cause)}")
-        elif isinstance(caught, httpx.TimeoutException | TimeoutError):
-            how, error = Settlement.GIVEN_UP, RequestTimeout(f"no whole answer: {reason(cause)}")
-        else:
-            how = Settlement.REPLIED if journey.is_closed_by_server(caught) else Settlement.GIVEN_UP
-            error = TransportError(f"no whole answer: {reason(cause)}")
+        kind = RequestTimeout if is_timeout and how is not Settlement.NEVER_LEFT else TransportError
+        error = kind(f"no {'connection' if how is Settlement.NEVER_LEFT else 'whole answer'}: {reason(cause)}")
         error.__cause__ = cause
         return Lost(how, error)
+
+    def _how(self, caught: Exception | None, journey: _Journey) -> Settlement:
+        """How a request without a reply has ended: by this error, or because its time was over."""
+        if isinstance(caught, _NEVER_LEFT):
+            return Settlement.NEVER_LEFT
+        if self._has_own_connections and journey.is_known and not journey.has_left:
+            return Settlement.NEVER_LEFT  # a proxy has refused, or connecting took too long
+        if caught is not None and journey.is_closed_by_server(caught):
+            return Settlement.REPLIED
+        return Settlement.GIVEN_UP
 
     async def _exchange(self, place: int, fields: Mapping[str, str], most: int, journey: _Journey) -> Reply:
         secrets = {name: secret.reveal() for name, secret in self._account.credentials.items()}

@@ -46,9 +46,9 @@ class Redactor:
             self._copy_one(link, copies)
         for link in links:
             copy = copies[id(link)]
-            copy.__cause__ = link.__cause__ and copies[id(link.__cause__)]
-            copy.__context__ = link.__context__ and copies[id(link.__context__)]
-            copy.__suppress_context__ = link.__suppress_context__
+            _set(copy, "__cause__", link.__cause__ and copies[id(link.__cause__)])
+            _set(copy, "__context__", link.__context__ and copies[id(link.__context__)])
+            _set(copy, "__suppress_context__", link.__suppress_context__)
         return copies[id(error)]
 
     def _copy_one(self, error: BaseException, copies: dict[int, BaseException]) -> BaseException:
@@ -63,9 +63,9 @@ class Redactor:
                 copy = self._made_anew(error)
             for name, value in vars(error).items():
                 vars(copy)[name] = self._redacted(value, DEPTH, _nothing)
-            reason(copy)
+            reason(copy), repr(copy)
         except Exception:  # its class needs more than its arguments, to be made or to say what it is
-            copy = Exception(self._hidden(reason(error)))
+            copy = Exception(self._hidden(_reason_or_class(error)))
         copies[id(error)] = copy
         return copy
 
@@ -75,7 +75,7 @@ class Redactor:
         if kind.__module__ == "builtins":
             return kind(*args)
         copy = kind.__new__(kind, *args)  # its `__init__` may want other arguments, or do something
-        copy.args = tuple(args)
+        _set(copy, "args", tuple(args))
         return copy
 
     def _redacted(self, value: Any, depth: int, other: Callable[[Any], Any]) -> Any:
@@ -114,13 +114,25 @@ def chain(error: BaseException) -> list[BaseException]:
 def without_traceback(error: BaseException) -> BaseException:
     """The error itself; it and all that it is chained to have lost their tracebacks."""
     for link in chain(error):
-        link.__traceback__ = None
+        _set(link, "__traceback__", None)
     return error
 
 
 def reason(error: BaseException) -> str:
     """The error's class and text; raises whatever the class raises when it is asked for its text."""
     return f"{type(error).__name__}: {error}"
+
+
+def _reason_or_class(error: BaseException) -> str:
+    try:
+        return reason(error)
+    except Exception:
+        return type(error).__name__
+
+
+def _set(error: BaseException, name: str, value: Any) -> None:
+    """Also of an error whose class is frozen."""
+    BaseException.__setattr__(error, name, value)
 
 
 def _itself(value: Any) -> Any:
