@@ -6,7 +6,6 @@ exception (see `redaction`), not in a traceback's frames.
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
 import os
@@ -88,9 +87,10 @@ class Lost:
 class _Journey:
     """How far a request has come, as httpcore tells: nothing at all where a transport does not use httpcore."""
 
-    __slots__ = ("has_connected", "has_left", "is_answered", "is_known")
+    __slots__ = ("_extensions", "has_connected", "has_left", "is_answered", "is_known")
 
     def __init__(self) -> None:
+        self._extensions: dict[str, Any] = {}
         self.is_known = False
         self.has_connected = False
         self.has_left = False
@@ -103,9 +103,11 @@ class _Journey:
             self.has_connected = True
         elif event == "http11.send_request_headers.started":
             # Before it a proxy may have been asked for a tunnel.
-            self.has_left = getattr(info.get("request"), "method", b"") != b"CONNECT"
-        elif event == "http11.receive_response_headers.complete":
-            self.is_answered = self.has_left
+            self.has_left = info["request"].method != b"CONNECT"
+            self._extensions = info["request"].extensions
+        elif event == "http11.receive_response_headers.complete" and self.has_left:
+            self.is_answered = True
+            self._extensions.pop("trace", None)  # the rest would cost time, and says nothing more
 
     def is_closed_by_server(self, error: BaseException) -> bool:
         """Whether the error says that the connection, kept from a request before, has ended without a reply.
@@ -198,8 +200,6 @@ class Exchange:
             with anyio.move_on_after(self._timeout):
                 return await self._exchange(place, fields, most, journey)
             return Lost(self._how(None, journey), RequestTimeout(f"no whole answer within {self._timeout:g} s"))
-        except ProtocolError as caught:
-            return Lost(Settlement.REPLIED, copy.copy(caught))
         except Exception as caught:  # a transport of the user's own may raise anything
             how, cause = self._how(caught, journey), self._redactor.copy(caught)
             is_timeout = isinstance(caught, httpx.TimeoutException | TimeoutError)
@@ -220,7 +220,7 @@ class Exchange:
             return Settlement.REPLIED
         return Settlement.GIVEN_UP
 
-    async def _exchange(self, place: int, fields: Mapping[str, str], most: int, journey: _Journey) -> Reply:
+    async def _exchange(self, place: int, fields: Mapping[str, str], most: int, journey: _Journey) -> Reply | Lost:
         secrets = {name: secret.reveal() for name, secret in self._account.credentials.items()}
         form = urlencode({**secrets, **fields}).encode()
         url, transport = self._urls[place], self._transports[place]
@@ -232,7 +232,7 @@ class Exchange:
             is_answer = status == 200  # any other status says all that there is to know
             if headers.get("content-encoding", "identity").lower() != "identity":
                 if is_answer:
-                    raise _unreadable("a compressed reply, though none was asked for", status, headers)
+                    return _refused("a compressed reply, though none was asked for", status, headers)
                 return Reply(status, headers, b"")
             body = bytearray()
             with anyio.CancelScope() as reading:
@@ -243,7 +243,7 @@ class Exchange:
                         reading.cancel()
                         del body[most + 1 :]
             if len(body) > most and is_answer:
-                raise _unreadable(f"a reply over {most} bytes", status, headers)
+                return _refused(f"a reply over {most} bytes", status, headers)
             return Reply(status, headers, bytes(body))
 
     async def aclose(self) -> None:
@@ -265,8 +265,8 @@ async def _closing_with_the_loop(transports: list[httpx.AsyncBaseTransport]) -> 
         await _close(transports)
 
 
-def _unreadable(what: str, status: int, headers: Mapping[str, str]) -> ProtocolError:
-    return ProtocolError(what, status=status, retry_after=retry_after(headers))
+def _refused(what: str, status: int, headers: Mapping[str, str]) -> Lost:
+    return Lost(Settlement.REPLIED, ProtocolError(what, status=status, retry_after=retry_after(headers)))
 
 
 def _transports(

@@ -196,7 +196,10 @@ async def test_a_closed_kept_connection_keeps_no_slot_waiting() -> None:
             assert client.stats().retries == 1
 
 
-@pytest.mark.parametrize("error", [httpx.RemoteProtocolError("ended without sending a response"), OSError()])
+@pytest.mark.parametrize(
+    "error",
+    [httpx.RemoteProtocolError("ended without sending a response"), OSError(), ProtocolError("odd", status=200)],
+)
 async def test_a_transport_of_the_user_s_own_tells_nothing_of_its_connections(error: Exception) -> None:
     """So a request on it may arrive later, whatever the error says."""
     async with exchange("http://localhost", transport=Answering(ANSWER, error), verify=True) as opened:
