@@ -68,7 +68,8 @@ class Account:
 
         One account: a password and its lower-case MD5 (of its UTF-8), which the vendor takes for each other; a server's
         address with or without its default port, a final slash, `www.` or `www2.` to `www9.` (the vendor's mirrors), by
-        https or http; `localhost`, `127.0.0.1` and `[::1]`.
+        https or http; `localhost`, `127.0.0.1` and `[::1]`. (An API key in place of the password, with an empty login,
+        is refused: it goes into `apikey`.)
 
         Not known to be one, so that each has its own limits: an API key and the login of its owner, two keys of one
         account, two spellings of a login; a sister installation (`smsc.kz`) or another host, path or port of the same

@@ -205,9 +205,11 @@ class StatusClient:
 
         Raises:
             ConfigError: bad arguments, or the client is closed.
-            LimitExceeded: no slot within `max_wait`. (RateLimited: the vendor has refused meanwhile.)
+            LimitExceeded: no slot within `max_wait`; `retry_after` says when there may be one. (As RateLimited, which
+                is one too: the vendor has refused meanwhile.)
             RequestTimeout: no answer within `timeout`, or none to any of the attempts.
-            TransportError, ProtocolError, ApiError: no answer, an unreadable one, a refusal.
+            TransportError, ProtocolError, ApiError: no answer, an unreadable one, a refusal; the first two with
+                `http_status` and `retry_after`, where they are known.
         """
         from smsc_status.checking import check  # noqa: PLC0415 (see the module's docstring)
 
