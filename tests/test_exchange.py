@@ -386,3 +386,12 @@ async def test_what_passes_through_takes_no_frame_along_that_holds_the_body() ->
     shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     assert "apikey=" not in shown
     assert "in _exchange" not in shown
+
+
+async def test_of_a_reply_that_is_no_answer_a_compressed_body_is_not_read() -> None:
+    """Its status says enough."""
+    reply = httpx.Response(403, headers={"content-encoding": "gzip"}, content=b"")
+    async with exchange("http://localhost", transport=Answering(reply), verify=True) as opened:
+        outcome = await opened.post({"id": "1"}, messages=1)
+    assert isinstance(outcome, Reply)
+    assert (outcome.status, outcome.body) == (403, b"")
