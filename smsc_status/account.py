@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import ipaddress
+import json
+import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, quote_plus, urlsplit
 
@@ -14,7 +17,9 @@ from smsc_status.errors import ConfigError
 LEAST_SHOWN = 3
 """So many first characters of a secret, at the end of a text, may be anything."""
 
-_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_LOOPBACK = {"127.0.0.1", "::1"}
 
 
 class Secret:
@@ -30,6 +35,12 @@ class Secret:
 
     __str__ = __repr__
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
     def reveal(self) -> str:
         """The text."""
         return self._text
@@ -44,21 +55,36 @@ class Account:
 
     urls: tuple[str, ...]
     credentials: Mapping[str, Secret] = attrs.field(repr=False)
+    _forms: tuple[Secret, ...] = attrs.field(init=False, repr=False)
+
+    @_forms.default
+    def _all_forms(self) -> tuple[Secret, ...]:
+        forms = {form for secret in self.credentials.values() for form in _forms(secret.reveal())}
+        return tuple(map(Secret, sorted(forms, key=len, reverse=True)))  # one may begin with another
 
     @property
     def name(self) -> str:
-        """The same for all clients of one account, and says nothing about its credentials."""
-        digest = hashlib.sha256(self.urls[0].encode())
+        """The same for all clients of one account, as far as that can be told; does not show its credentials.
+
+        One account: a password and its lower-case MD5 (of its UTF-8), which the vendor takes for each other; a server's
+        address with or without its default port, a final slash, `www.` or `www2.` to `www9.` (the vendor's mirrors), by
+        https or http; `localhost`, `127.0.0.1` and `[::1]`. (An API key in place of the password, with an empty login,
+        is refused: it goes into `apikey`.)
+
+        Not known to be one, so that each has its own limits: an API key and the login of its owner, two keys of one
+        account, two spellings of a login; a sister installation (`smsc.kz`) or another host, path or port of the same
+        server, also one that is listed as a mirror. Give such clients one `limiter=`.
+        """
+        digest = hashlib.sha256(_server(self.urls[0]).encode())
         for field, secret in sorted(self.credentials.items()):
-            digest.update(f"\0{field}\0{secret.reveal()}".encode())
+            text = _md5(secret.reveal()) if field == "psw" else secret.reveal()
+            digest.update(f"\0{field}\0{text}".encode())
         return digest.hexdigest()
 
     def hidden(self, text: str) -> str:
         """The text without the credentials that it quotes."""
-        plain = [secret.reveal() for secret in self.credentials.values()]
-        forms = {*plain, *map(quote, plain), *map(quote_plus, plain)}
-        for secret in sorted(forms, key=len, reverse=True):  # one may begin with another
-            text = _without(text, secret)
+        for form in self._forms:
+            text = _without(text, form.reveal())
         return text
 
     @classmethod
@@ -83,13 +109,47 @@ def _credentials(login: Secret | None, password: Secret | None, apikey: Secret |
     given = {"login": login, "password": password, "apikey": apikey}
     for name, secret in given.items():
         if secret is not None and not _is_text(secret.reveal()):
-            raise ConfigError(f"{name}: expected a text that is not empty")
+            hint = " (an API key goes into apikey)" if name == "login" else ""
+            raise ConfigError(f"{name}: expected a text that is not empty{hint}")
     if apikey is not None and login is None and password is None:
         return {"apikey": apikey}
     if apikey is None and login is not None and password is not None:
         return {"login": login, "psw": password}
     names = [name for name, secret in given.items() if secret is not None]
     raise ConfigError(f"credentials: expected either apikey or login and password, got {', '.join(names) or 'none'}")
+
+
+def _forms(secret: str) -> set[str]:
+    """The secret as a reply may repeat it: as it is, or from a URL, a form's body, a page of HTML, or JSON."""
+    quoted = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
+    lower = {re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), form) for form in quoted}
+    return {secret, *quoted, *lower, html.escape(secret), json.dumps(secret)[1:-1]}
+
+
+def _md5(password: str) -> str:
+    if re.fullmatch("[0-9a-f]{32}", password):  # it is one already
+        return password
+    return hashlib.md5(password.encode(), usedforsecurity=False).hexdigest()
+
+
+def _server(url: str) -> str:
+    """The same for all ways to write the address of one server."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    try:
+        host = ipaddress.ip_address(host).compressed
+    except ValueError:
+        host = re.sub(r"^www[2-9]?\.", "", _ascii(host))
+    if host in _LOOPBACK:
+        host = "localhost"
+    return f"{host}:{parts.port or ''}{parts.path}"
+
+
+def _ascii(host: str) -> str:
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:  # no host that can be reached, or one that is in ASCII already
+        return host
 
 
 def _without(value: str, secret: str) -> str:
@@ -123,12 +183,12 @@ def _url(url: str, *, allow_http: bool) -> str:
         raise ConfigError("URL whose host or port can't be read: expected one such as 'https://smsc.ru'") from None
     if parts.query or parts.fragment:
         raise ConfigError(f"URL of {parts.hostname!r}: expected one without query and fragment")
-    if parts.scheme not in _PORTS or not parts.hostname or not parts.hostname.isprintable() or " " in url:
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or not parts.hostname.isprintable() or " " in url:
         raise ConfigError(f"URL {url!r}: expected one such as 'https://smsc.ru'")
     if parts.scheme == "http" and not (allow_http or _is_loopback(parts.hostname)):
         raise ConfigError(f"URL {url!r}: expected https, as credentials travel there (or allow_http=True)")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port_part = "" if port in (None, _PORTS[parts.scheme]) else f":{port}"
+    port_part = "" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}"
     return f"{parts.scheme}://{host}{port_part}{parts.path.rstrip('/')}"
 
 

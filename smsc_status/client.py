@@ -24,6 +24,8 @@ from smsc_status.errors import ConfigError
 from smsc_status.models import MOSCOW, Detail, Format, Limits, MessageRef, StatusRecord
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
     from smsc_status.limiter import Limiter
@@ -88,8 +90,12 @@ class StatusClient:
         timeout: bounds each request as a whole.
         retries: how often a message is asked again after a failed connection, a time-out, an empty reply, or an HTTP
             status that says "later". Refusals of the limits are waited for, and not counted.
-        transport: any `httpx.AsyncBaseTransport` that sends a request at most once. Its client has its own limiter.
-        proxy: the URL of a proxy.
+        transport: any `httpx.AsyncBaseTransport` that sends a request at most once. Its client has a limiter of its
+            own, unless `limiter` is given: without one, two such clients do not keep an account's limits together.
+        proxy: the URL of a proxy, in place of what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+            `socks5://` needs the package socksio (`pip install 'httpx[socks]'`).
+        verify: whose certificates to trust: an `ssl.SSLContext`, or `True` for the system's certificate authorities and
+            those of the package certifi, or only what `SSL_CERT_FILE` or `SSL_CERT_DIR` names.
         allow_http: whether URLs without TLS are allowed for more than the loopback.
         wall_clock: gives the present aware datetime; by default the system's.
 
@@ -115,6 +121,7 @@ class StatusClient:
         retries: int = 4,
         transport: httpx.AsyncBaseTransport | None = None,
         proxy: str | Secret | None = None,
+        verify: ssl.SSLContext | bool = True,
         allow_http: bool = False,
         wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
@@ -149,6 +156,7 @@ class StatusClient:
             connections=limiter.limits.connections,
             transport=transport,
             proxy=proxy,
+            verify=verify,
         )
         self._trackers: WeakSet[Tracker] = WeakSet()
         self._engine = Engine(
@@ -198,9 +206,11 @@ class StatusClient:
 
         Raises:
             ConfigError: bad arguments, or the client is closed.
-            LimitExceeded: no slot within `max_wait`. (RateLimited: the vendor has refused meanwhile.)
+            LimitExceeded: no slot within `max_wait`; `retry_after` says when there may be one. (As RateLimited, which
+                is one too: the vendor has refused meanwhile.)
             RequestTimeout: no answer within `timeout`, or none to any of the attempts.
-            TransportError, ProtocolError, ApiError: no answer, an unreadable one, a refusal.
+            TransportError, ProtocolError, ApiError: no answer, an unreadable one, a refusal; the first two with
+                `http_status` and `retry_after`, where they are known.
         """
         from smsc_status.checking import check  # noqa: PLC0415 (see the module's docstring)
 

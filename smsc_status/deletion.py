@@ -102,11 +102,14 @@ class Deletion:
 
     async def _read(self, permit: Permit[_Single], reply: Reply) -> SmscError | None:
         error = protocol.read_deletion(self._engine.wire, reply.status, reply.headers, reply.body)
-        refused = isinstance(error, RateLimited)
-        await self._engine.limiter.settle(permit, Settlement.REFUSED if refused else Settlement.REPLIED)
+        how = Settlement.REFUSED if isinstance(error, RateLimited) else Settlement.REPLIED
+        await self._engine.limiter.settle(permit, how)
         if error is None:
             self._engine.desk.recent.forget(self._ref.identity)
             return None
+        if isinstance(error, RateLimited):  # the id has no slot for a whole period now
+            limits = self._engine.limiter.limits
+            error.retry_after = limits.period + limits.margin
         self._engine.hide_secrets(error)
         self._engine.desk.refused(error)
         return error

@@ -405,7 +405,10 @@ def _too_late(last: SmscError | None, retry_after: float) -> SmscError:
     if isinstance(last, RateLimited):
         return RateLimited(last.code, last.text, retry_after)
     if last is not None:
-        return own(last)
+        mine = own(last)
+        if isinstance(mine, TransportError | ProtocolError):
+            mine.retry_after = retry_after
+        return mine
     return LimitExceeded(f"no slot comes free in time; try again in {retry_after:.1f} s", retry_after)
 
 

@@ -3,19 +3,21 @@
 ```
 SmscError
     ConfigError (ValueError)          the caller's mistake, before any request
-    LimitExceeded                     no slot within max_wait
-    TransportError                    no usable HTTP answer
+    LimitExceeded                     not now: no slot within max_wait; retry_after, seconds
+    TransportError                    no usable HTTP answer; http_status and retry_after, where there are any
         RequestTimeout (TimeoutError)
         ClientClosed                  the client was closed while this waited
-    ProtocolError                     an answer that can't be read
-    ApiError                          the vendor said no
-        ParametersError 1 · AuthError 2 · AddressBlocked 4 · DeleteError 5 · RateLimited 9
+    ProtocolError                     an answer that can't be read; http_status, retry_after, excerpt
+    ApiError                          the vendor said no; code, text
+        ParametersError 1 · AuthError 2 · AddressBlocked 4 · DeleteError 5
+        RateLimited 9 (LimitExceeded)
     TrackingEnded                     a tracked message that will not become final for us
         Archived · TrackingTimeout
     LimiterUnavailable                the limiter can't be reached; nothing is sent without it
 ```
 
-Each can be pickled and copied, and none holds a login, a password or a key.
+`except LimitExceeded` is enough for "not now, try again in `retry_after` seconds": it catches `RateLimited` too. Each
+error can be pickled and copied, and none holds a login, a password or a key.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class ConfigError(SmscError, ValueError):
 
 
 class LimitExceeded(SmscError):
-    """The limits leave no slot for this check within its `max_wait`.
+    """The limits leave no slot for this check within its `max_wait`; as `RateLimited`, the vendor refused it meanwhile.
 
     `retry_after`: seconds until a slot may come free, as far as known now; at least 0.
     """
@@ -56,7 +58,17 @@ class LimitExceeded(SmscError):
 
 
 class TransportError(SmscError):
-    """No usable HTTP answer: refused, cut, empty, or a status that says "later". `__cause__` is httpx's own error."""
+    """No usable HTTP answer: the connection failed or was cut, or the server said "later" or nothing.
+
+    `http_status` is the HTTP status, `retry_after` how many seconds to wait before another try, as the server asked or
+    as far as is known here; each is `None` where there is none. `__cause__` is a copy of httpx's own error, without the
+    request, the response and the traceback.
+    """
+
+    def __init__(self, message: str = "", *, http_status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+        self.retry_after = retry_after
 
 
 class RequestTimeout(TransportError, TimeoutError):
@@ -70,14 +82,23 @@ class ClientClosed(TransportError):
 class ProtocolError(SmscError):
     """An answer that can't be read.
 
-    `status` is the HTTP status (`None` where it does not matter), `excerpt` at most 200 characters of the answer.
+    `status`, also called `http_status`, is the HTTP status (`None` where it does not matter), `excerpt` at most 200
+    characters of the answer, `retry_after` as of a `TransportError`.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, excerpt: str = "") -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, excerpt: str = "", retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.reason = message
         self.status = status
         self.excerpt = excerpt[:EXCERPT_CHARS]
+        self.retry_after = retry_after
+
+    @property
+    def http_status(self) -> int | None:
+        """The HTTP status, as `TransportError` calls it."""
+        return self.status
 
     def __str__(self) -> str:
         where = f" (HTTP {self.status})" if self.status is not None else ""
@@ -134,7 +155,7 @@ class DeleteError(ApiError):
     expected_code = 5
 
 
-class RateLimited(ApiError):
+class RateLimited(ApiError, LimitExceeded):
     """Code 9: the vendor counted too many requests.
 
     `retry_after`: seconds until a slot may come free, as far as known now; at least 0.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
+from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any
 
 import anyio
@@ -51,3 +53,23 @@ def answered_by(*answers: bytes | httpx.Response | Exception, after: float = 0.0
     """A client whose server gives these answers."""
     options = {"apikey": "demo-key", "base_url": "http://localhost"} | options
     return StatusClient(transport=Answering(*answers, after=after), **options)
+
+
+def held_by(error: BaseException) -> list[str]:
+    """Every text that can be reached from an error without its class and the frames of its traceback."""
+    things = things_held_by(error)
+    texts = [thing for thing in things if isinstance(thing, str)]
+    return texts + [bytes(thing).decode(errors="replace") for thing in things if isinstance(thing, bytes)]
+
+
+def things_held_by(error: BaseException) -> list[object]:
+    """Every object that can be reached in that way."""
+    shut = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, FrameType, TracebackType)
+    found: dict[int, object] = {}
+    left: list[object] = [error]
+    while left:
+        thing = left.pop()
+        if id(thing) not in found and not isinstance(thing, shut):
+            found[id(thing)] = thing
+            left += gc.get_referents(thing)
+    return list(found.values())

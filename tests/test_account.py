@@ -10,7 +10,6 @@ import pytest
 
 from smsc_status.account import Account, Secret
 from smsc_status.errors import ConfigError
-from smsc_status.exchange import environment_proxy
 
 DEFAULTS: dict[str, Any] = {
     "login": None,
@@ -40,6 +39,11 @@ class TestSecret:
         assert secret.reveal() == "hidden"
         assert Secret(secret).reveal() == "hidden"
 
+    def test_it_is_equal_by_its_text(self) -> None:
+        """So that one proxy for several addresses is one."""
+        assert {Secret("a"), Secret("a"), Secret("b")} == {Secret("a"), Secret("b")}
+        assert Secret("a") != "a"
+
     @pytest.mark.parametrize("carry", [pickle.dumps, copy.copy, copy.deepcopy])
     def test_it_does_not_travel(self, carry: Any) -> None:
         """Neither to another process nor to a file."""
@@ -65,7 +69,7 @@ class TestCredentials:
             ({"login": "hidden", "password": "hidden", "apikey": "hidden"}, "got login, password, apikey"),
             ({"apikey": ""}, "apikey: expected a text that is not empty"),
             ({"apikey": " \n"}, "apikey: expected"),
-            ({"login": "", "password": "hidden"}, "login: expected"),
+            ({"login": "", "password": "hidden"}, r"login: expected .* \(an API key goes into apikey\)"),
             ({"login": "hidden", "password": 12345}, "password: expected"),
             ({"apikey": b"hidden"}, "apikey: expected"),
             ({"apikey": "hidden\udcff"}, "apikey: expected"),
@@ -102,8 +106,11 @@ class TestHidden:
         assert hidden == "psw=*** login=***"
 
     def test_a_credential_in_the_form_of_the_wire_is_hidden_too(self) -> None:
-        """A reply may quote the body as it was sent."""
+        """A reply may quote the body as it was sent, with small letters or in a page of HTML, or as JSON."""
         assert account(apikey="a&b c/d").hidden("apikey=a%26b+c%2Fd&id=1") == "apikey=***&id=1"
+        assert account(apikey="a&b c/d").hidden("a%26b%20c/d a%26b%20c%2fd a%26b+c%2fd") == "*** *** ***"
+        assert account(apikey='a&<b>"c').hidden("key=a&amp;&lt;b&gt;&quot;c.") == "key=***."
+        assert account(apikey='ключ"').hidden(r"{'key': '\u043a\u043b\u044e\u0447\"'}") == "{'key': '***'}"
 
 
 class TestName:
@@ -119,10 +126,46 @@ class TestName:
         assert len(names) == 5
         assert account(apikey="a", mirrors=["https://www2.smsc.ru"]).name in names
 
-    @pytest.mark.parametrize("url", ["https://smsc.ru/", "HTTPS://SMSC.ru", "https://smsc.ru:443"])
-    def test_the_same_address_is_the_same_account(self, url: str) -> None:
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("https://smsc.ru", "https://smsc.ru/"),
+            ("https://smsc.ru", "HTTPS://SMSC.ru"),
+            ("https://smsc.ru", "https://smsc.ru:443"),
+            ("https://smsc.ru", "https://smsc.ru."),
+            ("https://smsc.ru", "http://smsc.ru:80"),
+            ("https://smsc.ru", "https://www.smsc.ru"),
+            ("https://smsc.ru", "https://www2.smsc.ru"),
+            ("https://www3.smsc.ru", "https://www5.smsc.ru"),
+            ("https://пример.рф", "https://xn--e1afmkfd.xn--p1ai"),
+            ("http://127.0.0.1:8025", "http://localhost:8025"),
+            ("http://127.0.0.1:8025", "http://[::1]:8025"),
+            ("http://localhost:8025", "http://[0:0:0:0:0:0:0:1]:8025/"),
+            ("https://[2001:db8::1]", "https://[2001:DB8:0::1]:443"),
+        ],
+    )
+    def test_the_same_address_is_the_same_account(self, one: str, other: str) -> None:
         """However it is written: two clients of it share their limits."""
-        assert account(base_url=url).name == account().name
+        assert account(base_url=one, allow_http=True).name == account(base_url=other, allow_http=True).name
+
+    def test_a_password_and_its_md5_are_the_same_account(self) -> None:
+        """The vendor takes either."""
+        names = {
+            account(login="me", password=password).name for password in ("password", "5f4dcc3b5aa765d61d8327deb882cf99")
+        }
+        assert len(names) == 1
+        assert (
+            account(login="me", password="5F4DCC3B5AA765D61D8327DEB882CF99").name not in names
+        )  # this one it does not
+        assert account(login="you", password="password").name not in names
+
+    def test_what_is_not_known_to_be_the_same_account(self) -> None:
+        """Another port, path or installation, a name that is none in DNS, a key beside a login."""
+        urls = ["http://localhost:8025", "http://localhost:8026", "http://127.0.0.2:8025", "http://localhost:8025/x"]
+        urls += ["https://smsc.ru", "https://smsc.kz", "https://smsc.ru:8443", "https://a..b", "https://www1.smsc.ru"]
+        names = {account(base_url=url).name for url in urls}
+        names |= {account(apikey="k").name, account(login="k", password="k").name}
+        assert len(names) == len(urls) + 2
 
     def test_it_says_nothing_of_the_credentials(self) -> None:
         """It may stand in a log."""
@@ -186,27 +229,3 @@ class TestAddresses:
         assert urls == ("https://smsc.ru", "https://www2.smsc.ru", "https://www3.smsc.ru")
         with pytest.raises(ConfigError, match="mirrors"):
             account(mirrors="https://www2.smsc.ru")
-
-
-@pytest.mark.parametrize(
-    ("environment", "url", "proxy"),
-    [
-        ({}, "https://smsc.ru", None),
-        ({"https_proxy": "http://127.0.0.1:3128"}, "https://smsc.ru", "http://127.0.0.1:3128"),
-        ({"https_proxy": "127.0.0.1:3128"}, "https://smsc.ru", "http://127.0.0.1:3128"),
-        ({"http_proxy": "http://127.0.0.1:3128"}, "https://smsc.ru", None),
-        ({"all_proxy": "http://127.0.0.1:3128"}, "https://smsc.ru", "http://127.0.0.1:3128"),
-        ({"all_proxy": "http://127.0.0.1:3128", "no_proxy": "smsc.ru"}, "https://smsc.ru:8443", None),
-        ({"all_proxy": "http://127.0.0.1:3128", "no_proxy": "*"}, "https://smsc.ru", None),
-    ],
-)
-def test_the_environment_s_proxy(
-    environment: dict[str, str], url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the scheme, else the one for all, and none for the hosts that are excepted."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert environment_proxy(url) == proxy

@@ -23,7 +23,7 @@ LAYERS = [
     ["core.backoff", "core.division", "core.pacing", "core.codecs", "core.agenda", "core.ages", "core.archive"],
     ["core.dispatch", "core.protocol", "core.polling"],
     ["core.patience"],
-    ["loops", "account", "line", "source"],
+    ["loops", "account", "line", "source", "redaction", "proxies"],
     ["limiter", "exchange", "desk"],
     ["engine"],
     ["checking", "deletion", "streaming"],
@@ -118,7 +118,7 @@ def test_httpx_is_imported_in_one_place() -> None:
     """Whoever wants to know what is sent reads one module."""
     users = {name for name, path in modules().items() if "httpx" in {n.partition(".")[0] for n in imports(path)}}
     assert users - {"client"} == {"exchange"}  # client: for the type of an argument only
-    assert "if TYPE_CHECKING:\n    import httpx" in modules()["client"].read_text(encoding="utf-8")
+    assert "if TYPE_CHECKING:\n    import ssl\n\n    import httpx" in modules()["client"].read_text(encoding="utf-8")
 
 
 def test_loops_alone_knows_the_event_loop() -> None:

@@ -263,6 +263,30 @@ async def test_a_server_that_says_when_is_asked_then() -> None:
         assert 20 - 1e-6 <= anyio.current_time() - began_at < 21
 
 
+@pytest.mark.parametrize(("status", "kind"), [(429, TransportError), (503, TransportError)])
+async def test_what_a_server_says_of_when_to_come_back_is_told(status: int, kind: type[TransportError]) -> None:
+    """With its HTTP status, by whichever error that `check` ends with."""
+    later = httpx.Response(status, headers={"retry-after": "40"})
+    async with answered_by(later, retries=0) as client:
+        with pytest.raises(kind) as caught:
+            await client.check(1, PHONE)
+        assert type(caught.value) is kind
+        assert (caught.value.http_status, caught.value.retry_after) == (status, 40.0)
+    async with answered_by(later, retries=5) as client:
+        with pytest.raises(kind) as caught:
+            await client.check(1, PHONE, max_wait=5)
+        assert caught.value.http_status == status
+        assert caught.value.retry_after == pytest.approx(40, abs=1)
+
+
+async def test_a_deletion_that_comes_too_often_says_when_it_may_come_again() -> None:
+    """The id has no slot for a period and its margin."""
+    async with answered_by(b'{"error": "duplicate request", "error_code": 9}') as client:
+        with pytest.raises(LimitExceeded) as caught:
+            await client.delete(1, PHONE)
+    assert caught.value.retry_after == 61.0
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -291,7 +315,7 @@ async def test_each_failure_is_an_error_of_ours(answer: Any, expected: type[Smsc
         assert type(caught.value).__module__.startswith("smsc_status")
         assert [ref.id for ref in caught.value.pending] == [1]
         if isinstance(answer, Exception):
-            assert caught.value.__cause__ is answer
+            assert repr(caught.value.__cause__) == repr(answer)  # a copy, which holds no request
         with pytest.raises(expected):
             await client.delete(2, PHONE)
         stream = client.stream([(k, PHONE) for k in range(1, 4)])

@@ -9,7 +9,6 @@ import pytest
 
 import smsc_status
 from smsc_status import errors
-from smsc_status.core.protocol import Transient
 from smsc_status.errors import (
     AddressBlocked,
     ApiError,
@@ -42,7 +41,7 @@ TREE: dict[type[Exception], tuple[type[BaseException], ...]] = {
     AuthError: (ApiError,),
     AddressBlocked: (ApiError,),
     DeleteError: (ApiError,),
-    RateLimited: (ApiError,),
+    RateLimited: (ApiError, LimitExceeded),
     TrackingEnded: (SmscError,),
     Archived: (TrackingEnded,),
     TrackingTimeout: (TrackingEnded,),
@@ -57,9 +56,11 @@ EXAMPLES: list[SmscError] = [
     TransportError("cut"),
     RequestTimeout("no whole answer within 30 s"),
     ClientClosed("the client was closed"),
-    Transient("the server answered HTTP 503"),
+    TransportError("the server answered HTTP 503", http_status=503, retry_after=30.0),
+    RequestTimeout("late", http_status=200, retry_after=0.0),
     ProtocolError("neither"),
     ProtocolError("neither", status=200, excerpt="<html>"),
+    ProtocolError("no", status=403, retry_after=60.0),
     ApiError(77),
     ApiError(77, "no idea"),
     ParametersError(1, "parameters error"),
@@ -92,7 +93,7 @@ def test_a_copy_is_the_same_error(error: SmscError, how: str) -> None:
     """With all that it carries, what was left on it later included."""
     error = copy.copy(error)
     error.pending = ((1, "79990000000"), (2, "79990000000"))
-    if isinstance(error, Transient | RateLimited | LimitExceeded):
+    if isinstance(error, TransportError | ProtocolError | LimitExceeded):
         error.retry_after = 12.5
     if isinstance(error, ApiError):
         error.text += "!"
@@ -100,6 +101,7 @@ def test_a_copy_is_the_same_error(error: SmscError, how: str) -> None:
         error
     )
     assert type(other) is type(error)
+    assert getattr(other, "http_status", None) == getattr(error, "http_status", None)
     assert other is not error
     assert vars(other) == vars(error)
     if not isinstance(error, ApiError):
@@ -145,6 +147,26 @@ def test_what_they_say() -> None:
     assert str(ProtocolError("neither", status=403)) == "neither (HTTP 403)"
     assert str(ProtocolError("neither", excerpt="<a>")) == "neither: '<a>'"
     assert str(ProtocolError("neither", status=200, excerpt="<a>")) == "neither (HTTP 200): '<a>'"
+
+
+def test_one_except_is_enough_for_not_now() -> None:
+    """A refusal of the vendor's and a slot that is too far away say alike how long to wait."""
+    for error in (LimitExceeded("later", 7.5), RateLimited(9, "duplicate request", 7.5), ApiError.of(9, "x")):
+        with pytest.raises(LimitExceeded) as caught:
+            raise error
+        assert caught.value.retry_after == (0.0 if str(error) == "error 9: x" else 7.5)
+
+
+def test_the_http_status_and_the_pause_that_the_server_asked_for() -> None:
+    """Under the same names in both kinds of useless answers; `None` where there are none."""
+    for error in (
+        TransportError("503", http_status=503, retry_after=30.0),
+        RequestTimeout("503", http_status=503, retry_after=30.0),
+        ProtocolError("503", status=503, retry_after=30.0),
+    ):
+        assert (error.http_status, error.retry_after) == (503, 30.0)
+    for bare in (TransportError(), RequestTimeout("late"), ProtocolError("neither")):
+        assert (bare.http_status, bare.retry_after) == (None, None)
 
 
 def test_an_excerpt_is_bounded() -> None:

@@ -42,6 +42,7 @@ STATUSES_HELP = (
 # The first that fits, so a class stands before its base.
 _ENDINGS: tuple[tuple[type[SmscError], Exit, str], ...] = (
     (ConfigError, Exit.USAGE, ""),
+    (RateLimited, Exit.REFUSED, "something else uses this account: try again in a minute"),
     (LimitExceeded, Exit.SOME_FAILED, "try again later, or allow a longer --max-wait"),
     (
         AuthError,
@@ -50,7 +51,6 @@ _ENDINGS: tuple[tuple[type[SmscError], Exit, str], ...] = (
     ),
     (AddressBlocked, Exit.REFUSED, "the vendor has blocked this IP address: stop, and try again later"),
     (DeleteError, Exit.REFUSED, "check the id and the phone; a message that is gone can't be deleted"),
-    (RateLimited, Exit.REFUSED, "something else uses this account: try again in a minute"),
     (ApiError, Exit.REFUSED, "check the id and the phone"),
     (TransportError, Exit.NETWORK, "check the network and SMSC_BASE_URL"),
     (ProtocolError, Exit.NETWORK, "check that SMSC_BASE_URL is an SMSC server, with no proxy before it that answers"),

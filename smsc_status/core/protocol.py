@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -21,19 +22,16 @@ from smsc_status.models import Detail, Format, Identity, StatusRecord, id_key, p
 PATH: Final = "/sys/status.php"
 
 # "Later" in HTTP's own words; 5xx are too.
-_TRANSIENT: Final = frozenset({408, 425, 429})
+_LATER: Final = frozenset({408, 425, 429})
 _TOO_LARGE: Final = frozenset({413, 414})
+
+LONGEST_RETRY_AFTER: Final = 86_400.0
+"""A reply that asks for a longer pause, in seconds, is taken to ask for this one."""
 
 NATIONAL_DIGITS: Final = 10
 
 Outcome = StatusRecord | SmscError | None
 """What the reply says of one message: `None` where it leaves it out."""
-
-
-class Transient(TransportError):
-    """The server said "later", or nothing. `retry_after`: seconds, where it said so."""
-
-    retry_after: float | None = None
 
 
 @attrs.frozen
@@ -77,7 +75,8 @@ def read(
     """What a reply says of each message asked, in the order asked, or why it says nothing of any.
 
     Returns:
-        One outcome a message; or a `Transient`, an `ApiError` or a `ProtocolError` that concerns the whole request.
+        One outcome a message; or a `TransportError` (the server said "later", or nothing), an `ApiError` or a
+        `ProtocolError` that concerns the whole request.
     """
     failure = _http_failure(status, headers, body)
     if failure is not None:
@@ -85,7 +84,7 @@ def read(
     try:
         rows = codecs.decode(body, format=wire.format, detail=detail, charset=wire.charset, asked=asked, bulk=bulk)
     except ProtocolError as error:
-        return ProtocolError(error.reason, status=status, excerpt=error.excerpt)
+        return ProtocolError(error.reason, status=status, excerpt=error.excerpt, retry_after=retry_after(headers))
     return ApiError.of(rows.code, rows.text) if isinstance(rows, ErrorReply) else match(rows, asked)
 
 
@@ -97,7 +96,7 @@ def read_deletion(wire: Wire, status: int, headers: Mapping[str, str], body: byt
     try:
         refusal = codecs.decode_deletion(body, format=wire.format, charset=wire.charset)
     except ProtocolError as error:
-        return ProtocolError(error.reason, status=status, excerpt=error.excerpt)
+        return ProtocolError(error.reason, status=status, excerpt=error.excerpt, retry_after=retry_after(headers))
     return None if refusal is None else ApiError.of(refusal.code, refusal.text)
 
 
@@ -183,28 +182,49 @@ def _outcome(row: Row) -> Outcome:
     return row.error if isinstance(row, BadRow) else row
 
 
-def _http_failure(status: int, headers: Mapping[str, str], body: bytes) -> SmscError | None:
-    if status >= 500 or status in _TRANSIENT:
-        failure = Transient(f"the server answered HTTP {status}")
-        failure.retry_after = _retry_after(headers)
-        return failure
-    if status != 200:
-        return ProtocolError("unexpected HTTP status", status=status, excerpt=_excerpt(body))
-    if not body.strip():
-        return Transient("the server's answer was empty")
-    return None
+def reply_date(headers: Mapping[str, str]) -> float | None:
+    """The reply's own `Date`, by the server's clock, in seconds since 1970; `None` where none can be read.
+
+    Args:
+        headers: the reply's headers, their names in lower case or compared without regard to it.
+    """
+    return _seconds_since_1970(headers.get("date", ""))
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, or a date, which is one by the server's own clock."""
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """How many seconds the reply's `Retry-After` asks to wait, 0 to `LONGEST_RETRY_AFTER`; `None` where it does not.
+
+    A date there is one by the server's clock, so it counts from the reply's own `Date`, and says nothing without it.
+    """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdecimal():
-        return float(value) if len(value) < 7 else None
+        return min(float(value), LONGEST_RETRY_AFTER)
+    until, now = _seconds_since_1970(value), reply_date(headers)
+    return None if until is None or now is None else min(max(0.0, until - now), LONGEST_RETRY_AFTER)
+
+
+def _seconds_since_1970(http_date: str) -> float | None:
     try:
-        pause = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
-    except (ValueError, TypeError, OverflowError):  # no date; one with a zone and one without; a zone beyond all hours
+        date = parsedate_to_datetime(http_date)
+        if date.tzinfo is None:  # HTTP's dates are all in GMT, also those that do not say so
+            date = date.replace(tzinfo=UTC)
+        return date.timestamp()
+    except (ValueError, TypeError, OverflowError):  # no date, one that no calendar has, a zone beyond all hours
         return None
-    return max(0.0, pause.total_seconds())
+
+
+def _http_failure(status: int, headers: Mapping[str, str], body: bytes) -> SmscError | None:
+    if status >= 500 or status in _LATER:
+        return TransportError(
+            f"the server answered HTTP {status}", http_status=status, retry_after=retry_after(headers)
+        )
+    if status != 200:
+        return ProtocolError(
+            "unexpected HTTP status", status=status, excerpt=_excerpt(body), retry_after=retry_after(headers)
+        )
+    if not body.strip():
+        return TransportError("the server's answer was empty", http_status=status, retry_after=retry_after(headers))
+    return None
 
 
 def reply_date(headers: Mapping[str, str]) -> float | None:

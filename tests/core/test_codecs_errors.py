@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from smsc_status import ProtocolError
+from smsc_status import ProtocolError, TransportError
 from smsc_status.core import codecs
 from smsc_status.core.codecs import BadRow, ErrorReply, documented, jsonform, xmlform
-from smsc_status.core.protocol import Transient, Wire, read
+from smsc_status.core.protocol import Wire, read
 from smsc_status.models import Detail, Format, Identity, StatusRecord
 
 JSON, XML, PLAIN, CSV = Format.JSON, Format.XML, Format.PLAIN, Format.CSV
@@ -133,8 +133,8 @@ def test_an_answer_to_a_deletion(format: Format, body: str, reason: str | None) 
 @pytest.mark.parametrize(
     ("status", "body", "kind", "text"),
     [
-        (200, b" \n", Transient, "the server's answer was empty"),
-        (503, b"", Transient, "the server answered HTTP 503"),
+        (200, b" \n", TransportError, "the server's answer was empty"),
+        (503, b"", TransportError, "the server answered HTTP 503"),
         (404, b"x" * 2000, ProtocolError, "unexpected HTTP status"),
         (200, b"<html>", ProtocolError, "not JSON"),
     ],
@@ -147,7 +147,7 @@ def test_a_reply_that_is_none(status: int, body: bytes, kind: type[Exception], t
     if isinstance(error, ProtocolError):
         assert error.status == status
         assert error.reason == text
-    if isinstance(error, Transient):
+    if isinstance(error, TransportError):
         assert error.retry_after is None
         assert str(error) == text
 

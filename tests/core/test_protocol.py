@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smsc_status.core import protocol
 from smsc_status.core.codecs import BadRow
-from smsc_status.core.protocol import Transient, Wire, concerns_size, match, read, read_deletion
+from smsc_status.core.protocol import Wire, concerns_size, match, read, read_deletion, reply_date
 from smsc_status.errors import (
     ApiError,
     AuthError,
@@ -199,9 +199,9 @@ class TestRead:
     def test_statuses_that_say_later(self, status: int) -> None:
         """Whatever the body is."""
         error = answer(status)
-        assert isinstance(error, Transient)
-        assert isinstance(error, TransportError)
+        assert type(error) is TransportError
         assert str(status) in str(error)
+        assert error.http_status == status
         assert error.retry_after is None
 
     @pytest.mark.parametrize(
@@ -214,32 +214,67 @@ class TestRead:
             ("Wed, 21 Oct 2015 10:28:00 +0300", 20.0),
             ("Wednesday, 21-Oct-15 07:28:00 GMT", 20.0),
             ("Wed, 21 Oct 2015 07:00:00 GMT", 0.0),
-            ("Wed, 21 Oct 2015 07:28:00 -0000", None),
+            ("Wed, 21 Oct 2015 07:28:00 -0000", 20.0),
+            ("Wed, 21 Oct 2015 07:28:00", 20.0),
+            ("Wed Oct 21 07:28:00 2015", 20.0),
+            ("Wed, 21 Oct 2037 07:28:00 GMT", 86_400.0),
             ("Wed, 21 Oct 2015 07:28:00 +99999999999999", None),
             ("Wed, 32 Oct 2015 07:28:00 GMT", None),
             ("tomorrow", None),
             ("-1", None),
             ("", None),
             ("1e9", None),
-            ("1234567", None),
+            ("86400", 86_400.0),
+            ("86401", 86_400.0),
+            ("1234567", 86_400.0),
+            ("9" * 5000, 86_400.0),
             ("٣", None),
             ("1.5", None),
         ],
     )
     def test_retry_after(self, value: str, seconds: float | None) -> None:
-        """Whole seconds, or a date by the server's clock, as far as they make sense."""
+        """Whole seconds, or a date by the server's clock, at most a day; on any reply that is none."""
         error = answer(503, headers={"retry-after": value, "date": "Wed, 21 Oct 2015 07:27:40 GMT"})
-        assert isinstance(error, Transient)
+        assert isinstance(error, TransportError)
         assert error.retry_after == seconds
+        headers = {"retry-after": value, "date": "Wed, 21 Oct 2015 07:27:40 GMT"}
+        for status, body in ((403, b"no"), (200, b"<html>")):
+            for other in (answer(status, body, headers=headers), read_deletion(Wire(), status, headers, body)):
+                assert isinstance(other, ProtocolError)
+                assert (other.http_status, other.retry_after) == (status, seconds)
+
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [
+            ("Wed, 25 Nov 2026 22:05:00 GMT", 1_795_644_300.0),
+            ("Wednesday, 25-Nov-26 22:05:00 GMT", 1_795_644_300.0),
+            ("Wed Nov 25 22:05:00 2026", 1_795_644_300.0),
+            ("Wed, 25 Nov 2026 22:05:00", 1_795_644_300.0),
+            ("Wed, 25 Nov 2026 22:05:00 -0000", 1_795_644_300.0),
+            ("Wed, 25 Nov 2026 25:05:00 GMT", None),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+            ("now", None),
+            ("", None),
+        ],
+    )
+    def test_the_reply_s_own_date(self, value: str, seconds: float | None) -> None:
+        """In seconds since 1970, in each of the three forms that HTTP allows, always in GMT."""
+        assert reply_date({"date": value}) == seconds
+        assert reply_date({}) is None
+
+    @given(st.text())
+    def test_any_date_is_a_number_or_none(self, value: str) -> None:
+        """Nothing is raised."""
+        assert isinstance(reply_date({"date": value}), float | None)
 
     @given(st.text(), st.text())
     def test_whatever_stands_there(self, value: str, date: str) -> None:
         """Nothing is ever raised; a date without the server's own says nothing."""
         error = answer(503, headers={"retry-after": value, "date": date})
-        assert isinstance(error, Transient)
-        assert error.retry_after is None or error.retry_after >= 0
+        assert isinstance(error, TransportError)
+        assert error.retry_after is None or 0 <= error.retry_after <= 86_400
         no_date = answer(503, headers={"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})
-        assert isinstance(no_date, Transient)
+        assert isinstance(no_date, TransportError)
         assert no_date.retry_after is None
 
     @pytest.mark.parametrize("status", [201, 204, 301, 302, 400, 403, 404, 413, 418])
@@ -253,8 +288,12 @@ class TestRead:
     @pytest.mark.parametrize("body", [b"", b" \r\n\t "])
     def test_an_empty_answer_is_none_at_all(self, body: bytes) -> None:
         """As if the connection had been cut."""
-        assert isinstance(answer(body=body), Transient)
-        assert isinstance(read_deletion(Wire(), 200, {}, body), Transient)
+        for error in (
+            answer(body=body, headers={"retry-after": "9"}),
+            read_deletion(Wire(), 200, {"retry-after": "9"}, body),
+        ):
+            assert type(error) is TransportError
+            assert (error.http_status, error.retry_after) == (200, 9.0)
 
     def test_what_can_not_be_read(self) -> None:
         """An error with the HTTP status and what stood there."""
@@ -314,7 +353,7 @@ class TestDeletion:
     def test_not_answered(self) -> None:
         """The server said "later"."""
         error = read_deletion(Wire(), 503, {"retry-after": "7"}, b"")
-        assert isinstance(error, Transient)
+        assert isinstance(error, TransportError)
         assert error.retry_after == 7.0
 
     def test_unreadable(self) -> None:

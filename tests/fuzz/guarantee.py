@@ -11,10 +11,10 @@ from decimal import Decimal
 from time import process_time
 from unittest.mock import patch
 
-from smsc_status import ApiError, Detail, Format, HlrRecord, MessageRef, ProtocolError, StatusRecord
+from smsc_status import ApiError, Detail, Format, HlrRecord, MessageRef, ProtocolError, StatusRecord, TransportError
 from smsc_status.core import codecs, protocol
 from smsc_status.core.codecs import CHARSETS, BadRow, documented
-from smsc_status.core.protocol import Outcome, Transient, Wire
+from smsc_status.core.protocol import Outcome, Wire
 from smsc_status.models import MOSCOW, Identity, bind, id_key, phone_key
 
 CHECKED_AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -57,7 +57,7 @@ def check(
     took = process_time() - began_at
     assert took < SECONDS + len(body) * SECONDS_A_BYTE, f"{took:.2f} s for {len(body)} bytes"
     if not isinstance(verdict, list):
-        assert isinstance(verdict, ApiError | ProtocolError | Transient), repr(verdict)
+        assert isinstance(verdict, ApiError | ProtocolError | TransportError), repr(verdict)
         assert len(str(verdict)) < 1000 or isinstance(verdict, ApiError)
         return verdict
     assert len(verdict) == len(asked)

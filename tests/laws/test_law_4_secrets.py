@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
@@ -12,7 +13,7 @@ from urllib.parse import parse_qs
 import anyio
 import httpx
 import pytest
-from helpers import Answering, delivered
+from helpers import Answering, delivered, held_by, things_held_by
 from network import Network
 from rich.console import Console
 from rich.traceback import Traceback
@@ -123,6 +124,79 @@ async def test_no_error_shows_a_secret(
         assert_clean(str(request.url) + str(request.headers))
         assert request.method == "POST"
         assert set(parse_qs(request.content.decode())) & {"apikey", "psw"}
+
+
+class Breaking(httpx.AsyncBaseTransport):
+    """Raises an error that holds the request, as the transports of users may."""
+
+    def __init__(self, way: str) -> None:
+        self.way = way
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = httpx.Response(502, request=request, content=request.content)
+        cut = httpx.ReadError("cut", request=request)
+        if self.way == "request":
+            raise cut
+        if self.way == "response":
+            response.raise_for_status()
+        if self.way == "cause":
+            raise RuntimeError("wrapped") from cut
+        if self.way == "arguments":
+            raise ValueError(request, {request.content: [request.content.decode()]})
+        if self.way == "note":
+            cut.add_note(f"sent: {request.content.decode()}")
+            raise cut
+        if self.way == "group":
+            raise ExceptionGroup("two", [cut, ExceptionGroup("one", [httpx.ReadError("x", request=request)])])
+        try:
+            raise cut
+        except httpx.ReadError:
+            if self.way == "suppressed":
+                raise RuntimeError("wrapped") from None
+            request.nonsense  # type: ignore[attr-defined]  # noqa: B018 (its AttributeError has the request, and a context)
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "way", ["request", "response", "cause", "suppressed", "arguments", "note", "group", "attribute error"]
+)
+async def test_nothing_that_a_transport_s_error_holds_is_a_secret(
+    way: str, client_for: Callable[..., StatusClient]
+) -> None:
+    """Its cause has the class and the text of what the transport raised, and neither the request nor the response."""
+    async with client_for(Breaking(way)) as client:
+        for call in calls(client):
+            with pytest.raises(TransportError) as caught:
+                await call()
+            error = caught.value
+            assert error.__cause__ is not None
+            assert error.__cause__.__traceback__ is None
+            assert_clean(shown(error))
+            for text in held_by(error):
+                assert_clean(text)
+            assert not any(isinstance(thing, httpx.Request | httpx.Response) for thing in things_held_by(error))
+
+
+@pytest.mark.parametrize(
+    "url", [f"ftp://me:{PASSWORD}@proxy", f"http://me:{PASSWORD}@x:port", f"socks5://:{PASSWORD}@x"]
+)
+@pytest.mark.parametrize("variable", ["ALL_PROXY", "https_proxy", "argument"])
+async def test_a_proxy_that_can_not_be_used_shows_no_password(
+    url: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in its text, nor in any frame of it or of what it hides."""
+    monkeypatch.setenv("SMSC_LOGIN", LOGIN)
+    monkeypatch.setenv("SMSC_PASSWORD", PASSWORD)
+    monkeypatch.setenv(variable, url)
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    url = ""
+    with pytest.raises(ConfigError) as caught:
+        StatusClient.from_env(**({"proxy": os.environ[variable]} if variable == "argument" else {}))
+    error = caught.value
+    assert error.__context__ is None
+    while error.__traceback__ is not None and error.__traceback__.tb_frame.f_code.co_filename == __file__:
+        error.__traceback__ = error.__traceback__.tb_next
+    assert_clean(shown(error))
 
 
 async def test_success_shows_no_secret(
