@@ -38,7 +38,7 @@ from smsc_status import (
     loops,
 )
 from smsc_status.codes import FINAL
-from smsc_status.emulator import FAULTS, Emulator
+from smsc_status.emulator import FAULTS, Emulator, Referee
 
 DAY = 86_400.0
 FAULTY = 0.05
@@ -181,7 +181,12 @@ class Soak:
         kinds = [name for name in [*faults, *ON_THE_WAY] if not name.endswith("_records")]
         share = FAULTY / len(kinds)
         self._eagerness = eagerness
-        self.emulator = Emulator(seed=seed, wall_clock=self.now, faults=dict.fromkeys(faults, share))
+        self.emulator = Emulator(
+            seed=seed,
+            wall_clock=self.now,
+            faults=dict.fromkeys(faults, share),
+            referee=Referee(count_invalid=True),
+        )
         self._transport = Rough(self.emulator, seed=seed, share=share * len(ON_THE_WAY))
         self._limiter = LocalLimiter()
         self.result = Result(messages)
