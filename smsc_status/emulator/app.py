@@ -253,9 +253,11 @@ class Emulator:
 
     def _body(self, query: Query, refusal: Refusal | None) -> bytes:
         """The body of the answer to a request without an error of its own."""
-        if (refusal is not None and self.enforce) or self.faults.happens("spurious_9"):
+        is_enforced = refusal is not None and self.enforce
+        if is_enforced or self.faults.happens("spurious_9"):
             self._block_who_goes_on()
-            return self._refused_body(query, 9, TOO_MANY if refusal is Refusal.CONNECTIONS else ERROR_TEXTS[9])
+            is_too_many = is_enforced and refusal is Refusal.CONNECTIONS
+            return self._refused_body(query, 9, TOO_MANY if is_too_many else ERROR_TEXTS[9])
         if query.is_deletion:
             if not self.world.delete_all(query.messages, at=self.now()):
                 return self._refused_body(query, 5, ERROR_TEXTS[5])
