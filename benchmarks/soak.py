@@ -38,7 +38,7 @@ from smsc_status import (
     loops,
 )
 from smsc_status.codes import FINAL
-from smsc_status.emulator import FAULTS, Emulator
+from smsc_status.emulator import FAULTS, Emulator, Referee
 
 DAY = 86_400.0
 FAULTY = 0.05
@@ -177,10 +177,16 @@ class Soak:
         self.day = lanes.a_day(messages, seconds, seed=seed)
         self._seconds = seconds
         self._began_at = anyio.current_time()
-        kinds = [name for name in [*FAULTS, *ON_THE_WAY] if not name.endswith("_records")]
+        faults = set(FAULTS) - {"ip_blocked"}  # the address is blocked on purpose, at known times
+        kinds = [name for name in [*faults, *ON_THE_WAY] if not name.endswith("_records")]
         share = FAULTY / len(kinds)
         self._eagerness = eagerness
-        self.emulator = Emulator(seed=seed, wall_clock=self.now, faults=dict.fromkeys(FAULTS, share))
+        self.emulator = Emulator(
+            seed=seed,
+            wall_clock=self.now,
+            faults=dict.fromkeys(faults, share),
+            referee=Referee(count_invalid=True),
+        )
         self._transport = Rough(self.emulator, seed=seed, share=share * len(ON_THE_WAY))
         self._limiter = LocalLimiter()
         self.result = Result(messages)

@@ -24,6 +24,9 @@ from smsc_status.errors import ConfigError
 from smsc_status.line import Line, Waiter
 from smsc_status.models import Key, Limits
 
+LEAST_PAUSE = 1e-6
+"""Seconds. The loop's clock may be too coarse for a shorter pause: in virtual time such a pause never ends."""
+
 
 class Wanted(Protocol):
     """A request as the limits see it."""
@@ -145,7 +148,7 @@ class LocalLimiter:
         try:
             while waiter.permit is None:
                 waiter.woken = anyio.Event()
-                with anyio.move_on_after(max(0.0, waiter.ask_at - loops.now())):
+                with anyio.move_on_after(max(LEAST_PAUSE, waiter.ask_at - loops.now())):
                     await waiter.woken.wait()
                 with self._lock:
                     self._serve_due(here, loops.now())

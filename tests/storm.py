@@ -12,7 +12,7 @@ from network import Network
 
 from smsc_status import FailedCheck, LocalLimiter, MessageRef, SmscError, StatusClient, StatusRecord
 from smsc_status.codes import Status
-from smsc_status.emulator import Emulator
+from smsc_status.emulator import Emulator, Referee
 
 IDS = 300
 PHONES = 10
@@ -47,7 +47,7 @@ class Storm:
 
 
 def make_storm(seed: int) -> Storm:
-    emulator = Emulator(seed=seed, latency=2.0)
+    emulator = Emulator(seed=seed, latency=2.0, referee=Referee(count_invalid=True))
     draw = random.Random(seed)
     statuses = {}
     for id in range(1, IDS + 1):

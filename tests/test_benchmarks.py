@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import time
 
 import pytest
 
-from benchmarks import bound, client, day, decode, lanes, limiter, million, overload, peers, schedule
+from benchmarks import bound, client, day, decode, lanes, limiter, million, overload, peers, schedule, stalls
 from smsc_status import Detail, Format, Limits
 from smsc_status.core.polling import Policy
 
@@ -145,6 +147,34 @@ def test_limiter(capsys: CapSys) -> None:
     limiter.main(400, 1)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == (2 + len(peers.ALL) + 1) + 1 + (2 + len(limiter.CORES)) + 1 + 3
+
+
+def test_stalls(capsys: CapSys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its table has a row for each thing that may hold the loop."""
+    monkeypatch.setattr(stalls, "LONG_TEXT", 100)
+    stalls.main(40, 1)
+    head, _, *rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 2 * 2 + 2 + 4 + 1 + 3
+    assert all(row.count("|") == head.count("|") for row in rows)
+
+
+def test_a_heartbeat_sees_who_holds_the_loop_and_leaves_out_who_is_not_meant() -> None:
+    """A heartbeat tells the processor's time of the longest turn."""
+
+    def hold(seconds: float) -> None:
+        until = time.process_time() + seconds
+        while time.process_time() < until:
+            pass
+
+    async def case(heart: stalls.Heartbeat) -> None:
+        async with heart.watching():
+            for _ in range(3):
+                hold(0.02)
+                await asyncio.sleep(0)
+            with heart.paused():
+                hold(0.1)
+
+    assert 0.02 <= stalls.seconds_held(case, 1) < 0.06
 
 
 def test_decode(capsys: CapSys) -> None:

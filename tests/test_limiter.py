@@ -66,6 +66,24 @@ async def test_nobody_is_blocked_by_another_key() -> None:
         group.cancel_scope.cancel()
 
 
+async def test_a_pause_shorter_than_the_clock_can_tell_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instants of different loops differ by an offset, so that a pause may end a rounding error too early."""
+    limiter, looks = LocalLimiter(Limits(period=0.06, margin=0.001)), 0
+
+    def now() -> float:
+        nonlocal looks
+        looks += 1
+        assert looks < 1000
+        return anyio.current_time() - began_at
+
+    await anyio.sleep(80_000)
+    began_at = anyio.current_time()
+    monkeypatch.setattr(loops, "here_and_now", lambda: (loops.this_loop(), now()))
+    monkeypatch.setattr(loops, "now", now)
+    for _ in range(50):
+        await ask(limiter, One())
+
+
 @attrs.define(eq=False)
 class Counted:
     """A request for one id, and how often its chooser was asked."""

@@ -268,7 +268,7 @@ def explain(
     return Exit.DONE
 
 
-@_command()
+@_command(serve.FAULTS_HELP)
 def emulator(
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8025,
@@ -278,7 +278,23 @@ def emulator(
     seed: Seed = 1,
     messages: Messages = 300,
     out: Annotated[Path | None, typer.Option(help="Write the messages there, as CSV for fetch.")] = None,
+    faults: Annotated[
+        str, typer.Option(metavar="NAME=SHARE,...", help="What goes wrong, and in which share of requests (0 to 1).")
+    ] = "",
+    header_charset: Annotated[
+        str, typer.Option(help="The charset that Content-Type claims; requested: the one that was asked for.")
+    ] = serve.HEADER_CHARSET,
 ) -> int:
     """Serve an emulator of the vendor's server, until Ctrl-C."""
-    serve.serve_emulator(host, port, allow_remote=allow_remote, speed=speed, seed=seed, messages=messages, out=out)
+    serve.serve_emulator(
+        host,
+        port,
+        allow_remote=allow_remote,
+        speed=speed,
+        seed=seed,
+        messages=messages,
+        out=out,
+        faults=faults,
+        header_charset=header_charset,
+    )
     return Exit.DONE

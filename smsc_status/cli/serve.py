@@ -6,24 +6,49 @@ import sys
 from pathlib import Path
 
 from smsc_status.cli.output import csv_line
-from smsc_status.emulator import Emulator, serve
+from smsc_status.emulator import FAULTS, Emulator, serve
 from smsc_status.errors import ConfigError
 from smsc_status.models import MessageRef
 
 LOGIN, PASSWORD, APIKEY = "demo", "demo", "demo-key"
 SPREAD = 3600.0
+HEADER_CHARSET, REQUESTED = "windows-1251", "requested"
+FAULTS_HELP = "Faults, as in --faults cut=0.05,http_503=0.1. " + " ".join(
+    f"{name}: {what.replace('`seconds`', '2 seconds').replace('`block_seconds`', '600 emulated seconds')}."
+    for name, what in FAULTS.items()
+)
 
 
 def serve_emulator(
-    host: str, port: int, *, allow_remote: bool, speed: float, seed: int, messages: int, out: Path | None
+    host: str,
+    port: int,
+    *,
+    allow_remote: bool,
+    speed: float,
+    seed: int,
+    messages: int,
+    out: Path | None,
+    faults: str = "",
+    header_charset: str = HEADER_CHARSET,
 ) -> None:
     """Serve an emulator of `messages` messages, sent within the last hour, until Ctrl-C.
 
+    `faults` is `NAME=SHARE,...`; a `header_charset` of `requested` is that of each request.
+
     Raises:
-        ConfigError: a speed that can't be, or an address that others reach without `allow_remote`.
+        ConfigError: a speed that can't be, a fault that is unknown, or an address that others reach without
+            `allow_remote`.
         OSError: the port can't be taken, or the file not written.
     """
-    emulator = Emulator(seed=seed, speed=speed, login=LOGIN, password=PASSWORD, apikey=APIKEY)
+    emulator = Emulator(
+        seed=seed,
+        speed=speed,
+        login=LOGIN,
+        password=PASSWORD,
+        apikey=APIKEY,
+        faults=_shares(faults),
+        header_charset=None if header_charset == REQUESTED else header_charset,
+    )
     refs = emulator.world.populate(messages, now=emulator.now(), spread=SPREAD)
     if out is not None:
         _write_refs(refs, out)
@@ -38,6 +63,22 @@ def serve_emulator(
         raise ConfigError(str(error).replace("allow_remote=True", "--allow-remote")) from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, f"{host}:{port}") from None
+
+
+def _shares(faults: str) -> dict[str, float]:
+    """The faults by name.
+
+    Raises:
+        ConfigError: one of them is not NAME=SHARE.
+    """
+    shares = {}
+    for fault in filter(None, map(str.strip, faults.split(","))):
+        name, _, share = fault.partition("=")
+        try:
+            shares[name.strip()] = float(share)
+        except ValueError:
+            raise ConfigError(f"--faults {fault}: expected NAME=SHARE, such as cut=0.05") from None
+    return shares
 
 
 def _write_refs(refs: list[MessageRef], out: Path) -> None:

@@ -5,9 +5,12 @@ In process, behind httpx's ASGI transport, on asyncio, trio, or a virtual clock:
 ```python
 emulator = Emulator(seed=1, speed=60)  # its minute takes a second
 refs = emulator.world.populate(100, now=emulator.now())
-limits = Limits(period=1, margin=0.1)
 async with StatusClient(
-    apikey="demo-key", transport=httpx.ASGITransport(app=emulator), limits=limits, base_url="http://localhost"
+    apikey="demo-key",
+    base_url="http://localhost",
+    transport=httpx.ASGITransport(app=emulator),
+    limits=emulator.client_limits(),  # a period of a second
+    wall_clock=emulator.wall_clock,  # the emulated date: messages are as old for the client as for the emulator
 ) as client:
     async for outcome in client.stream(refs): ...
 assert emulator.referee.is_content  # no limit was broken, by the time of arrival

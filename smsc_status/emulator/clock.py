@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import anyio
 
@@ -52,3 +52,7 @@ class EmulatedClock:
             date = self._wall_clock().timestamp() if self._wall_clock else time.time()
             self._epoch = date - self.elapsed()
         return self._epoch + self.elapsed()
+
+    def wall_clock(self) -> datetime:
+        """The emulated date, as an aware datetime."""
+        return datetime.fromtimestamp(self.now(), UTC)

@@ -23,6 +23,7 @@ FAULTS = {
     "broken": "the body ends early, the answer looks whole",
     "wrong_bytes": "letters in the body become bytes that the charset may not have",
     "spurious_9": "error 9, with no limit broken",
+    "ip_blocked": "error 4 for `block_seconds`, once six requests within a minute were answered with error 9",
     "missing_records": "a bulk answer leaves messages out",
     "repeated_records": "a bulk answer gives messages twice",
     "reordered_records": "a bulk answer is in another order",
@@ -55,21 +56,25 @@ class Faults:
     Args:
         seed: of the draws.
         seconds: the longest `delay` and `late_arrival`, in the event loop's seconds.
+        block_seconds: how long `ip_blocked` blocks the address, in the emulator's seconds.
         probabilities: the faults' names, see `FAULTS`.
 
     Raises:
         ConfigError: an unknown name, or a probability outside 0 to 1.
     """
 
-    def __init__(self, seed: int = 0, seconds: float = 2.0, **probabilities: float) -> None:
+    def __init__(
+        self, seed: int = 0, seconds: float = 2.0, *, block_seconds: float = 600.0, **probabilities: float
+    ) -> None:
         self.enabled = True
         self.seconds = seconds
+        self.block_seconds = block_seconds
         self.happened: Counter[str] = Counter()
         self._random = Random(seed)
         self._probabilities: dict[str, float] = {}
         self.change(**probabilities)
 
-    def change(self, **probabilities: float) -> None:
+    def change(self, /, **probabilities: float) -> None:
         """Change some probabilities from now on.
 
         Raises:

@@ -62,11 +62,26 @@ class Referee:
     """Counts arrivals, says which break a limit, and keeps the peaks.
 
     In any window of `period` seconds: at most `checks_per_id` requests that name an id and at most `bulk_requests` bulk
-    ones; at any instant at most `connections` open. What it refuses has arrived all the same, and counts.
+    ones; at any instant at most `connections` open. A request that it refuses has arrived all the same, and counts.
+
+    Args:
+        checks_per_id: requests that may name an id within a period.
+        bulk_requests: bulk requests within a period.
+        period: seconds of the clock by which arrivals are told.
+        connections: requests that may be open at once.
+        count_invalid: whether requests that are answered with an error of their own (a wrong login, a parameter that
+            can't be used, a blocked address) count towards the first two limits as well. The server that is emulated
+            does not know whose they are; count them to see that a client would keep the limits of a server that does.
     """
 
     def __init__(
-        self, checks_per_id: int = 5, bulk_requests: int = 1, period: float = 60.0, connections: int = 4
+        self,
+        checks_per_id: int = 5,
+        bulk_requests: int = 1,
+        period: float = 60.0,
+        connections: int = 4,
+        *,
+        count_invalid: bool = False,
     ) -> None:
         if min(checks_per_id, bulk_requests, connections) < 1 or not period > 0:
             raise ConfigError("the referee's limits: expected whole numbers from 1 on, and a period above 0")
@@ -74,6 +89,7 @@ class Referee:
         self.bulk_requests = bulk_requests
         self.period = period
         self.connections = connections
+        self.count_invalid = count_invalid
         self.open = 0
         self.peak_checks_per_id = 0
         self.peak_bulk = 0
@@ -83,17 +99,21 @@ class Referee:
         self.messages = 0
         self._window = Window(period)
 
-    def arrived(self, ids: Iterable[Key], kind: Kind, *, at: float, is_bulk: bool) -> Refusal | None:
+    def arrived(
+        self, ids: Iterable[Key], kind: Kind, *, at: float, is_bulk: bool, is_valid: bool = True
+    ) -> Refusal | None:
         """A request that names these ids is here, at `at` seconds of any clock; it is open until `left`.
 
-        An id counts once a request, however often it is named. The limit that it breaks, or `None`.
+        An id counts once a request, however often it is named. A request that is not valid is open like any other, and
+        takes nothing else of the limits. The limit that it breaks, or `None`.
         """
         self.open += 1
         self.peak_open = max(self.peak_open, self.open)
         self.requests[kind] += 1
-        checks = max((self._window.add(key, at) for key in set(ids)), default=0)
+        counts = is_valid or self.count_invalid
+        checks = max((self._window.add(key, at) for key in set(ids)), default=0) if counts else 0
         self.peak_checks_per_id = max(self.peak_checks_per_id, checks)
-        bulk = self._window.add(_BULK, at) if is_bulk else 0
+        bulk = self._window.add(_BULK, at) if is_bulk and counts else 0
         self.peak_bulk = max(self.peak_bulk, bulk)
         refusal = self._refusal(checks, bulk)
         if refusal is not None:

@@ -36,6 +36,7 @@ def make_server(app: Any, connections: Connections, clients: dict[Any, asyncio.T
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,  # the emulator sends the date of its own clock
         timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)

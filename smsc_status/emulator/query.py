@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
 
 import attrs
 
 from smsc_status.core.codecs import CHARSETS
+from smsc_status.emulator.forms import DEFAULT_CHARSET, read_form
 from smsc_status.emulator.limits import Kind
 from smsc_status.models import Detail, Format, Key, id_key
 
-DEFAULT_CHARSET = "windows-1251"
 MAX_NUMBER = 2147483647
+MAX_ID_CHARS = 40
+# The page ends with level 2; clients that ask for 3 get that.
+LEVELS = {"0": Detail.BASIC, "1": Detail.FULL, "2": Detail.EXTENDED, "3": Detail.EXTENDED}
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,40}", re.ASCII)
+_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_ID_CHARS}}}", re.ASCII)
 _PHONE = re.compile(r"[0-9+() .-]+", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _MAX_PHONE_DIGITS = 15
@@ -43,19 +45,15 @@ class Query:
         return Kind.BULK if self.is_bulk else Kind.SINGLE
 
 
-def read_query(*encoded: bytes) -> Query:
-    """The query that url-encoded forms make together; of a field given twice, the last counts."""
-    fields: dict[str, str] = {}
-    for form in encoded:
-        # Byte for byte, since only the values themselves can show what they are encoded in.
-        pairs = parse_qsl(form.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
-        fields.update((name, _text(value)) for name, value in pairs)
+def read_query(query_string: bytes, body: bytes = b"", content_type: str = "") -> Query:
+    """The query that an address and a body make together; of a field given twice, the last counts."""
+    fields = read_form(query_string) | read_form(body, content_type)
     ids, phones = _listed(fields.get("id", "")), _listed(fields.get("phone", ""))
     charset = fields.get("charset", "").lower() or DEFAULT_CHARSET
     numbers = {name: fields.get(name) or "0" for name in ("fmt", "all", "del")}
     is_valid = (
         numbers["fmt"] in ("0", "1", "2", "3")
-        and numbers["all"] in ("0", "1", "2")
+        and numbers["all"] in LEVELS
         and numbers["del"] in ("0", "1")
         and charset in CHARSETS
         and len(ids) == len(phones)
@@ -63,24 +61,16 @@ def read_query(*encoded: bytes) -> Query:
         and all(map(_is_phone, phones))
     )
     return Query(
-        credentials={name: fields[name] for name in ("login", "psw", "apikey") if name in fields},
+        credentials={name: fields[name] for name in ("login", "psw", "apikey") if fields.get(name)},
         messages=tuple(zip(ids, phones, strict=False)),
-        ids=frozenset(id_key(id) for id in ids if len(id) <= 40),
+        ids=frozenset(id_key(id) for id in ids if len(id) <= MAX_ID_CHARS),
         is_bulk="," in fields.get("id", "") or "," in fields.get("phone", ""),
         is_deletion=numbers["del"] == "1",
         format=Format(int(numbers["fmt"])) if numbers["fmt"] in ("0", "1", "2", "3") else Format.PLAIN,
-        detail=Detail(int(numbers["all"])) if numbers["all"] in ("0", "1", "2") else Detail.BASIC,
+        detail=LEVELS.get(numbers["all"], Detail.BASIC),
         charset=charset if charset in CHARSETS else DEFAULT_CHARSET,
         is_valid=is_valid,
     )
-
-
-def _text(value: str) -> str:
-    raw = value.encode("latin-1")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode(DEFAULT_CHARSET, "replace")
 
 
 def _listed(value: str) -> list[str]:
@@ -89,9 +79,9 @@ def _listed(value: str) -> list[str]:
 
 
 def _is_id(id: str) -> bool:
-    if id.isascii() and id.isdecimal() and len(id) <= len(str(MAX_NUMBER)):
-        return 1 <= int(id) <= MAX_NUMBER
-    return _ID.fullmatch(id) is not None
+    if _ID.fullmatch(id) is None:
+        return False
+    return not id.isdecimal() or 1 <= int(id) <= MAX_NUMBER
 
 
 def _is_phone(phone: str) -> bool:

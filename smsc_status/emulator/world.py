@@ -5,7 +5,7 @@ A world has no clock: every question says at which moment (`at`, seconds since 1
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -166,10 +166,15 @@ class World:
 
     def delete(self, id: int | str, phone: str, *, at: float) -> bool:
         """Forget a message; `False` if it is not found, or archived already."""
-        message = self._found(id, phone, at)
-        if message is None:
+        return self.delete_all([(id, phone)], at=at)
+
+    def delete_all(self, messages: Collection[tuple[int | str, str]], *, at: float) -> bool:
+        """Forget these messages if all of them are found. If one is not, `False`, and none is forgotten."""
+        found = [message for id, phone in messages if (message := self._found(id, phone, at)) is not None]
+        if len(found) < len(messages):
             return False
-        del self._messages[message.ref.identity]
+        for message in found:
+            self._messages.pop(message.ref.identity, None)  # one that is named twice is gone already
         return True
 
     def _found(self, id: int | str, phone: str, at: float) -> _Message | None:

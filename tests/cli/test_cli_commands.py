@@ -19,7 +19,7 @@ import smsc_status
 from smsc_status import codes
 from smsc_status.cli import account, app, exits, main, serve
 from smsc_status.cli.output import OutputFormat, Sink, columns, csv_line, json_line, row_of
-from smsc_status.emulator import EmulatorServer
+from smsc_status.emulator import FAULTS, EmulatorServer
 from smsc_status.errors import (
     AddressBlocked,
     ApiError,
@@ -359,6 +359,26 @@ def test_emulator_says_how_to_use_it(out: Path | None, speed: float, expected: s
     assert serve._greeting("u", speed, 3, out).endswith(expected)
 
 
+def test_emulator_with_faults_and_another_charset_in_its_header() -> None:
+    """As the constructor takes them; by default there are no faults, and the charset is the vendor's."""
+    with mock.patch.object(serve, "serve") as served:
+        run("emulator", "--faults", " cut=0.25, ip_blocked=1,", "--header-charset", "koi8-r")
+        run("emulator", "--header-charset", "requested")
+        run("emulator")
+    odd, requested, usual = (call.args[0] for call in served.call_args_list)
+    assert odd.faults.happens("ip_blocked")
+    assert sum(odd.faults.happens("cut") for _ in range(400)) in range(70, 130)
+    assert not any(odd.faults.happens(name) for name in FAULTS if name not in ("cut", "ip_blocked"))
+    assert not any(usual.faults.happens(name) for name in FAULTS)
+    assert [emulator.header_charset for emulator in (odd, requested, usual)] == ["koi8-r", None, "windows-1251"]
+
+
+def test_emulator_names_its_faults() -> None:
+    """All of them, in its help."""
+    said = run("emulator", "--help").out
+    assert all(f"{name}:" in said for name in FAULTS)
+
+
 def test_emulator_on_a_port_that_is_taken() -> None:
     """Said in one line, with the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -369,7 +389,18 @@ def test_emulator_on_a_port_that_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--host", "0.0.0.0"], ["--speed", "0"], ["--speed", "nan"], ["--messages", "-1"]]
+    "arguments",
+    [
+        ["--host", "0.0.0.0"],
+        ["--speed", "0"],
+        ["--speed", "nan"],
+        ["--messages", "-1"],
+        ["--faults", "cut"],
+        ["--faults", "cut=often"],
+        ["--faults", "cut=2"],
+        ["--faults", "cuts=0.5"],
+        ["--header-charset", "a b"],
+    ],
 )
 def test_emulator_with_values_that_cannot_be(arguments: list[str]) -> None:
     """Usage, in one line."""

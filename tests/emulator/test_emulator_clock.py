@@ -26,6 +26,7 @@ def test_a_minute_takes_a_second_at_speed_60() -> None:
         await anyio.sleep(1)
         assert clock.elapsed() == pytest.approx(60)
         assert clock.now() == pytest.approx(DATE.timestamp() + 60)
+        assert (clock.wall_clock() - DATE).total_seconds() == pytest.approx(60)
 
     virtually(main)
 

@@ -13,6 +13,8 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="'dealy'") as caught:
         Faults(dealy=0.5)
     assert all(name in str(caught.value) for name in FAULTS)
+    with pytest.raises(ConfigError, match="'self'"):
+        Faults().change(self=0.5)
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])

@@ -1,5 +1,7 @@
 """The referee counts by arrival, in sliding windows, and what it refuses counts too."""
 
+from typing import Any
+
 import pytest
 
 from smsc_status.emulator import Kind, Referee, Refusal
@@ -67,6 +69,21 @@ def test_a_fifth_open_request_is_refused() -> None:
     assert referee.arrived([9], Kind.SINGLE, at=0, is_bulk=False) is None
 
 
+def test_a_request_that_is_not_valid_is_open_and_takes_nothing_else() -> None:
+    referee = Referee()
+    for _ in range(4):
+        assert referee.arrived([1], Kind.BULK, at=0, is_bulk=True, is_valid=False) is None
+    assert referee.arrived([1], Kind.SINGLE, at=0, is_bulk=False) is Refusal.CONNECTIONS
+    assert (referee.peak_open, referee.peak_bulk, referee.peak_checks_per_id) == (5, 0, 1)
+    assert referee.requests == {Kind.BULK: 4, Kind.SINGLE: 1}
+
+
+def test_a_request_that_is_not_valid_may_be_counted_all_the_same() -> None:
+    referee = Referee(count_invalid=True)
+    verdicts = [referee.arrived([1], Kind.BULK, at=0, is_bulk=True, is_valid=False) for _ in range(2)]
+    assert verdicts == [None, Refusal.BULK_REQUESTS]
+
+
 def test_the_state_of_a_window_is_gone_with_the_next_arrival_after_it() -> None:
     window = Window(60)
     for number in range(1000):
@@ -93,6 +110,6 @@ def test_the_counts_are_ready_for_json() -> None:
 
 
 @pytest.mark.parametrize("limits", [{"checks_per_id": 0}, {"bulk_requests": 0}, {"connections": 0}, {"period": 0}])
-def test_limits_of_nothing_are_refused(limits: dict[str, int]) -> None:
+def test_limits_of_nothing_are_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Referee(**limits)

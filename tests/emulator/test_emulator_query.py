@@ -30,6 +30,21 @@ def test_every_parameter_is_read() -> None:
     assert query(**{"del": "1"}).kind is Kind.DELETE
 
 
+def test_level_3_is_read_as_the_highest_there_is() -> None:
+    """As clients in use rely on it."""
+    assert (query(all="3").is_valid, query(all="3").detail) == (True, Detail.EXTENDED)
+
+
+def test_credentials_that_are_empty_are_not_given() -> None:
+    assert query(login="", psw="key", apikey="").credentials == {"psw": "key"}
+
+
+def test_a_multipart_form_makes_the_same_query() -> None:
+    form = b'--b\r\nContent-Disposition: form-data; name="id"\r\n\r\n1\r\n--b--\r\n'
+    read = read_query(b"phone=79990000000&id=2", form, "multipart/form-data; boundary=b")
+    assert read == read_query(b"phone=79990000000&id=1")
+
+
 def test_a_form_overrules_the_address() -> None:
     assert read_query(b"id=1&phone=7999&fmt=1", b"fmt=3").format is Format.JSON
 
@@ -59,12 +74,19 @@ def test_ids_are_counted_by_their_number_or_without_regard_to_case() -> None:
     assert query(id="7,007,Ab,aB", phone="1,2,3,4").ids == {7, "ab"}
 
 
-@pytest.mark.parametrize("id", ["1", "2147483647", "007", "a.b-C_9", "9" * 40, "x" * 40])
+@pytest.mark.parametrize("id", ["1", "2147483647", "007", "0" * 39 + "7", "a.b-C_9", "9" * 39 + "x", "x" * 40])
 def test_an_id_is_a_number_or_forty_plain_characters(id: str) -> None:
     assert query(id=id).is_valid
 
 
-@pytest.mark.parametrize("id", ["", "0", "2147483648", "a b", "я", "x" * 41, "9" * 5000, "-1,0", "\u0661"])
+@pytest.mark.parametrize("digits", range(10, 42))
+def test_an_id_of_digits_above_the_largest_number_is_an_error_in_every_length(digits: int) -> None:
+    assert not query(id=str(2147483648 * 10 ** (digits - 10))).is_valid
+    assert not query(id="9" * digits).is_valid
+    assert not query(id="2147483648".zfill(digits)).is_valid
+
+
+@pytest.mark.parametrize("id", ["", "0", "000", "a b", "я", "x" * 41, "9" * 5000, "-1,0", "\u0661"])
 def test_another_id_costs_the_whole_request(id: str) -> None:
     assert not query(id=id).is_valid
     assert not query(id=f"1,{id},2", phone="7999,7998,7997").is_valid
@@ -86,7 +108,7 @@ def test_another_phone_costs_the_whole_request(phone: str) -> None:
     [
         {"fmt": "4"},
         {"fmt": "x"},
-        {"all": "3"},
+        {"all": "4"},
         {"all": "-1"},
         {"del": "2"},
         {"charset": "latin-1"},

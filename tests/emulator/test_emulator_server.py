@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -53,6 +55,52 @@ def test_a_status_is_answered_and_the_port_is_free_afterwards(client: httpx.Clie
         assert server.stats()["messages"] == 1
     with socket.create_server(("127.0.0.1", server.port)):
         pass
+
+
+def test_an_answer_has_one_date_which_is_the_emulated_one(client: httpx.Client) -> None:
+    date = datetime(2024, 3, 5, 12, tzinfo=UTC)
+    with EmulatorServer(Emulator(wall_clock=lambda: date)) as server:
+        (said,) = ask(server, client).headers.get_list("date")
+    assert timedelta(0) <= parsedate_to_datetime(said) - date < timedelta(minutes=1)
+
+
+FORM = "login=demo&psw=demo&fmt=1&id=1&phone=79990000000"
+PART = '--b\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+MULTIPART = "".join(PART.format(*pair.split("=")) for pair in FORM.split("&")) + "--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(f"GET /sys/status.php?{FORM} HTTP/1.0\r\nHost: smsc.ru\r\n\r\n", id="GET by HTTP/1.0, as PHP's"),
+        pytest.param(
+            "POST /sys/status.php HTTP/1.1\r\nHost: www2.smsc.ru\r\nConnection: close\r\n"
+            f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(FORM)}\r\n\r\n{FORM}",
+            id="POST to a mirror",
+        ),
+        pytest.param(
+            f"POST /sys/status.php?{FORM} HTTP/1.1\r\nHost: smsc.ru\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            id="POST with all in its address",
+        ),
+        pytest.param(
+            "POST /sys/status.php HTTP/1.1\r\nhost: smsc.ru\r\nconnection: close\r\ntransfer-encoding: chunked\r\n"
+            f"content-type: multipart/form-data; boundary=b\r\n\r\n{len(MULTIPART):x}\r\n{MULTIPART}\r\n0\r\n\r\n",
+            id="multipart in chunks, as Node's",
+        ),
+    ],
+)
+def test_requests_are_answered_as_foreign_clients_write_them(request_: str) -> None:
+    emulator = Emulator()
+    with EmulatorServer(emulator) as server:
+        emulator.world.add(1, PHONE, sent_at=emulator.now() - 60, life=((0, 1, 0),))
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+            connection.sendall(request_.encode())
+            reply = connection.makefile("rb").read()
+    head, _, body = reply.partition(b"\r\n\r\n")
+    assert head.split(None, 2)[1] == b"200"
+    assert b"charset=windows-1251" in head
+    assert body.startswith(b"1,")
+    assert emulator.errors == {}
 
 
 def test_time_passes_for_any_thread() -> None:

@@ -209,6 +209,16 @@ def test_an_archived_message_can_not_be_deleted() -> None:
     assert not world.delete(1, PHONE, at=NOON + 25 * HOUR)
 
 
+def test_several_messages_are_deleted_together_or_not_at_all() -> None:
+    world = World()
+    for id in (1, 2, 3):
+        world.add(id, PHONE, sent_at=NOON)
+    assert not world.delete_all([(1, PHONE), (4, PHONE)], at=NOON)
+    assert len(world) == 3
+    assert world.delete_all([(1, PHONE), ("02", PHONE), (1, PHONE)], at=NOON)
+    assert [ref.id for ref in world] == [3]
+
+
 def test_a_populated_world_has_every_kind_flag_and_the_rare_statuses() -> None:
     world = World(3)
     refs = world.populate(5000, now=NOON, spread=4 * HOUR)

@@ -20,7 +20,7 @@ from virtual import block
 import smsc_status
 from smsc_status import Detail, FailedCheck, Format, LocalLimiter, MessageRef, StatusClient, StatusRecord
 from smsc_status.core import codecs
-from smsc_status.emulator import Emulator
+from smsc_status.emulator import Emulator, Referee
 
 START = datetime(2026, 3, 10, 6, 0, tzinfo=UTC)
 HTML = b"<html><head><title>Hello</title></head><body><p>We are moving house.</p></body></html>\r\n"
@@ -54,7 +54,7 @@ class Bench:
     def __init__(self, format: Format = Format.JSON) -> None:
         self.began_at = anyio.current_time()
         self.is_wall_clock_still = False
-        self.emulator = Emulator(seed=1, wall_clock=self.date)
+        self.emulator = Emulator(seed=1, wall_clock=self.date, referee=Referee(count_invalid=True))
         self.transport = Faulty(self.emulator)
         self.format = format
         self.limiter = LocalLimiter()
