@@ -55,8 +55,8 @@ class Deletion:
             await self._ended.wait()
         finally:
             self._engine.others.discard(self)
+            self._single.is_wanted = False  # one that could not connect is not tried again
             if not self._is_sent:
-                self._single.is_wanted = False
                 work.cancel()
         return self._error
 
@@ -83,15 +83,16 @@ class Deletion:
         while True:
             permit = await self._engine.limiter.take(single.choose)
             if not single.is_wanted:  # given up in the moment in which its turn came
-                await self._engine.limiter.settle(permit, Settlement.NEVER_LEFT)
+                await self._engine.settle(permit, Settlement.NEVER_LEFT)
                 return None
             self._is_sent = True
             reply = await self._send(permit)
             if isinstance(reply, Reply):
                 return await self._read(permit, reply)
-            await self._engine.limiter.settle(permit, reply.how)
+            await self._engine.settle(permit, reply.how)
             tries += 1
-            if reply.how is not Settlement.NEVER_LEFT or tries > self._engine.retries:
+            is_over = tries > self._engine.retries or not single.is_wanted
+            if reply.how is not Settlement.NEVER_LEFT or is_over:
                 return reply.error
             self._is_sent = False
             await anyio.sleep(backoff.delay(tries, random.random()))
@@ -103,7 +104,7 @@ class Deletion:
     async def _read(self, permit: Permit[_Single], reply: Reply) -> SmscError | None:
         error = protocol.read_deletion(self._engine.wire, reply.status, reply.headers, reply.body)
         how = Settlement.REFUSED if isinstance(error, RateLimited) else Settlement.REPLIED
-        await self._engine.limiter.settle(permit, how)
+        await self._engine.settle(permit, how)
         if error is None:
             self._engine.desk.recent.forget(self._ref.identity)
             return None

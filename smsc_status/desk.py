@@ -276,7 +276,7 @@ class Desk:
     def _lose(self, request: Request, error: TransportError | ProtocolError) -> None:
         """No reply, or none that can be used: the server's state, as long as others are not answered meanwhile."""
         now = loops.now()
-        self.outage.failed(jitter=random.random(), now=now, retry_after=getattr(error, "retry_after", None))
+        self.outage.failed(jitter=random.random(), now=now, retry_after=error.retry_after)
         if len(request.questions) > 1 and protocol.concerns_size(error):
             self._divide(request, error)
             return

@@ -30,6 +30,7 @@ from smsc_status.errors import (
     ProtocolError,
     RateLimited,
     SmscError,
+    TransportError,
 )
 from smsc_status.exchange import Exchange, Lost, Reply
 from smsc_status.limiter import Limiter, Permit
@@ -335,6 +336,8 @@ class Engine:
         verdict = protocol.read(
             self.wire, reply.status, reply.headers, reply.body, asked=asked, bulk=request.bulk, detail=detail
         )
+        if isinstance(verdict, TransportError | ProtocolError):
+            self._exchange.avoid(reply)
         for error in verdict if isinstance(verdict, list) else [verdict]:
             if isinstance(error, SmscError):
                 self.hide_secrets(error)

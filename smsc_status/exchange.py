@@ -74,6 +74,8 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes = attrs.field(repr=False)
+    place: int = 0
+    """Which of the addresses has sent it."""
 
 
 @attrs.frozen
@@ -190,9 +192,17 @@ class Exchange:
         """
         place = self._place
         outcome = await self._post(place, fields, REPLY_BYTES + REPLY_BYTES_A_MESSAGE * messages)
-        if isinstance(outcome, Lost) or not outcome.body.strip():
-            self._place = (place + 1) % len(self._urls)
+        if isinstance(outcome, Lost):
+            self._avoid(place)
         return outcome
+
+    def avoid(self, reply: Reply) -> None:
+        """The reply can't be used: the next request goes to the next mirror."""
+        self._avoid(reply.place)
+
+    def _avoid(self, place: int) -> None:
+        if self._place == place:  # or else another reply from there has said so already
+            self._place = (place + 1) % len(self._urls)
 
     async def _post(self, place: int, fields: Mapping[str, str], most: int) -> Reply | Lost:
         journey = _Journey()
@@ -233,7 +243,7 @@ class Exchange:
             if headers.get("content-encoding", "identity").lower() != "identity":
                 if is_answer:
                     return _refused("a compressed reply, though none was asked for", status, headers)
-                return Reply(status, headers, b"")
+                return Reply(status, headers, b"", place)
             body = bytearray()
             with anyio.CancelScope() as reading:
                 async for chunk in response.aiter_bytes():
@@ -244,7 +254,7 @@ class Exchange:
                         del body[most + 1 :]
             if len(body) > most and is_answer:
                 return _refused(f"a reply over {most} bytes", status, headers)
-            return Reply(status, headers, bytes(body))
+            return Reply(status, headers, bytes(body), place)
 
     async def aclose(self) -> None:
         """Close every socket."""

@@ -227,13 +227,5 @@ def _http_failure(status: int, headers: Mapping[str, str], body: bytes) -> SmscE
     return None
 
 
-def reply_date(headers: Mapping[str, str]) -> float | None:
-    """When the server says that it sent the reply, in seconds since 1970; `None` if it does not say."""
-    try:
-        return parsedate_to_datetime(headers.get("date", "")).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
 def _excerpt(body: bytes) -> str:
     return body[:800].decode("utf-8", errors="replace")
