@@ -95,8 +95,23 @@ def decode_deletion(body: bytes, *, format: Format, charset: str) -> ErrorReply 
     return None
 
 
-def encode(records: Sequence[StatusRecord], *, format: Format, detail: Detail, charset: str, bulk: bool) -> bytes:
-    """Write what the vendor's server would print for these records; fields that are `None` are absent."""
+def encode(
+    records: Sequence[StatusRecord],
+    *,
+    format: Format,
+    detail: Detail,
+    charset: str,
+    bulk: bool,
+    empty_numbers: bool = False,
+) -> bytes:
+    """Write what the vendor's server would print for these records; fields that are `None` are absent.
+
+    An absent number has a column all the same in `Format.CSV`: it holds 0, or nothing with `empty_numbers`.
+    """
+    if format is Format.CSV:
+        from smsc_status.core.codecs import columns  # noqa: PLC0415 (see `decode_deletion`)
+
+        return columns.encode(records, detail, charset, bulk=bulk, empty_numbers=empty_numbers)
     return _form(format).encode(records, detail, charset, bulk=bulk)
 
 

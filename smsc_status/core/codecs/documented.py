@@ -104,6 +104,8 @@ def _record(wire: Documented) -> StatusRecord:
     cost = COSTS[wire.cost]
     if not (wire.imsi is wire.msc is wire.mcc is wire.mnc is wire.cn is wire.net is wire.rcn is wire.rnet is UNSET):
         return _look_up(wire, cost)
+    if (wire.type or 0) & -2 == 4 or (wire.flag or 0) & 0xE == 4:  # `is_look_up`, without the call
+        return _look_up(wire, cost)
     shared = SHARED
     draft: Any = _new(Draft)  # to the type checker its fields are frozen
     draft.status = wire.status
@@ -129,6 +131,7 @@ def _record(wire: Documented) -> StatusRecord:
     draft.id = wire.id
     draft.ref = draft.checked_at = None
     draft.timezone = MOSCOW
+    draft.unclear = ()
     draft.__class__ = StatusRecord
     record: StatusRecord = draft
     return record
