@@ -113,43 +113,41 @@ def _rest(
     cells: Sequence[str], shape: Shape, phone: str | None, wire: dict[str, str | None], unclear: set[str]
 ) -> Reading | None:
     last = shape.pairs[-1][1]
-    ending, wrong = _fixed(cells, len(cells) - len(last), last)
-    starts, printed = _starts(cells, shape, phone)
-    if printed is None:
+    ends = len(cells) - len(last)
+    ending, wrong = _fixed(cells, ends, last)
+    levels = _starts(cells, shape, ends, phone)
+    known = max(place for place, found in enumerate(levels) if len(found) <= MAX_READINGS)
+    if not levels[known]:
         return None
-    network = unclear & set(HLR_KEYS)
-    lost = not 0 < len(starts) <= MAX_READINGS or bool(wrong) or bool(network)
-    if lost:
-        doubts = {name for loose, fixed in shape.pairs for name in (*loose, *fixed)} - {*last, "phone"}
-        doubts |= set(HLR_KEYS) if network else set()
-        middle: dict[str, str | None] = dict.fromkeys(doubts)
-        if printed:
-            middle["phone"] = printed
-    else:
-        middle, doubts = _merged([_inner(cells, shape, place) for place in starts], wire["status"])
-    return Reading(wire | middle | ending, frozenset(unclear | doubts | wrong), not (unclear or wrong or lost))
+    pairs = [*shape.pairs[:known]]
+    lost = {name for loose, fixed in shape.pairs[known:] for name in (*loose, *fixed)} - set(last)
+    if known == len(shape.pairs) - 1 and not wrong:
+        pairs, lost = [*pairs, (shape.pairs[-1][0], ())], set()
+    middle, doubts = _merged([_inner(cells, shape, pairs, (*starts, ends)) for starts in levels[known]], wire["status"])
+    if not unclear.isdisjoint(HLR_KEYS):  # these columns have another order
+        lost |= set(HLR_KEYS)
+    unclear = unclear | doubts | lost | wrong
+    return Reading(wire | middle | ending | dict.fromkeys(lost), frozenset(unclear), not (wrong or lost))
 
 
-def _starts(cells: Sequence[str], shape: Shape, phone: str | None) -> tuple[list[tuple[int, ...]], str | None]:
-    """Where the fixed runs after the first may begin, for each way to read the line; and the phone that one of them
-    prints, `None` if one has to and does not.
+def _starts(cells: Sequence[str], shape: Shape, ends: int, phone: str | None) -> list[list[tuple[int, ...]]]:
+    """Where the first so many of the fixed runs between others may begin, in each way to read the line. None at all is
+    the last entry if no cell can be the phone; a cost that is not found only ends the list.
     """
-    ends = len(cells) - len(shape.pairs[-1][1])
-    found: list[tuple[int, ...]] = [()]
-    printed = ""
+    levels: list[list[tuple[int, ...]]] = [[()]]
     for place, (loose, fixed) in enumerate(shape.pairs[:-1]):
         room = sum(len(a) + len(b) for a, b in shape.pairs[place + 1 : -1]) + len(shape.pairs[-1][0]) + len(fixed)
-        longer: list[tuple[int, ...]] = []
-        for starts in found[: MAX_READINGS + 1]:
+        found: list[tuple[int, ...]] = []
+        for starts in levels[-1][: MAX_READINGS + 1]:
             low = (starts[-1] + len(shape.pairs[place - 1][1]) if starts else len(shape.first)) + len(loose)
             places = range(low, min(low + MAX_COMMAS, ends - room) + 1)
-            longer += [(*starts, start) for start in _candidates(cells, fixed, places, phone)]
-        if "phone" in fixed:
-            if not longer:
-                return [], None
-            printed = cells[longer[0][-1] + fixed.index("phone")].strip()
-        found = longer
-    return [(*starts, ends) for starts in found], printed
+            found += [(*starts, start) for start in _candidates(cells, fixed, places, phone)]
+        if not found and "phone" not in fixed:
+            break
+        levels.append(found)
+        if not found:
+            break
+    return levels
 
 
 def _candidates(cells: Sequence[str], columns: Columns, places: range, phone: str | None) -> list[int]:
@@ -174,22 +172,23 @@ def _cost_places(cells: Sequence[str], places: range) -> list[int]:
     return exact or printed or list(costs)
 
 
-def _inner(cells: Sequence[str], shape: Shape, starts: Sequence[int]) -> tuple[dict[str, str | None], set[str]]:
-    """The columns between the first run and the last, in one of the ways to read them."""
+def _inner(
+    cells: Sequence[str], shape: Shape, pairs: Sequence[tuple[Columns, Columns]], starts: Sequence[int]
+) -> tuple[dict[str, str | None], set[str]]:
+    """The columns of these runs, the first of which follows the line's first run, in one of the ways to read them."""
     wire: dict[str, str | None] = {}
     unclear: set[str] = set()
     begin = len(shape.first)
-    for (loose, fixed), start in zip(shape.pairs, starts, strict=True):
+    for (loose, fixed), start in zip(pairs, starts, strict=False):
         if "message" in loose:
             read, doubts = _text(cells, begin, start, has_comment="comment" in loose)
         else:
             read, doubts = _names(cells[begin:start], loose)
         wire |= read
         unclear |= doubts
-        if start != starts[-1]:
-            read, doubts = _fixed(cells, start, fixed)
-            wire |= read
-            unclear |= doubts
+        read, doubts = _fixed(cells, start, fixed)
+        wire |= read
+        unclear |= doubts
         begin = start + len(fixed)
     return wire, unclear
 
