@@ -143,7 +143,8 @@ class TestStatusRecord:
         """In every field and in every view."""
         record = StatusRecord(status=-3)
         sent = {field.name: getattr(record, field.name) for field in attrs.fields(StatusRecord)}
-        assert {name for name, value in sent.items() if value is not None} == {"status", "timezone"}
+        assert {name for name, value in sent.items() if value is not None} == {"status", "timezone", "unclear"}
+        assert record.unclear == ()
         views = [record.changed_at, record.sent_at, record.flags, record.error_title]
         assert views == [None] * 4
         assert record.channel is Channel.UNKNOWN

@@ -10,12 +10,12 @@ over, those that answer the most messages are taken: what all of these agree on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from smsc_status.core.codecs.asked import Asked
 from smsc_status.core.codecs.chains import END, Chains, Cut, Head, Segment, Tail
 from smsc_status.core.codecs.values import Row, bad_row, placed, text_id
-from smsc_status.models import Identity, Key
+from smsc_status.models import Identity, Key, StatusRecord
 
 MAX_CUTS = 60_000
 """Beyond so many possible beginnings within one part of a reply its messages are in doubt."""
@@ -35,18 +35,52 @@ def align(
     *,
     head: Callable[[str], Head | None],
     tails: Callable[[str], Sequence[Tail]],
+    ordinary: Callable[[str, Identity], StatusRecord | None],
     read: Read,
 ) -> list[Row]:
-    """The rows of a bulk reply, in its order; a message whose part is in doubt is a `BadRow` with its `index`."""
+    """The rows of a bulk reply, in its order; a message whose part is in doubt is a `BadRow` with its `index`.
+
+    Args:
+        lines: the reply.
+        asked: the messages that were asked about.
+        head: whose record may begin with a line.
+        tails: whose record may end with a line.
+        ordinary: the record of a line that surely is all of this message's part.
+        read: the row of a message's part.
+    """
+    count = len(asked.identities)
+    if len(lines) == count:
+        rows = list(_in_order(lines, asked, head, tails, ordinary, read))
+        if len(rows) == count:
+            return rows
     segments = _segments(lines, asked, head, tails)
     reply = _Reply(segments, asked, read)
-    count = len(asked.identities)
     if len(segments) == count and all(place in reply.alone(place) for place in range(count)):
         return [reply.row(place, place, place) for place in range(count)]
     if not reply.read_complete():
         for first, last in reply.blocks():
             reply.read_block(first, last)
     return reply.rows()
+
+
+def _in_order(
+    lines: Sequence[str],
+    asked: Asked,
+    head: Callable[[str], Head | None],
+    tails: Callable[[str], Sequence[Tail]],
+    ordinary: Callable[[str, Identity], StatusRecord | None],
+    read: Read,
+) -> Iterator[Row]:
+    """The rows of the first lines that are all of the part of the message asked in their place."""
+    for place, (line, whose) in enumerate(zip(lines, asked.identities, strict=True)):
+        row = ordinary(line, whose)
+        if row is None:
+            reply = _Reply(_segments([line], asked, head, tails), asked, read)
+            if place not in reply.alone(0):
+                return
+            yield reply.row(0, 0, place)
+        else:
+            yield row
 
 
 def _segments(

@@ -7,24 +7,21 @@ that fits in no way is not read, and where it fits in several the columns in dou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from smsc_status.core.codecs.align import align
 from smsc_status.core.codecs.asked import Asked
 from smsc_status.core.codecs.chains import Head, Tail
 from smsc_status.core.codecs.fitting import MAX_COMMAS, Reading, fit, has_network, is_phone
 from smsc_status.core.codecs.layouts import LAYOUTS, NOT_FOUND, Columns, columns_of
+from smsc_status.core.codecs import ordinary
 from smsc_status.core.codecs.values import (
-    CODES,
     INTS,
     ErrorReply,
     Row,
     bad_row,
     bytes_of,
-    finished,
     key_of,
-    new_draft,
     record_of,
     refuse_flood,
     text_id,
@@ -38,9 +35,8 @@ _START = re.compile(r"\s*-?\d{1,9}\s*(?:,|$)", re.ASCII)
 _SHORT = re.compile(r"\s*-[123](?:, ?\d*, ?\d*)?, ?([\w.-]+)(?:, ?([^,]++))?\s*+", re.ASCII)
 _HEAD = re.compile(r"\s*-?\d{1,9}, ?\d{0,12}, ?\d*, ?\d*,", re.ASCII)
 _STAMP = re.compile(r"\d{0,12}", re.ASCII)
+_EXACT_COST = re.compile(r",\s*-?\d{1,12}\.\d{1,6}\s*,", re.ASCII)
 _SEND_TIME = re.compile(r" ?(?:0|\d{9,12})?", re.ASCII)
-# A line of most replies, which is read in one go.
-_ORDINARY = re.compile(r"(-?\d{1,9}),(\d{10,12}|0?),(-?\d{0,9}),([1-9]\d{0,17}),([1-9]\d{0,17})\r?", re.ASCII)
 
 SHORT = frozenset({"-3", "-2", "-1"})
 """A reply that begins with one of these is no refusal and no other status, however short it is."""
@@ -75,7 +71,7 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
         lines = [line for line in lines if line.strip()]
         refuse_flood(len(lines), asked)
         return [reader.read_basic(line) for line in lines]
-    return align(lines, who, head=_head, tails=_tails, read=reader.read)
+    return align(lines, who, head=_head, tails=_tails, ordinary=reader.ordinary, read=reader.read)
 
 
 def error(text: str) -> ErrorReply | None:
@@ -150,20 +146,35 @@ class _Reader:
         self._has_text = "message" in self._level.sms
         self._ends = _ENDS_SINGLE if not bulk else _ENDS_BULK if self._has_text else _ENDS_BASIC
         self._asked = asked
+        self._ordinary = [
+            ordinary.cells(columns_of(Format.CSV, detail, hlr=hlr, found=True, bulk=True)) for hlr in (False, True)
+        ]
 
     def read_basic(self, line: str) -> Row:
         """The record of a line of a bulk reply without texts, which names its message."""
-        ordinary = _ORDINARY.fullmatch(line)
-        if not ordinary or self._asked.place_of_texts(ordinary[4], ordinary[5]) is None:
-            return self.read(line, None)
-        draft: Any = new_draft()  # to the type checker its fields are frozen
-        status, changed_at, err, id, phone = ordinary.groups()
-        draft.status = CODES[status]
-        draft.last_timestamp = int(changed_at) if changed_at else None
-        draft.err = CODES[err]
-        draft.id = int(id)
-        draft.phone = phone
-        return finished(draft)
+        for layout in self._ordinary:
+            texts = layout.match(line)
+            if texts and not (layout.is_hlr and _may_be_pending(texts)):
+                if self._asked.place_of_texts(str(texts["id"]), str(texts["phone"])) is not None:
+                    return layout.record(texts)
+        return self.read(line, None)
+
+    def ordinary(self, text: str, whose: Identity) -> StatusRecord | None:
+        """The record of a whole text that can be read in one way alone, and names its message at its end."""
+        for layout in self._ordinary:
+            texts = layout.match(text)
+            if texts and is_phone(texts["phone"], whose[1]) and key_of(str(texts["id"])) == whose[0]:
+                return self._as_only_reading(layout, texts)
+        return None
+
+    def _as_only_reading(self, layout: ordinary.Line, texts: dict[str, str | None]) -> StatusRecord | None:
+        if _may_be_pending(texts) if layout.is_hlr else texts["type"] in ("4", "5"):
+            return None
+        if "," not in str(texts["message"]):
+            return layout.record(texts)
+        if "country" in texts and not _is_only_cost(texts):
+            return None
+        return layout.record(texts, ("message", "comment") if texts.get("comment") else ())
 
     def read(self, text: str, whose: Identity | None) -> Row:
         """The record that a whole text is, as far as its columns can be told."""
@@ -237,6 +248,16 @@ class _Reader:
             place = self._asked.place_of_texts(cells[-2].strip(), cells[-1].strip())
             whose = None if place is None else self._asked.identities[place]
         return {"id": text_id(str(whose[0])), "phone": whose[1]} if whose else {}
+
+
+def _is_only_cost(texts: Mapping[str, str | None]) -> bool:
+    """Whether nothing after the cost could be one, so that the names before it have no comma."""
+    after = f",{texts['sender_id']},{texts['status_name']},{texts['message']},"
+    return bool(texts["cost"]) and not _EXACT_COST.search(after)
+
+
+def _may_be_pending(texts: Mapping[str, str | None]) -> bool:
+    return texts["err"] in ("0", "") and texts["mcc"] in ("0", "")
 
 
 def _is_as_its_type_says(reading: Reading) -> bool:

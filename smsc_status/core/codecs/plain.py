@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from smsc_status.core.codecs.align import align
 from smsc_status.core.codecs.asked import Asked, are_alike
 from smsc_status.core.codecs.chains import Head, Tail
-from smsc_status.core.codecs.layouts import NOT_FOUND, columns_of
+from smsc_status.core.codecs.layouts import HLR_KEYS, NOT_FOUND, columns_of
+from smsc_status.core.codecs.ordinary import Line, pairs
 from smsc_status.core.codecs.values import (
     FIELDS,
     INTS,
@@ -73,12 +74,20 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
     cut = _CUT.search(body, len(body) - _CUT_CHARS)
     if not bulk:
         return [bad_row("the line is cut", {}) if cut else _read(body, asked[0])]
+    layouts = _layouts(detail)
     if detail is Detail.BASIC:
         lines = [line.strip() for line in body.split("\n") if line.strip()]
         refuse_flood(len(lines), asked)
-        rows = [_read(line, None) for line in lines]
+        rows = [_ordinary(line, layouts) or _read(line, None) for line in lines]
         return [*rows[:-1], bad_row("the line is cut", {})] if cut else rows
-    return align(body.split("\n"), Asked(asked), head=_head, tails=_tails, read=_read)
+    return align(
+        body.split("\n"),
+        Asked(asked),
+        head=_head,
+        tails=_tails,
+        ordinary=lambda line, whose: _ordinary(line, layouts, whose),
+        read=_read,
+    )
 
 
 def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
@@ -136,7 +145,31 @@ def _tails(line: str) -> Sequence[Tail]:
     return (Tail(key_of(id[1].strip()), phone_key(phone[1]) if phone else None),)
 
 
-def _read(text: str, whose: Identity | None) -> Row:
+def _layouts(detail: Detail) -> list[Line]:
+    """The layouts of a bulk reply's lines, as a message's and as a look-up's."""
+    return [pairs(columns_of(Format.PLAIN, detail, hlr=hlr, found=True, bulk=True)) for hlr in (False, True)]
+
+
+def _ordinary(text: str, layouts: Sequence[Line], whose: Identity | None = None) -> StatusRecord | None:
+    """The record of a text that can be read in one way alone, but for its comment, and names this message at its
+    end."""
+    for layout in layouts:
+        texts = layout.match(text)
+        if texts is None or (layout.is_hlr and all(texts[name] is None for name in HLR_KEYS)):
+            continue
+        if whose and not (are_alike(phone_key(str(texts["phone"])), whose[1]) and key_of(str(texts["id"])) == whose[0]):
+            continue
+        if "message" not in texts:
+            return layout.record(texts)
+        texts["message"], *comments = _COMMENT.split(str(texts["message"]))
+        if len(comments) > 1:
+            return None
+        texts["comment"] = comments[0] if comments else None
+        return layout.record(texts, ("message", "comment") if comments else ())
+    return None
+
+
+def _read(text: str, _whose: Identity | None) -> Row:
     """The record that a whole text is, as far as its values can be told."""
     message = _MESSAGE.search(text)
     pairs = _Pairs(text[: message.start()] if message else text.rstrip())

@@ -29,6 +29,7 @@ VITAL = frozenset({"status", "id", "phone"})
 """Without these it is not known what is said, or of whom."""
 
 INTS = frozenset({"status", "last_timestamp", "flag", "err", "send_timestamp", "type", "sms_cnt"})
+STAMPS = frozenset({"last_timestamp", "send_timestamp"})
 TEXTS = frozenset({"message", "comment"})
 NAMES = frozenset(
     {"sender_id", "status_name", "mccmnc", "country", "operator", "operator_orig", "region"}
@@ -236,10 +237,9 @@ CODES = Shared(int_of)
 """The numbers of which there are few."""
 
 _Read = Callable[[object], Any]
-_STAMPS = {"last_timestamp", "send_timestamp"}
-_READ: dict[str, _Read] = {name: int_of if name in _STAMPS else str_of for name in FIELDS}
+_READ: dict[str, _Read] = {name: int_of if name in STAMPS else str_of for name in FIELDS}
 _READ |= dict.fromkeys(NAMES, SHARED.__getitem__)
-_READ |= dict.fromkeys(INTS - _STAMPS, CODES.__getitem__)
+_READ |= dict.fromkeys(INTS - STAMPS, CODES.__getitem__)
 _READ |= {"cost": COSTS.__getitem__, "id": id_of}
 
 
