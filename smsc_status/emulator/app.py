@@ -89,6 +89,7 @@ class Emulator:
         faults: `Faults`, or a mapping of their names to probabilities.
         latency: how long each answer takes, in the event loop's seconds, whatever the speed.
         header_charset: the charset that the Content-Type claims, true or not; by default that of the body.
+        empty_numbers: whether `fmt=1` prints nothing for a number that is not there; by default 0, as the vendor does.
 
     Attributes:
         blocked: while true, every answer is error 4.
@@ -112,6 +113,7 @@ class Emulator:
         faults: Faults | Mapping[str, float] | None = None,
         latency: float = 0.0,
         header_charset: str | None = None,
+        empty_numbers: bool = False,
     ) -> None:
         if not latency >= 0:
             raise ConfigError(f"latency {latency!r}: expected seconds, at least 0")
@@ -125,6 +127,7 @@ class Emulator:
         self.max_bulk = max_bulk
         self.latency = latency
         self.header_charset = header_charset
+        self.empty_numbers = empty_numbers
         self.blocked = False
         self.errors: Counter[int] = Counter()
         self.connections = Connections()
@@ -194,7 +197,12 @@ class Emulator:
             return codecs.encode_deletion(format=query.format, charset=query.charset)
         records = self._records(query)
         return codecs.encode(
-            records, format=query.format, detail=query.detail, charset=query.charset, bulk=query.is_bulk
+            records,
+            format=query.format,
+            detail=query.detail,
+            charset=query.charset,
+            bulk=query.is_bulk,
+            empty_numbers=self.empty_numbers,
         )
 
     def _objection(self, query: Query) -> int | None:

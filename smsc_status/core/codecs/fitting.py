@@ -94,8 +94,10 @@ def fit(cells: Sequence[str], columns: Columns, phone: str | None) -> Reading | 
     if not shape.pairs:
         return Reading(wire, frozenset(unclear), not unclear) if len(cells) == shape.count else None
     if len(cells) < shape.count:
-        missing = set(columns) - set(shape.first)
-        return Reading(wire | dict.fromkeys(missing), frozenset(missing | unclear), is_whole=False)
+        whose = tuple(name for name in shape.pairs[-1][1] if name != "type")
+        ending, _ = _fixed(cells, len(cells) - len(whose), whose)
+        missing = set(columns) - set(shape.first) - set(whose)
+        return Reading(wire | dict.fromkeys(missing) | ending, frozenset(missing | unclear), is_whole=False)
     return _rest(cells, shape, phone, wire, unclear)
 
 
