@@ -282,7 +282,11 @@ class TestPlain:
             ("err = 1, operator = A, operator = C, region = x", {"err": 1, "region": "x"}, ("operator",)),
             ("err = 1, err = 2", {"err": 1}, ()),
             ("region = A, cost = 5, cost = 1.20", {}, ("cost", "region")),
-            ("err = 6, cn = A, err = 7, net = B, send_date = x, mcc = 7", {"err": 6, "net": "B", "send_date": "x", "mcc": "7"}, ("cn",)),
+            (
+                "err = 6, cn = A, err = 7, net = B, send_date = x, mcc = 7",
+                {"err": 6, "net": "B", "send_date": "x", "mcc": "7"},
+                ("cn",),
+            ),
             ("mcc = 1, cost = many, sender_id = A", {"mcc": "1", "sender_id": "A"}, ("cost",)),
         ],
     )

@@ -11,6 +11,7 @@ over, those that answer the most messages are taken: what all of these agree on 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from smsc_status.core.codecs.asked import Asked
 from smsc_status.core.codecs.chains import END, Chains, Cut, Head, Segment, Tail
@@ -26,35 +27,29 @@ MAX_TRIES = 120_000
 MAX_SPAN = 64
 """How many segments one message may have where its phone was asked under several ids."""
 
-Read = Callable[[str, Identity], Row]
+
+class Form(NamedTuple):
+    """What a format's lines say of whose they are, and how they are read."""
+
+    head: Callable[[str], Head | None]
+    """Whose record may begin with a line."""
+    tails: Callable[[str], Sequence[Tail]]
+    """Whose record may end with a line."""
+    ordinary: Callable[[str, Identity], StatusRecord | None]
+    """The record of a line that surely is all of this message's part."""
+    read: Callable[[str, Identity], Row]
+    """The row of a message's part."""
 
 
-def align(
-    lines: Sequence[str],
-    asked: Asked,
-    *,
-    head: Callable[[str], Head | None],
-    tails: Callable[[str], Sequence[Tail]],
-    ordinary: Callable[[str, Identity], StatusRecord | None],
-    read: Read,
-) -> list[Row]:
-    """The rows of a bulk reply, in its order; a message whose part is in doubt is a `BadRow` with its `index`.
-
-    Args:
-        lines: the reply.
-        asked: the messages that were asked about.
-        head: whose record may begin with a line.
-        tails: whose record may end with a line.
-        ordinary: the record of a line that surely is all of this message's part.
-        read: the row of a message's part.
-    """
+def align(lines: Sequence[str], asked: Asked, form: Form) -> list[Row]:
+    """The rows of a bulk reply, in its order; a message whose part is in doubt is a `BadRow` with its `index`."""
     count = len(asked.identities)
     if len(lines) == count:
-        rows = list(_in_order(lines, asked, head, tails, ordinary, read))
+        rows = list(_in_order(lines, asked, form))
         if len(rows) == count:
             return rows
-    segments = _segments(lines, asked, head, tails)
-    reply = _Reply(segments, asked, read)
+    segments = _segments(lines, asked, form)
+    reply = _Reply(segments, asked, form)
     if len(segments) == count and all(place in reply.alone(place) for place in range(count)):
         return [reply.row(place, place, place) for place in range(count)]
     if not reply.read_complete():
@@ -63,19 +58,12 @@ def align(
     return reply.rows()
 
 
-def _in_order(
-    lines: Sequence[str],
-    asked: Asked,
-    head: Callable[[str], Head | None],
-    tails: Callable[[str], Sequence[Tail]],
-    ordinary: Callable[[str, Identity], StatusRecord | None],
-    read: Read,
-) -> Iterator[Row]:
+def _in_order(lines: Sequence[str], asked: Asked, form: Form) -> Iterator[Row]:
     """The rows of the first lines that are all of the part of the message asked in their place."""
     for place, (line, whose) in enumerate(zip(lines, asked.identities, strict=True)):
-        row = ordinary(line, whose)
+        row = form.ordinary(line, whose)
         if row is None:
-            reply = _Reply(_segments([line], asked, head, tails), asked, read)
+            reply = _Reply(_segments([line], asked, form), asked, form)
             if place not in reply.alone(0):
                 return
             yield reply.row(0, 0, place)
@@ -83,22 +71,17 @@ def _in_order(
             yield row
 
 
-def _segments(
-    lines: Sequence[str],
-    asked: Asked,
-    head: Callable[[str], Head | None],
-    tails: Callable[[str], Sequence[Tail]],
-) -> list[Segment]:
+def _segments(lines: Sequence[str], asked: Asked, form: Form) -> list[Segment]:
     segments: list[Segment] = []
     end, closed = len(lines), True
     for place in range(len(lines) - 1, -1, -1):
         line = lines[place].rstrip("\r")
-        found = head(line)
+        found = form.head(line)
         if found and found.whole and not closed:
             found = None
         if found or not place:
             text = "\n".join(lines[place:end])
-            ends = [_as_asked(tail, asked) for tail in _tails_of(text, found, tails)]
+            ends = [_as_asked(tail, asked) for tail in _tails_of(text, found, form)]
             segments.append(Segment(text, found or Head(frozenset()), ends))
             end, closed = place, True
         elif line.strip():
@@ -106,11 +89,11 @@ def _segments(
     return segments[::-1]
 
 
-def _tails_of(text: str, head: Head | None, tails: Callable[[str], Sequence[Tail]]) -> Sequence[Tail]:
+def _tails_of(text: str, head: Head | None, form: Form) -> Sequence[Tail]:
     if head and head.whole:
         return ()
     text = text.rstrip("\r\n")
-    return tails(text[text.rfind("\n") + 1 :])
+    return form.tails(text[text.rfind("\n") + 1 :])
 
 
 def _as_asked(tail: Tail, asked: Asked) -> Tail:
@@ -122,11 +105,11 @@ def _as_asked(tail: Tail, asked: Asked) -> Tail:
 class _Reply:
     """The segments of a reply, the messages that were asked, and what has been found of them."""
 
-    def __init__(self, segments: Sequence[Segment], asked: Asked, read: Read) -> None:
+    def __init__(self, segments: Sequence[Segment], asked: Asked, form: Form) -> None:
         self._segments = segments
         self._who = asked
         self._asked = asked.identities
-        self._read = read
+        self._read = form.read
         self._found: dict[int, tuple[int, int] | None] = {}
         self._order: list[int] = []
         self._bare: set[Key | None] = set()

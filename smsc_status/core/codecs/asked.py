@@ -69,4 +69,3 @@ class Asked:
         for place in self._of_number.get(national(phone), ()):
             if self.place(self.identities[place][0], phone) == place:
                 yield place
-

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from smsc_status.core.codecs.align import align
+from smsc_status.core.codecs import ordinary
+from smsc_status.core.codecs.align import Form, align
 from smsc_status.core.codecs.asked import Asked
 from smsc_status.core.codecs.chains import Head, Tail
 from smsc_status.core.codecs.fitting import MAX_COMMAS, Reading, fit, has_network, is_phone
 from smsc_status.core.codecs.layouts import LAYOUTS, NOT_FOUND, Columns, columns_of
-from smsc_status.core.codecs import ordinary
 from smsc_status.core.codecs.values import (
     INTS,
     ErrorReply,
@@ -71,7 +71,7 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
         lines = [line for line in lines if line.strip()]
         refuse_flood(len(lines), asked)
         return [reader.read_basic(line) for line in lines]
-    return align(lines, who, head=_head, tails=_tails, ordinary=reader.ordinary, read=reader.read)
+    return align(lines, who, Form(_head, _tails, reader.read_ordinary, reader.read))
 
 
 def error(text: str) -> ErrorReply | None:
@@ -114,9 +114,7 @@ def _line(record: StatusRecord, detail: Detail, absent: str, *, bulk: bool) -> s
 
 
 def _head(line: str) -> Head | None:
-    """Whose record may begin with this line: the phone follows the send time. Commas in the names of a look-up move both
-    to the right.
-    """
+    """Whose record may begin with this line: the phone follows the send time. Commas in a look-up's names move both."""
     short = _SHORT.fullmatch(line)
     if short:
         return Head(frozenset({phone_key(short[2])} if short[2] else ()), key_of(short[1]), whole=True)
@@ -154,12 +152,13 @@ class _Reader:
         """The record of a line of a bulk reply without texts, which names its message."""
         for layout in self._ordinary:
             texts = layout.match(line)
-            if texts and not (layout.is_hlr and _may_be_pending(texts)):
-                if self._asked.place_of_texts(str(texts["id"]), str(texts["phone"])) is not None:
-                    return layout.record(texts)
+            if texts is None or (layout.is_hlr and _may_be_pending(texts)):
+                continue
+            if self._asked.place_of_texts(str(texts["id"]), str(texts["phone"])) is not None:
+                return layout.record(texts)
         return self.read(line, None)
 
-    def ordinary(self, text: str, whose: Identity) -> StatusRecord | None:
+    def read_ordinary(self, text: str, whose: Identity) -> StatusRecord | None:
         """The record of a whole text that can be read in one way alone, and names its message at its end."""
         for layout in self._ordinary:
             texts = layout.match(text)

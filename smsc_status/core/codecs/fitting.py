@@ -61,7 +61,7 @@ class Shape(NamedTuple):
 
     first: Columns
     pairs: tuple[tuple[Columns, Columns], ...]
-    count: int
+    cells: int
 
 
 @functools.cache
@@ -88,15 +88,15 @@ def fit(cells: Sequence[str], columns: Columns, phone: str | None) -> Reading | 
     """
     shape = shape_of(columns)
     begun = _first(cells, shape.first, phone)
-    if begun is None or (len(cells) < shape.count and "phone" not in shape.first):
+    if begun is None or (len(cells) < shape.cells and "phone" not in shape.first):
         return None
     wire, unclear = begun
     if not shape.pairs:
-        return Reading(wire, frozenset(unclear), not unclear) if len(cells) == shape.count else None
-    if len(cells) < shape.count:
+        return Reading(wire, frozenset(unclear), not unclear) if len(cells) == shape.cells else None
+    if len(cells) < shape.cells:
         whose = tuple(name for name in shape.pairs[-1][1] if name != "type")
         ending, _ = _fixed(cells, len(cells) - len(whose), whose)
-        missing = set(columns) - set(shape.first) - set(whose)
+        missing = set(columns) - set(columns[: columns.index("phone") + 1]) - set(whose)
         return Reading(wire | dict.fromkeys(missing) | ending, frozenset(missing | unclear), is_whole=False)
     return _rest(cells, shape, phone, wire, unclear)
 
@@ -227,9 +227,7 @@ def _names(cells: Sequence[str], columns: Columns) -> tuple[dict[str, str | None
     return {name: value.strip() or None for name, value in zip(columns, names, strict=True)}, set(columns)
 
 
-def _text(
-    cells: Sequence[str], begin: int, end: int, *, has_comment: bool
-) -> tuple[dict[str, str | None], set[str]]:
+def _text(cells: Sequence[str], begin: int, end: int, *, has_comment: bool) -> tuple[dict[str, str | None], set[str]]:
     """The text, and its comment, which is most likely the last cell; for sure if it is empty, or if the text has one.
 
     The space after a comma is no part of them where the column beside shows that there is one.
@@ -257,7 +255,7 @@ def _merged(
     likely = [wire for wire, _ in readings if title and wire.get("status_name") == title.ru]
     merged: dict[str, str | None] = dict(likely[0]) if len(likely) == 1 else {}
     for name, value in first.items():
-        if any(wire[name] != value for wire, _ in readings):
+        if name != "phone" and any(wire[name] != value for wire, _ in readings):  # it is the same in any notation
             unclear.add(name)
             merged.setdefault(name, None)
         else:

@@ -20,7 +20,6 @@ from smsc_status.core.codecs.values import (
     TEXTS,
     Shared,
     finished,
-    int_of,
     new_draft,
     new_hlr_draft,
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from smsc_status.core.codecs.align import align
+from smsc_status.core.codecs.align import Form, align
 from smsc_status.core.codecs.asked import Asked, are_alike
 from smsc_status.core.codecs.chains import Head, Tail
 from smsc_status.core.codecs.layouts import HLR_KEYS, NOT_FOUND, columns_of
@@ -45,7 +45,8 @@ _HEAD = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _SHORT = re.compile(
-    rf"Status ?= ?-[123](?:, ?check_time ?= ?{_DATE})?(?:, ?err ?= ?\d*)?, ?id ?= ?([\w.-]+)(?:, ?phone ?= ?([^,]++))?\s*+",
+    rf"Status ?= ?-[123](?:, ?check_time ?= ?{_DATE})?(?:, ?err ?= ?\d*)?"
+    r", ?id ?= ?([\w.-]+)(?:, ?phone ?= ?([^,]++))?\s*+",
     re.ASCII | re.IGNORECASE,
 )
 # A reply that ends with its status, which stands alone only if it is negative, or within a date or the key after it.
@@ -80,14 +81,8 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
         refuse_flood(len(lines), asked)
         rows = [_ordinary(line, layouts) or _read(line, None) for line in lines]
         return [*rows[:-1], bad_row("the line is cut", {})] if cut else rows
-    return align(
-        body.split("\n"),
-        Asked(asked),
-        head=_head,
-        tails=_tails,
-        ordinary=lambda line, whose: _ordinary(line, layouts, whose),
-        read=_read,
-    )
+    form = Form(_head, _tails, lambda line, whose: _ordinary(line, layouts, whose), _read)
+    return align(body.split("\n"), Asked(asked), form)
 
 
 def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
@@ -151,8 +146,7 @@ def _layouts(detail: Detail) -> list[Line]:
 
 
 def _ordinary(text: str, layouts: Sequence[Line], whose: Identity | None = None) -> StatusRecord | None:
-    """The record of a text that can be read in one way alone, but for its comment, and names this message at its
-    end."""
+    """The record of a text that can be read in one way alone, but for its comment, and names this message."""
     for layout in layouts:
         texts = layout.match(text)
         if texts is None or (layout.is_hlr and all(texts[name] is None for name in HLR_KEYS)):
@@ -201,7 +195,7 @@ class _Pairs:
         for key, value in zip(parts[1::2], parts[2::2], strict=True):
             name = key.lower()
             name = _NAMES.get(name, name)
-            if name == "id" or name == "phone":
+            if name in {"id", "phone"}:
                 (self.ids if name == "id" else self.phones).append(value)
             elif name in wire:
                 self._doubt(name)
@@ -213,10 +207,7 @@ class _Pairs:
 
     def _doubt(self, name: str) -> None:
         """Give up a value that came twice, and all names, one of which may hold it; those before any name are sure."""
-        if name in _NAMELIKE:
-            doubtful = {name}
-        else:
-            doubtful = {name} - _FIRST | (_NAMELIKE & self.wire.keys())
+        doubtful = {name} - _FIRST | (_NAMELIKE & self.wire.keys())
         self.unclear |= doubtful
         for one in doubtful & self.wire.keys():
             self.wire[one] = ""

@@ -1,9 +1,9 @@
 """Between the wire's texts and a record's fields, and the rows that a reply is made of.
 
 A value that can't be its field's costs the field, which is `None` and named in `unclear`; one of `VITAL` costs the
-record. A number sent as an empty text is `None`. An empty text is an empty text where its key was sent; in the two formats for
-people (`PLAIN`, `CSV`), which print a name that they don't have as nothing, it is `None` but for `message` and
-`comment`.
+record. A number sent as an empty text is `None`. An empty text is an empty text where its key was sent; in the two
+formats for people (`PLAIN`, `CSV`), which print a name that they don't have as nothing, it is `None` but for `message`
+and `comment`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ _INT = re.compile(r"\s*([-+]?\d{1,18})(?:\.0+)?\s*", re.ASCII)
 _COST = re.compile(r"\s*([-+]?\d{1,30}(?:\.\d{1,30})?(?:[eE][-+]?\d)?)\s*", re.ASCII)
 # A sibling script appends the id. The text may hold brackets; it ends with the one that closes the first, if any does.
 _PLAIN_ERROR = re.compile(
-    r"\s*+ERROR\s*+=\s*+(\d{1,9})\s*+(?:\Z|,|\(((?:[^()]++|\([^()]*+\))*+)\)|\((.*)\))", re.IGNORECASE | re.ASCII | re.DOTALL
+    r"\s*+ERROR\s*+=\s*+(\d{1,9})\s*+(?:\Z|,|\(((?:[^()]++|\([^()]*+\))*+)\)|\((.*)\))",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
 )
 _NUMERIC_ID = re.compile(r"0|[1-9][0-9]{0,39}", re.ASCII)
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -296,7 +297,8 @@ def _clear(draft: Any) -> None:
 
 def finished(draft: Any) -> StatusRecord:
     """The record that a draft has become: a look-up also where only its type or its flag says so."""
-    if type(draft) is HlrDraft:
+    kind = type(draft)
+    if kind is HlrDraft:
         draft.__class__ = HlrRecord
     elif is_look_up(draft.type, draft.flag):
         return as_look_up(draft)
