@@ -1,4 +1,4 @@
-"""Look-ups that came without any network: told by their type or their flag, and pending until there is an error number."""
+"""Look-ups that came without any network: told by their type or flag, and pending until there is an error number."""
 
 from __future__ import annotations
 

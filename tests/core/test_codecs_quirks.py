@@ -347,6 +347,20 @@ class TestPlain:
         assert (found.status, found.phone, found.cost) == (1, PHONE, Decimal("1.20"))
         assert (found.last_date, found.send_date) == ("24.11.2026 10:00:00", "24.11.2026 09:59:50")
 
+    @pytest.mark.parametrize("status", [-1, -2, -3])
+    @pytest.mark.parametrize("detail", Detail)
+    def test_a_negative_status_may_stand_alone(self, detail: Detail, status: int) -> None:
+        """No other status begins so; in a bulk reply the id follows."""
+        assert sent(one(f"Status = {status}\n", PLAIN, detail)) == {"status": status}
+        lines = [f"Status = {status}, id = {id}" for id, _ in ASKED]
+        found = rows("\n".join(lines), PLAIN, detail, asked=ASKED, bulk=True)
+        assert [(row.id, getattr(row, "status", None)) for row in found] == [(id, status) for id, _ in ASKED]
+
+    @pytest.mark.parametrize("wire", ["Status = 0", "Status = 1", "Status = -4", "Status = -12"])
+    def test_no_other_status_may(self, wire: str) -> None:
+        """It may be the beginning of another."""
+        assert isinstance(bad(wire, PLAIN), BadRow)
+
     def test_bulk_lines(self) -> None:
         """Blank lines are nothing, and a line that can't be read costs its message."""
         found = rows(
@@ -359,6 +373,24 @@ class TestPlain:
         """A refusal may come without its wording, which may hold brackets."""
         assert decode("error=4", PLAIN) == ErrorReply(4, "")
         assert decode("ERROR = 1 (wrong (very)\nwrong)\n", PLAIN) == ErrorReply(1, "wrong (very)\nwrong")
+
+    @pytest.mark.parametrize(
+        ("wire", "code", "text"),
+        [
+            ("ERROR = 9 (duplicate request, wait a minute), ID - 275", 9, "duplicate request, wait a minute"),
+            ("ERROR = 9 (duplicate (again)), ID - 275 (x)", 9, "duplicate (again)"),
+            ("ERROR = 2 (authorise error)<br>\n", 2, "authorise error"),
+            ("error=4 (ip is blocked) anything, at all = 1", 4, "ip is blocked"),
+            ("ERROR = 4 (ip ((is blocked), ID - 275", 4, "ip ((is blocked"),
+            ("ERROR = 9, ID - 275", 9, ""),
+        ],
+    )
+    @pytest.mark.parametrize("format", Format)
+    def test_whatever_follows_a_refusal(self, format: Format, wire: str, code: int, text: str) -> None:
+        """A sibling script appends the id: it is a refusal in every format, for a status and for a deletion."""
+        for bulk in (False, True):
+            assert decode(wire, format, bulk=bulk) == ErrorReply(code, text)
+        assert codecs.decode_deletion(wire.encode(), format=format, charset="utf-8") == ErrorReply(code, text)
 
 
 class TestCsv:
@@ -400,6 +432,22 @@ class TestCsv:
         """Commas belong to the text, the last columns are its comment and type; lines of 2018 have no comment."""
         found = one(CSV_HEAD + wire, CSV, FULL)
         assert (found.message, found.comment, found.type, found.phone) == (text, comment, 0, PHONE)
+
+    @pytest.mark.parametrize("status", [-1, -2, -3])
+    @pytest.mark.parametrize("detail", Detail)
+    def test_a_negative_status_may_stand_alone(self, detail: Detail, status: int) -> None:
+        """Nothing else begins so; in a bulk reply the id follows, and at the basic level the phone."""
+        for wire in (str(status), f"{status}\r\n", f"{status},0,0", f"{status},,"):
+            assert one(wire, CSV, detail).status == status
+        lines = [f"{status},{id},{phone}" if detail is BASIC else f"{status},{id}" for id, phone in ASKED]
+        found = rows("\n".join(lines), CSV, detail, asked=ASKED, bulk=True)
+        assert [(row.id, getattr(row, "status", None)) for row in found] == [(id, status) for id, _ in ASKED]
+
+    @pytest.mark.parametrize("wire", ["0", "1", "2", "20", "-4"])
+    @pytest.mark.parametrize("detail", Detail)
+    def test_no_other_status_may(self, detail: Detail, wire: str) -> None:
+        """It may be the beginning of another, or of a refusal."""
+        assert isinstance(bad(wire, CSV, detail), BadRow)
 
     def test_id_and_phone_may_follow(self) -> None:
         """At the higher levels a phone may follow the id of a bulk line."""

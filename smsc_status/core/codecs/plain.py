@@ -156,7 +156,7 @@ def _ordinary(text: str, layouts: Sequence[Line], whose: Identity | None = None)
         if "message" not in texts:
             return layout.record(texts)
         texts["message"], *comments = _COMMENT.split(str(texts["message"]))
-        if len(comments) > 1:
+        if len(comments) > 1 or (comments and layout.is_hlr):
             return None
         texts["comment"] = comments[0] if comments else None
         return layout.record(texts, ("message", "comment") if comments else ())
