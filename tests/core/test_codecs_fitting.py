@@ -139,6 +139,15 @@ def test_a_text_with_many_costs_leaves_what_is_before_the_first_name() -> None:
     assert set(said) - {"unclear", "err", *CERTAIN} == {"send_timestamp", "phone", "type"}
 
 
+@pytest.mark.parametrize("detail", [FULL, EXTENDED])
+def test_a_text_of_a_hundred_commas(detail: Detail) -> None:
+    """It comes out whole, and so does what stands beside it."""
+    place, text = "Россия,МТС,Москва," if detail is EXTENDED else "", "слово, " * 100
+    found = one(f"{SMS}{place}1.20,SMSC,x,{text},note,0", CSV, detail)
+    assert (found.message, found.comment, found.type) == (text, "note", 0)
+    assert found.unclear == ("message", "comment")
+
+
 @pytest.mark.parametrize("cost", ["", "5"])
 def test_a_cost_without_decimals(cost: str) -> None:
     """Or none at all: it stands where nothing else can."""

@@ -38,11 +38,11 @@ _NUMBERS = {
 _CELLS = (
     _NUMBERS
     | dict.fromkeys(("imsi", "msc", "mcc", "mnc"), r"\d{0,18}")
-    | {"phone": r"[^, ]+", "message": r".*", "comment": r"[^,]*"}
+    | {"phone": r"[^, ]++", "message": r".*", "comment": r"[^,]*+"}
 )
 _CELL = r"(?! )[^,]*(?<! )"
-_VALUES = _NUMBERS | {"last_date": _DATE, "send_date": _DATE, "phone": r"[^,=]+", "message": r".*"}
-_VALUE = r"[^=\n]*"
+_VALUES = _NUMBERS | {"last_date": _DATE, "send_date": _DATE, "phone": r"[^,=]++", "message": r".*"}
+_VALUE = r"[^=,\n]*+"
 _LABELS = {"status": "Status", "last_date": "check_time"}
 
 
