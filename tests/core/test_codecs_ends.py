@@ -23,6 +23,7 @@ def record(id: int | str | None, phone: str | None = None) -> StatusRecord:
         (Detail.BASIC, [record(12)], [(12, A), (13, B)], False),
         (Detail.BASIC, [record("ab")], [("abc", A), ("ab", B)], True),
         (Detail.BASIC, [record(123, A), record(12)], [(123, A), (12, B)], False),
+        (Detail.BASIC, [record(99, B), record(12)], [(123, A), (12, B)], True),
         (Detail.FULL, [record(12, A)], [(123, A), (12, A)], True),
         (Detail.FULL, [record(12, A)], [(123, B), (12, A)], False),
         (Detail.FULL, [record(123, A), record(12, A)], [(123, A), (12, A)], False),
