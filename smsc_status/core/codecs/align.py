@@ -109,15 +109,16 @@ class _Reply:
         self._segments = segments
         self._who = asked
         self._asked = asked.identities
-        self._read = form.read
+        self._form = form
         self._found: dict[int, tuple[int, int] | None] = {}
         self._order: list[int] = []
         self._bare: set[Key | None] = set()
 
     def row(self, first: int, last: int, message: int) -> Row:
         """The row that these segments are."""
-        text = "\n".join(segment.text for segment in self._segments[first : last + 1])
-        return placed(self._read(text.rstrip("\r\n"), self._asked[message]), message)
+        text = "\n".join(segment.text for segment in self._segments[first : last + 1]).rstrip("\r\n")
+        whose = self._asked[message]
+        return self._form.ordinary(text, whose) or placed(self._form.read(text, whose), message)
 
     def span(self, first: int, last: int) -> Iterable[int]:
         """The messages that these segments may be the part of, by their first and last line."""
