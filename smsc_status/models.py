@@ -31,6 +31,11 @@ _NOT_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
 _WIRE_DATE = "%d.%m.%Y %H:%M:%S"
 
 
+def is_look_up(type: int | None, flag: int | None) -> bool:
+    """Whether a message of this `type` or `flag` looks a number up: an HLR request (4) or a ping SMS (5)."""
+    return (type or 0) & -2 == 4 or (flag or 0) & 0xE == 4
+
+
 class Detail(IntEnum):
     """How much is asked about a message: the wire's `all`."""
 
@@ -209,6 +214,8 @@ class StatusRecord:
     """When the answer came in; aware."""
     timezone: Any = attrs.field(default=MOSCOW, repr=False)
     """The `tzinfo` in which `last_date` and `send_date` are read where there is no timestamp."""
+    unclear: tuple[str, ...] = ()
+    """The fields that could not be told for sure in the reply: each is `None`, or what it most likely is."""
 
     @property
     def changed_at(self) -> datetime | None:
@@ -263,7 +270,7 @@ class StatusRecord:
 
 @attrs.frozen(slots=True, kw_only=True)
 class HlrRecord(StatusRecord):
-    """What the vendor said about one number look-up (HLR)."""
+    """What the vendor said about one number look-up: an HLR request, or a ping SMS."""
 
     imsi: str | None = None
     msc: str | None = None
@@ -276,8 +283,9 @@ class HlrRecord(StatusRecord):
 
     @property
     def channel(self) -> Channel:
-        """Always `Channel.HLR`."""
-        return Channel.HLR
+        """`Channel.SMS` for a ping SMS, by `type`, or by `flag` where there is no type; else `Channel.HLR`."""
+        kind = (self.flag or 0) & 0xF if self.type is None else self.type
+        return Channel.SMS if kind == codes.MessageType.PING_SMS else Channel.HLR
 
     @property
     def is_final(self) -> bool:

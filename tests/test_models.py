@@ -143,7 +143,8 @@ class TestStatusRecord:
         """In every field and in every view."""
         record = StatusRecord(status=-3)
         sent = {field.name: getattr(record, field.name) for field in attrs.fields(StatusRecord)}
-        assert {name for name, value in sent.items() if value is not None} == {"status", "timezone"}
+        assert {name for name, value in sent.items() if value is not None} == {"status", "timezone", "unclear"}
+        assert record.unclear == ()
         views = [record.changed_at, record.sent_at, record.flags, record.error_title]
         assert views == [None] * 4
         assert record.channel is Channel.UNKNOWN
@@ -213,6 +214,12 @@ class TestStatusRecord:
             assert instant == expected
             assert instant is None or instant.tzinfo is not None
 
+    def test_what_is_clear_shares_one_empty_tuple(self) -> None:
+        """It costs a record nothing but the slot."""
+        assert StatusRecord(status=1).unclear is HlrRecord(status=1).unclear
+        assert StatusRecord(status=1).unclear == ()
+        assert StatusRecord(status=1) != StatusRecord(status=1, unclear=("err",))
+
     def test_the_default_zone_is_moscows(self) -> None:
         """Three hours before UTC, summer and winter."""
         assert [datetime(2026, month, 1, tzinfo=MOSCOW).utcoffset() for month in (1, 7)] == [timedelta(hours=3)] * 2
@@ -271,6 +278,19 @@ class TestHlrRecord:
         assert record.channel is Channel.HLR
         assert not record.is_delivered
         assert HlrRecord(status=1, err=0).is_delivered
+
+    @pytest.mark.parametrize(
+        ("known", "channel"),
+        [
+            ({"type": 5}, Channel.SMS),
+            ({"flag": 0x25}, Channel.SMS),
+            ({"type": 4, "flag": 5}, Channel.HLR),
+            ({}, Channel.HLR),
+        ],
+    )
+    def test_a_ping_travels_as_an_sms(self, known: dict[str, Any], channel: Channel) -> None:
+        """By its type, or by its flag where there is none."""
+        assert HlrRecord(status=1, **known).channel is channel
 
 
 class TestLimits:

@@ -37,13 +37,16 @@ DETAILS: Mapping[Detail, tuple[str, ...]] = {
 }
 """What a level of detail adds to the one before it; present where the server sent it."""
 
+DOUBT = "unclear"
+"""The names of the fields that could not be told for sure; present where there are any."""
+
 FAILURE = ("error", "text")
 
 
 def columns(detail: Detail) -> list[str]:
     """The columns of a CSV file of this level of detail."""
     added = [name for level, names in DETAILS.items() if level <= detail for name in names]
-    return [*HEAD, *added, *FAILURE]
+    return [*HEAD, *added, DOUBT, *FAILURE]
 
 
 def row_of(outcome: StatusRecord | FailedCheck) -> Row:
@@ -68,6 +71,8 @@ def row_of(outcome: StatusRecord | FailedCheck) -> Row:
         value = getattr(outcome, name, None)
         if value is not None:
             row[name] = str(value) if isinstance(value, Decimal) else value
+    if outcome.unclear:
+        row[DOUBT] = list(outcome.unclear)
     return row
 
 
@@ -114,4 +119,6 @@ def _moment(at: datetime | None) -> str | None:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, list):
+        return " ".join(value)
     return str(value).lower() if isinstance(value, bool) else value

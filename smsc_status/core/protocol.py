@@ -6,7 +6,6 @@ errors come with HTTP 200; a reply to a bulk request may leave messages out, rep
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -16,6 +15,7 @@ import attrs
 
 from smsc_status.core import codecs
 from smsc_status.core.codecs import BadRow, ErrorReply, Row
+from smsc_status.core.codecs.asked import Asked, are_alike
 from smsc_status.errors import ApiError, ProtocolError, SmscError, TransportError
 from smsc_status.models import Detail, Format, Identity, StatusRecord, id_key, phone_key
 
@@ -27,8 +27,6 @@ _TOO_LARGE: Final = frozenset({413, 414})
 
 LONGEST_RETRY_AFTER: Final = 86_400.0
 """A reply that asks for a longer pause, in seconds, is taken to ask for this one."""
-
-NATIONAL_DIGITS: Final = 10
 
 Outcome = StatusRecord | SmscError | None
 """What the reply says of one message: `None` where it leaves it out."""
@@ -112,9 +110,9 @@ def concerns_size(error: SmscError) -> bool:
 
 
 def match(rows: Sequence[Row], asked: Sequence[Identity]) -> list[Outcome]:
-    """Each row to the message it is about: by id and phone; by id, where one message has it; by position, where the
-    reply has as many rows as were asked and its ids line up. What fits nowhere is not ours; the first of a repetition
-    counts.
+    """Each row to the message it is about: by id and phone; by id and the phone in another notation, where that is
+    true of one message alone; by id, where one message has it; by position, where the reply has as many rows as were
+    asked and its ids line up. What fits nowhere is not ours; the first of a repetition counts.
     """
     if _is_in_order(rows, asked):
         return [row.error if isinstance(row, BadRow) else row for row in rows]
@@ -149,15 +147,16 @@ def _match_rest(
     asked: Sequence[Identity],
     outcomes: list[Outcome],
 ) -> None:
-    counts = Counter(key for key, _ in asked)
-    by_id = {key: place for place, (key, _) in enumerate(asked) if counts[key] == 1}
+    who = Asked(asked)
     lined_up = len(rows) == len(asked) and all(
         (key is None or key == asked_key) and _agree(phone, asked_phone)
         for (key, phone), (asked_key, asked_phone) in zip(named, asked, strict=True)
     )
     for position in rest:
         key, phone = named[position]
-        place = by_id.get(key) if key is not None else None
+        place = who.place(key, phone) if phone else None
+        if place is None and len(who.of_id(key)) == 1:
+            place = who.of_id(key)[0]
         if place is None and lined_up:
             place = position
         if place is not None and outcomes[place] is None and _agree(phone, asked[place][1]):
@@ -165,10 +164,8 @@ def _match_rest(
 
 
 def _agree(echoed: str | None, asked: str) -> bool:
-    """Whether two phones may be one in two notations: national and international end in the same digits."""
-    if not echoed or echoed == asked:
-        return True
-    return "@" not in echoed + asked and echoed[-NATIONAL_DIGITS:] == asked[-NATIONAL_DIGITS:]
+    """Whether two phones may be one in two notations."""
+    return not echoed or are_alike(echoed, asked)
 
 
 def _name(row: Row) -> tuple[int | str | None, str | None]:

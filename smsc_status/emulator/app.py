@@ -106,6 +106,7 @@ class Emulator:
             windows-1251, as was seen of the vendor's server; `None`: the one that was asked for.
         phone_of_missing: whether a message that is not found (-3) has its phone in a bulk answer at levels 1 and 2, as
             it has at level 0. By default it has its id alone, as the page says.
+        empty_numbers: whether `fmt=1` prints nothing for a number that is not there; by default 0, as the vendor does.
 
     Attributes:
         blocked: set it to true, and every answer is error 4 until it is false again.
@@ -130,6 +131,7 @@ class Emulator:
         latency: float = 0.0,
         header_charset: str | None = DEFAULT_CHARSET,
         phone_of_missing: bool = False,
+        empty_numbers: bool = False,
     ) -> None:
         if not latency >= 0:
             raise ConfigError(f"latency {latency!r}: expected seconds, at least 0")
@@ -146,6 +148,7 @@ class Emulator:
         self.latency = latency
         self.header_charset = header_charset
         self.phone_of_missing = phone_of_missing
+        self.empty_numbers = empty_numbers
         self.blocked = False
         self.errors: Counter[int] = Counter()
         self.connections = Connections()
@@ -264,7 +267,12 @@ class Emulator:
             return codecs.encode_deletion(format=query.format, charset=query.charset)
         records = self._records(query)
         return codecs.encode(
-            records, format=query.format, detail=query.detail, charset=query.charset, bulk=query.is_bulk
+            records,
+            format=query.format,
+            detail=query.detail,
+            charset=query.charset,
+            bulk=query.is_bulk,
+            empty_numbers=self.empty_numbers,
         )
 
     def _objection(self, query: Query) -> int | None:

@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 SMS, HLR, CALL, EMAIL = MessageType.SMS, MessageType.HLR, MessageType.CALL, MessageType.EMAIL
 
+LOOK_UPS = frozenset({HLR, MessageType.PING_SMS})
+"""The types that look a number up: they end with an error number, 0 for one that can be reached."""
+
 MINUTE = 60.0
 HOUR = 3600.0
 
@@ -169,7 +172,7 @@ EMAIL_PLANS: Plans = (
         ),
     ),
 )
-PLANS: dict[int, Plans] = {HLR: HLR_PLANS, CALL: CALL_PLANS, EMAIL: EMAIL_PLANS}
+PLANS: dict[int, Plans] = {**dict.fromkeys(LOOK_UPS, HLR_PLANS), CALL: CALL_PLANS, EMAIL: EMAIL_PLANS}
 
 CLICKED_SHARE = 0.05
 READ_SHARE = 0.4
@@ -184,11 +187,11 @@ def draw_life(kind: int, draws: Draws) -> Life:
     steps = [Step(0.0, -1)]
     if status not in AT_THE_GATEWAY:
         steps.append(Step(accepted, 0))
-        if kind == HLR:
+        if kind in LOOK_UPS:
             # Without an error code a look-up that says "delivered" has only gone out.
             steps.append(Step(accepted + 0.3, 1))
     steps.append(Step(ended, status, err))
-    if status == 1 and kind != HLR:
+    if status == 1 and kind not in LOOK_UPS:
         steps += _afterlife(kind, ended, draws)
     return tuple(steps)
 
@@ -232,4 +235,4 @@ def step_at(life: Life, age: float) -> Step:
 
 def is_over(kind: int, step: Step) -> bool:
     """Whether the status is a final one; a look-up's 1 or 2 without an error code is not."""
-    return step.status in FINAL and not (kind == HLR and step.status in (1, 2) and step.err is None)
+    return step.status in FINAL and not (kind in LOOK_UPS and step.status in (1, 2) and step.err is None)

@@ -223,7 +223,7 @@ class World:
             "type": kind,
             "id": _echoed_id(message.ref.id),
         }
-        if kind == HLR:
+        if kind in lives.LOOK_UPS:
             return HlrRecord(**fields, **_look_up(phone, network or details.RUSSIA, step, draws))
         return StatusRecord(**fields, comment=given.comment, sms_cnt=parts, **_registration(network, draws))
 

@@ -34,7 +34,7 @@ from smsc_status.errors import (
     SmscError,
     TransportError,
 )
-from smsc_status.models import Detail, FailedCheck, MessageRef
+from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
 
 KEY = {"SMSC_APIKEY": "s3cret-key"}
 
@@ -434,3 +434,14 @@ def test_half_a_surrogate_pair_can_be_written() -> None:
     """As an escape, which JSON reads as what it was."""
     assert json.loads(json_line("\ud83d")) == "\ud83d"
     assert csv_line(["\ud83d", True, None]) == b"\\ud83d,true,\n"
+
+
+def test_what_is_unclear_is_shown() -> None:
+    """As a list in JSON, its names parted by spaces in CSV; nowhere if all is clear."""
+    ref = MessageRef(7, "79")
+    clear = StatusRecord(status=1, ref=ref)
+    doubtful = StatusRecord(status=1, ref=ref, unclear=("message", "comment"))
+    assert "unclear" not in row_of(clear)
+    assert row_of(doubtful)["unclear"] == ["message", "comment"]
+    assert csv_line([row_of(doubtful)["unclear"], None]) == b"message comment,\n"
+    assert "unclear" in columns(Detail.BASIC)

@@ -121,6 +121,7 @@ def bad(body: bytes | str, format: Format, detail: Detail = Detail.BASIC, *, bul
 
 
 def sent(row: codecs.Row) -> dict[str, Any]:
-    """What a record says, without what it does not."""
+    """What a record says, without what it does not, and what of it is unclear."""
     assert isinstance(row, StatusRecord), row
-    return attrs.asdict(row, filter=lambda field, value: value is not None and field.name != "timezone", recurse=False)
+    found = attrs.asdict(row, recurse=False)
+    return {name: value for name, value in found.items() if value not in (None, ()) and name != "timezone"}

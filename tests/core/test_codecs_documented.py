@@ -83,7 +83,8 @@ class TestJson:
             ('{"status": 1, "cost": 1.20}', {"status": 1, "cost": Decimal("1.20")}),
             ('{"status": 1, "message": "a\\u0000"}', {"status": 1, "message": "a\0"}),
             ('{"status": 1, "id": 9223372036854775808}', {"status": 1, "id": 9223372036854775808}),
-            ('{"status": 1, "message": [1]}', None),
+            ('{"status": 1, "message": [1]}', {"status": 1, "unclear": ("message",)}),
+            ('{"status": [1]}', None),
             ("7", None),
         ):
             found = rows(f"[{json.dumps(plain)}, {odd}, {json.dumps(plain)}]", JSON, asked=ASKED, bulk=True)
@@ -100,10 +101,11 @@ class TestJson:
         assert [sent(row)["message"] for row in found] == ["a\ufffdb", "а"]
 
     def test_a_number_that_is_too_large(self) -> None:
-        """It costs its record in each way of reading."""
+        """It is unclear in each way of reading, and costs the record if it is the status."""
         for digits in ("9" * 19, "-" + "9" * 19):
-            assert isinstance(bad(f'{{"status": 1, "err": {digits}}}', JSON), BadRow)
-            assert isinstance(bad(f'{{"status": 1, "err": {digits}, "flag": ""}}', JSON), BadRow)
+            for wire in (f'{{"status": 1, "err": {digits}}}', f'{{"status": 1, "err": {digits}, "flag": ""}}'):
+                assert sent(one(wire, JSON)) == {"status": 1, "unclear": ("err",)}
+            assert isinstance(bad(f'{{"status": {digits}}}', JSON), BadRow)
 
 
 class TestXml:

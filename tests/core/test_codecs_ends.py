@@ -23,6 +23,7 @@ def record(id: int | str | None, phone: str | None = None) -> StatusRecord:
         (Detail.BASIC, [record(12)], [(12, A), (13, B)], False),
         (Detail.BASIC, [record("ab")], [("abc", A), ("ab", B)], True),
         (Detail.BASIC, [record(123, A), record(12)], [(123, A), (12, B)], False),
+        (Detail.BASIC, [record(99, B), record(12)], [(123, A), (12, B)], True),
         (Detail.FULL, [record(12, A)], [(123, A), (12, A)], True),
         (Detail.FULL, [record(12, A)], [(123, B), (12, A)], False),
         (Detail.FULL, [record(123, A), record(12, A)], [(123, A), (12, A)], False),
@@ -32,6 +33,11 @@ def record(id: int | str | None, phone: str | None = None) -> StatusRecord:
         (Detail.BASIC, [record(7, A)], [(8, C), (7, A)], False),
         (Detail.BASIC, [record(7, A)], [(77, A), (7, A)], False),
         (Detail.FULL, [record(7, A)], [(7, C), (7, A)], False),
+        # a phone that was asked in another notation
+        (Detail.BASIC, [record(7, "7999000000")], [(7, "89990000001")], True),
+        (Detail.BASIC, [record(7, A), record(7, "7999000000")], [(7, "89990000001")], False),
+        (Detail.BASIC, [record(7, A)], [(7, "89990000001")], False),
+        (Detail.FULL, [record(12, A)], [(123, "89990000001"), (12, B)], True),
         # no name where others have one
         (Detail.BASIC, [record(1), record(None)], [(1, A), (2, B)], True),
         (Detail.BASIC, [record(None), record(None)], [(1, A), (2, B)], False),

@@ -58,9 +58,15 @@ def test_a_reply_that_says_nothing(format: Format, body: str, reason: str, excer
         (JSON, 0, '{"err": 1, "id": 2, "phone": "3"}', ("no status", "'err': '1'"), (2, "3")),
         (XML, 0, "<sms><status>1</status></sms>" * 2, ("several messages where one was asked", "{}"), (None, None)),
         (PLAIN, 0, "Status = 1, check_time = 10.10.2010 10:1", ("the line is cut", "{}"), (None, None)),
-        (PLAIN, 0, "Status = 1, phone = 1, phone = 2", ("phone is there twice", "'phone': '1'"), (None, "1")),
+        (
+            PLAIN,
+            0,
+            "Status = 1, phone = 1, phone = 2",
+            ("an id or a phone is there twice", "'phone': '1'"),
+            (None, "1"),
+        ),
         (CSV, 0, "1,2", ("columns that do not fit", "'line': '1,2'"), (1, "79990000001")),
-        (CSV, 1, "1,1286524541,0,9,79990000001,1.00", ("columns that do not fit", "'line': '1,12"), (1, "79990000001")),
+        (CSV, 1, "1,1286524541,0,9,79990000002,1.00", ("columns that do not fit", "'line': '1,12"), (1, "79990000001")),
     ],
 )
 def test_a_record_that_is_none(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsc_status.core import protocol
+from smsc_status.core import codecs, protocol
 from smsc_status.core.codecs import BadRow
 from smsc_status.core.protocol import Wire, concerns_size, match, read, read_deletion, reply_date
 from smsc_status.errors import (
@@ -118,6 +118,48 @@ class TestMatch:
     ) -> None:
         """A row without a phone may be anybody's there: no answer is better than another's."""
         assert places(rows, MAILING) == expected
+
+    @pytest.mark.parametrize("prefix", ["7", "+7", "+7 (", ""])
+    @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [0, 2], [1], [2, 0]])
+    def test_a_mailing_echoed_in_another_notation(self, order: list[int], prefix: str) -> None:
+        """One id, many phones asked as 8…: each row is its message's, reversed or with rows missing too."""
+        phones = ["8" + phone[1:] for phone in (A, B, C)]
+        rows = [record(7, prefix + phones[place][1:]) for place in order]
+        expected = [order.index(place) if place in order else None for place in range(3)]
+        assert places(rows, [(7, phone) for phone in phones]) == expected
+
+    def test_two_phones_of_one_id_that_end_alike_are_told_by_all_their_digits(self) -> None:
+        """A third notation is neither's."""
+        asked: list[Identity] = [(7, A), (7, "1" + A[1:]), (8, "1" + A[1:])]
+        assert places([record(7, "1" + A[1:]), record(7, A), record(8, A)], asked) == [1, 0, 2]
+        assert places([record(7, "8" + A[1:])], asked) == [None, None, None]
+
+    def test_the_phone_itself_goes_before_one_that_ends_alike(self) -> None:
+        """Wherever it stands."""
+        assert places([record(7, "1" + A[1:]), record(7, A), record(7, B)], [(7, A), (7, B)]) == [1, 2]
+
+    @pytest.mark.parametrize("format", Format)
+    @pytest.mark.parametrize("detail", Detail)
+    @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [0, 2], [1]])
+    def test_a_mailing_echoed_in_another_notation_in_each_format(
+        self, format: Format, detail: Detail, order: list[int]
+    ) -> None:
+        """At each level."""
+        asked: list[Identity] = [(7, "8" + phone[1:]) for phone in (A, B, C)]
+        echoed = [
+            StatusRecord(
+                status=status, last_timestamp=1795503600, last_date="24.11.2026 10:00:00", send_timestamp=1795503590,
+                send_date="24.11.2026 09:59:50", phone=phone, message="a,b", comment="", type=0, id=7,
+            )
+            for status, phone in ((1, A), (2, B), (3, C))
+        ]  # fmt: skip
+        body = codecs.encode(
+            [echoed[place] for place in order], format=format, detail=detail, charset="utf-8", bulk=True
+        )
+        outcomes = read(Wire(format), 200, {}, body, asked=asked, bulk=True, detail=detail)
+        assert isinstance(outcomes, list)
+        statuses = [outcome.status if isinstance(outcome, StatusRecord) else outcome for outcome in outcomes]
+        assert statuses == [place + 1 if place in order else None for place in range(3)]
 
     def test_e_mail_addresses_are_not_alike(self) -> None:
         """Phones may be one in two notations; two addresses that end alike are two."""

@@ -87,6 +87,14 @@ async def test_what_the_client_decodes_is_what_the_world_holds(format: Format, d
     assert [getattr(row, "status", None) for row in rows] == [1, 1, 1, -3]
 
 
+@pytest.mark.parametrize(("empty", "expected"), [(False, b"-3,0,0"), (True, b"-3,,")])
+async def test_a_number_that_is_not_there_is_printed_as_0_or_as_nothing(empty: bool, expected: bytes) -> None:
+    emulator = make(empty_numbers=empty)
+    assert (await ask(emulator, **KEY, id="77", phone=PHONE, fmt="1")).content == expected
+    pending = (await ask(emulator, **KEY, id="1", phone=PHONE, fmt="1")).content
+    assert pending.endswith(b"," if empty else b",0")
+
+
 async def test_get_and_post_take_the_same_parameters() -> None:
     emulator = make()
     assert (await ask(emulator, "GET", **KEY, **ONE)).content == (await ask(emulator, "POST", **KEY, **ONE)).content

@@ -112,6 +112,12 @@ def test_a_look_up_is_pending_at_1_without_an_error_and_then_reachable_at_1_with
     assert all(is_over(HLR, life[-1]) for life in lives)
 
 
+def test_a_ping_ends_as_a_look_up_does() -> None:
+    lives = lives_of(5, 500)
+    assert all(is_over(5, life[-1]) for life in lives)
+    assert sum(life[-1][1:] == (1, 0) for life in lives) > 300
+
+
 def test_e_mails_are_read_and_their_links_followed() -> None:
     last = Counter(life[-1].status for life in lives_of(EMAIL, 5000))
     assert last[2] > 1000

@@ -51,7 +51,7 @@ def values(record: StatusRecord) -> dict[str, object]:
     return {
         field.name: getattr(record, field.name)
         for field in attrs.fields(type(record))
-        if field.name not in ("ref", "checked_at", "timezone") and getattr(record, field.name) is not None
+        if field.name not in ("ref", "checked_at", "timezone", "unclear") and getattr(record, field.name) is not None
     }
 
 

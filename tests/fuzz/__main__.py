@@ -21,6 +21,9 @@ with atheris.instrument_imports(include=["smsc_status"]):
     from fuzz.seeds import TOKENS, seeds
     from smsc_status import Format
 
+    for name in ("columns", "plain", "xmlform"):  # else they are loaded later, when nothing is instrumented any more
+        importlib.import_module(f"smsc_status.core.codecs.{name}")
+
 
 def main() -> None:
     """Fuzz one format."""

@@ -86,6 +86,9 @@ def _check_kinds(record: StatusRecord) -> None:
         value = getattr(record, name)
         assert value is None or type(value) is str, name
         assert value is None or value.encode() is not None  # no half of a character
+    assert type(record.unclear) is tuple
+    assert set(record.unclear) <= INTS | TEXTS | HLR_TEXTS | {"cost"}
+    assert not set(record.unclear) & {"status", "phone"}
     assert record.cost is None or (type(record.cost) is Decimal and record.cost.is_finite())
     assert record.id is None or type(record.id) in (int, str)
     assert record.ref is None

@@ -1,11 +1,13 @@
 """The four formats, each encode (the emulator speaks) and decode (the client listens), driven by one table.
 
 `layouts` is the table; `values` stands between the wire's texts and a record's fields; `plain`, `columns`, `xmlform`
-and `jsonform` are the formats; `align` and `chains` find the messages in a reply whose texts may hold newlines; `ends`
-finds a last line that may be cut.
+and `jsonform` are the formats. In the two that quote nothing, `ordinary` reads the lines that can be read in one way,
+and `fitting` finds the columns of the others; `align` and `chains` find the messages in a reply whose texts may hold
+newlines, `asked` whom an echoed phone names, and `ends` a last line that may be cut.
 
-Tolerant in what is accepted, and nothing is guessed: where a reply can be read in more than one way, the messages
-concerned are `BadRow`s, and they alone.
+Tolerant in what is accepted, and nothing is guessed. A status that can be read comes out: a field that can't be told is
+named in its record's `unclear`. Where it is not sure whose a line is, the messages concerned are `BadRow`s, and they
+alone.
 """
 
 from __future__ import annotations
@@ -95,8 +97,23 @@ def decode_deletion(body: bytes, *, format: Format, charset: str) -> ErrorReply 
     return None
 
 
-def encode(records: Sequence[StatusRecord], *, format: Format, detail: Detail, charset: str, bulk: bool) -> bytes:
-    """Write what the vendor's server would print for these records; fields that are `None` are absent."""
+def encode(
+    records: Sequence[StatusRecord],
+    *,
+    format: Format,
+    detail: Detail,
+    charset: str,
+    bulk: bool,
+    empty_numbers: bool = False,
+) -> bytes:
+    """Write what the vendor's server would print for these records; fields that are `None` are absent.
+
+    An absent number has a column all the same in `Format.CSV`: it holds 0, or nothing with `empty_numbers`.
+    """
+    if format is Format.CSV:
+        from smsc_status.core.codecs import columns  # noqa: PLC0415 (see `decode_deletion`)
+
+        return columns.encode(records, detail, charset, bulk=bulk, empty_numbers=empty_numbers)
     return _form(format).encode(records, detail, charset, bulk=bulk)
 
 

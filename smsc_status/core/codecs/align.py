@@ -10,12 +10,13 @@ over, those that answer the most messages are taken: what all of these agree on 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+from smsc_status.core.codecs.asked import Asked
 from smsc_status.core.codecs.chains import END, Chains, Cut, Head, Segment, Tail
 from smsc_status.core.codecs.values import Row, bad_row, placed, text_id
-from smsc_status.models import Identity, Key
+from smsc_status.models import Identity, Key, StatusRecord
 
 MAX_CUTS = 60_000
 """Beyond so many possible beginnings within one part of a reply its messages are in doubt."""
@@ -26,98 +27,121 @@ MAX_TRIES = 120_000
 MAX_SPAN = 64
 """How many segments one message may have where its phone was asked under several ids."""
 
-Read = Callable[[str, Identity], Row]
+
+class Form(NamedTuple):
+    """What a format's lines say of whose they are, and how they are read."""
+
+    head: Callable[[str], Head | None]
+    """Whose record may begin with a line."""
+    tails: Callable[[str], Sequence[Tail]]
+    """Whose record may end with a line."""
+    ordinary: Callable[[str, Identity], StatusRecord | None]
+    """The record of a line that surely is all of this message's part."""
+    read: Callable[[str, Identity], Row]
+    """The row of a message's part."""
 
 
-def align(
-    lines: Sequence[str],
-    asked: Sequence[Identity],
-    *,
-    head: Callable[[str], Head | None],
-    tails: Callable[[str], Sequence[Tail]],
-    read: Read,
-) -> list[Row]:
+def align(lines: Sequence[str], asked: Asked, form: Form) -> list[Row]:
     """The rows of a bulk reply, in its order; a message whose part is in doubt is a `BadRow` with its `index`."""
-    segments = _segments(lines, head, tails)
-    reply = _Reply(segments, asked, read)
-    if len(segments) == len(asked) and all(place in reply.alone(place) for place in range(len(asked))):
-        return [reply.row(place, place, place) for place in range(len(asked))]
+    count = len(asked.identities)
+    if len(lines) == count:
+        rows = list(_in_order(lines, asked, form))
+        if len(rows) == count:
+            return rows
+    segments = _segments(lines, asked, form)
+    reply = _Reply(segments, asked, form)
+    if len(segments) == count and all(place in reply.alone(place) for place in range(count)):
+        return [reply.row(place, place, place) for place in range(count)]
     if not reply.read_complete():
         for first, last in reply.blocks():
             reply.read_block(first, last)
     return reply.rows()
 
 
-def _segments(
-    lines: Sequence[str], head: Callable[[str], Head | None], tails: Callable[[str], Sequence[Tail]]
-) -> list[Segment]:
+def _in_order(lines: Sequence[str], asked: Asked, form: Form) -> Iterator[Row]:
+    """The rows of the first lines that are all of the part of the message asked in their place."""
+    for place, (line, whose) in enumerate(zip(lines, asked.identities, strict=True)):
+        row = form.ordinary(line, whose)
+        if row is None:
+            reply = _Reply(_segments([line], asked, form), asked, form)
+            if place not in reply.alone(0):
+                return
+            yield reply.row(0, 0, place)
+        else:
+            yield row
+
+
+def _segments(lines: Sequence[str], asked: Asked, form: Form) -> list[Segment]:
     segments: list[Segment] = []
     end, closed = len(lines), True
     for place in range(len(lines) - 1, -1, -1):
         line = lines[place].rstrip("\r")
-        found = head(line)
+        found = form.head(line)
         if found and found.whole and not closed:
             found = None
         if found or not place:
             text = "\n".join(lines[place:end])
-            segments.append(Segment(text, found or Head(frozenset()), _tails_of(text, found, tails)))
+            ends = [_as_asked(tail, asked) for tail in _tails_of(text, found, form)]
+            segments.append(Segment(text, found or Head(frozenset()), ends))
             end, closed = place, True
         elif line.strip():
             closed = False
     return segments[::-1]
 
 
-def _tails_of(text: str, head: Head | None, tails: Callable[[str], Sequence[Tail]]) -> Sequence[Tail]:
+def _tails_of(text: str, head: Head | None, form: Form) -> Sequence[Tail]:
     if head and head.whole:
         return ()
     text = text.rstrip("\r\n")
-    return tails(text[text.rfind("\n") + 1 :])
+    return form.tails(text[text.rfind("\n") + 1 :])
+
+
+def _as_asked(tail: Tail, asked: Asked) -> Tail:
+    """The tail with its phone in the notation in which it was asked."""
+    place = None if tail.phone is None else asked.place(tail.id, tail.phone)
+    return tail if place is None else Tail(tail.id, asked.identities[place][1])
 
 
 class _Reply:
     """The segments of a reply, the messages that were asked, and what has been found of them."""
 
-    def __init__(self, segments: Sequence[Segment], asked: Sequence[Identity], read: Read) -> None:
+    def __init__(self, segments: Sequence[Segment], asked: Asked, form: Form) -> None:
         self._segments = segments
-        self._asked = asked
-        self._read = read
-        self._places = {identity: place for place, identity in enumerate(asked)}
-        self._of_id: dict[Key | None, list[int]] = defaultdict(list)
-        self._of_phone: dict[str, list[int]] = defaultdict(list)
-        for place, (id, phone) in enumerate(asked):
-            self._of_id[id].append(place)
-            self._of_phone[phone].append(place)
+        self._who = asked
+        self._asked = asked.identities
+        self._form = form
         self._found: dict[int, tuple[int, int] | None] = {}
         self._order: list[int] = []
         self._bare: set[Key | None] = set()
 
     def row(self, first: int, last: int, message: int) -> Row:
         """The row that these segments are."""
-        text = "\n".join(segment.text for segment in self._segments[first : last + 1])
-        return placed(self._read(text.rstrip("\r\n"), self._asked[message]), message)
+        text = "\n".join(segment.text for segment in self._segments[first : last + 1]).rstrip("\r\n")
+        whose = self._asked[message]
+        return self._form.ordinary(text, whose) or placed(self._form.read(text, whose), message)
 
     def span(self, first: int, last: int) -> Iterable[int]:
         """The messages that these segments may be the part of, by their first and last line."""
         head = self._segments[first].head
         if head.whole:
             return self._whole(head) if first == last else ()
-        found = (
-            self._places.get((tail.id, phone))
-            for tail in self._segments[last].tails
-            for phone in head.phones
-            if tail.phone in (None, phone)
-        )
-        return {place for place in found if place is not None}
+        found = set()
+        for tail in self._segments[last].tails:
+            for phone in head.phones:
+                place = self._who.place(tail.id, phone)
+                if place is not None and tail.phone in (None, self._asked[place][1]):
+                    found.add(place)
+        return found
 
     def alone(self, segment: int) -> Iterable[int]:
         """The messages that one segment may be all of the part of."""
         return self.span(segment, segment)
 
     def _whole(self, head: Head) -> Iterable[int]:
-        messages = self._of_id.get(head.id, ())
         if not head.phones:
-            return messages
-        return [place for place in messages if self._asked[place][1] in head.phones]
+            return self._who.of_id(head.id)
+        found = (self._who.place(head.id, phone) for phone in head.phones)
+        return [place for place in found if place is not None]
 
     def blocks(self) -> Iterable[tuple[int, int]]:
         """The first and last segments of the parts of the reply that no message can reach across."""
@@ -125,18 +149,19 @@ class _Reply:
         for place, segment in enumerate(self._segments):
             for tail in segment.tails:
                 last_of[tail.id] = place
-        reach = {
-            phone: max(last_of.get(self._asked[place][0], -1) for place in places)
-            for phone, places in self._of_phone.items()
-        }
+        reach: dict[str, int] = {}
         first = 0
         last = -1
         for place, segment in enumerate(self._segments):
             if place > last and place > first:
                 yield first, place - 1
                 first = place
-            phones = () if segment.head.whole else segment.head.phones
-            last = max(last, place, *(reach.get(phone, -1) for phone in phones))
+            last = max(last, place)
+            for phone in () if segment.head.whole else segment.head.phones:
+                if phone not in reach:
+                    ids = (self._asked[message][0] for message in self._who.of_phone(phone))
+                    reach[phone] = max((last_of.get(id, -1) for id in ids), default=-1)
+                last = max(last, reach[phone])
         yield first, len(self._segments) - 1
 
     def read_complete(self) -> bool:
@@ -160,8 +185,9 @@ class _Reply:
 
     def _may_begin(self, cut: Cut) -> bool:
         head = self._segments[cut.segment].head
-        id, phone = self._asked[cut.message]
-        return phone in head.phones if not head.whole or head.phones else id == head.id
+        if head.whole and not head.phones:
+            return self._asked[cut.message][0] == head.id
+        return any(cut.message in self._who.of_phone(phone) for phone in head.phones)
 
     def read_block(self, first: int, last: int) -> None:
         """Find the messages of a block."""
@@ -217,11 +243,11 @@ class _Reply:
         if head.whole:
             return [Cut(segment, message) for message in self._whole(head)]
         messages: set[int] = set()
-        for phone in head.phones:
-            places = self._of_phone.get(phone, ())
+        named = [self._who.of_phone(phone) for phone in head.phones]
+        for places in named:
             if len(places) == 1:
                 messages.update(places)
-        if any(len(self._of_phone.get(phone, ())) > 1 for phone in head.phones):
+        if any(len(places) > 1 for places in named):
             for end in range(segment, min(last + 1, segment + MAX_SPAN)):
                 messages.update(self.span(segment, end))
         return [Cut(segment, message) for message in sorted(messages)]

@@ -1,63 +1,53 @@
 """`fmt=1`: values in columns, parted by commas.
 
-Nothing is quoted: a text may hold commas and newlines, and a name may hold commas. So the columns before the text are
-counted from the left, those after it from the right; a line that fits in two ways, or in none, is not read.
+Nothing is quoted: a text may hold commas and newlines, and a name may hold commas. `fitting` finds the columns; a line
+that fits in no way is not read, and where it fits in several the columns in doubt are unclear.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from smsc_status.core.codecs.align import align
+from smsc_status.core.codecs import ordinary
+from smsc_status.core.codecs.align import Form, align
+from smsc_status.core.codecs.asked import Asked
 from smsc_status.core.codecs.chains import Head, Tail
+from smsc_status.core.codecs.fitting import MAX_COMMAS, Reading, fit, has_network, is_phone
 from smsc_status.core.codecs.layouts import LAYOUTS, NOT_FOUND, Columns, columns_of
 from smsc_status.core.codecs.values import (
-    TEXTS,
+    INTS,
     ErrorReply,
     Row,
     bad_row,
     bytes_of,
     key_of,
-    printed,
     record_of,
     refuse_flood,
     text_id,
     unreadable,
     wire_values,
 )
-from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord, phone_key
+from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord, is_look_up, phone_key
 
 _ERROR = re.compile(r"\s*0, ?-(\d{1,9})\s*", re.ASCII)
 _START = re.compile(r"\s*-?\d{1,9}\s*(?:,|$)", re.ASCII)
-_INT = re.compile(r"-?\d{0,18}", re.ASCII)
-_STATUS = re.compile(r"-?\d{1,9}", re.ASCII)
-_STAMP = re.compile(r"\d{0,12}", re.ASCII)
-_SECONDS = re.compile(r"(?:0|\d{10,12})?", re.ASCII)  # fewer digits are those of a line that was cut
-_COST = re.compile(r"(?:-?\d{1,12}(?:\.\d{1,6})?)?", re.ASCII)
-_EXACT_COST = re.compile(r"-?\d{1,12}\.\d{1,6}", re.ASCII)
-_GONE = re.compile(r"\s*-3(?:, ?\d*, ?\d*)?, ?([\w.-]+)(?:, ?([^,]++))?\s*+", re.ASCII)
+_SHORT = re.compile(r"\s*-[123](?:, ?\d*, ?\d*)?, ?([\w.-]+)(?:, ?([^,]++))?\s*+", re.ASCII)
 _HEAD = re.compile(r"\s*-?\d{1,9}, ?\d{0,12}, ?\d*, ?\d*,", re.ASCII)
+_STAMP = re.compile(r"\d{0,12}", re.ASCII)
+_EXACT_COST = re.compile(r",\s*-?\d{1,12}\.\d{1,6}\s*,", re.ASCII)
+_SEND_TIME = re.compile(r" ?(?:0|\d{9,12})?", re.ASCII)
 
-_SEND_TIME = re.compile(r" ?\d{9,11}", re.ASCII)
+SHORT = frozenset({"-3", "-2", "-1"})
+"""A reply that begins with one of these is no refusal and no other status, however short it is."""
 
-_PATTERNS = {
-    "status": _STATUS,
-    "last_timestamp": _SECONDS,
-    "send_timestamp": _SECONDS,
-    "err": _INT,
-    "type": _STAMP,
-    "cost": _COST,
-}
-_GONE_COLUMNS: tuple[Columns, ...] = (("status",), LAYOUTS[Format.CSV][Detail.BASIC].sms)
+_SHORT_COLUMNS: tuple[Columns, ...] = (("status",), LAYOUTS[Format.CSV][Detail.BASIC].sms)
 _WHOSE = ("id", "phone")
-_ENDS_SINGLE: tuple[tuple[Columns, ...], ...] = (((),), (("id",), _WHOSE))
-_ENDS_BULK: tuple[tuple[Columns, ...], ...] = ((("id",), _WHOSE),)
-_ENDS_BASIC: tuple[tuple[Columns, ...], ...] = ((_WHOSE,), (("id",),), ((),))
+_ENDS_SINGLE: tuple[Columns, ...] = ((), ("id",), _WHOSE)
+_ENDS_BULK: tuple[Columns, ...] = (("id",), _WHOSE)
+_ENDS_BASIC: tuple[Columns, ...] = (_WHOSE, ("id",), ())
 _SMS_PHONE, _HLR_PHONE = 4, 12
-_MAX_NAME_COMMAS = 8
-
-Wire = dict[str, str]
+_MAX_CELLS, _MAX_LAST_CELLS = 60, 6
 
 
 def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
@@ -72,15 +62,16 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
     body = text.strip("\r\n")
     if not _START.match(body) and not (bulk and any(_START.match(line) for line in body.split("\n"))):
         raise unreadable("no line starts with a status", text)
-    reader = _Reader(detail, asked, bulk=bulk)
+    who = Asked(asked)
+    reader = _Reader(detail, who, bulk=bulk)
     if not bulk:
         return [reader.read(body, asked[0])]
     lines = body.split("\n")
     if detail is Detail.BASIC:
         lines = [line for line in lines if line.strip()]
         refuse_flood(len(lines), asked)
-        return [reader.read(line, None) for line in lines]
-    return align(lines, asked, head=_head, tails=_tails, read=reader.read)
+        return [reader.read_basic(line) for line in lines]
+    return align(lines, who, Form(_head, _tails, reader.read_ordinary, reader.read))
 
 
 def error(text: str) -> ErrorReply | None:
@@ -89,9 +80,12 @@ def error(text: str) -> ErrorReply | None:
     return ErrorReply(int(found[1]), "") if found else None
 
 
-def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
-    """A line a record; nothing is quoted."""
-    return bytes_of("\n".join(_line(record, detail, bulk=bulk) for record in records), charset)
+def encode(
+    records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool, empty_numbers: bool = False
+) -> bytes:
+    """A line a record; nothing is quoted. A number that is not there is printed as 0, or as nothing."""
+    absent = "" if empty_numbers else "0"
+    return bytes_of("\n".join(_line(record, detail, absent, bulk=bulk) for record in records), charset)
 
 
 def encode_error(code: int, _text: str, charset: str) -> bytes:
@@ -109,31 +103,26 @@ def decode_result(text: str) -> str:
     return text
 
 
-def _line(record: StatusRecord, detail: Detail, *, bulk: bool) -> str:
+def _line(record: StatusRecord, detail: Detail, absent: str, *, bulk: bool) -> str:
     found = record.status != NOT_FOUND
     columns = columns_of(Format.CSV, detail, hlr=isinstance(record, HlrRecord), found=found, bulk=bulk)
     if not found:
-        columns = (*_GONE_COLUMNS[1], *columns[1:])
+        columns = (*_SHORT_COLUMNS[1], *columns[1:])
         if record.phone is None and "phone" in columns:
             columns = columns[:-1]
-    return ",".join(value or "" for _, value in wire_values(record, columns))
+    return ",".join(value or (absent if name in INTS else "") for name, value in wire_values(record, columns))
 
 
 def _head(line: str) -> Head | None:
-    """Whose record may begin with this line.
-
-    A message has its send time and then its phone where a look-up has the IMSI, which is longer, and the MSC; commas in
-    the names of a look-up move its phone to the right.
-    """
-    gone = _GONE.fullmatch(line)
-    if gone:
-        return Head(frozenset({phone_key(gone[2])} if gone[2] else ()), key_of(gone[1]), whole=True)
+    """Whose record may begin with this line: the phone follows the send time. Commas in a look-up's names move both."""
+    short = _SHORT.fullmatch(line)
+    if short:
+        return Head(frozenset({phone_key(short[2])} if short[2] else ()), key_of(short[1]), whole=True)
     if not _HEAD.match(line):
         return None
-    cells = line.split(",", _HLR_PHONE + _MAX_NAME_COMMAS + 1)
-    if _SEND_TIME.fullmatch(cells[_SMS_PHONE - 1]):
-        return Head(frozenset({phone_key(cells[_SMS_PHONE])}))
-    return Head(frozenset(map(phone_key, [cells[_SMS_PHONE], *cells[_HLR_PHONE : _HLR_PHONE + _MAX_NAME_COMMAS]])))
+    cells = line.split(",", _HLR_PHONE + MAX_COMMAS + 1)
+    places = [_SMS_PHONE, *range(_HLR_PHONE, len(cells))]
+    return Head(frozenset(phone_key(cells[place]) for place in places if _SEND_TIME.fullmatch(cells[place - 1])))
 
 
 def _tails(line: str) -> Sequence[Tail]:
@@ -150,105 +139,125 @@ def _tails(line: str) -> Sequence[Tail]:
 class _Reader:
     """Reads lines of one level of detail."""
 
-    def __init__(self, detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> None:
+    def __init__(self, detail: Detail, asked: Asked, *, bulk: bool) -> None:
         self._level = LAYOUTS[Format.CSV][detail]
-        basic = _ENDS_BASIC if detail is Detail.BASIC else _ENDS_BULK
-        self._ends = basic if bulk else _ENDS_SINGLE
-        self._asked = frozenset(asked)
-        self._ids = frozenset(id for id, _ in asked)
+        self._has_text = "message" in self._level.sms
+        self._ends = _ENDS_SINGLE if not bulk else _ENDS_BULK if self._has_text else _ENDS_BASIC
+        self._asked = asked
+        self._ordinary = [
+            ordinary.cells(columns_of(Format.CSV, detail, hlr=hlr, found=True, bulk=True)) for hlr in (False, True)
+        ]
+
+    def read_basic(self, line: str) -> Row:
+        """The record of a line of a bulk reply without texts, which names its message."""
+        for layout in self._ordinary:
+            texts = layout.match(line)
+            if texts is None or (layout.is_hlr and _may_be_pending(texts)):
+                continue
+            if self._asked.place_of_texts(str(texts["id"]), str(texts["phone"])) is not None:
+                return layout.record(texts)
+        return self.read(line, None)
+
+    def read_ordinary(self, text: str, whose: Identity) -> StatusRecord | None:
+        """The record of a whole text that can be read in one way alone, and names its message at its end."""
+        for layout in self._ordinary:
+            texts = layout.match(text)
+            if texts and is_phone(texts["phone"], whose[1]) and key_of(str(texts["id"])) == whose[0]:
+                return self._as_only_reading(layout, texts)
+        return None
+
+    def _as_only_reading(self, layout: ordinary.Line, texts: dict[str, str | None]) -> StatusRecord | None:
+        if _may_be_pending(texts) if layout.is_hlr else texts["type"] in ("4", "5"):
+            return None
+        if "," not in str(texts["message"]):
+            return layout.record(texts)
+        if "country" in texts and not _is_only_cost(texts):
+            return None
+        return layout.record(texts, ("message", "comment") if texts.get("comment") else ())
 
     def read(self, text: str, whose: Identity | None) -> Row:
-        """The record that a whole text is, if there is one way to read it."""
-        cells = text.split(",")
-        readings: list[Wire | None] = []
-        for ends in self._ends:
-            readings = [wire for end in ends for wire in self._readings(cells, end, whose)]
-            if readings:
-                break
-        wire = readings[0] if readings else None
-        if wire is not None and all(reading == wire for reading in readings):
-            return record_of(printed(wire))
-        known = self._known(cells, whose)
-        return bad_row(
-            "columns that fit in two ways" if readings else "columns that do not fit", known | {"line": text}
-        )
+        """The record that a whole text is, as far as its columns can be told."""
+        cells = text.split(",", _MAX_CELLS)
+        if len(cells) > _MAX_CELLS:  # the rest of a long text needs not be taken apart
+            cells[_MAX_CELLS:] = cells[_MAX_CELLS].rsplit(",", _MAX_LAST_CELLS)
+        reading = self._reading(cells, whose)
+        if reading is None:
+            return bad_row("columns that do not fit", self._known(cells, whose) | {"line": text})
+        wire: dict[str, str | None] = reading.wire
+        if wire.get("id"):
+            wire["id"] = text_id(str(wire["id"]))
+        if wire.get("err") == "0" and self._is_pending(reading):
+            wire["err"] = None
+        return record_of(wire, reading.unclear)
 
-    def _readings(self, cells: list[str], end: Columns, whose: Identity | None) -> Iterator[Wire | None]:
-        """The ways to read a line, and `None` for one that could not tell which column is which."""
-        if len(end) > len(cells) or (end and whose and key_of(cells[-len(end)].strip()) != whose[0]):
-            return
-        for columns in self._layouts(cells, len(end)):
-            wire = _fit(cells, (*columns, *end))
-            if wire is not None and self._is_whose(wire, whose):
-                yield wire
-                if _names_may_hold_commas(cells, (*columns, *end)):
-                    yield None
+    def _reading(self, cells: list[str], whose: Identity | None) -> Reading | None:
+        """The first way to read a line in which each column looks like itself, or else the first one at all."""
+        doubtful = None
+        for end in self._ends:
+            if not self._may_end(cells, end, whose):
+                continue
+            found = [fit(cells, (*columns, *end), whose and whose[1]) for columns in self._layouts(cells, len(end))]
+            readings = [reading for reading in found if reading is not None]
+            if len(readings) > 1:  # as a message and as a look-up
+                readings = [reading for reading in readings if _is_as_its_type_says(reading)]
+            for reading in readings:
+                if reading.is_whole:
+                    return reading
+                doubtful = doubtful or reading
+        return doubtful
 
-    def _is_whose(self, wire: Wire, whose: Identity | None) -> bool:
+    def _may_end(self, cells: list[str], end: Columns, whose: Identity | None) -> bool:
         """Whether the line speaks of this message, or, without one, of any that was asked."""
-        id = key_of(wire["id"]) if "id" in wire else None
-        phone = phone_key(wire["phone"]) if wire.get("phone") else None
-        if whose is None:
-            return id is None or (id in self._ids if phone is None else (id, phone) in self._asked)
-        missing = "phone" not in wire or wire["status"] == str(NOT_FOUND)
-        return phone == whose[1] or (phone is None and missing)
-
-    def _known(self, cells: list[str], whose: Identity | None) -> Wire:
-        """Whose a line is that can't be read."""
-        if whose is None and len(cells) > 2 and (key_of(cells[-2].strip()), phone_key(cells[-1])) in self._asked:
-            whose = key_of(cells[-2].strip()), phone_key(cells[-1])
-        return {"id": text_id(str(whose[0])), "phone": whose[1]} if whose else {}
+        if not end:
+            return True
+        if len(end) >= len(cells):
+            return False
+        id = cells[-len(end)].strip()
+        phone = cells[-1].strip() if "phone" in end else None
+        if whose is not None:
+            return key_of(id) == whose[0] and (phone is None or is_phone(phone, whose[1]))
+        if phone is not None:
+            return self._asked.place_of_texts(id, phone) is not None
+        return bool(self._asked.of_id(key_of(id)))
 
     def _layouts(self, cells: list[str], end: int) -> Iterator[Columns]:
         """The layouts that these cells may have, by what can be seen at once."""
         count = len(cells) - end
         sms, hlr = self._level
-        if cells[0].strip() == str(NOT_FOUND):
-            yield from (columns for columns in _GONE_COLUMNS if len(columns) == count)
-        if "message" not in sms:
-            yield from (columns for columns in (sms, sms[:2], hlr) if len(columns) == count)
-            return
-        sender = hlr.index("sender_id")
-        if count >= len(hlr) and cells[sender].strip() == "HLR":
-            yield hlr
-        if count >= len(sms):
-            yield sms
+        if cells[0].strip() in SHORT:
+            yield from (columns for columns in _SHORT_COLUMNS if len(columns) == count)
+        if not self._has_text:
+            yield from (columns for columns in (sms, sms[:2]) if len(columns) == count)
         elif count == len(sms) - 1:
             yield tuple(name for name in sms if name != "comment")  # as lines were in 2018
+        elif count > _SMS_PHONE:
+            yield sms
+        if count >= len(hlr):
+            yield hlr
+
+    def _is_pending(self, reading: Reading) -> bool:
+        """Whether the line is of a look-up that has no answer yet: its missing error is printed as 0."""
+        type, is_told = reading.wire.get("type"), "imsi" in reading.wire
+        is_told = is_told or (type is not None and is_look_up(int(type), None))
+        return is_told and not has_network(reading.wire, reading.unclear)
+
+    def _known(self, cells: list[str], whose: Identity | None) -> dict[str, str]:
+        """Whose a line is that can't be read."""
+        if whose is None and len(cells) > 2:
+            place = self._asked.place_of_texts(cells[-2].strip(), cells[-1].strip())
+            whose = None if place is None else self._asked.identities[place]
+        return {"id": text_id(str(whose[0])), "phone": whose[1]} if whose else {}
 
 
-def _fit(cells: list[str], columns: Columns) -> Wire | None:
-    """The cells under their names, those that are too many in the message's text; `None` if one can't be there."""
-    extra = len(cells) - len(columns)
-    text = columns.index("message") if "message" in columns else len(columns)
-    wire: Wire = {}
-    for place, name in enumerate(columns):
-        if name == "message":
-            wire[name] = ",".join(cells[place : place + extra + 1])
-            continue
-        cell = cells[place if place < text else place + extra]
-        wire[name] = cell if name in TEXTS else cell.strip()
-        pattern = _PATTERNS.get(name)
-        if pattern and not pattern.fullmatch(wire[name]):
-            return None
-    _strip_spaces(wire, cells[text - 1], cells[text + extra + 1 :])
-    return wire
+def _is_only_cost(texts: Mapping[str, str | None]) -> bool:
+    """Whether nothing after the cost could be one, so that the names before it have no comma."""
+    after = f",{texts['sender_id']},{texts['status_name']},{texts['message']},"
+    return bool(texts["cost"]) and not _EXACT_COST.search(after)
 
 
-def _strip_spaces(wire: Wire, before: str, after: list[str]) -> None:
-    """Drop the space after a text's comma where the column beside it shows that there is one."""
-    if before.startswith(" ") and "message" in wire:
-        wire["message"] = wire["message"].removeprefix(" ")
-    if "comment" in wire and after[1].startswith(" "):
-        wire["comment"] = wire["comment"].removeprefix(" ")
+def _may_be_pending(texts: Mapping[str, str | None]) -> bool:
+    return texts["err"] in ("0", "") and texts["mcc"] in ("0", "")
 
 
-def _names_may_hold_commas(cells: list[str], columns: Columns) -> bool:
-    """Whether a comma of the text may as well be one of a name before the cost, which moves the cost to the right."""
-    if "country" not in columns:
-        return False
-    cost = columns.index("cost")
-    places = range(cost + 1, cost + 1 + min(len(cells) - len(columns), _MAX_NAME_COMMAS))
-    exact = _EXACT_COST.fullmatch(cells[cost].strip())
-    pattern = _EXACT_COST if exact else _COST
-    return any(cells[place].strip() and pattern.fullmatch(cells[place].strip()) for place in places)
+def _is_as_its_type_says(reading: Reading) -> bool:
+    return ("imsi" in reading.wire) == is_look_up(int(reading.wire.get("type") or 0), None)

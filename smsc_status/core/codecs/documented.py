@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from smsc_status.core.codecs.values import COSTS, NAMES, SHARED, refuse_flood
-from smsc_status.models import MOSCOW, Draft, HlrRecord, Identity, StatusRecord
+from smsc_status.core.codecs.values import COSTS, SHARED, refuse_flood
+from smsc_status.models import MOSCOW, Draft, HlrDraft, HlrRecord, Identity, StatusRecord
 
 Int = Annotated[int, Meta(gt=-(10**18), lt=10**18)]
 NumericId = Annotated[int, Meta(ge=0, lt=10**18)]
@@ -102,10 +101,19 @@ def record_of(body: bytes) -> StatusRecord:
 
 def _record(wire: Documented) -> StatusRecord:
     cost = COSTS[wire.cost]
-    if not (wire.imsi is wire.msc is wire.mcc is wire.mnc is wire.cn is wire.net is wire.rcn is wire.rnet is UNSET):
-        return _look_up(wire, cost)
+    draft: Any  # to the type checker its fields are frozen
+    record: type[StatusRecord] = StatusRecord
+    if not (
+        wire.imsi is wire.msc is wire.mcc is wire.mnc is wire.cn is wire.net is wire.rcn is wire.rnet is UNSET
+        # `is_look_up`, without the call
+        and (wire.type or 0) & -2 != 4
+        and (wire.flag or 0) & 0xE != 4
+    ):
+        draft, record = _new(HlrDraft), HlrRecord
+        _look_up(draft, wire)
+    else:
+        draft = _new(Draft)
     shared = SHARED
-    draft: Any = _new(Draft)  # to the type checker its fields are frozen
     draft.status = wire.status
     draft.last_date = wire.last_date
     draft.last_timestamp = wire.last_timestamp
@@ -129,16 +137,19 @@ def _record(wire: Documented) -> StatusRecord:
     draft.id = wire.id
     draft.ref = draft.checked_at = None
     draft.timezone = MOSCOW
-    draft.__class__ = StatusRecord
-    record: StatusRecord = draft
-    return record
+    draft.unclear = ()
+    draft.__class__ = record
+    finished: StatusRecord = draft
+    return finished
 
 
-def _look_up(wire: Documented, cost: Decimal | None) -> HlrRecord:
-    fields = {
-        name: SHARED[value] if name in NAMES else value
-        for name, value in msgspec.structs.asdict(wire).items()
-        if value is not UNSET
-    }
-    fields["cost"] = cost
-    return HlrRecord(**fields)
+def _look_up(draft: Any, wire: Documented) -> None:
+    shared = SHARED
+    draft.imsi = None if wire.imsi is UNSET else wire.imsi
+    draft.msc = None if wire.msc is UNSET else wire.msc
+    draft.mcc = None if wire.mcc is UNSET else shared[wire.mcc]
+    draft.mnc = None if wire.mnc is UNSET else shared[wire.mnc]
+    draft.cn = None if wire.cn is UNSET else shared[wire.cn]
+    draft.net = None if wire.net is UNSET else shared[wire.net]
+    draft.rcn = None if wire.rcn is UNSET else shared[wire.rcn]
+    draft.rnet = None if wire.rnet is UNSET else shared[wire.rnet]

@@ -1,8 +1,8 @@
 """`fmt=0`: `key = value` pairs in a line for people.
 
 Nothing is escaped: a text may hold commas, ` = ` and newlines. So the keys before `message` are read from the left,
-`type` and what follows it from the right, and of what is left `, comment = ` parts the text from the comment; a second
-one leaves a doubt.
+`type` and what follows it from the right, and of what is left `, comment = ` most likely parts the text from the
+comment. It may as well be the text's, and so both are unclear wherever it stands.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from smsc_status.core.codecs.align import align
+from smsc_status.core.codecs.align import Form, align
+from smsc_status.core.codecs.asked import Asked, are_alike
 from smsc_status.core.codecs.chains import Head, Tail
-from smsc_status.core.codecs.layouts import NOT_FOUND, columns_of
+from smsc_status.core.codecs.layouts import HLR_KEYS, NOT_FOUND, columns_of
+from smsc_status.core.codecs.ordinary import Line, pairs
 from smsc_status.core.codecs.values import (
     FIELDS,
     INTS,
@@ -32,6 +34,9 @@ _LABELS = {"status": "Status", "last_date": "check_time"}
 _NAMES = {"check_time": "last_date", "sender": "sender_id"}
 _NAMELIKE = FIELDS - INTS - {"last_date", "send_date", "cost", "phone", "id", "mccmnc", "imsi", "msc", "mcc", "mnc"}
 
+_FIRST = frozenset({"status", "last_date", "err", "imsi", "msc", "mcc", "mnc"})
+"""What stands before any name."""
+
 _DATE = r"(?:\d\d\.\d\d\.\d{4} \d\d:\d\d:\d\d)?"
 _KEY = re.compile(r"(?:^|, ?)([A-Za-z_]\w*) ?= ?", re.ASCII)
 _START = re.compile(r"\s*Status ?= ?-?\d{1,9}\s*(?:$|,)", re.ASCII | re.IGNORECASE)
@@ -39,13 +44,14 @@ _HEAD = re.compile(
     rf"Status ?= ?-?\d{{1,9}}(?:, ?check_time ?= ?{_DATE})?(?:, ?err ?= ?-?\d*)?(?=,).*?, ?phone ?= ?([^,]*)(?:,|$)",
     re.ASCII | re.IGNORECASE,
 )
-_GONE = re.compile(
-    rf"Status ?= ?-3(?:, ?check_time ?= ?{_DATE})?(?:, ?err ?= ?\d*)?, ?id ?= ?([\w.-]+)(?:, ?phone ?= ?([^,]++))?\s*+",
+_SHORT = re.compile(
+    rf"Status ?= ?-[123](?:, ?check_time ?= ?{_DATE})?(?:, ?err ?= ?\d*)?"
+    r", ?id ?= ?([\w.-]+)(?:, ?phone ?= ?([^,]++))?\s*+",
     re.ASCII | re.IGNORECASE,
 )
-# A reply that ends with its status, which stands alone only if it is -3, or within a date or the key after it.
+# A reply that ends with its status, which stands alone only if it is negative, or within a date or the key after it.
 _CUT = re.compile(
-    rf"(?:(?:\A|\n)Status ?= ?+(?!-3\s*\Z)-?\d+|, ?(?:check_time|send_date) ?= ?+(?!{_DATE}\s*\Z)[^=]+)\Z",
+    rf"(?:(?:\A|\n)Status ?= ?+(?!-[123]\s*\Z)-?\d+|, ?(?:check_time|send_date) ?= ?+(?!{_DATE}\s*\Z)[^=]+)\Z",
     re.ASCII | re.IGNORECASE,
 )
 _CUT_CHARS = 60
@@ -68,13 +74,15 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
         raise unreadable("no line starts with a status", text)
     cut = _CUT.search(body, len(body) - _CUT_CHARS)
     if not bulk:
-        return [bad_row("the line is cut", {}) if cut else _read(body)]
+        return [bad_row("the line is cut", {}) if cut else _read(body, asked[0])]
+    layouts = _layouts(detail)
     if detail is Detail.BASIC:
         lines = [line.strip() for line in body.split("\n") if line.strip()]
         refuse_flood(len(lines), asked)
-        rows = [_read(line) for line in lines]
+        rows = [_ordinary(line, layouts) or _read(line, None) for line in lines]
         return [*rows[:-1], bad_row("the line is cut", {})] if cut else rows
-    return align(body.split("\n"), asked, head=_head, tails=_tails, read=_read)
+    form = Form(_head, _tails, lambda line, whose: _ordinary(line, layouts, whose), _read)
+    return align(body.split("\n"), Asked(asked), form)
 
 
 def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
@@ -114,9 +122,9 @@ def _any_start(body: str) -> bool:
 
 def _head(line: str) -> Head | None:
     """Whose record may begin with this line."""
-    gone = _GONE.fullmatch(line)
-    if gone:
-        return Head(frozenset({phone_key(gone[2])} if gone[2] else ()), key_of(gone[1]), whole=True)
+    short = _SHORT.fullmatch(line)
+    if short:
+        return Head(frozenset({phone_key(short[2])} if short[2] else ()), key_of(short[1]), whole=True)
     message = _MESSAGE.search(line)
     begun = _HEAD.match(line[: message.start()] if message else line)
     return Head(frozenset({phone_key(begun[1])})) if begun else None
@@ -132,54 +140,99 @@ def _tails(line: str) -> Sequence[Tail]:
     return (Tail(key_of(id[1].strip()), phone_key(phone[1]) if phone else None),)
 
 
-def _read(text: str, _whose: Identity | None = None) -> Row:
-    """The record that a whole text is."""
+def _layouts(detail: Detail) -> list[Line]:
+    """The layouts of a bulk reply's lines, as a message's and as a look-up's."""
+    return [pairs(columns_of(Format.PLAIN, detail, hlr=hlr, found=True, bulk=True)) for hlr in (False, True)]
+
+
+def _ordinary(text: str, layouts: Sequence[Line], whose: Identity | None = None) -> StatusRecord | None:
+    """The record of a text that can be read in one way alone, but for its comment, and names this message."""
+    for layout in layouts:
+        texts = layout.match(text)
+        if texts is None or (layout.is_hlr and all(texts[name] is None for name in HLR_KEYS)):
+            continue
+        if whose and not (are_alike(phone_key(str(texts["phone"])), whose[1]) and key_of(str(texts["id"])) == whose[0]):
+            continue
+        if "message" not in texts:
+            return layout.record(texts)
+        texts["message"], *comments = _COMMENT.split(str(texts["message"]))
+        if len(comments) > 1 or (comments and layout.is_hlr):
+            return None
+        texts["comment"] = comments[0] if comments else None
+        return layout.record(texts, ("message", "comment") if comments else ())
+    return None
+
+
+def _read(text: str, _whose: Identity | None) -> Row:
+    """The record that a whole text is, as far as its values can be told."""
     message = _MESSAGE.search(text)
-    wire, doubt = _pairs(text[: message.start()] if message else text.rstrip())
-    if message and not doubt:
-        doubt = _read_text(text[message.end() :], wire)
-    return bad_row(doubt, wire) if doubt else record_of(printed(wire))
+    pairs = _Pairs(text[: message.start()] if message else text.rstrip())
+    if message:
+        _read_text(text[message.end() :], pairs)
+    phones = [phone_key(phone) for phone in pairs.phones]
+    if len(pairs.ids) > 1 or any(not are_alike(phone, phones[0]) for phone in phones[1:]):
+        return bad_row("an id or a phone is there twice", pairs.wire)
+    return record_of(printed(pairs.wire), pairs.unclear)
 
 
-def _read_text(rest: str, wire: dict[str, str]) -> str | None:
-    """Add what begins with the message's text; what is doubtful about it, or `None`."""
+class _Pairs:
+    """The values of the known keys, and which of them are unclear; the ids and phones, however often they came."""
+
+    def __init__(self, text: str) -> None:
+        self.wire: dict[str, str] = {}
+        self.unclear: set[str] = set()
+        self.ids: list[str] = []
+        self.phones: list[str] = []
+        self._read(text)
+
+    def _read(self, text: str) -> None:
+        """A name goes on until the next known key. One that came before leaves a doubt, and so does an unknown one,
+        which the name may hold.
+        """
+        wire = self.wire
+        parts = _KEY.split(text)
+        before = ""
+        for key, value in zip(parts[1::2], parts[2::2], strict=True):
+            name = key.lower()
+            name = _NAMES.get(name, name)
+            if name in {"id", "phone"}:
+                (self.ids if name == "id" else self.phones).append(value)
+            elif name in wire:
+                self._doubt(name)
+            if name in FIELDS:
+                wire.setdefault(name, value.strip())
+            elif before in _NAMELIKE:
+                self._doubt(before)
+            before = name
+
+    def _doubt(self, name: str) -> None:
+        """Give up a value that came twice, and all names, one of which may hold it; those before any name are sure."""
+        doubtful = {name} - _FIRST | (_NAMELIKE & self.wire.keys())
+        self.unclear |= doubtful
+        for one in doubtful & self.wire.keys():
+            self.wire[one] = ""
+
+
+def _read_text(rest: str, pairs: _Pairs) -> None:
+    """Add what begins with the message's text."""
     end = _tail_of(rest)
-    tail, doubt = _pairs(rest[end:]) if end is not None else ({}, None)
-    if end is None and _TYPE.search(rest):
-        return "a text that may hold a type"
-    if end is None:
-        end = len(rest)
-    parts = _COMMENT.split(rest[:end])
-    if len(parts) > 2:
-        return "a text that may hold a comment"
-    for name, value in tail.items():
-        if name not in wire:
-            wire[name] = value
-        elif name == "phone" and phone_key(wire[name]) != phone_key(value):
-            doubt = "two phones"
-    wire.update(zip(("message", "comment"), parts, strict=False))
-    return doubt
+    if end is not None:
+        tail = _Pairs(rest[end:])
+        pairs.unclear |= tail.unclear - pairs.wire.keys()
+        pairs.wire = tail.wire | pairs.wire
+        pairs.ids += tail.ids
+        pairs.phones += tail.phones
+    elif _TYPE.search(rest):
+        pairs.unclear |= {"message", "comment", "type"}
+        return
+    text, *comments = _COMMENT.split(rest if end is None else rest[:end])
+    if comments:
+        pairs.unclear |= {"message", "comment"}
+    if len(comments) < 2:
+        pairs.wire |= zip(("message", "comment"), (text, *comments), strict=False)
 
 
 def _tail_of(text: str) -> int | None:
     """Where the last `, type = ` stands, if nothing but pairs follows it."""
     place = max((found.start() for found in _TYPE.finditer(text)), default=None)
     return place if place is not None and _TAIL.fullmatch(text, place) else None
-
-
-def _pairs(text: str) -> tuple[dict[str, str], str | None]:
-    """The known keys' values, and what is doubtful about them."""
-    wire: dict[str, str] = {}
-    parts = _KEY.split(text)
-    before, doubt = "status", None
-    for key, value in zip(parts[1::2], parts[2::2], strict=True):
-        name = key.lower()
-        name = _NAMES.get(name, name)
-        if name in wire:
-            doubt = f"{name} is there twice"
-        elif name in FIELDS:
-            wire[name] = value.strip()
-        elif before in _NAMELIKE:
-            doubt = f"{before} may hold {name}"
-        before = name
-    return wire, doubt

@@ -1,14 +1,15 @@
 """Between the wire's texts and a record's fields, and the rows that a reply is made of.
 
-A number sent as an empty text is `None`. An empty text is an empty text where its key was sent; in the two formats for
-people (`PLAIN`, `CSV`), which print a name that they don't have as nothing, it is `None` but for `message` and
-`comment`.
+A value that can't be its field's costs the field, which is `None` and named in `unclear`; one of `VITAL` costs the
+record. A number sent as an empty text is `None`. An empty text is an empty text where its key was sent; in the two
+formats for people (`PLAIN`, `CSV`), which print a name that they don't have as nothing, it is `None` but for `message`
+and `comment`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from reprlib import Repr
 from typing import Any
@@ -17,14 +18,18 @@ import attrs
 
 from smsc_status.core.codecs.layouts import HLR_KEYS, Columns
 from smsc_status.errors import EXCERPT_CHARS, ProtocolError
-from smsc_status.models import MOSCOW, Draft, HlrDraft, HlrRecord, Identity, StatusRecord, id_key
+from smsc_status.models import MOSCOW, Draft, HlrDraft, HlrRecord, Identity, Key, StatusRecord, id_key, is_look_up
 
 CHARSETS = ("windows-1251", "utf-8", "koi8-r")
 
-OURS = frozenset({"ref", "checked_at", "timezone"})
+OURS = frozenset({"ref", "checked_at", "timezone", "unclear"})
 """What a record has that never comes from the wire."""
 
+VITAL = frozenset({"status", "id", "phone"})
+"""Without these it is not known what is said, or of whom."""
+
 INTS = frozenset({"status", "last_timestamp", "flag", "err", "send_timestamp", "type", "sms_cnt"})
+STAMPS = frozenset({"last_timestamp", "send_timestamp"})
 TEXTS = frozenset({"message", "comment"})
 NAMES = frozenset(
     {"sender_id", "status_name", "mccmnc", "country", "operator", "operator_orig", "region"}
@@ -38,12 +43,18 @@ MORE_ROWS = 1000
 MAX_SHARED = 4096
 MAX_SHARED_CHARS = 64
 
-FIELDS = frozenset(field.name for field in attrs.fields(HlrRecord)) - OURS
+ORDER = tuple(field.name for field in attrs.fields(HlrRecord) if field.name not in OURS)
+FIELDS = frozenset(ORDER)
 _HLR = frozenset(HLR_KEYS)
+_COMMON = tuple(field.name for field in attrs.fields(StatusRecord))
 
 _INT = re.compile(r"\s*([-+]?\d{1,18})(?:\.0+)?\s*", re.ASCII)
 _COST = re.compile(r"\s*([-+]?\d{1,30}(?:\.\d{1,30})?(?:[eE][-+]?\d)?)\s*", re.ASCII)
-_PLAIN_ERROR = re.compile(r"\s*+ERROR\s*+=\s*+(\d{1,9})\s*+(?:\((.*)\))?\s*+", re.IGNORECASE | re.ASCII | re.DOTALL)
+# A sibling script appends the id. The text may hold brackets; it ends with the one that closes the first, if any does.
+_PLAIN_ERROR = re.compile(
+    r"\s*+ERROR\s*+=\s*+(\d{1,9})\s*+(?:\Z|,|\(((?:[^()]++|\([^()]*+\))*+)\)|\((.*)\))",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
+)
 _NUMERIC_ID = re.compile(r"0|[1-9][0-9]{0,39}", re.ASCII)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BOM = b"\xef\xbb\xbf"
@@ -135,8 +146,8 @@ def unreadable(what: str, text: object) -> ProtocolError:
 
 def plain_error(text: str) -> ErrorReply | None:
     """The refusal that this text is, as `fmt=0` words it."""
-    found = _PLAIN_ERROR.fullmatch(text)
-    return ErrorReply(int(found[1]), found[2] or "") if found else None
+    found = _PLAIN_ERROR.match(text)
+    return ErrorReply(int(found[1]), found[2] or found[3] or "") if found else None
 
 
 def error_reply(wire: Mapping[str, Any]) -> ErrorReply | None:
@@ -198,7 +209,7 @@ def text_id(value: str) -> str:
     return Number(value)
 
 
-def key_of(value: str) -> int | str:
+def key_of(value: str) -> Key:
     """The id as it is compared; digits beyond any id stay text."""
     return id_key(value) if len(value) <= 40 else value
 
@@ -223,39 +234,88 @@ SHARED = Shared(str_of)
 """The texts of `NAMES`."""
 
 COSTS = Shared(cost_of)
-_CODES = Shared(int_of)
+CODES = Shared(int_of)
+"""The numbers of which there are few."""
 
 _Read = Callable[[object], Any]
-_STAMPS = {"last_timestamp", "send_timestamp"}
-_READ: dict[str, _Read] = {name: int_of if name in _STAMPS else str_of for name in FIELDS}
+_READ: dict[str, _Read] = {name: int_of if name in STAMPS else str_of for name in FIELDS}
 _READ |= dict.fromkeys(NAMES, SHARED.__getitem__)
-_READ |= dict.fromkeys(INTS - _STAMPS, _CODES.__getitem__)
+_READ |= dict.fromkeys(INTS - STAMPS, CODES.__getitem__)
 _READ |= {"cost": COSTS.__getitem__, "id": id_of}
-_READ_MESSAGE = tuple((name, read) for name, read in _READ.items() if name not in _HLR)
-_READ_LOOK_UP = tuple(_READ.items())
 
 
-def record_of(wire: Mapping[str, Any]) -> Row:
-    """The record that these keys are; a value of the wrong kind makes it a `BadRow`. Unknown keys are ignored."""
-    get = wire.get
-    record: type[StatusRecord]
-    draft: Any  # to the type checker its fields are frozen
-    if _HLR.isdisjoint(wire):
-        record, draft, fields = StatusRecord, object.__new__(Draft), _READ_MESSAGE
-    else:
-        record, draft, fields = HlrRecord, object.__new__(HlrDraft), _READ_LOOK_UP
-    try:
-        for name, read in fields:
-            setattr(draft, name, read(get(name)))
-    except (BadValue, TypeError):  # the latter: what has no hash is no text
-        return bad_row(f"{name} is not what it should be", wire)
+def record_of(wire: Mapping[str, Any], unclear: Iterable[str] = ()) -> Row:
+    """The record that these keys are. Unknown keys are ignored.
+
+    Args:
+        wire: the fields' values as texts; `None` is what was not sent.
+        unclear: the fields that are in doubt already.
+    """
+    draft: Any = new_draft() if _HLR.isdisjoint(wire) else new_hlr_draft()  # to the type checker its fields are frozen
+    doubts = unclear
+    for name, value in wire.items():
+        read = _READ.get(name)
+        if read is not None:
+            try:
+                setattr(draft, name, read(value))
+            except (BadValue, TypeError):  # the latter: what has no hash is no text
+                if name in VITAL:
+                    return bad_row(f"{name} is not what it should be", wire)
+                doubts = {name, *doubts}
     if draft.status is None:
         return bad_row("no status", wire)
+    if doubts:
+        draft.unclear = tuple(name for name in ORDER if name in doubts)
+    return finished(draft)
+
+
+def new_draft() -> Draft:
+    """A message's record in the making, of which nothing was sent yet."""
+    draft = object.__new__(Draft)
+    _clear(draft)
+    return draft
+
+
+def new_hlr_draft() -> HlrDraft:
+    """A look-up's record in the making, likewise."""
+    draft: Any = object.__new__(HlrDraft)
+    _clear(draft)
+    draft.imsi = draft.msc = draft.mcc = draft.mnc = draft.cn = draft.net = draft.rcn = draft.rnet = None
+    look_up: HlrDraft = draft
+    return look_up
+
+
+def _clear(draft: Any) -> None:
+    draft.status = draft.last_date = draft.last_timestamp = draft.flag = draft.err = None
+    draft.send_date = draft.send_timestamp = draft.phone = draft.cost = draft.sender_id = draft.status_name = None
+    draft.message = draft.comment = draft.type = draft.sms_cnt = draft.id = None
+    draft.mccmnc = draft.country = draft.operator = draft.operator_orig = draft.region = None
     draft.ref = draft.checked_at = None
     draft.timezone = MOSCOW
-    draft.__class__ = record
-    finished: StatusRecord = draft
-    return finished
+    draft.unclear = ()
+
+
+def finished(draft: Any) -> StatusRecord:
+    """The record that a draft has become: a look-up also where only its type or its flag says so."""
+    kind = type(draft)
+    if kind is HlrDraft:
+        draft.__class__ = HlrRecord
+    elif is_look_up(draft.type, draft.flag):
+        return as_look_up(draft)
+    else:
+        draft.__class__ = StatusRecord
+    record: StatusRecord = draft
+    return record
+
+
+def as_look_up(draft: Any) -> HlrRecord:
+    """The look-up that a message's draft turns out to be."""
+    look_up: Any = new_hlr_draft()
+    for name in _COMMON:
+        setattr(look_up, name, getattr(draft, name))
+    look_up.__class__ = HlrRecord
+    record: HlrRecord = look_up
+    return record
 
 
 def bad_row(what: str, wire: Mapping[str, Any], index: int | None = None) -> BadRow:
