@@ -14,12 +14,15 @@ SmscError
         Archived · TrackingTimeout
 ```
 
-Each can be pickled and copied, and none holds a login, a password or a key.
+Each can be pickled and copied, and none holds a login, a password or a key. The text of each is one line of bounded
+length without control characters, whatever the server has sent, so that it can be shown and logged.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from smsc_status.texts import one_line
 
 EXCERPT_CHARS = 200
 
@@ -32,7 +35,7 @@ class SmscError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.pending: tuple[Any, ...] = ()
 
 
@@ -74,7 +77,7 @@ class ProtocolError(SmscError):
 
     def __init__(self, message: str, *, status: int | None = None, excerpt: str = "") -> None:
         super().__init__(message)
-        self.reason = message
+        self.reason = one_line(message)
         self.status = status
         self.excerpt = excerpt[:EXCERPT_CHARS]
 
@@ -89,13 +92,15 @@ class ProtocolError(SmscError):
 class ApiError(SmscError):
     """The vendor said no.
 
-    `code` is the vendor's number, `text` its wording, which changes over time: decide by the number only. Of the codes
+    `code` is the vendor's number, `text` its wording (in one line, at most 200 characters), which changes over time:
+    decide by the number only. Of the codes
     that have a class of their own that class is raised; see `ApiError.of`.
     """
 
     expected_code: int | None = None
 
     def __init__(self, code: int, text: str = "") -> None:
+        text = one_line(text, EXCERPT_CHARS)
         super().__init__(f"error {code}: {text}" if text else f"error {code}")
         self.code = code
         self.text = text
