@@ -750,3 +750,13 @@ async def test_an_explicit_limiter_is_shared_by_whoever_has_it() -> None:
         await two.check(1, PHONE)
         with pytest.raises(LimitExceeded):
             await one.check(1, PHONE, max_wait=5)
+
+
+async def test_what_is_sent_has_no_invisible_characters() -> None:
+    """And the record has the caller's own object."""
+    transport = Answering(DELIVERED)
+    ref = MessageRef("\u200e12\u00a0345", "\u202a+7\u00a0999\u2011000\u201300\u201300\u202c")
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        [record] = [outcome async for outcome in client.stream([ref])]
+    assert (sent(transport)["id"], sent(transport)["phone"]) == ("12345", "+79990000000")
+    assert record.ref is ref

@@ -51,7 +51,7 @@ def test_a_guess_is_told() -> None:
 
 @pytest.mark.parametrize("encoding", ["no such", "hex", "a\0b", ""])
 def test_a_charset_that_is_none(encoding: str) -> None:
-    with pytest.raises(ConfigError, match="^--encoding .*: expected one such as utf-8"):
+    with pytest.raises(ConfigError, match=r"^--encoding .*: expected one such as utf-8"):
         Decoder(encoding)
 
 
