@@ -224,10 +224,13 @@ def fetch(
     """
     if overwrite and resume:
         raise ConfigError("--overwrite and --resume: expected one of the two")
+    target = None if out is None or str(out) == STDIN else out
+    if resume and target is None:
+        raise ConfigError("--resume: expected --out FILE with it, where an earlier run has written")
     earlier = Earlier.OVERWRITE if overwrite else Earlier.RESUME if resume else Earlier.REFUSE
     return fetch_file(
         Input(file, Columns(id_column, phone_column, sent_at_column), encoding, zone_of(timezone)),
-        Output(None if out is None or str(out) == STDIN else out, format, earlier, guard),
+        Output(target, format, earlier, guard),
         detail=detail.level,
         limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
         as_json=as_json,

@@ -21,7 +21,7 @@ _KINDS = (
     (b"PK\x03\x04", "an Excel workbook (.xlsx) or another ZIP archive: save the table as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls): save the table as CSV"),
     (b"\x1f\x8b", "compressed by gzip: unpack it first"),
-    (b"%PDF-", "a PDF document: it takes CSV or JSON lines"),
+    (b"%PDF-", "a PDF document: expected CSV or JSON lines"),
 )
 _TEXT_CONTROLS = b"\t\n\r\f\x1b"
 _MOST_CONTROLS = 0.05
@@ -104,10 +104,10 @@ def what_it_is(head: bytes) -> str | None:
     if b"\0" in head:
         if head[1::2].count(0) > len(head) // 4 or head[::2].count(0) > len(head) // 4:
             return "UTF-16 without a byte order mark: name it with --encoding utf-16-le or utf-16-be"
-        return "a binary file: it takes CSV or JSON lines"
+        return "a binary file: expected CSV or JSON lines"
     controls = sum(byte < 0x20 and byte not in _TEXT_CONTROLS for byte in head)
     if controls > _MOST_CONTROLS * len(head):
-        return "a binary file: it takes CSV or JSON lines"
+        return "a binary file: expected CSV or JSON lines"
     if b"\n" not in head and b"\r" in head.rstrip(b"\r"):
         return "a text whose lines end with carriage returns alone (CR): save it with line feeds (LF or CRLF)"
     return None

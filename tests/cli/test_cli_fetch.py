@@ -195,12 +195,14 @@ def test_outcomes_of_an_earlier_run_are_not_written_over(tmp_path: Path) -> None
         refused = run(*arguments, env=account_of(server))
         assert (refused.status, out.read_bytes()) == (2, first)
         both = run(*arguments, "--overwrite", "--resume", env=account_of(server))
+        nowhere = run("fetch", str(source), "--resume", env=account_of(server))
         anew = run(*arguments, "--overwrite", env=account_of(server))
     assert f"'{out}': the file exists" in refused.err
     assert "--resume" in refused.err
     assert "--overwrite" in refused.err
     assert refused.err.endswith("; see smsc-status fetch --help\n")
-    assert both.status == 2
+    assert both.status == nowhere.status == 2
+    assert "--resume: expected --out FILE" in nowhere.err
     assert anew.status == 0
     assert len(out.read_text().splitlines()) == 3
 
