@@ -22,6 +22,7 @@ import attrs
 from smsc_status.account import Account, Secret
 from smsc_status.errors import ConfigError
 from smsc_status.models import MOSCOW, Detail, Format, Limits, MessageRef, StatusRecord
+from smsc_status.texts import one_line
 
 if TYPE_CHECKING:
     import ssl
@@ -148,7 +149,10 @@ class StatusClient:
             raise ConfigError(f"retries {retries!r}: expected a whole number, at least 0")
         if not isinstance(timezone, tzinfo):
             raise ConfigError(f"timezone {timezone!r}: expected a tzinfo")
-        limiter = limiter or _limiter(account, _limits(limits), own=transport is not None)
+        if limiter is None:
+            limiter = _limiter(account, _limits(limits), own=transport is not None)
+        else:
+            _check_limiter(limiter)
         make_exchange = partial(
             Exchange,
             account,
@@ -234,8 +238,7 @@ class StatusClient:
             Exception: the input's own, after all that was read has come out.
         """
         level = self._detail if detail is None else _member(Detail, detail, "detail")
-        if not hasattr(messages, "__aiter__") and not hasattr(messages, "__iter__"):
-            raise ConfigError(f"messages: expected an iterable or async iterable, got a {type(messages).__name__}")
+        _check_messages(messages)
         from smsc_status.streaming import OutcomeStream  # noqa: PLC0415 (see the module's docstring)
 
         return OutcomeStream(self._engine, messages, level)
@@ -275,8 +278,7 @@ class StatusClient:
             Exception: the input's own, after all that was read is done; `until`'s own, at once.
         """
         level = self._detail if detail is None else _member(Detail, detail, "detail")
-        if not hasattr(messages, "__aiter__") and not hasattr(messages, "__iter__"):
-            raise ConfigError(f"messages: expected an iterable or async iterable, got a {type(messages).__name__}")
+        _check_messages(messages)
         if _seconds(eagerness, "eagerness") > 1:
             raise ConfigError(f"eagerness {eagerness!r}: expected a number from 0 to 1")
         if until is not None and (not callable(until) or _is_async(until)):
@@ -380,6 +382,29 @@ def _limiter(account: Account, limits: Limits, *, own: bool) -> Limiter:
     from smsc_status.limiter import LocalLimiter, shared  # noqa: PLC0415 (see the module's docstring)
 
     return LocalLimiter(limits) if own else shared(account.name, limits)
+
+
+def _check_limiter(limiter: object) -> None:
+    from smsc_status.limiter import Limiter  # noqa: PLC0415 (see the module's docstring)
+
+    methods = [name for name in vars(Limiter) if not name.startswith("_")]
+    missing = [name for name in methods if not callable(getattr(limiter, name, None))]
+    if not isinstance(getattr(limiter, "limits", None), Limits):
+        missing.append("limits")
+    if missing or isinstance(limiter, type):
+        what = one_line(repr(limiter), 80)
+        lacks = f", which lacks {', '.join(missing)}" if missing else ", which is a class"
+        raise ConfigError(f"limiter {what}: expected an object with the methods of Limiter{lacks}")
+
+
+def _check_messages(messages: object) -> None:
+    is_many = hasattr(messages, "__aiter__") or hasattr(messages, "__iter__")
+    if not is_many or isinstance(messages, str | bytes | bytearray | memoryview | Mapping):
+        kind = type(messages).__name__
+        raise ConfigError(f"messages: expected an iterable or async iterable of messages, got a {kind}")
+    if isinstance(messages, tuple | list) and len(messages) in (2, 3) and isinstance(messages[0], int | str):
+        shown = one_line(repr(messages), 80)
+        raise ConfigError(f"messages {shown}: expected an iterable of messages; one alone is [(id, phone)]")
 
 
 def _member(kind: Any, value: object, name: str) -> Any:

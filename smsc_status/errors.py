@@ -17,12 +17,15 @@ SmscError
 ```
 
 `except LimitExceeded` is enough for "not now, try again in `retry_after` seconds": it catches `RateLimited` too. Each
-error can be pickled and copied, and none holds a login, a password or a key.
+error can be pickled and copied, and none holds a login, a password or a key. The text of each is one line of bounded
+length without control characters, whatever the server has sent, so that it can be shown and logged.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from smsc_status.texts import one_line
 
 EXCERPT_CHARS = 200
 
@@ -35,7 +38,7 @@ class SmscError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.pending: tuple[Any, ...] = ()
 
 
@@ -90,7 +93,7 @@ class ProtocolError(SmscError):
         self, message: str, *, status: int | None = None, excerpt: str = "", retry_after: float | None = None
     ) -> None:
         super().__init__(message)
-        self.reason = message
+        self.reason = one_line(message)
         self.status = status
         self.excerpt = excerpt[:EXCERPT_CHARS]
         self.retry_after = retry_after
@@ -111,13 +114,15 @@ class ProtocolError(SmscError):
 class ApiError(SmscError):
     """The vendor said no.
 
-    `code` is the vendor's number, `text` its wording, which changes over time: decide by the number only. Of the codes
+    `code` is the vendor's number, `text` its wording (in one line, at most 200 characters), which changes over time:
+    decide by the number only. Of the codes
     that have a class of their own that class is raised; see `ApiError.of`.
     """
 
     expected_code: int | None = None
 
     def __init__(self, code: int, text: str = "") -> None:
+        text = one_line(text, EXCERPT_CHARS)
         super().__init__(f"error {code}: {text}" if text else f"error {code}")
         self.code = code
         self.text = text

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import attrs
 
-from smsc_status import codes
+from smsc_status import codes, notation
 from smsc_status.codes import Channel, Title
 from smsc_status.errors import ConfigError, SmscError
 
@@ -28,6 +28,8 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,40}", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _NOT_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
+_LONGEST_SHOWN = 60
+_LONGEST_LOOKED_AT = 1000
 _WIRE_DATE = "%d.%m.%Y %H:%M:%S"
 
 
@@ -67,31 +69,48 @@ def phone_key(phone: str) -> str:
     return phone.strip().casefold() if "@" in phone else _NOT_DIGITS.sub("", phone)
 
 
+def _visible(value: Any) -> Any:
+    return notation.visible(value) if isinstance(value, str) else value
+
+
 def _check_id(_ref: object, _attribute: object, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ConfigError(f"id {value!r}: expected an int or a str")
+        raise ConfigError(f"id {_shown(value)}: expected an int or a str")
     if isinstance(value, int):
         if not 0 <= value < 10**MAX_ID_CHARS:
             shown = value if abs(value) < 10**60 else f"of {value.bit_length()} bits"
             raise ConfigError(f"id {shown}: expected a number of at most {MAX_ID_CHARS} digits, not negative")
-    elif not _ID.fullmatch(value):
-        raise ConfigError(f"id {value[:60]!r}: expected 1 to {MAX_ID_CHARS} Latin letters, digits, '.', '-' or '_'")
+        return
+    if not (value.isdecimal() and value.isascii()):
+        looks_like = notation.spoilt_id(value[:_LONGEST_SHOWN])
+        if looks_like is not None:
+            raise ConfigError(f"id {value[:_LONGEST_SHOWN]!r}: looks like {looks_like}; expected the id as it was sent")
+    if not _ID.fullmatch(value):
+        expected = f"expected 1 to {MAX_ID_CHARS} Latin letters, digits, '.', '-' or '_'"
+        raise ConfigError(f"id {value[:_LONGEST_SHOWN]!r}: {expected}")
 
 
 def _check_phone(_ref: object, _attribute: object, value: Any) -> None:
     if not isinstance(value, str):
-        raise ConfigError(f"phone {value!r}: expected a str")
+        raise ConfigError(f"phone {_shown(value)}: expected a str")
+    if len(value) <= notation.MAX_PHONE_DIGITS and value.isdecimal() and value.isascii():
+        return
+    if "@" not in value:
+        looks_like = notation.spoilt_phone(value[:_LONGEST_LOOKED_AT])
+        if looks_like is not None:
+            expected = "expected one number or e-mail address"
+            raise ConfigError(f"phone {value[:_LONGEST_SHOWN]!r}: looks like {looks_like}; {expected}")
     if "," in value or not value.isprintable():
-        raise ConfigError(f"phone {value[:60]!r}: expected one number or e-mail address, without commas")
+        raise ConfigError(f"phone {value[:_LONGEST_SHOWN]!r}: expected one number or e-mail address, without commas")
     if not phone_key(value) or ("@" in value and not _EMAIL.fullmatch(value.strip())):
-        raise ConfigError(f"phone {value[:60]!r}: expected a number with digits, or an e-mail address")
+        raise ConfigError(f"phone {value[:_LONGEST_SHOWN]!r}: expected a number with digits, or an e-mail address")
 
 
 def _check_sent_at(_ref: object, _attribute: object, value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise ConfigError(f"sent_at {value!r}: expected a datetime with a time zone, or None")
+        raise ConfigError(f"sent_at {_shown(value)}: expected a datetime with a time zone, or None")
 
 
 @attrs.frozen(eq=False, slots=True)
@@ -101,6 +120,14 @@ class MessageRef:
     Two refs are equal if their ids are the same to the limits (`7` and `"007"`) and their phones have the same digits;
     `sent_at` does not count.
 
+    Invisible characters (no-break spaces, marks of direction and the like: `notation.visible`) are taken out of both,
+    so that `id` and `phone`, and the request, have the rest. Values that a spreadsheet has spoilt are refused, as are
+    two numbers in one phone. An extension (`доб. 12`, `ext. 12`, `#12`) is no second number.
+
+    Textual ids stay free: `v1.0`, `1.0.2`, `a-b.c` and `12E5` are ids. Refused are those that number formats make of
+    numbers, and hardly anybody makes on purpose: digits with zeros after one point (`12345.0`), a fraction or a plus
+    with an exponent (`1.2E+12`, `1.2e12`, `1E+12`), and the names of nothing (`nan`, `None`, `null`, `NaT`).
+
     >>> MessageRef(7, "79990000000") == MessageRef("007", "+7 (999) 000-00-00")
     True
     >>> MessageRef("no spaces", "79990000000")
@@ -109,15 +136,16 @@ class MessageRef:
 
     Args:
         id: the sender's id: a number, or 1 to 40 of `A-Z a-z 0-9 . _ -`. One mailing to many phones has one id.
-        phone: a phone number or an e-mail address, in any notation without commas; sent as it is.
+        phone: a phone number of at most 15 digits (an extension's not counted) or an e-mail address, in any notation
+            without commas; sent as it is.
         sent_at: when it was sent, an aware datetime, if known.
 
     Raises:
         ConfigError: a value is of another form.
     """
 
-    id: int | str = attrs.field(validator=_check_id)
-    phone: str = attrs.field(validator=_check_phone)
+    id: int | str = attrs.field(converter=_visible, validator=_check_id)
+    phone: str = attrs.field(converter=_visible, validator=_check_phone)
     sent_at: datetime | None = attrs.field(default=None, validator=_check_sent_at)
 
     @property

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from functools import partial
 from math import inf
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import attrs
 from anyio.lowlevel import checkpoint
@@ -214,6 +214,9 @@ class OutcomeStream:
 
     def __init__(self, engine: Engine, messages: Messages, detail: Detail) -> None:
         self._state = _State(engine, messages, detail)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} is asynchronous: iterate over it with `async for`, not `for`")
 
     def __aiter__(self) -> Self:
         return self

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterable, Callable
 from functools import partial
 from inspect import isawaitable, iscoroutine
 from math import inf
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import anyio
 import attrs
@@ -432,6 +432,9 @@ class TrackStream:
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} is asynchronous: iterate over it with `async for`, not `for`")
 
     def __aiter__(self) -> Self:
         return self

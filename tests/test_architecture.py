@@ -18,6 +18,7 @@ PACKAGE = Path(smsc_status.__file__).parent
 
 # From the top: each may import from those before it, and from its own group.
 LAYERS = [
+    ["texts", "notation"],
     ["errors", "codes"],
     ["models"],
     ["core.backoff", "core.division", "core.pacing", "core.codecs", "core.agenda", "core.ages", "core.archive"],

@@ -25,6 +25,7 @@ from smsc_status import (
     LimitExceeded,
     Limits,
     LocalLimiter,
+    MessageRef,
     ParametersError,
     ProtocolError,
     RateLimited,
@@ -635,6 +636,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"apikey": "k", "retries": True}, "retries True"),
     ({"apikey": "k", "limits": 5}, "limits 5"),
     ({"apikey": "k", "proxy": "no url"}, "proxy"),
+    ({"apikey": "k", "limiter": 5}, "limiter 5: .* lacks take, settle, reconsider, slots, limits"),
+    ({"apikey": "k", "limiter": 0}, "limiter 0"),
+    ({"apikey": "k", "limiter": Limits()}, "lacks take"),
+    ({"apikey": "k", "limiter": LocalLimiter}, "limiter <class"),
 ]
 
 
@@ -660,9 +665,57 @@ async def test_bad_arguments_are_named_before_anything_is_sent() -> None:
         for call, named in calls:
             with pytest.raises(ConfigError, match=named):
                 await call()
-        with pytest.raises(ConfigError, match="messages"):
-            client.stream(5)  # type: ignore[arg-type]  # bad: what is tested
     assert transport.requests == []
+
+
+@pytest.mark.parametrize(
+    ("messages", "named"),
+    [
+        (5, "got a int"),
+        (None, "got a NoneType"),
+        ("12345", "got a str"),
+        (b"12345", "got a bytes"),
+        ({"id": 1, "phone": PHONE}, "got a dict"),
+        (MessageRef(1, PHONE), "got a MessageRef"),
+        ((1, PHONE), r"one alone is \[\(id, phone\)\]"),
+        (["1", PHONE], r"one alone is \[\(id, phone\)\]"),
+        ((1, PHONE, None), r"one alone is \[\(id, phone\)\]"),
+    ],
+)
+async def test_what_is_no_iterable_of_messages_is_refused_at_once(messages: Any, named: str) -> None:
+    """Where each character, key or part of it would fail as a message of its own."""
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=Answering(DELIVERED)) as client:
+        for call in (client.stream, client.track):
+            with pytest.raises(ConfigError, match=named):
+                call(messages)
+
+
+async def test_two_messages_are_not_taken_for_one() -> None:
+    """Nor is a tuple of them, nor are none."""
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=Answering(DELIVERED)) as client:
+        for messages in ([(1, PHONE), (2, PHONE)], ((1, PHONE), (2, PHONE)), (), [MessageRef(1, PHONE)] * 2):
+            client.stream(messages)
+
+
+async def test_a_plain_for_says_that_it_wants_async_for() -> None:
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=Answering(DELIVERED)) as client:
+        for stream in (client.stream([(1, PHONE)]), client.track([(1, PHONE)])):
+            with pytest.raises(TypeError, match=f"{type(stream).__name__} is asynchronous: .* `async for`"):
+                for _ in stream:  # type: ignore[attr-defined,unused-ignore]  # bad: what is tested
+                    pass
+
+
+async def test_a_servers_control_characters_reach_no_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor does more of its text than a line's worth."""
+    text = "authorise error\x1b[2J\r\nforged line" + "x" * 1_000_000
+    transport = Answering(json.dumps({"error": text, "error_code": 2}).encode())
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        with pytest.raises(AuthError) as caught:
+            await client.check(1, PHONE)
+    for shown in (*caplog.messages, str(caught.value), caught.value.text):
+        assert shown.isprintable()
+        assert len(shown) < 500
+    assert any("authorise error" in message for message in caplog.messages)
 
 
 async def test_from_env(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -721,3 +774,13 @@ async def test_an_explicit_limiter_is_shared_by_whoever_has_it() -> None:
         await two.check(1, PHONE)
         with pytest.raises(LimitExceeded):
             await one.check(1, PHONE, max_wait=5)
+
+
+async def test_what_is_sent_has_no_invisible_characters() -> None:
+    """And the record has the caller's own object."""
+    transport = Answering(DELIVERED)
+    ref = MessageRef("\u200e12\u00a0345", "\u202a+7\u00a0999\u2011000\u201300\u201300\u202c")
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        [record] = [outcome async for outcome in client.stream([ref])]
+    assert (sent(transport)["id"], sent(transport)["phone"]) == ("12345", "+79990000000")
+    assert record.ref is ref

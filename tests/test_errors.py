@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 
@@ -182,3 +183,24 @@ def test_the_standard_ones_catch_ours() -> None:
         raise ConfigError("bad")
     with pytest.raises(TimeoutError):
         raise RequestTimeout("late")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        SmscError,
+        ConfigError,
+        TransportError,
+        ProtocolError,
+        lambda text: ProtocolError("neither", status=200, excerpt=text),
+        lambda text: ApiError.of(1, text),
+        lambda text: ApiError.of(9, text),
+        lambda text: ApiError(77, text),
+    ],
+)
+def test_a_servers_text_is_bounded_and_has_no_control_characters(make: Callable[[str], SmscError]) -> None:
+    """In whatever way an error is shown, and in the vendor's wording itself."""
+    error = make("\x1b[2J\r\nforged\x9b\u202e\ud83d" + "x" * 2_000_000)
+    for shown in (str(error), repr(error), getattr(error, "text", "")):
+        assert len(shown) < 3000
+        assert not set(shown) & set("\x1b\r\n\x9b\u202e\ud83d")

@@ -18,17 +18,20 @@ from smsc_status.cli import demo as demonstration
 from smsc_status.cli import explain as explaining
 from smsc_status.cli import serve
 from smsc_status.cli.account import open_client
+from smsc_status.cli.dates import zone_of
 from smsc_status.cli.exits import (
+    PROGRAM,
     STATUSES_HELP,
     Exit,
     complain,
     exit_of,
     explained,
+    help_of,
     let_go_of_stdout,
-    printable,
 )
-from smsc_status.cli.fetch import fetch_file
-from smsc_status.cli.files import Columns
+from smsc_status.cli.fetch import Earlier, Output, fetch_file
+from smsc_status.cli.files import STDIN, Columns
+from smsc_status.cli.jobs import Input
 from smsc_status.cli.options import (
     CREDENTIALS_HELP,
     FILE_HELP,
@@ -36,20 +39,27 @@ from smsc_status.cli.options import (
     AsJson,
     DetailName,
     DetailOption,
+    Encoding,
     Id,
+    IdColumn,
+    InputFile,
     Margin,
     MaxBulk,
     MaxWait,
     Messages,
     Period,
     Phone,
+    PhoneColumn,
     Seed,
+    SentAtColumn,
     Speed,
+    Timezone,
 )
 from smsc_status.cli.output import OutputFormat, json_line, row_of, write_stdout
 from smsc_status.cli.track import track_file
 from smsc_status.errors import ConfigError, SmscError
 from smsc_status.models import Limits, StatusRecord
+from smsc_status.texts import one_line
 
 P = ParamSpec("P")
 
@@ -67,21 +77,16 @@ app = typer.Typer(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command; its exit status. What goes wrong is one line on standard error."""
+    """Run a command; its exit status. What goes wrong is one line on standard error, and names the command's help."""
     logging.getLogger("smsc_status").addHandler(logging.NullHandler())
     try:
         return int(app(list(arguments), prog_name="smsc-status", standalone_mode=False) or 0)
     except typer.Abort:
         return Exit.INTERRUPTED
-    except SmscError as error:
-        complain(explained(error))
-        return exit_of(error)
     except _UsageError as error:
         what = getattr(error, "format_message", error.__str__)()
-        complain(f"{printable(what).rstrip('.')}; see smsc-status --help")
-        return Exit.USAGE
-    except OSError as error:
-        complain(printable(f"{error.filename or 'input or output'}: {error.strerror or error}"))
+        context = getattr(error, "ctx", None)
+        complain(f"{what.rstrip('.')}; {help_of(PROGRAM if context is None else context.command_path)}")
         return Exit.USAGE
 
 
@@ -100,6 +105,13 @@ def _command(*more_help: str, negative: bool = False) -> Callable[[Callable[P, i
             except BrokenPipeError:
                 let_go_of_stdout()
                 return Exit.PIPE_CLOSED
+            except SmscError as error:
+                complain(explained(error, function.__name__))
+                return exit_of(error)
+            except OSError as error:
+                advice = f"; {help_of(f'{PROGRAM} {function.__name__}')}" if error.filename else ""
+                complain(f"{error.filename or 'input or output'}: {error.strerror or error}{advice}")
+                return Exit.USAGE
             return status
 
         settings = {"ignore_unknown_options": True} if negative else {}
@@ -168,22 +180,36 @@ def check(
     else:
         for name, value in row.items():
             if value is not None:
-                typer.echo(f"{name:<13} {printable(str(value))}")
+                typer.echo(f"{name:<13} {one_line(str(value), None)}")
     return Exit.DONE
 
 
 @_command(FILE_HELP, CREDENTIALS_HELP, LIMITS_HELP)
 def fetch(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The messages; - is standard input.")],
+    file: InputFile,
     *,
-    out: Annotated[Path | None, typer.Option(help="Where the outcomes go; by default standard output.")] = None,
-    format: Annotated[OutputFormat, typer.Option(help="How they are written.")] = OutputFormat.JSONL,
-    detail: DetailOption = DetailName.BASIC,
-    id_column: Annotated[str, typer.Option(help="The column of the ids.")] = "id",
-    phone_column: Annotated[str, typer.Option(help="The column of the phones.")] = "phone",
-    sent_at_column: Annotated[
-        str | None, typer.Option(help="The column of the times of sending; by default sent_at, if it is there.")
+    out: Annotated[
+        Path | None, typer.Option(help="Where the outcomes go; by default, and for -, standard output.")
     ] = None,
+    format: Annotated[OutputFormat, typer.Option(help="How they are written.")] = OutputFormat.JSONL,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin the file of --out anew if it exists.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on in the file of --out: what has an outcome there is not asked again.")
+    ] = False,
+    guard: Annotated[
+        bool,
+        typer.Option(
+            "--guard-cells/--no-guard-cells",
+            help="In CSV, put an apostrophe before texts that begin with =, +, - or @, so that no spreadsheet runs "
+            "them. Numbers stay as they are, also -3 and +79990000000.",
+        ),
+    ] = True,
+    detail: DetailOption = DetailName.BASIC,
+    id_column: IdColumn = "id",
+    phone_column: PhoneColumn = "phone",
+    sent_at_column: SentAtColumn = None,
+    encoding: Encoding = None,
+    timezone: Timezone = "Europe/Moscow",
     period: Period = 60.0,
     margin: Margin = 1.0,
     max_bulk: MaxBulk = 1000,
@@ -191,13 +217,21 @@ def fetch(
         bool, typer.Option("--json", help="Sum up in JSON: on standard output with --out, else on standard error.")
     ] = False,
 ) -> int:
-    """Check every message of a file, once."""
+    """Check every message of a file, once.
+
+    A file for the outcomes that exists is not written over, unless --overwrite says so; --resume goes on in it. Ctrl-C
+    ends it with the summary.
+    """
+    if overwrite and resume:
+        raise ConfigError("--overwrite and --resume: expected one of the two")
+    target = None if out is None or str(out) == STDIN else out
+    if resume and target is None:
+        raise ConfigError("--resume: expected --out FILE with it, where an earlier run has written")
+    earlier = Earlier.OVERWRITE if overwrite else Earlier.RESUME if resume else Earlier.REFUSE
     return fetch_file(
-        file,
-        out,
-        format=format,
+        Input(file, Columns(id_column, phone_column, sent_at_column), encoding, zone_of(timezone)),
+        Output(target, format, earlier, guard),
         detail=detail.level,
-        columns=Columns(id_column, phone_column, sent_at_column),
         limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
         as_json=as_json,
     )
@@ -212,11 +246,11 @@ def track(
         float, typer.Option(min=0, max=1, help="The share of the connections for single checks of young messages.")
     ] = 0.5,
     detail: DetailOption = DetailName.BASIC,
-    id_column: Annotated[str, typer.Option(help="The column of the ids.")] = "id",
-    phone_column: Annotated[str, typer.Option(help="The column of the phones.")] = "phone",
-    sent_at_column: Annotated[
-        str | None, typer.Option(help="The column of the times of sending; by default sent_at, if it is there.")
-    ] = None,
+    id_column: IdColumn = "id",
+    phone_column: PhoneColumn = "phone",
+    sent_at_column: SentAtColumn = None,
+    encoding: Encoding = None,
+    timezone: Timezone = "Europe/Moscow",
     period: Period = 60.0,
     margin: Margin = 1.0,
     max_bulk: MaxBulk = 1000,
@@ -225,13 +259,12 @@ def track(
     """Follow every message of a file to its end.
 
     Each change is written at once. The results are their own journal: the same command, run again after whatever has
-    stopped it, goes on where it was.
+    stopped it (Ctrl-C sums up), goes on where it was. Damaged lines of it are reported and skipped.
     """
     return track_file(
-        file,
+        Input(file, Columns(id_column, phone_column, sent_at_column), encoding, zone_of(timezone)),
         out,
         detail=detail.level,
-        columns=Columns(id_column, phone_column, sent_at_column),
         limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
         eagerness=eagerness,
         as_json=as_json,

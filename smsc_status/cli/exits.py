@@ -18,6 +18,7 @@ from smsc_status.errors import (
     SmscError,
     TransportError,
 )
+from smsc_status.texts import one_line
 
 PROGRAM = "smsc-status"
 
@@ -62,20 +63,27 @@ def exit_of(error: SmscError) -> Exit:
     return next((status for kind, status, _ in _ENDINGS if isinstance(error, kind)), Exit.SOME_FAILED)
 
 
-def explained(error: SmscError) -> str:
-    """The error in one line, with what to do about it."""
+def explained(error: SmscError, command: str = "") -> str:
+    """The error in one line, with what to do about it.
+
+    Args:
+        error: why the command ends.
+        command: the command's name, whose help is named where the arguments or the input are to blame.
+    """
     advice = next((advice for kind, _, advice in _ENDINGS if isinstance(error, kind)), "")
-    return printable(f"{error}; {advice}" if advice else str(error))
+    if isinstance(error, ConfigError) and command:
+        advice = help_of(f"{PROGRAM} {command}")
+    return f"{error}; {advice}" if advice else str(error)
 
 
-def printable(text: str) -> str:
-    """The text in one line: what could move a terminal's cursor is written as an escape."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+def help_of(path: str) -> str:
+    """Where to read on about a command, such as `smsc-status fetch`."""
+    return f"see {path} --help"
 
 
 def complain(text: str) -> None:
-    """One line on standard error."""
-    sys.stderr.write(f"{PROGRAM}: {text}\n")
+    """One line on standard error; what could move a terminal's cursor is written as an escape."""
+    sys.stderr.write(f"{PROGRAM}: {one_line(text, None)}\n")
     sys.stderr.flush()
 
 

@@ -4,123 +4,138 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from contextlib import ExitStack, aclosing
-from io import BufferedIOBase
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack
+from enum import Enum, auto
 from pathlib import Path
 from time import monotonic
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
-import anyio
 import attrs
 
 from smsc_status.cli.account import expect_answers, open_client
-from smsc_status.cli.exits import Exit, complain, exit_of, explained, printable
-from smsc_status.cli.files import Columns, MessageFile
-from smsc_status.cli.meters import Live, Meter, Quiet, note_of, ticking
-from smsc_status.cli.output import OutputFormat, Sink, json_line, write_stdout
-from smsc_status.client import StatusClient
-from smsc_status.errors import ConfigError, SmscError
+from smsc_status.cli.exits import Exit, complain, exit_of
+from smsc_status.cli.jobs import Input, Job
+from smsc_status.cli.journal import Answered, CsvRows, JsonRows, read_back
+from smsc_status.cli.meters import meter_of, note_of
+from smsc_status.cli.output import OutputFormat, Sink, columns, json_line, write_stdout
+from smsc_status.cli.reports import Complaints
+from smsc_status.errors import ConfigError
 from smsc_status.limiter import LocalLimiter
-from smsc_status.models import Detail, FailedCheck, Limits, StatusRecord
+from smsc_status.models import Detail, FailedCheck, Limits, MessageRef, StatusRecord
+from smsc_status.streaming import OutcomeStream
 
-STDIN = "-"
+
+class Earlier(Enum):
+    """What is done where the file for the outcomes has some already."""
+
+    REFUSE = auto()
+    OVERWRITE = auto()
+    RESUME = auto()
 
 
-def fetch_file(
-    file: str,
-    out: Path | None,
-    *,
-    format: OutputFormat,
-    detail: Detail,
-    columns: Columns,
-    limits: Limits,
-    as_json: bool,
-) -> Exit:
-    """Check the messages of a file (`-`: standard input), and write the outcomes to `out` or standard output.
+@attrs.frozen
+class Output:
+    """Where the outcomes go, and how they are written.
+
+    `out` is `None` for standard output; `guard` as for `Sink`.
+    """
+
+    out: Path | None
+    format: OutputFormat = OutputFormat.JSONL
+    earlier: Earlier = Earlier.REFUSE
+    guard: bool = True
+
+
+def fetch_file(source: Input, output: Output, *, detail: Detail, limits: Limits, as_json: bool) -> Exit:
+    """Check the messages of a file, and write the outcomes.
 
     Raises:
-        ConfigError: the file has no messages of that form, there are no credentials, or `out` is `file`.
+        ConfigError: the file has no messages of that form, there are no credentials, `out` is the input or has
+            outcomes already.
         OSError: a file can't be read or written.
     """
+    out = output.out
     with ExitStack() as stack:
-        source = _stdin() if file == STDIN else stack.enter_context(Path(file).open("rb"))
-        # A bar among the outcomes would spoil both.
-        is_seen = sys.stderr.isatty() and not (out is None and sys.stdout.isatty())
-        meter = Live() if is_seen else Quiet()
-        messages = MessageFile(source, columns, lambda number, why: meter.say(printable(f"line {number}: {why}")), file)
-        messages.open()
+        meter = meter_of(outcomes_are_seen=out is None and sys.stdout.isatty())  # a bar among them would spoil both
+        messages, complaints = source.open(stack, meter.say)
+        if out is not None:
+            source.see_that_it_is_not(out)
+            _see_that_nothing_is_lost(out, output.earlier)
         client, limiter = open_client(limits)
-        target = sys.stdout.buffer if out is None else stack.enter_context(_new_file(out, file))
-        one_pass = Pass(client, limiter, messages, Sink(target, format, detail), meter, detail, _size(file))
-        with meter:
-            status = anyio.run(one_pass.run)
+        answered = Answered()
+        target = sys.stdout.buffer if out is None else stack.enter_context(_opened(out, output.earlier))
+        if out is not None and output.earlier is Earlier.RESUME:
+            rows = JsonRows() if output.format is OutputFormat.JSONL else CsvRows(columns(detail))
+            about_earlier = Complaints(meter.say, str(out))
+            read_back(target, str(out), rows, answered.take, about_earlier)
+            about_earlier.sum_up()
+        goes_on = out is not None and target.tell() > 0
+        job = Pass(
+            client=client,
+            limiter=limiter,
+            messages=messages,
+            complaints=complaints,
+            sink=Sink(target, output.format, detail, guard=output.guard, goes_on=goes_on),
+            meter=meter,
+            detail=detail,
+            answered=answered,
+            file_size=source.size,
+        )
+        status = job.carry_out()
     if as_json:
-        summary = json_line(one_pass.summary())
+        summary = json_line(job.summary())
         write_stdout(summary) if out is not None else sys.stderr.write(summary.decode())
     elif status != Exit.DONE or sys.stderr.isatty():
-        complain(one_pass.summary_line())
+        complain(job.summary_line())
     return status
 
 
-def _stdin() -> BufferedIOBase:
-    return cast("BufferedIOBase", sys.stdin.buffer)  # it can `read1`, which BinaryIO does not say
+def _see_that_nothing_is_lost(out: Path, earlier: Earlier) -> None:
+    if earlier is Earlier.REFUSE and out.is_file() and out.stat().st_size:
+        ways = "--resume goes on with what has no outcome there, --overwrite begins anew"
+        raise ConfigError(f"--out {str(out)!r}: the file exists: {ways}")
 
 
-def _new_file(out: Path, file: str) -> BinaryIO:
-    if file != STDIN and out.exists() and out.samefile(file):
-        raise ConfigError(f"--out {str(out)!r}: expected another file than the input")
-    return out.open("wb")
+def _opened(out: Path, earlier: Earlier) -> BinaryIO:
+    if earlier is not Earlier.RESUME:
+        return out.open("wb")
+    file = out.open("ab+")
+    file.seek(0)
+    return file
 
 
-def _size(file: str) -> int | None:
-    return None if file == STDIN else Path(file).stat().st_size
-
-
-@attrs.define
-class Pass:
+@attrs.define(kw_only=True)
+class Pass(Job):
     """One pass, and what has come of it so far."""
 
-    client: StatusClient
     limiter: LocalLimiter
-    messages: MessageFile
-    sink: Sink
-    meter: Meter
-    detail: Detail
+    answered: Answered = attrs.field(factory=Answered)
     file_size: int | None = None
     statuses: Counter[int] = attrs.field(factory=Counter)
     errors: Counter[Exit] = attrs.field(factory=Counter)
-    ended_by: SmscError | None = None
-    began_at: float = attrs.field(factory=monotonic)
-    seconds: float = 0.0
 
-    async def run(self) -> Exit:
-        """Check and write; the exit status. An error that concerns the whole account is reported here."""
-        try:
-            await self._check_all()
-        except SmscError as error:
-            self.ended_by = error
-            self.meter.say(explained(error))
-        self.seconds = monotonic() - self.began_at
-        return self.exit
+    def opens(self, ref: MessageRef) -> bool:
+        """Whether an earlier run has left it out."""
+        return self.answered.opens(ref)
 
-    async def _check_all(self) -> None:
-        async with self.client, aclosing(self.messages.read()) as refs, ticking(self._show):
-            async with self.client.stream(refs, detail=self.detail) as outcomes:
-                async for outcome in outcomes:
-                    self.sink.write(outcome)
-                    self._count(outcome)
-            self._show()
+    def outcomes_of(self, refs: AsyncGenerator[MessageRef, None]) -> OutcomeStream:
+        """Check each once."""
+        return self.client.stream(refs, detail=self.detail)
 
-    def _count(self, outcome: StatusRecord | FailedCheck) -> None:
+    def take_in(self, outcome: StatusRecord | FailedCheck) -> None:
+        """Write an outcome, and count it."""
+        self.sink.write(outcome)
         if isinstance(outcome, FailedCheck):
             self.errors[exit_of(outcome.error)] += 1
         else:
             self.statuses[outcome.status] += 1
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Move the meter."""
         stats = self.client.stats()
         note = note_of(stats, f"{len(self.limiter.pacer)} ids remembered")
-        self.meter.show(self.done, self._total(), note)
+        self.meter.show(self.answered.skipped + self.done, self._total(), note)
         if self.done == self.errors[Exit.NETWORK]:
             expect_answers(stats, monotonic() - self.began_at)
 
@@ -138,33 +153,29 @@ class Pass:
         """How many messages have come out."""
         return self.statuses.total() + self.errors.total()
 
-    @property
-    def exit(self) -> Exit:
+    def result(self) -> Exit:
         """The exit status: network, only if it let nothing through."""
-        if self.ended_by is not None:
-            return exit_of(self.ended_by)
         if self.errors.total() and self.errors[Exit.NETWORK] == self.done:
             return Exit.NETWORK
         return Exit.SOME_FAILED if self.errors or self.messages.bad_lines else Exit.DONE
 
     def summary(self) -> dict[str, Any]:
         """What was done, ready for JSON."""
-        stats = self.client.stats()
+        refusals = self.client.stats().refusals
         return {
-            "exit": int(self.exit),
+            **super().summary(),
             "checked": self.statuses.total(),
             "failed": self.errors.total(),
-            "bad_lines": self.messages.bad_lines,
+            "resumed": self.answered.skipped,
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
-            "requests": dict(stats.requests),
-            "refusals": {str(code): count for code, count in sorted(stats.refusals.items())},
-            "seconds": round(self.seconds, 3),
+            "refusals": {str(code): count for code, count in sorted(refusals.items())},
         }
 
     def summary_line(self) -> str:
         """What was done, to be read."""
         requests = self.client.stats().requests
+        before = f", {self.answered.skipped} were before" if self.answered.skipped else ""
         return (
-            f"{self.statuses.total()} checked, {self.errors.total()} failed, {self.messages.bad_lines} bad lines; "
-            f"{requests['single']} single and {requests['bulk']} bulk requests in {self.seconds:.1f} s"
+            f"{self.statuses.total()} checked, {self.errors.total()} failed, {self.messages.bad_lines} bad lines"
+            f"{before}; {requests['single']} single and {requests['bulk']} bulk requests in {self.seconds:.1f} s"
         )

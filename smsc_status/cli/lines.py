@@ -67,6 +67,10 @@ class CsvRecords:
         """What is left."""
         return self._records(at_end=True)
 
+    def held_since(self) -> int:
+        """The number of the first line of the record that goes on; 0 if none does."""
+        return self._held[0][0] if self._held else 0
+
     def parse(self, lines: Sequence[str]) -> list[str] | None:
         """The fields of one record."""
         try:

@@ -13,11 +13,14 @@ import anyio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from smsc_status.cli.exits import PROGRAM
+from smsc_status.cli.exits import PROGRAM, complain
 from smsc_status.client import Stats
+from smsc_status.texts import one_line
 
 TICK = 0.1
 PLAIN_EVERY = 0.7
+TOLD_EVERY = 60.0
+"""Where standard error is no terminal, a line of progress is written there once in so many seconds."""
 
 
 class Meter(AbstractContextManager["Meter"], Protocol):
@@ -38,8 +41,7 @@ class Quiet:
 
     def say(self, text: str) -> None:
         """A line on standard error."""
-        sys.stderr.write(f"{PROGRAM}: {text}\n")
-        sys.stderr.flush()
+        complain(text)
 
     def __enter__(self) -> Self:
         return self
@@ -85,11 +87,11 @@ class Live(Quiet):
 
     def show(self, done: int, total: int | None, note: str) -> None:
         """Move the bar."""
-        self._progress.update(self._task, completed=done, total=total, description=note)
+        self._progress.update(self._task, completed=done, total=total, description=one_line(note, None))
 
     def say(self, text: str) -> None:
         """A line above the bar."""
-        self._console.print(f"{PROGRAM}: {text}", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(f"{PROGRAM}: {one_line(text, None)}", markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -97,6 +99,13 @@ class Live(Quiet):
 
     def __exit__(self, *exc_info: object) -> None:
         self._progress.stop()
+
+
+def meter_of(*, outcomes_are_seen: bool = False) -> Meter:
+    """The meter of a command that may take long; with none among outcomes that go to the same terminal."""
+    if not sys.stderr.isatty():
+        return Plain(TOLD_EVERY)
+    return Quiet() if outcomes_are_seen else Live()
 
 
 def note_of(stats: Stats, held_back: str) -> str:

@@ -35,6 +35,30 @@ MaxBulk = Annotated[int, typer.Option("--max-bulk", min=1, help="The most messag
 MaxWait = Annotated[
     float | None, typer.Option("--max-wait", min=0, help="Give up if the limits leave no slot in so many seconds.")
 ]
+InputFile = Annotated[str, typer.Argument(metavar="FILE", help="The messages; - is standard input.")]
+IdColumn = Annotated[str, typer.Option("--id-column", help="The column of the ids.")]
+PhoneColumn = Annotated[str, typer.Option("--phone-column", help="The column of the phones.")]
+SentAtColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--sent-at-column",
+        help='The column of the times of sending; by default sent_at, if it is there; "" leaves it unread.',
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        help="The charset of FILE; by default UTF-8, and where the bytes are not that, windows-1251. A byte order mark "
+        "tells UTF-16.",
+    ),
+]
+Timezone = Annotated[
+    str,
+    typer.Option(
+        "--timezone", help="Where times of sending without a zone are read: a name, UTC, or an offset such as +05:00."
+    ),
+]
 Messages = Annotated[int, typer.Option("--messages", min=0, help="How many messages there are.")]
 Speed = Annotated[float, typer.Option("--speed", help="Emulated seconds in a second.")]
 Seed = Annotated[int, typer.Option("--seed", help="Another seed, other messages.")]
@@ -45,8 +69,9 @@ CREDENTIALS_HELP = (
 )
 LIMITS_HELP = "The limits are kept within one run: one run at a time, and a minute between two, on an account."
 FILE_HELP = (
-    "FILE is CSV with a header (comma, semicolon or tab) or JSON lines, in UTF-8. Each message has an id and a phone, "
-    "and may have sent_at (ISO 8601 with a time zone, or seconds since 1970). A line that can't be used is reported "
-    "by its number and does not stop the rest. What can't be checked is written with an error and its text in place "
-    "of a status."
+    "FILE is CSV with a header (comma, semicolon or tab) or JSON lines. Each message has an id and a phone, and may "
+    "have sent_at (ISO 8601, 25.11.2026 22:05, or seconds since 1970); without a zone, it is in --timezone, by default "
+    "Moscow's. Russian headers (ID, Телефон, Дата отправки) are known. A time that can't be read is left out, with a "
+    "note. A line that can't be used is reported by its number and does not stop the rest: ten one by one, then one "
+    "line a kind. What can't be checked is written with an error and its text in place of a status."
 )

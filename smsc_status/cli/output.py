@@ -12,7 +12,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, BinaryIO
 
+from smsc_status.cli.cells import guarded
 from smsc_status.models import Detail, FailedCheck, StatusRecord
+from smsc_status.texts import in_json, without_controls
 
 Row = dict[str, Any]
 
@@ -77,15 +79,19 @@ def row_of(outcome: StatusRecord | FailedCheck) -> Row:
 
 
 def json_line(value: object) -> bytes:
-    """A value as a line of JSON in UTF-8. Half a surrogate pair, which UTF-8 lacks, stays a JSON escape."""
-    return f"{json.dumps(value, ensure_ascii=False)}\n".encode("utf-8", "backslashreplace")
+    """A value as a line of JSON in UTF-8; control characters, and half a surrogate pair, are JSON's escapes."""
+    return f"{in_json(json.dumps(value, ensure_ascii=False))}\n".encode()
 
 
-def csv_line(values: Iterable[object]) -> bytes:
-    """A row of CSV in UTF-8."""
+def csv_line(values: Iterable[object], *, guard: bool = True) -> bytes:
+    r"""A row of CSV in UTF-8.
+
+    In texts, control characters but newlines and tabs are written as escapes (`\x1b`). With `guard`, a text that a
+    spreadsheet would run as a formula has an apostrophe in front.
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(_cell(value) for value in values)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    csv.writer(text, lineterminator="\n").writerow(_cell(value, guard) for value in values)
+    return text.getvalue().encode()
 
 
 def write_stdout(line: bytes) -> None:
@@ -96,18 +102,32 @@ def write_stdout(line: bytes) -> None:
 
 
 class Sink:
-    """Where outcomes go, each by one write and at once, so that an interruption leaves whole lines."""
+    """Where outcomes go, each by one write and at once, so that an interruption leaves whole lines.
 
-    def __init__(self, file: BinaryIO, format: OutputFormat, detail: Detail) -> None:
+    Args:
+        file: open for writing.
+        format: of what is written.
+        detail: the columns of CSV.
+        guard: whether a cell of CSV is kept from being run by a spreadsheet.
+        goes_on: whether the file has the outcomes of an earlier run, and so a header.
+    """
+
+    def __init__(
+        self, file: BinaryIO, format: OutputFormat, detail: Detail, *, guard: bool = True, goes_on: bool = False
+    ) -> None:
         self._file = file
+        self._guard = guard
         self._columns = columns(detail) if format is OutputFormat.CSV else None
-        if self._columns is not None:
+        if self._columns is not None and not goes_on:
             self._put(csv_line(self._columns))
 
     def write(self, outcome: StatusRecord | FailedCheck) -> None:
         """Write one outcome."""
         row = row_of(outcome)
-        self._put(json_line(row) if self._columns is None else csv_line(row.get(name) for name in self._columns))
+        if self._columns is None:
+            self._put(json_line(row))
+        else:
+            self._put(csv_line((row.get(name) for name in self._columns), guard=self._guard))
 
     def _put(self, line: bytes) -> None:
         self._file.write(line)
@@ -118,7 +138,12 @@ def _moment(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat(timespec="seconds")
 
 
-def _cell(value: object) -> object:
+def _cell(value: object, guard: bool) -> object:
     if isinstance(value, list):
-        return " ".join(value)
-    return str(value).lower() if isinstance(value, bool) else value
+        value = " ".join(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str):
+        return value
+    text = without_controls(value)
+    return guarded(text) if guard else text

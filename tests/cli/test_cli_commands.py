@@ -17,7 +17,7 @@ from cli_support import FAST, Stream, account_of, run, serving
 
 import smsc_status
 from smsc_status import codes
-from smsc_status.cli import account, app, exits, main, serve
+from smsc_status.cli import account, app, exits, main, meters, serve
 from smsc_status.cli.output import OutputFormat, Sink, columns, csv_line, json_line, row_of
 from smsc_status.emulator import FAULTS, EmulatorServer
 from smsc_status.errors import (
@@ -141,6 +141,8 @@ def test_every_error_has_its_exit_status_and_one_line(error: SmscError, status: 
     """Whatever the server wrote, the terminal is safe."""
     assert exits.exit_of(error) == status
     assert exits.explained(error).isprintable()
+    is_usage = isinstance(error, ConfigError)
+    assert exits.explained(error, "fetch").endswith("; see smsc-status fetch --help") is is_usage
 
 
 # Credentials.
@@ -199,8 +201,9 @@ def test_an_abort_ends_like_ctrl_c() -> None:
         assert run("explain", "1").status == 130
 
 
-def test_the_package_is_a_command_too() -> None:
-    """`python -m smsc_status.cli`."""
+@pytest.mark.parametrize("package", ["smsc_status", "smsc_status.cli"])
+def test_the_package_is_a_command_too(package: str) -> None:
+    """`python -m smsc_status`, or its command line."""
     out = Stream()
     argv = ["smsc-status", "--version"]
     with (
@@ -208,7 +211,7 @@ def test_the_package_is_a_command_too() -> None:
         mock.patch.object(sys, "stdout", out),
         pytest.raises(SystemExit) as ended,
     ):
-        runpy.run_module("smsc_status.cli", run_name="__main__")
+        runpy.run_module(package, run_name="__main__")
     assert ended.value.code == 0
     assert out.text() == f"{smsc_status.__version__}\n"
 
@@ -258,13 +261,22 @@ def test_explain_of_what_is_no_code(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["check"], ["fetch"], ["nonsense"], ["check", "1", "2", "--foo"], ["demo", "-x"]]
+    ("arguments", "command"),
+    [
+        (["check"], "smsc-status check"),
+        (["fetch"], "smsc-status fetch"),
+        (["nonsense"], "smsc-status"),
+        (["check", "1", "2", "--foo"], "smsc-status check"),
+        (["demo", "-x"], "smsc-status demo"),
+        (["check", "1.0", "2"], "smsc-status check"),
+        (["fetch", "missing.csv"], "smsc-status fetch"),
+    ],
 )
-def test_wrong_usage(arguments: list[str]) -> None:
-    """One line, which names the help."""
-    ended = run(*arguments)
+def test_wrong_usage(arguments: list[str], command: str) -> None:
+    """One line, which names the command's help."""
+    ended = run(*arguments, env=KEY)
     assert ended.status == 2
-    assert ended.err.endswith("see smsc-status --help\n")
+    assert ended.err.endswith(f"; see {command} --help\n")
     assert ended.err.count("\n") == 1
 
 
@@ -427,7 +439,27 @@ def test_a_csv_file_has_the_same_columns_throughout(detail: Detail, tmp_path: Pa
         Sink(file, OutputFormat.CSV, detail).write(FailedCheck(MessageRef("7", "79"), TransportError("a,\nb")))
     header, row = path.read_text().split("\n", 1)
     assert header.split(",") == columns(detail)
-    assert row == "7,79," + "," * (len(columns(detail)) - 4) + 'TransportError,"a,\nb"\n'
+    assert row == "7,79," + "," * (len(columns(detail)) - 4) + 'TransportError,"a,\\nb"\n'
+
+
+def test_a_cell_of_csv_can_not_run() -> None:
+    """A text that begins as a formula has an apostrophe before it; numbers stay numbers, and phones readable."""
+    cells = ["=cmd", "+7 (999) 0", "+79990000000", -3, "-3", "@x", "a=b"]
+    assert csv_line(cells) == b"'=cmd,'+7 (999) 0,+79990000000,-3,-3,'@x,a=b\n"
+    assert csv_line(cells, guard=False) == b"=cmd,+7 (999) 0,+79990000000,-3,-3,@x,a=b\n"
+
+
+def test_what_is_written_moves_no_cursor() -> None:
+    """Nor is what is said beside it."""
+    text = "a\x1b[2J\r\x9b\u202e"
+    for written in (json_line(text).decode(), csv_line([text]).decode()):
+        assert written.rstrip("\n").isprintable()
+    assert json.loads(json_line(text)) == text
+    for kind in (meters.Quiet, meters.Live):
+        err = Stream(is_terminal=True)
+        with mock.patch.object(sys, "stderr", err):
+            kind().say(text)
+        assert "\x1b[2J" not in err.text()
 
 
 def test_half_a_surrogate_pair_can_be_written() -> None:

@@ -52,7 +52,7 @@ def test_bad_lines_and_failures_do_not_stop_the_rest() -> None:
         ended = run("fetch", "-", "--json", *FAST, stdin=text.encode(), env=account_of(server))
     told, summary = ended.err.splitlines()
     assert ended.status == 1
-    assert told.startswith("smsc-status: line 5: phone 'y'")
+    assert told.startswith("smsc-status: standard input, line 5: phone 'y'")
     assert json.loads(summary)["bad_lines"] == 1
     assert len(ended.out.splitlines()) == 3
 
@@ -111,6 +111,8 @@ def test_a_file_without_an_id_column() -> None:
     ended = run("fetch", "-", stdin=b"number,phone\n1,7\n")
     assert ended.status == 2
     assert "no column 'id'" in ended.err
+    assert ended.err.startswith("smsc-status: standard input: no column 'id'")
+    assert ended.err.endswith("; see smsc-status fetch --help\n")
     assert ended.err.count("\n") == 1
 
 
@@ -142,7 +144,7 @@ def test_a_live_bar_on_a_terminal(kind: str, tmp_path: Path) -> None:
         )
     assert ended.status == 1
     assert len(ended.out.splitlines()) == 30
-    assert "smsc-status: line 32: no 'phone'" in ended.err
+    assert "line 32: no 'phone'" in ended.err
     assert "bulk slot in" in ended.err
     assert "30/30" in ended.err
     assert "30 checked, 0 failed, 1 bad lines" in ended.err
@@ -170,7 +172,7 @@ def test_a_huge_file_is_not_read_ahead(tmp_path: Path) -> None:
 
     with (
         serving(latency=0.1) as server,
-        mock.patch("smsc_status.cli.fetch.Live", Spy),
+        mock.patch.object(meters, "Live", Spy),
         mock.patch.object(meters, "TICK", 0.005),
         mock.patch("smsc_status.cli.output.Sink.write", side_effect=KeyboardInterrupt),
     ):
@@ -179,3 +181,134 @@ def test_a_huge_file_is_not_read_ahead(tmp_path: Path) -> None:
     totals = {total for _, total in shown} - {None}
     assert totals
     assert all(total is not None and 40_000 < total < 80_000 for total in totals)  # the first lines are shorter
+
+
+def test_outcomes_of_an_earlier_run_are_not_written_over(tmp_path: Path) -> None:
+    """Unless that is asked for; both ways on are named."""
+    source, out = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    with serving(messages=3) as server:
+        source.write_text(csv_of(server))
+        arguments = ("fetch", str(source), "--out", str(out), *FAST)
+        out.touch()
+        assert run(*arguments, env=account_of(server)).status == 0  # an empty file has nothing to lose
+        first = out.read_bytes()
+        refused = run(*arguments, env=account_of(server))
+        assert (refused.status, out.read_bytes()) == (2, first)
+        both = run(*arguments, "--overwrite", "--resume", env=account_of(server))
+        nowhere = run("fetch", str(source), "--resume", env=account_of(server))
+        anew = run(*arguments, "--overwrite", env=account_of(server))
+    assert f"'{out}': the file exists" in refused.err
+    assert "--resume" in refused.err
+    assert "--overwrite" in refused.err
+    assert refused.err.endswith("; see smsc-status fetch --help\n")
+    assert both.status == nowhere.status == 2
+    assert "--resume: expected --out FILE" in nowhere.err
+    assert anew.status == 0
+    assert len(out.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+def test_a_run_goes_on_with_what_has_no_outcome(format: str, tmp_path: Path) -> None:
+    """A half-written line is cut off, and every message has its outcomes in the end, no more and no fewer."""
+    source, out = tmp_path / "in.csv", tmp_path / "out"
+    with serving(messages=6) as server:
+        text = csv_of(server)
+        source.write_text(text + text.splitlines()[1] + "\n")  # the first message twice
+        arguments = ("fetch", str(source), "--out", str(out), "--format", format, "--resume", "--json", *FAST)
+        assert run(*arguments, env=account_of(server)).status == 0
+        whole = out.read_bytes()
+        lines = whole.splitlines(keepends=True)
+        head = lines[:4] if format == "csv" else lines[:3]
+        out.write_bytes(b"".join(head) + b"\n\0\0\n" + lines[4][:9])
+        ended = run(*arguments, env=account_of(server))
+        again = run(*arguments, env=account_of(server))
+    assert (ended.status, again.status) == (0, 0)
+    assert [json.loads(ended.out)[name] for name in ("checked", "resumed")] == [4, 3]
+    assert [json.loads(again.out)[name] for name in ("checked", "resumed")] == [0, 7]
+    for what in ("empty", "a hole of NUL bytes", "half-written, and cut off"):
+        assert what in ended.err
+    rows = [line for line in out.read_text().splitlines() if line.strip("\0")]
+    assert len(rows) == 7 + (format == "csv")
+    ids = [json.loads(row)["id"] for row in rows] if format == "jsonl" else [row.split(",")[0] for row in rows[1:]]
+    assert sorted(ids) == ["1", "1", "2", "3", "4", "5", "6"]
+
+
+def test_what_was_before_is_told_in_the_summary(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out"
+    with serving(messages=2) as server:
+        source.write_text(csv_of(server))
+        arguments = ("fetch", str(source), "--out", str(out), "--resume", *FAST)
+        run(*arguments, env=account_of(server))
+        ended = run(*arguments, env=account_of(server), terminals=("stderr",))
+    assert "0 checked, 0 failed, 0 bad lines, 2 were before; " in ended.err
+
+
+def test_a_dash_is_standard_output() -> None:
+    with serving(messages=2) as server:
+        ended = run("fetch", "-", "--out", "-", *FAST, stdin=csv_of(server).encode(), env=account_of(server))
+    assert (ended.status, ended.err) == (0, "")
+    assert len(ended.out.splitlines()) == 2
+    assert not Path("-").exists()
+
+
+def test_what_a_log_gets_meanwhile() -> None:
+    """A line of progress now and then, where standard error is no terminal."""
+    with serving(messages=60, latency=0.05) as server, mock.patch.object(meters, "TOLD_EVERY", 0.05):
+        text = csv_of(server).encode()
+        ended = run("fetch", "-", *FAST, "--max-bulk", "10", stdin=text, env=account_of(server))
+    assert ended.status == 0
+    assert " of 60 · bulk slot" in ended.err
+
+
+def test_ctrl_c_sums_up() -> None:
+    """What was done until then, with the shell's own status."""
+    with serving(messages=3) as server, mock.patch("smsc_status.cli.output.Sink.write", side_effect=KeyboardInterrupt):
+        ended = run("fetch", "-", "--json", *FAST, stdin=csv_of(server).encode(), env=account_of(server))
+    assert ended.status == 130
+    assert json.loads(ended.err)["exit"] == 130
+
+
+def test_a_hundred_thousand_bad_lines_are_a_dozen_on_the_terminal() -> None:
+    """Ten one by one, then one line a kind with the count."""
+    lines = "".join(f"a {number},71\n" for number in range(100_000))
+    with serving() as server:
+        ended = run("fetch", "-", "--json", *FAST, stdin=f"id,phone\n{lines}".encode(), env=account_of(server))
+    *told, summary = ended.err.splitlines()
+    assert len(told) == 11
+    assert "line 12, and 99,989 more lines like it: id 'a 10': expected 1 to 40 Latin letters" in told[-1]
+    assert json.loads(summary)["bad_lines"] == 100_000
+
+
+def test_times_are_read_in_the_zone_that_was_named() -> None:
+    """Its name is checked before any request."""
+    with serving(messages=1) as server:
+        text = csv_of(server).replace("id,phone", "ID,Телефон").encode("cp1251")
+        arguments = ("fetch", "-", *FAST)
+        good = run(*arguments, "--encoding", "cp1251", "--timezone", "+05:00", stdin=text, env=account_of(server))
+        bad = run(*arguments, "--timezone", "Nowhere", stdin=text, env=account_of(server))
+    assert (good.status, good.err) == (0, "")
+    assert bad.status == 2
+    assert "--timezone 'Nowhere'" in bad.err
+    help = " ".join(run("fetch", "--help").out.split())
+    assert "Moscow" in help
+
+
+def test_control_characters_of_a_reply_reach_no_terminal() -> None:
+    """Neither as JSON lines, which keep the text itself, nor as CSV, nor as an error's text; no formula comes out."""
+    with serving() as server:
+        now = server.emulator.now()
+        server.emulator.world.add(1, "79990000000", sent_at=now - 60, life=[(0, 1)], text="=1+1\x1b[2J\x9b31m\u202e")
+        arguments = ("fetch", "-", "--detail", "full", *FAST)
+        lines = run(*arguments, stdin=csv_of(server).encode(), env=account_of(server))
+        table = run(*arguments, "--format", "csv", stdin=csv_of(server).encode(), env=account_of(server))
+        bare = run(
+            *arguments, "--format", "csv", "--no-guard-cells", stdin=csv_of(server).encode(), env=account_of(server)
+        )
+    for ended in (lines, table, bare):
+        assert ended.status == 0
+        assert not set(ended.out) & set("\x1b\x9b\u202e")
+    assert json.loads(lines.out)["message"] == "=1+1\x1b[2J\x9b31m\u202e"
+    assert [next(csv.DictReader(io.StringIO(ended.out)))["message"][:5] for ended in (table, bare)] == [
+        "'=1+1",
+        "=1+1\\",
+    ]

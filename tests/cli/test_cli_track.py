@@ -82,10 +82,35 @@ def test_what_can_not_be_used(tmp_path: Path) -> None:
     out.write_text("no results\n")
     env = {"SMSC_BASE_URL": "http://127.0.0.1:9", "SMSC_APIKEY": "wrong"}
     assert run("track", "-", "--out", str(out), env=env).status == 2
+    dashed = run("track", str(source), "--out", "-", env=env)
+    assert dashed.status == 2
+    assert "--out '-': expected a file" in dashed.err
     ended = run("track", str(source), "--out", str(out), env=env)
     assert ended.status == 2
     assert "line 1: expected the results of an earlier run" in ended.err
     assert out.read_text() == "no results\n"
+
+
+def test_a_damaged_journal_is_gone_on_with(tmp_path: Path) -> None:
+    """Holes of NULs and empty lines are reported and skipped, and their messages are followed anew."""
+    out = tmp_path / "out.jsonl"
+    with serving() as server:
+        source = populated(server, tmp_path, 5)
+        assert run("track", str(source), "--out", str(out), *FAST, env=account_of(server)).status == 0
+        rows = out.read_bytes().splitlines(keepends=True)
+        of_first = [row for row in rows if json.loads(row)["id"] == "1"]
+        others = [row for row in rows if row not in of_first]
+        out.write_bytes(b"\0" * len(b"".join(of_first)) + b"\n\n" + others[0] + b"\n" + b"".join(others[1:]))
+        ended = run("track", str(source), "--out", str(out), "--json", *FAST, env=account_of(server))
+    summary = json.loads(ended.out)
+    assert (ended.status, summary["done"], summary["resumed"]) == (0, 1, 4)
+    told = ended.err.splitlines()
+    assert [line.partition(", line ")[2].partition(";")[0] for line in told] == [
+        "1: a hole of NUL bytes",
+        "2: empty",
+        "4: empty",
+    ]
+    assert out.read_bytes().endswith(b"\n")
 
 
 def test_the_account_is_refused(tmp_path: Path) -> None:
@@ -133,7 +158,7 @@ def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=10)
         assert process.returncode == 130
-        assert not err
+        assert re.fullmatch(r"smsc-status: \d+ messages done in .*, 0 were before, 0 bad lines; .*\n", err)
         assert len(rows_of(out)) >= 30
         ended = run("track", str(source), "--out", str(out), *FAST, env=account_of(server))
     assert ended.status == 0
@@ -159,7 +184,7 @@ def test_what_is_seen_meanwhile(tmp_path: Path) -> None:
 def test_what_a_log_gets_meanwhile(tmp_path: Path) -> None:
     """A line of progress now and then."""
     out = tmp_path / "out.jsonl"
-    with serving() as server, mock.patch("smsc_status.cli.track.TOLD_EVERY", 0.5):
+    with serving() as server, mock.patch("smsc_status.cli.meters.TOLD_EVERY", 0.5):
         source = populated(server, tmp_path, minutes=4)
         ended = run("track", str(source), "--out", str(out), *FAST, env=account_of(server))
     assert "smsc-status: 0 of 30 · bulk slot" in ended.err

@@ -1,0 +1,55 @@
+"""What is said of lines that can't be used: the first few one by one, then one line a kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import attrs
+
+ONE_BY_ONE = 10
+MOST_KINDS = 20
+
+# What differs from line to line of one kind: values, quoted or not, and numbers.
+_VALUE = re.compile(r"""^(\w+) (?:'.*'|".*"|\S+): """, re.DOTALL)
+_NUMBER = re.compile(r"[0-9]+")
+
+
+@attrs.define
+class _Kind:
+    number: int
+    why: str
+    count: int = 0
+
+
+class Complaints:
+    """Says what is wrong with lines of a file.
+
+    Args:
+        say: shows a line to the user.
+        name: the file's.
+    """
+
+    def __init__(self, say: Callable[[str], None], name: str) -> None:
+        self._say = say
+        self._name = name
+        self._said = 0
+        self._kinds: dict[str, _Kind] = {}
+
+    def __call__(self, number: int, why: str) -> None:
+        """Line `number` can't be used, or not as a whole, and why."""
+        if self._said < ONE_BY_ONE:
+            self._said += 1
+            self._say(f"{self._name}, line {number}: {why}")
+            return
+        kind = _NUMBER.sub("N", _VALUE.sub(r"\1: ", why))
+        if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
+            kind, why = "", "other reasons"
+        self._kinds.setdefault(kind, _Kind(number, why)).count += 1
+
+    def sum_up(self) -> None:
+        """Say what was counted since the first lines, once."""
+        kinds, self._kinds = self._kinds, {}
+        for kind in kinds.values():
+            more = f", and {kind.count - 1:,} more lines like it" if kind.count > 1 else ""
+            self._say(f"{self._name}, line {kind.number}{more}: {kind.why}")

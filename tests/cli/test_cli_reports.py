@@ -1,0 +1,44 @@
+"""What is said of lines that can't be used."""
+
+from __future__ import annotations
+
+from smsc_status.cli.reports import MOST_KINDS, ONE_BY_ONE, Complaints
+
+
+def test_after_the_first_ten_a_kind_is_one_line() -> None:
+    """With the count and its first line as the example; values and numbers make no kind of their own."""
+    said: list[str] = []
+    complaints = Complaints(said.append, "in.csv")
+    for number in range(2, 12):
+        complaints(number, "no 'phone'")
+    assert len(said) == ONE_BY_ONE
+    for number in range(12, 100_000):
+        kinds = [
+            f"phone 'x{number}': expected a number with digits",
+            f"phone \"'{number}\": looks like a spreadsheet's text cell; expected one number",
+            f"{number} columns: expected 3, as in the header",
+        ]
+        complaints(number, kinds[number % 3])
+    complaints(100_000, "too long")
+    assert len(said) == ONE_BY_ONE
+    complaints.sum_up()
+    complaints.sum_up()
+    assert said[:2] == ["in.csv, line 2: no 'phone'", "in.csv, line 3: no 'phone'"]
+    spoilt = "looks like a spreadsheet's text cell; expected one number"
+    assert said[10:] == [
+        "in.csv, line 12, and 33,329 more lines like it: phone 'x12': expected a number with digits",
+        f'in.csv, line 13, and 33,328 more lines like it: phone "\'13": {spoilt}',
+        "in.csv, line 14, and 33,328 more lines like it: 14 columns: expected 3, as in the header",
+        "in.csv, line 100000: too long",
+    ]
+
+
+def test_the_kinds_are_bounded() -> None:
+    """Whatever comes."""
+    said: list[str] = []
+    complaints = Complaints(said.append, "in.csv")
+    for number in range(1000):
+        complaints(number, "x" * (number + 1))
+    complaints.sum_up()
+    assert len(said) == ONE_BY_ONE + MOST_KINDS + 1
+    assert said[-1].endswith("more lines like it: other reasons")
