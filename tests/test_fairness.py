@@ -1,0 +1,209 @@
+"""Trackers, streams, checks and clients of one limiter beside each other: everybody gets a turn in time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anyio
+import attrs
+import pytest
+import trio
+from network import Network
+from trio.testing import MockClock
+from virtual import VirtualLoop
+
+from smsc_status import (
+    Archived,
+    FailedCheck,
+    LimitExceeded,
+    Limits,
+    LocalLimiter,
+    MessageRef,
+    StatusClient,
+    StatusRecord,
+)
+from smsc_status.emulator import Emulator
+
+START = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
+SWEEP = datetime(2026, 3, 11, 0, 0, tzinfo=UTC)
+LIMITS = Limits(max_bulk=10)
+CYCLE = LIMITS.period + LIMITS.margin
+
+
+class ShuffledLoop(VirtualLoop):
+    """A virtual loop that calls timers of the same instant in any order."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._draw = random.Random(seed)
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:  # type: ignore[override]  # less exact
+        return super().call_at(when + self._draw.random() * 1e-6, callback, *args, context=context)
+
+
+def run(work: Callable[[], Awaitable[None]], loop: str) -> None:
+    """In virtual time, on an asyncio loop of a seed, or on trio, which shuffles by itself."""
+    if loop == "trio":
+        trio.run(work, clock=MockClock(autojump_threshold=0))
+    else:
+        with asyncio.Runner(loop_factory=lambda: ShuffledLoop(int(loop))) as runner:
+            runner.run(work())  # type: ignore[arg-type]  # a coroutine
+
+
+LOOPS = pytest.mark.parametrize("loop", ["1", "2", "trio"])
+
+
+class World:
+    """An emulator with a date of its own, and what came of the messages that were tracked."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self.start, self.began_at = start, anyio.current_time()
+        self.emulator = Emulator(seed=1, wall_clock=self.now)
+        self.limiter = LocalLimiter(LIMITS)
+        self.first: dict[int | str, float] = {}
+        self.ends: dict[int | str, StatusRecord | FailedCheck] = {}
+        self.stalest = 0.0
+
+    def now(self) -> datetime:
+        return self.start + timedelta(seconds=anyio.current_time() - self.began_at)
+
+    @property
+    def passed(self) -> float:
+        return anyio.current_time() - self.began_at
+
+    def client(self) -> StatusClient:
+        return StatusClient(
+            apikey="demo-key",
+            base_url="http://localhost",
+            wall_clock=self.now,
+            transport=Network(self.emulator, delay=0.15),
+            limiter=self.limiter,
+        )
+
+    def add(self, ids: range, life: Any, *, ago: float = 3600.0) -> list[MessageRef]:
+        sent_at = self.emulator.now() - ago
+        return [self.emulator.world.add(id, f"7999{id:07}", sent_at=sent_at, life=life) for id in ids]
+
+    async def track(self, client: StatusClient, refs: list[MessageRef], **options: Any) -> None:
+        """Follow these, and note when each was heard of first, and how it ended."""
+        async for outcome in client.track(refs, **options):
+            self.first.setdefault(outcome.ref.id, self.passed)
+            if isinstance(outcome, FailedCheck) or outcome.is_final:
+                self.ends[outcome.ref.id] = outcome
+
+    async def watch(self, client: StatusClient) -> None:
+        """Note how old the oldest answer gets, once each message has one."""
+        while True:
+            await anyio.sleep(10)
+            if len(self.first) == client.stats().tracked:
+                self.stalest = max(self.stalest, client.stats().stalest)
+
+    async def mailing(self, client: StatusClient, id: int) -> None:
+        """Stream a mailing of one id without end."""
+        async for _ in client.stream(self._mailing(id)):
+            pass
+
+    def _mailing(self, id: int) -> Iterator[MessageRef]:
+        k = 0
+        while True:
+            k += 1
+            yield MessageRef(id, f"7800{k:07}")
+
+    async def ask(self, client: StatusClient, a_second: float) -> None:
+        """Check other messages at random, so many a second, for callers who do not wait long."""
+        async with anyio.create_task_group() as group:
+            for id in range(500_000, 10**9):
+                group.start_soon(self._check, client, id)
+                await anyio.sleep(1 / a_second)
+
+    async def _check(self, client: StatusClient, id: int) -> None:
+        with anyio.move_on_after(30):
+            with suppress(LimitExceeded):
+                await client.check(id, "78005553535", max_wait=5)
+
+
+def bound(tracked: int, *, streams: int, clients: int) -> float:
+    """How old a tracked answer may get, in seconds: as the tracker's docstring says."""
+    return clients * (3 * tracked / LIMITS.max_bulk + 4 * streams + 2) * CYCLE
+
+
+@attrs.frozen
+class Mix:
+    """Who else is there beside the tracker."""
+
+    streams: int = 0
+    other_clients: int = 0
+    checks: float = 0.0
+    eagerness: float = 0.5
+
+
+MIXES = [
+    Mix(streams=1),
+    Mix(streams=1, eagerness=0.0),
+    Mix(streams=2, checks=9.0),
+    Mix(checks=9.0),
+    Mix(checks=9.0, eagerness=0.0),
+    Mix(other_clients=1),
+    Mix(streams=1, other_clients=2, checks=3.0, eagerness=1.0),
+]
+
+
+@LOOPS
+@pytest.mark.parametrize("mix", MIXES, ids=str)
+def test_no_tracked_answer_gets_older_than_the_bound(mix: Mix, loop: str) -> None:
+    """Whoever else waits for the limits, and whatever order timers of one instant come in."""
+    tracked = 30
+
+    async def main() -> None:
+        world = World()
+        refs = world.add(range(1, tracked + 1), [(0, 0)])
+        most = bound(tracked, streams=mix.streams, clients=1 + mix.other_clients)
+        async with world.client() as client, anyio.create_task_group() as group:
+            for number in range(mix.streams):
+                group.start_soon(world.mailing, client, 100_000 + number)
+            for number in range(mix.other_clients):
+                group.start_soon(world.mailing, world.client(), 200_000 + number)
+            if mix.checks:
+                group.start_soon(world.ask, client, mix.checks)
+            await anyio.sleep(10)
+            began_at = world.passed
+            group.start_soon(lambda: world.track(client, refs, eagerness=mix.eagerness))
+            group.start_soon(world.watch, client)
+            with anyio.move_on_after(most):
+                while len(world.first) < tracked:
+                    await anyio.sleep(1)
+            assert len(world.first) == tracked
+            await anyio.sleep(300)
+            assert max(world.first.values()) - began_at <= most
+            assert 0 < world.stalest <= most
+            assert world.emulator.referee.is_content
+            group.cancel_scope.cancel()
+
+    run(main, loop)
+
+
+@LOOPS
+@pytest.mark.parametrize("clients", [1, 2])
+def test_a_mailing_costs_no_message_its_last_call(clients: int, loop: str) -> None:
+    """All end twenty minutes before the archive takes them; the stream beside them wants every bulk request."""
+    tracked = 30
+
+    async def main() -> None:
+        world = World(SWEEP - timedelta(minutes=75))
+        refs = world.add(range(1, tracked + 1), [(0, 0), (8 * 3600 + 55 * 60, 1)], ago=8 * 3600)
+        async with world.client() as client, world.client() as other, anyio.create_task_group() as group:
+            group.start_soon(world.mailing, client if clients == 1 else other, 100_000)
+            await anyio.sleep(10)
+            await world.track(client, refs, eagerness=0.0)
+            group.cancel_scope.cancel()
+        archived = [o for o in world.ends.values() if isinstance(o, FailedCheck) and isinstance(o.error, Archived)]
+        assert not archived
+        assert len(world.ends) == tracked
+        assert world.passed < 75 * 60 + 60
+
+    run(main, loop)
