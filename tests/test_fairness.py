@@ -47,15 +47,17 @@ class ShuffledLoop(VirtualLoop):
 
 
 def run(work: Callable[[], Awaitable[None]], loop: str) -> None:
-    """In virtual time, on an asyncio loop of a seed, or on trio, which shuffles by itself."""
+    """In virtual time: on an asyncio loop that is plain or of a seed, or on trio, which shuffles by itself."""
     if loop == "trio":
         trio.run(work, clock=MockClock(autojump_threshold=0))
     else:
-        with asyncio.Runner(loop_factory=lambda: ShuffledLoop(int(loop))) as runner:
+        with asyncio.Runner(
+            loop_factory=lambda: VirtualLoop() if loop == "plain" else ShuffledLoop(int(loop))
+        ) as runner:
             runner.run(work())  # type: ignore[arg-type]  # a coroutine
 
 
-LOOPS = pytest.mark.parametrize("loop", ["1", "2", "trio"])
+LOOPS = pytest.mark.parametrize("loop", ["plain", "1", "2", "trio"])
 
 
 class World:
