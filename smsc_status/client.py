@@ -141,6 +141,7 @@ class StatusClient:
         if not isinstance(timezone, tzinfo):
             raise ConfigError(f"timezone {timezone!r}: expected a tzinfo")
         limiter = limiter or _limiter(account, _limits(limits), own=transport is not None)
+        _tell_longest_request(limiter, timeout)
         make_exchange = partial(
             Exchange,
             account,
@@ -307,10 +308,12 @@ class StatusClient:
 
     def stats(self) -> Stats:
         """A snapshot of what the client has done and is doing."""
+        from smsc_status import loops  # noqa: PLC0415 (see the module's docstring)
+
         engine = self._engine
         slots = engine.limiter.slots()
-        trackers = list(self._trackers)
-        busy = [tracker for tracker in trackers if not tracker.is_over]
+        trackers = [tracker for tracker in self._trackers if not tracker.is_over]
+        busy = [tracker for tracker in trackers if tracker.loop is None or not loops.has_ended(tracker.loop)]
         due = [tracker.due() for tracker in busy]
         return Stats(
             requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | engine.desk.tally.requests),
@@ -364,6 +367,13 @@ def _limiter(account: Account, limits: Limits, *, own: bool) -> Limiter:
     from smsc_status.limiter import LocalLimiter, shared  # noqa: PLC0415 (see the module's docstring)
 
     return LocalLimiter(limits) if own else shared(account.name, limits)
+
+
+def _tell_longest_request(limiter: Limiter, timeout: float) -> None:
+    from smsc_status.limiter import LocalLimiter  # noqa: PLC0415 (see the module's docstring)
+
+    if isinstance(limiter, LocalLimiter):
+        limiter.longest_request = max(limiter.longest_request, timeout)
 
 
 def _member(kind: Any, value: object, name: str) -> Any:

@@ -162,6 +162,7 @@ async def test_a_call_that_wants_more_detail_than_the_one_on_its_way_asks_anew()
     assert full.send_date
 
 
+@pytest.mark.slow
 async def test_a_check_goes_ahead_of_a_stream() -> None:
     emulator = Emulator()
     delivered(emulator, range(1, 6000))
@@ -356,6 +357,7 @@ async def test_mirrors_are_tried_in_turn_at_once() -> None:
     assert transport.seen == ["one", "two", "three", "three"]
 
 
+@pytest.mark.slow
 async def test_an_outage_does_not_use_up_everybody_s_retries() -> None:
     """All sending pauses, longer and longer; when the server is back, nearly everything is still there."""
 
@@ -448,6 +450,7 @@ async def test_one_bad_message_costs_the_others_nothing() -> None:
     assert isinstance(failed[0].error, ParametersError)
 
 
+@pytest.mark.slow
 async def test_too_large_a_bulk_request_is_divided_and_the_size_is_learnt() -> None:
     emulator = Emulator(max_bulk=300)
     refs = delivered(emulator, [5], PHONE) + [
@@ -490,6 +493,7 @@ async def test_an_empty_stream_ends_at_once() -> None:
     assert transport.requests == []
 
 
+@pytest.mark.slow
 async def test_the_same_message_twice_is_asked_once_and_comes_out_twice() -> None:
     """Side by side, or far apart in the input; each with the caller's own object."""
     emulator = Emulator()
@@ -537,6 +541,7 @@ async def test_an_error_of_the_input_is_raised_after_what_was_read(is_async: boo
     assert {outcome.ref for outcome in got} == set(refs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_a_stream_reads_its_endless_input_in_bounds(is_async: bool) -> None:
     """A slow consumer slows it down."""

@@ -632,7 +632,7 @@ def test_what_a_dropped_stream_leaves_behind_is_looked_at() -> None:
 
 
 def test_a_client_leaves_nothing_at_work_in_the_loop_that_it_has_left() -> None:
-    """Idle in one loop that lives on, used in another, and back."""
+    """Idle in one loop that stands still, used in another, and back."""
     limiter = LocalLimiter()
     client = answered_by(DELIVERED, limiter=limiter)
 
@@ -641,14 +641,16 @@ def test_a_client_leaves_nothing_at_work_in_the_loop_that_it_has_left() -> None:
         permit = await limiter.take(lambda pacer, *, now: Request((), (7,), bulk=False))
         await limiter.settle(permit, Settlement.NEVER_LEFT)
 
-    async def main() -> None:
-        await client.check(1, PHONE)
-        await anyio.to_thread.run_sync(lambda: anyio.run(elsewhere, backend="trio"))
+    async def back() -> None:
         await anyio.sleep(0.05)
         await client.check(3, PHONE)
         await client.aclose()
 
-    anyio.run(main)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(client.check(1, PHONE))
+    anyio.run(elsewhere, backend="trio")
+    loop.run_until_complete(back())
+    loop.close()
 
 
 async def test_a_bulk_request_that_is_forbidden_fails_each_of_its_messages_once() -> None:
