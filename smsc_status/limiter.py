@@ -316,7 +316,8 @@ class LocalLimiter:
         """Look from this loop when whoever has the turn has had it long enough."""
         if here not in self._timed:
             self._timed.add(here)
-            loops.later(PATIENCE, self._turn_may_be_over)
+            # A little later than that: the clocks of two loops are the same but for rounding.
+            loops.later(PATIENCE + 0.001, self._turn_may_be_over)
 
     def _tell_when_over_there(self) -> None:
         with self.lock:

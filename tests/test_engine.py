@@ -20,6 +20,7 @@ from virtual import VirtualLoop
 from smsc_status import (
     AuthError,
     ClientClosed,
+    ConfigError,
     Detail,
     FailedCheck,
     LimitExceeded,
@@ -32,6 +33,7 @@ from smsc_status import (
     StatusRecord,
     TransportError,
 )
+from smsc_status import engine as engine_module
 from smsc_status.core.dispatch import Request
 from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.emulator import Emulator
@@ -754,3 +756,20 @@ def test_a_pump_left_behind_in_another_loop_wants_nothing() -> None:
         assert engine._choose(pacer, now=0.0) == float("inf")
 
     anyio.run(elsewhere)
+
+
+async def test_in_a_forked_process_a_client_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has counted, what waits, and its sockets are the parent's; whether it is closed stays."""
+    one, other = answered_by(DELIVERED), answered_by(DELIVERED)
+    monkeypatch.setattr("smsc_status.engine._all", type(engine_module._all)([one._engine, other._engine]))
+    await one.check(1, PHONE)
+    await other.aclose()
+    before = dict(vars(one._engine))
+    engine_module._begin_anew()
+    assert one.stats().records == 0
+    assert one._engine._exchange is not before["_exchange"]
+    assert (await one.check(2, PHONE)).is_delivered
+    with pytest.raises(ConfigError, match="closed"):
+        await other.check(1, PHONE)
+    await one.aclose()
+    await before["_exchange"].aclose()

@@ -7,7 +7,7 @@ import gc
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +21,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from virtual import VirtualLoop
 
 from smsc_status import ConfigError, Limits, LocalLimiter, loops
+from smsc_status import limiter as limiter_module
 from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.limiter import shared
 from smsc_status.line import Waiter
@@ -669,24 +670,102 @@ def test_a_permit_that_was_given_up_before_it_was_noticed_is_waited_for_again() 
     """Its loop stood still right after its turn had come. Nothing is sent on tokens that count for others by now."""
     limiter = LocalLimiter(Limits(connections=1))
     still = VirtualLoop()
+    gone: list[object] = []
 
     async def begin() -> asyncio.Task[None]:
         holder = await limiter.take(One().choose)
         task = asyncio.ensure_future(ask(limiter, One((8, 9), bulk=True)))
         await asyncio.sleep(0.1)
-        await limiter.settle(holder, Settlement.REPLIED)
+        asyncio.ensure_future(limiter.settle(holder, Settlement.REPLIED)).add_done_callback(gone.append)
+        still.call_soon(still.stop)
         return task
 
     async def elsewhere() -> None:
         await ask(limiter, One((1, 2), bulk=True))
 
-    task = still.run_until_complete(begin())
+    beginning = still.create_task(begin())
+    still.run_forever()
+    task = beginning.result()
+    assert gone == []
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(elsewhere())
     assert limiter.pacer.bulk_due_at(now=loops.now()) > loops.now() + 50
     still.run_until_complete(task)
     assert limiter.pacer.open_requests == 0
     still.close()
+
+
+def test_each_loop_that_stands_still_delays_the_others_a_little() -> None:
+    """By `PATIENCE`, and only once."""
+    limiter = LocalLimiter(Limits(connections=1))
+    stills = [VirtualLoop(), VirtualLoop()]
+
+    async def main() -> float:
+        holder = await limiter.take(One().choose)
+        waiting = []
+        for loop in stills:
+            waiting.append(loop.create_task(ask(limiter, One((8,)))))
+            await anyio.to_thread.run_sync(loop.run_until_complete, asyncio.sleep(0.1))
+        began_at = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            for id in (10, 11):
+                group.start_soon(ask, limiter, One((id,)))
+            await anyio.sleep(0.01)
+            await limiter.settle(holder, Settlement.REPLIED)
+        took = anyio.current_time() - began_at
+        for loop, task in zip(stills, waiting, strict=True):
+            await anyio.to_thread.run_sync(loop.run_until_complete, task)
+            loop.close()
+        return took
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(main()) == pytest.approx(0.01 + 2 * 0.05, abs=0.02)
+
+
+def test_who_comes_while_another_loop_has_its_turn_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the others look meanwhile; a third loop waits as well."""
+    monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)
+    limiter = LocalLimiter(Limits(connections=1))
+    is_free = threading.Event()
+    order: list[str] = []
+
+    async def wait(name: str) -> None:
+        permit = await limiter.take(One((name,)).choose)
+        order.append(name)
+        await limiter.settle(permit, Settlement.REPLIED)
+
+    with two_loops() as (one, other), start_blocking_portal("asyncio") as third:
+        holder = one.call(limiter.take, One().choose)
+        futures = [join(limiter, other, partial(wait, "other")), join(limiter, third, partial(wait, "third"))]
+        futures.append(other.start_task_soon(sleep_in_thread_of_loop, is_free))
+        one.call(limiter.settle, holder, Settlement.REPLIED)
+        futures.append(join(limiter, one, partial(wait, "one")))
+        with pytest.raises(TimeoutError):
+            one.call(give_up_after, 0.01, partial(wait, "impatient"))
+        assert order == []
+        is_free.set()
+        for future in futures:
+            future.result(timeout=20)
+    assert order == ["other", "third", "one"]
+
+
+async def give_up_after(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    with anyio.fail_after(seconds):
+        await work()
+
+
+def test_a_fork_holds_every_lock_and_renews_it_in_the_child() -> None:
+    """In the parent they are given back; a shared limiter is made and found in either."""
+    account = shared("an account that is forked", Limits())
+    for after in (limiter_module._release, limiter_module._begin_anew):
+        lock = account.lock
+        limiter_module._hold()
+        assert not asyncio.run(asyncio.wait_for(asyncio.to_thread(lock.acquire, blocking=False), 10))
+        after()
+        assert shared("an account that is forked", Limits()) is account
+        assert asyncio.run(asyncio.wait_for(asyncio.to_thread(account.lock.acquire, blocking=False), 10))
+        assert (account.lock is lock) is (after is limiter_module._release)
+        account.begin_anew()
 
 
 def test_in_a_forked_process_nothing_of_the_parent_is_its_own_but_the_tokens() -> None:

@@ -112,6 +112,10 @@ async def test_notes_that_mean_nothing_do_not_pile_up() -> None:
     for waiter in waiters(1000, line):
         line.answered(waiter, math.inf, has_place=False)
         line.leave(waiter)
+    for waiter in waiters(1000, line):
+        line.call([waiter])
+        line.leave(waiter)
+    assert len(line._called) <= SLACK + 2
     assert len(line._alarms) <= SLACK + 2
     assert len(line._for_place) <= SLACK + 2
     assert due(line, 999.0) == [stays]
