@@ -702,3 +702,31 @@ async def test_an_explicit_limiter_is_shared_by_whoever_has_it() -> None:
         await two.check(1, PHONE)
         with pytest.raises(LimitExceeded):
             await one.check(1, PHONE, max_wait=5)
+
+
+def test_a_local_limiter_knows_the_longest_time_out_of_its_clients() -> None:
+    """A loop that stands still may keep a request open for as long; a limiter of one's own is left alone."""
+    shared, own = LocalLimiter(), OwnLimiter()
+    for timeout in (60.0, 45.0):
+        StatusClient(apikey="k", limiter=shared, timeout=timeout)
+    StatusClient(apikey="k", limiter=own, timeout=60.0)
+    assert shared.longest_request == 60.0
+    assert not hasattr(own, "longest_request")
+
+
+class OwnLimiter:
+    """One that does without."""
+
+    limits = Limits()
+
+    async def take(self, choose: Any) -> Any:
+        raise NotImplementedError
+
+    async def settle(self, permit: Any, how: Any) -> None:
+        raise NotImplementedError
+
+    def reconsider(self, choose: Any = None) -> None:
+        raise NotImplementedError
+
+    def slots(self) -> Any:
+        raise NotImplementedError
