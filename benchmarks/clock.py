@@ -50,6 +50,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """So much later, at once."""
         self._jumping.now += seconds
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Without a bound: the threads that it waits for live in real time."""
+        await super().shutdown_default_executor()
+
 
 def this_loop() -> VirtualLoop:
     """The loop that runs."""

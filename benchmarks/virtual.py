@@ -36,6 +36,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """The virtual present."""
         return self._virtual.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Without a bound: the threads that it waits for live in real time."""
+        await super().shutdown_default_executor()
+
     def block(self, seconds: float) -> None:
         """Let so much time pass in which nothing can run, as if somebody had called `time.sleep`."""
         self._virtual.now += seconds

@@ -153,6 +153,7 @@ class StatusClient:
             limiter = _limiter(account, _limits(limits), own=transport is not None)
         else:
             _check_limiter(limiter)
+        _tell_longest_request(limiter, timeout)
         make_exchange = partial(
             Exchange,
             account,
@@ -325,10 +326,12 @@ class StatusClient:
 
     def stats(self) -> Stats:
         """A snapshot of what the client has done and is doing."""
+        from smsc_status import loops  # noqa: PLC0415 (see the module's docstring)
+
         engine = self._engine
         slots = engine.limiter.slots()
-        trackers = list(self._trackers)
-        busy = [tracker for tracker in trackers if not tracker.is_over]
+        trackers = [tracker for tracker in self._trackers if not tracker.is_over]
+        busy = [tracker for tracker in trackers if tracker.loop is None or not loops.has_ended(tracker.loop)]
         due = [tracker.due() for tracker in busy]
         return Stats(
             requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | engine.desk.tally.requests),
@@ -405,6 +408,13 @@ def _check_messages(messages: object) -> None:
     if isinstance(messages, tuple | list) and len(messages) in (2, 3) and isinstance(messages[0], int | str):
         shown = one_line(repr(messages), 80)
         raise ConfigError(f"messages {shown}: expected an iterable of messages; one alone is [(id, phone)]")
+
+
+def _tell_longest_request(limiter: Limiter, timeout: float) -> None:
+    from smsc_status.limiter import LocalLimiter  # noqa: PLC0415 (see the module's docstring)
+
+    if isinstance(limiter, LocalLimiter):
+        limiter.longest_request = max(limiter.longest_request, timeout)
 
 
 def _member(kind: Any, value: object, name: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from datetime import datetime, tzinfo
@@ -15,6 +16,7 @@ from functools import partial
 from itertools import count
 from math import inf
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import anyio
 
@@ -70,6 +72,16 @@ class Engine:
         zone: tzinfo,
         wall_clock: Callable[[], datetime] | None,
     ) -> None:
+        self._make_anew = partial(
+            Engine.__init__,
+            make_exchange=make_exchange,
+            limiter=limiter,
+            wire=wire,
+            retries=retries,
+            zone=zone,
+            wall_clock=wall_clock,
+        )
+        _all.add(self)
         self._make_exchange = make_exchange
         self._exchange = make_exchange()
         self.limiter = limiter
@@ -87,8 +99,10 @@ class Engine:
         self.others: set[Waiting] = set()
         self._followers: dict[Follower, None] = {}
         self._loop: object = None
+        self._binding = threading.Lock()
         # Whether one of the workers waits for the limiter.
         self._stands_by = False
+        self._is_urgent = False
         self._nudged = False
         # What the limiter has let go, and the worker that stands by has not taken over yet.
         self._granted: Request | None = None
@@ -105,14 +119,16 @@ class Engine:
         """
         if self.closed:
             raise ConfigError("this client is closed: expected an open one")
-        loop = loops.this_loop()
-        if self._loop is loop:
+        if self._loop is loops.this_loop():
             return
-        if self._loop is not None:
-            if (self._open or not self.desk.is_empty) and not loops.has_ended(self._loop):
-                raise ConfigError("this client is at work in another event loop: expected one client a loop")
-            self._forget_loop()
-        self._loop = loop
+        loop, _ = loops.here_and_now()
+        with self._binding:  # two threads may come at once
+            if self._loop is not None:
+                is_at_work = bool(self._open) or not self.desk.is_empty
+                if loops.is_running(self._loop) or (is_at_work and not loops.has_ended(self._loop)):
+                    raise ConfigError("this client is at work in another event loop: expected one client a loop")
+                self._forget_loop()
+            self._loop = loop
         await self._exchange.opened()
 
     def ask(self, detail: Detail, claim: Claim, *, head_start: float = 0.0) -> Question:
@@ -177,16 +193,7 @@ class Engine:
 
     def spawn(self, work: Callable[[], Awaitable[None]], *, context: Context | None = None) -> loops.Background:
         """Background work that ends at the latest when the client is closed."""
-
-        async def tracked() -> None:
-            try:
-                await work()
-            finally:
-                self._background.discard(background)
-
-        background = loops.spawn(tracked, context=context)
-        self._background.add(background)
-        return background
+        return loops.spawn(work, context=context, among=self._background)
 
     async def aclose(self) -> None:
         """Give up what is on its way, fail what waits, and close every socket; whoever cancels it waits for that."""
@@ -285,7 +292,12 @@ class Engine:
             waiting = self.desk.dispatcher.waiting
             again_at = self.desk.turn_down(pacer, now)
             if self.desk.dispatcher.waiting == waiting:
+                self._is_urgent = any(feed.due_at() == -inf for feed in self.desk.dispatcher.feeds)
                 return min(again_at, self._again_at(pacer, now))
+
+    def is_urgent(self, *, now: float) -> bool:
+        """Whether messages near their archive deadline wait, which go before other clients' of the same limiter."""
+        return self._is_urgent
 
     def _take(self, pacer: Pacer, now: float) -> Request | None:
         outage = self.desk.outage
@@ -362,6 +374,24 @@ class Engine:
         self._stands_by = self._nudged = False
         self._open = 0
         self._exchange = self._make_exchange()
+
+    def begin_anew(self) -> None:
+        """In a process that was forked: what waits and what is on its way is the parent's, as are the sockets."""
+        loops.keep(dict(vars(self)))
+        is_closed = self.closed
+        self._make_anew(self)
+        self.closed = is_closed
+
+
+_all: WeakSet[Engine] = WeakSet()
+
+
+def _begin_anew() -> None:
+    for engine in list(_all):
+        engine.begin_anew()
+
+
+loops.at_fork(_begin_anew)
 
 
 def _shown(error: Exception) -> str:

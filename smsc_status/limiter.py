@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from functools import partial
 from itertools import count
+from math import inf
 from typing import Any, Generic, Protocol, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import anyio
 import attrs
@@ -26,6 +27,15 @@ from smsc_status.models import Key, Limits
 
 LEAST_PAUSE = 1e-6
 """Seconds. The loop's clock may be too coarse for a shorter pause: in virtual time such a pause never ends."""
+
+PATIENCE = 0.05
+"""So many seconds a loop has to ask its first in line; then the turn goes on to the next one's loop."""
+
+LOOK = 1.0
+"""While several loops share a limiter, those that can't be heard of are looked at once in so many seconds."""
+
+LONGEST_REQUEST = 30.0
+"""How long a request may take, in seconds, if no client says that its own may take longer."""
 
 
 class Wanted(Protocol):
@@ -45,7 +55,12 @@ WantedT_co = TypeVar("WantedT_co", bound=Wanted, covariant=True)
 
 
 class Chooser(Protocol[WantedT_co]):
-    """Says what to start now, if anything."""
+    """Says what to start now, if anything. It is called in the event loop of the one who waits, and nowhere else.
+
+    A chooser, or the object whose method it is, may have a method `is_urgent(*, now: float) -> bool`. Of those whose
+    turn has come, the urgent ones are asked first, whichever client or loop they are of; else the first comer is. It is
+    called in any thread whenever a turn is given, so that it must be quick, take no lock and raise nothing.
+    """
 
     def __call__(self, pacer: Pacer, *, now: float) -> WantedT_co | float:
         """A request that the pacer lets start now, or the instant at which to ask again (`inf`: only an event).
@@ -116,149 +131,234 @@ class Slots:
 
 
 class LocalLimiter:
-    """The limiter of one account for one process: exact, fair, safe to cancel, on any number of event loops."""
+    """The limiter of one account for one process: exact, fair, safe to cancel, on any number of event loops.
+
+    Whoever waits is asked in his turn, and only in his own loop's thread. So where the first in line is of another
+    loop, the turn is handed to that loop, and nobody after him is asked until he has been, or for `PATIENCE` seconds. A
+    loop that lets them pass is not waited for again until it is heard of.
+    """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.pacer = Pacer(self.limits)
         self.outlives_clients = False
+        self.longest_request = LONGEST_REQUEST
+        """How long a request of its clients may take, in seconds. One of a loop that stands still is given up then."""
         self._numbers = count()
-        self._lines: dict[object, Line] = {}
+        self._begin()
+        with _registry:
+            _all.add(self)
+
+    def _begin(self) -> None:
+        self._line = Line()
         # The requests in flight, by the loop that they were permitted in and the number of their permit.
         self._open: dict[object, dict[int, Wanted]] = {}
         # The permits that were lost.
         self._lost: deque[tuple[object, int]] = deque()
-        self._lock = threading.RLock()
+        # The loop whose turn it is, and until when the others wait for it.
+        self._turn: tuple[object, float] = (None, -inf)
+        # Those that have not taken their turn, and those that will be told when a turn is over.
+        self._late: WeakSet[Any] = WeakSet()
+        self._timed: WeakSet[Any] = WeakSet()
+        # The one that was met first, and whether there are others.
+        self._home: object = None
+        self._is_shared = False
+        self._look_at = -inf
+        # Since when which loop has been standing still, as far as anybody has looked.
+        self._still: dict[object, float] = {}
+        self.lock = threading.RLock()
 
     async def take(self, choose: Chooser[WantedT]) -> Permit[WantedT]:
         """See `Limiter.take`."""
         here, now = loops.here_and_now()
-        with self._lock:
-            self._serve_due(here, now)
-            wanted = choose(self.pacer, now=now)
-            if not isinstance(wanted, float | int):
-                return self._start(wanted, choose, here, now)
-            waiter = Waiter(next(self._numbers), choose, anyio.Event())
-            line = self._lines.setdefault(here, Line())
-            line.join(waiter)
-            line.answered(waiter, wanted, has_place=self.pacer.free_places(now=now) > 0)
+        with self.lock:
+            self._look(here, now)
+            waiter = Waiter(next(self._numbers), choose, anyio.Event(), here)
+            if self._turn[0] is None:
+                wanted = choose(self.pacer, now=now)
+                if not isinstance(wanted, float | int):
+                    return self._start(wanted, choose, here, now)
+                self._line.join(waiter)
+                self._line.answered(waiter, wanted, has_place=self.pacer.free_places(now=now) > 0)
+            else:  # others come first
+                self._line.join(waiter)
+                self._line.call([waiter])
+                self._tell_when_over(here)
         return await self._wait(waiter, here)
 
     async def _wait(self, waiter: Waiter, here: object) -> Permit[Any]:
         try:
             while waiter.permit is None:
                 waiter.woken = anyio.Event()
-                with anyio.move_on_after(max(LEAST_PAUSE, waiter.ask_at - loops.now())):
+                at_most = LOOK if self._is_shared else inf
+                with anyio.move_on_after(min(max(LEAST_PAUSE, waiter.ask_at - loops.now()), at_most)):
                     await waiter.woken.wait()
-                with self._lock:
-                    self._serve_due(here, loops.now())
+                with self.lock:
+                    self._look(here, loops.now())
                 if waiter.error is not None:
                     raise waiter.error
             permit: Permit[Any] = waiter.permit
-            return permit
+            if self._is_open(permit):
+                return permit
         except BaseException:
             if waiter.permit is not None:
                 await self.settle(waiter.permit, Settlement.NEVER_LEFT)
             raise
         finally:
-            with self._lock:
-                self._leave(waiter, here)
+            with self.lock:
+                self._line.leave(waiter)
+        # Its loop stood still for so long that the permit was given up meanwhile.
+        return await self.take(partial(_again, permit.wanted))
+
+    def _is_open(self, permit: Permit[Any]) -> bool:
+        return permit.number in self._open.get(permit.loop, ())
 
     async def settle(self, permit: Permit[Any], how: Settlement) -> None:
         """See `Limiter.settle`."""
         here, now = loops.here_and_now()
-        with self._lock:
+        with self.lock:
             if permit.settled:
                 return
             permit.settled = True
+            self._hear_of(here)
             self._find_lost(here, now)
-            if self._finish(permit.loop, permit.number, how, now) and self._lines:
-                self._serve_after(permit, how, here)
+            is_found = self._finish(permit.loop, permit.number, how, now)
+            if self._line.waiting:
+                if is_found:
+                    self._call_after(permit, how)
+                self._go_round(here, now)
 
     def reconsider(self, choose: Chooser[Any] | None = None) -> None:
         """See `Limiter.reconsider`."""
         here, now = loops.here_and_now()
-        with self._lock:
-            if choose is None:
-                self._serve_all(here)
-                return
-            self._serve_due(here, now)
-            line = self._lines.get(here)
-            if line is not None:
-                self._serve(line.of(choose), line, here, now)
+        with self.lock:
+            self._line.call(self._line.inside(here) if choose is None else self._line.of(choose))
+            self._look(here, now)
 
     def slots(self) -> Slots:
         """See `Limiter.slots`."""
-        with self._lock:
+        with self.lock:
             now = loops.now()
             return Slots(self.pacer.open_requests, max(0.0, self.pacer.bulk_due_at(now=now) - now))
 
     def is_idle(self) -> bool:
         """Whether every token is back: nothing is remembered any more."""
-        with self._lock:
+        with self.lock:
             now = loops.now()
             self._find_lost(None, now)
+            self._go_round(None, now)
             return self.pacer.is_idle(now=now)
 
     # Whom to ask. Each loop's choosers are asked in the loop's own thread.
 
-    def _serve_after(self, permit: Permit[Any], how: Settlement, here: object) -> None:
+    def _look(self, here: object, now: float) -> None:
+        """Ask whoever is to be asked by now."""
+        self._hear_of(here)
+        self._find_lost(here, now)
+        self._line.call_due(now)
+        self._go_round(here, now)
+
+    def _call_after(self, permit: Permit[Any], how: Settlement) -> None:
+        line = self._line
         if how is Settlement.NEVER_LEFT:
-            for line in self._lines.values():
-                line.offer_all()
+            line.offer_all()
         # After a single one's reply nothing has changed but its place and its own chooser's affairs; what never left
         # has taken nothing from anybody. What else happens may put off what others count on.
         for_all = how in (Settlement.REFUSED, Settlement.GIVEN_UP) or (permit.wanted.bulk and how is Settlement.REPLIED)
-        serve = self._serve_all if for_all else partial(self._serve_places, choose=permit.choose)
-        serve(here)
-        for loop in [loop for loop in self._lines if loop is not here]:
-            self._serve_elsewhere(loop, partial(serve, loop))
+        line.call(line.waiting if for_all else line.of(permit.choose))
 
-    def _serve_due(self, here: object, now: float) -> None:
-        """Ask those of this loop whose time has come."""
-        self._find_lost(here, now)
-        line = self._lines.get(here)
-        if line is not None:
-            self._serve(line.due(now), line, here, now)
-
-    def _serve_all(self, loop: object) -> None:
-        """Ask all those of this loop."""
-        now = loops.now()
-        with self._lock:
-            self._find_lost(loop, now)
-            line = self._lines.get(loop)
-            if line is not None:
-                self._serve(list(line.waiting), line, loop, now)
-
-    def _serve_places(self, loop: object, choose: Chooser[Any] | None) -> None:
-        """Ask those of this loop who want a place, as far as there are any, and those with this chooser anyway."""
-        now = loops.now()
-        with self._lock:
-            line = self._lines.get(loop)
-            if line is None:
+    def _go_round(self, here: object, now: float) -> None:
+        """Ask one after the other whose turn it is, as far as they are of this loop; then it is another's."""
+        line = self._line
+        while (waiter := line.first(has_place=self.pacer.free_places(now=now) > 0, now=now)) is not None:
+            if waiter.loop is here:
+                line.taken(waiter)
+                self._ask(waiter, now)
+            elif loops.has_ended(waiter.loop):
+                for left in line.inside(waiter.loop):
+                    line.leave(left)
+            elif waiter.loop in self._late:
+                line.taken(waiter)
+            elif self._turn[0] is not waiter.loop:
+                self._hand_turn_to(waiter.loop, here, now)
                 return
-            concerned = line.of(choose)
-            for waiter in concerned:
-                line.offer_place(waiter)
-            while self.pacer.free_places(now=now) > 0 and (next_one := line.next_for_place()) is not None:
-                self._serve([next_one], line, loop, now)
-            self._serve([waiter for waiter in concerned if waiter.wants_place], line, loop, now)
-
-    def _serve(self, waiters: Iterable[Waiter], line: Line, loop: object, now: float) -> None:
-        for waiter in waiters:
-            if waiter not in line.waiting:
-                continue
-            try:
-                wanted = waiter.choose(self.pacer, now=now)
-            except Exception as error:  # which is for its own taker, not for the one who happens to ask
-                waiter.error = error
+            elif now < self._turn[1]:
+                return
             else:
-                if isinstance(wanted, float | int):
-                    line.answered(waiter, wanted, has_place=self.pacer.free_places(now=now) > 0)
-                    continue
-                waiter.permit = self._start(wanted, waiter.choose, loop, now)
-            self._leave(waiter, loop)
-            waiter.woken.set()
+                self._late.add(waiter.loop)
+        self._turn = (None, -inf)
+
+    def _ask(self, waiter: Waiter, now: float) -> None:
+        try:
+            wanted = waiter.choose(self.pacer, now=now)
+        except Exception as error:  # which is for its own taker, not for the one who happens to ask
+            waiter.error = error
+        else:
+            if isinstance(wanted, float | int):
+                self._line.answered(waiter, wanted, has_place=self.pacer.free_places(now=now) > 0)
+                return
+            waiter.permit = self._start(wanted, waiter.choose, waiter.loop, now)
+        self._line.leave(waiter)
+        waiter.woken.set()
+
+    def _hand_turn_to(self, loop: object, here: object, now: float) -> None:
+        self._turn = (loop, now + PATIENCE)
+        loops.call_in(loop, self._look_from)
+        for other in {waiter.loop for waiter in self._line.waiting}:
+            if other is here:
+                self._tell_when_over(here)
+            elif other is not loop:
+                loops.call_in(other, self._tell_when_over_there)
+
+    def _look_from(self) -> None:
+        here, now = loops.here_and_now()
+        with self.lock:
+            self._look(here, now)
+
+    def _tell_when_over(self, here: Any) -> None:
+        """Look from this loop when whoever has the turn has had it long enough."""
+        if here not in self._timed:
+            self._timed.add(here)
+            # A little later than that: the clocks of two loops are the same but for rounding.
+            loops.later(PATIENCE + 0.001, self._turn_may_be_over)
+
+    def _tell_when_over_there(self) -> None:
+        with self.lock:
+            self._tell_when_over(loops.this_loop())
+
+    def _turn_may_be_over(self) -> None:
+        here, now = loops.here_and_now()
+        with self.lock:
+            self._timed.discard(here)
+            self._look(here, now)
+            if self._turn[0] not in (None, here) and self._line.inside(here):
+                self._tell_when_over(here)
+
+    def _hear_of(self, here: Any) -> None:
+        """This loop runs, and may be another than before."""
+        if here is not self._home:
+            self._meet(here)
+        if self._still:
+            self._still.pop(here, None)
+        if self._late and here in self._late:
+            self._late.discard(here)
+            self._line.call(self._line.inside(here))
+
+    def _meet(self, here: object) -> None:
+        if self._is_shared:
+            return
+        if self._home is not None and not loops.has_ended(self._home):
+            self._is_shared = True
+            loops.call_in(self._home, self._wake_all)  # from now on they look at the other loops
+        else:
+            self._home = here
+
+    def _wake_all(self) -> None:
+        with self.lock:
+            for waiter in self._line.inside(loops.this_loop()):
+                waiter.woken.set()
+
+    # What is in flight.
 
     def _start(self, wanted: WantedT, choose: Chooser[WantedT], loop: object, now: float) -> Permit[WantedT]:
         self.pacer.started(wanted.keys, wanted.bulk, now)
@@ -281,42 +381,59 @@ class LocalLimiter:
         self.pacer.finished(wanted.keys, wanted.bulk, how, now)
         return True
 
-    def _leave(self, waiter: Waiter, loop: object) -> None:
-        line = self._lines.get(loop)
-        if line is not None:
-            line.leave(waiter)
-            if not line.waiting:
-                del self._lines[loop]
-
     def _find_lost(self, here: object, now: float) -> None:
-        if len(self._open) > (here in self._open):  # there are others
-            for loop in [loop for loop in self._open if loop is not here and loops.has_ended(loop)]:
+        if len(self._open) > (here in self._open) and (here is None or now >= self._look_at):  # there are others
+            self._look_at = now + LOOK
+            for loop in [loop for loop in self._open if loop is not here and self._is_over(loop, now)]:
                 self._lost += [(loop, number) for number in self._open[loop]]
         found = False
         while self._lost:
             loop, number = self._lost.popleft()
             found = self._finish(loop, number, Settlement.GIVEN_UP, now) or found
         if found:
-            for loop in list(self._lines):  # what they count on comes later
-                self._serve_elsewhere(loop, partial(self._serve_all, loop))
+            self._line.call(self._line.waiting)  # what they count on comes later
 
-    def _serve_elsewhere(self, loop: object, serve: Callable[[], object]) -> None:
-        if loops.has_ended(loop):
-            del self._lines[loop]
-        else:
-            loops.call_in(loop, serve)
+    def _is_over(self, loop: object, now: float) -> bool:
+        """Whether all that is in flight in this loop must have ended: it has, or stands still for longer than that."""
+        if loops.is_running(loop):
+            self._still.pop(loop, None)
+            return False
+        since = self._still.setdefault(loop, now)
+        is_over = loops.has_ended(loop) or now - since >= self.longest_request
+        if is_over:
+            del self._still[loop]
+        return is_over
+
+    def begin_anew(self) -> None:
+        """In a process that was forked: nothing here is its own but the tokens that the account has out.
+
+        Requests in flight are the parent's. They count as given up, since nobody here learns how they end.
+        """
+        for in_loop in self._open.values():
+            for wanted in in_loop.values():
+                self.pacer.finished(wanted.keys, wanted.bulk, Settlement.GIVEN_UP, loops.now())
+        loops.keep((self._line, self._open, self._lost))
+        self._begin()
 
     def forget_if_idle(self) -> None:
         """Nothing has to outlive its clients any more."""
-        with self._lock:
+        with self.lock:
             if self.is_idle():
                 _unfinished.discard(self)
+
+
+def _again(wanted: Wanted, pacer: Pacer, *, now: float) -> Any:
+    """The chooser of one that has chosen before, and wants no other."""
+    lane_at = pacer.bulk_due_at(now=now) if wanted.bulk else pacer.singles_due_at(now=now)
+    at = max(lane_at, pacer.place_due_at(now=now), *(pacer.due_at(key, now=now) for key in wanted.keys))
+    return wanted if at <= now else at
 
 
 _shared: WeakValueDictionary[str, LocalLimiter] = WeakValueDictionary()
 # What keeps a limiter alive after its last client: tokens that are still out.
 _unfinished: set[LocalLimiter] = set()
-_registry = threading.Lock()
+_all: WeakSet[LocalLimiter] = WeakSet()
+_registry = threading.RLock()
 
 
 def shared(account: str, limits: Limits) -> LocalLimiter:
@@ -335,3 +452,33 @@ def shared(account: str, limits: Limits) -> LocalLimiter:
         elif limiter.limits != limits:
             raise ConfigError(f"limits {limits!r}: this account is in use in this process with {limiter.limits!r}")
         return limiter
+
+
+# A fork while another thread is at work on a limiter would copy it half changed, and locked for ever. So every lock is
+# held while a process is forked.
+_held: list[LocalLimiter] = []
+
+
+def _hold() -> None:
+    _registry.acquire()
+    _held.extend(_all)
+    for limiter in _held:
+        limiter.lock.acquire()
+
+
+def _release() -> None:
+    for limiter in _held:
+        limiter.lock.release()
+    _held.clear()
+    _registry.release()
+
+
+def _begin_anew() -> None:
+    global _registry  # noqa: PLW0603 (this thread holds the old one, and other threads may have waited for it)
+    _registry = threading.RLock()
+    for limiter in _held:
+        limiter.begin_anew()
+    _held.clear()
+
+
+loops.at_fork(before=_hold, in_parent=_release, in_child=_begin_anew)

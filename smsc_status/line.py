@@ -1,7 +1,8 @@
-"""Those who wait for the limits in one event loop, and which of them are to be asked when."""
+"""Those who wait for the limits, and which of them is to be asked next."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Any
@@ -15,22 +16,28 @@ SLACK = 64
 
 @attrs.define(eq=False)
 class Waiter:
-    """One that waits: its number in the order of coming, its chooser, and what it is woken by."""
+    """One that waits: its number in the order of coming, its chooser, what it is woken by, and its event loop."""
 
     number: int
     choose: Any
     woken: anyio.Event
+    loop: object = None
     ask_at: float = inf
+    is_called: bool = False
+    """Whether it is to be asked in its turn, even if no place is free."""
     wants_place: bool = False
     """Whether it is to be asked as soon as a place is free; or else something other than a place is missing."""
     permit: Any = None
     error: Exception | None = None
     """What its chooser has raised."""
 
+    def __lt__(self, other: Waiter) -> bool:
+        return self.number < other.number
+
 
 @attrs.define(eq=False)
 class Line:
-    """All of one loop, the first comer first.
+    """All who wait, of all event loops: the urgent ones first, then in the order of coming.
 
     A place is what everyone needs. So those who were asked while there was none are asked again one by one, as far as
     places come free; those who were asked while there was one wait for something else, until the instant that they say.
@@ -39,18 +46,25 @@ class Line:
     waiting: dict[Waiter, None] = attrs.field(factory=dict)
     _of: dict[object, list[Waiter]] = attrs.field(factory=dict)
     _alarms: list[tuple[float, int, Waiter]] = attrs.field(factory=list)
-    _for_place: list[tuple[int, Waiter]] = attrs.field(factory=list)
+    _called: list[Waiter] = attrs.field(factory=list)
+    _for_place: list[Waiter] = attrs.field(factory=list)
+    # Those who may be urgent, and what says whether they are.
+    _urgency: dict[Waiter, Any] = attrs.field(factory=dict)
 
     def join(self, waiter: Waiter) -> None:
         """It waits."""
         self.waiting[waiter] = None
         self._of.setdefault(waiter.choose, []).append(waiter)
+        is_urgent = _urgency_of(waiter.choose)
+        if is_urgent is not None:
+            self._urgency[waiter] = is_urgent
 
     def leave(self, waiter: Waiter) -> None:
         """It does not wait any more; nothing if it did not."""
         if waiter not in self.waiting:
             return
         del self.waiting[waiter]
+        self._urgency.pop(waiter, None)
         same = self._of[waiter.choose]
         same.remove(waiter)
         if not same:
@@ -72,47 +86,82 @@ class Line:
         """It is to be asked when its turn for a place has come."""
         if not waiter.wants_place:
             waiter.wants_place = True
-            heappush(self._for_place, (waiter.number, waiter))
+            heappush(self._for_place, waiter)
 
     def offer_all(self) -> None:
         """All are to be asked in their turn: whatever they have waited for, it may be there."""
-        self._for_place = [(waiter.number, waiter) for waiter in self.waiting]
+        self._for_place = list(self.waiting)
         for waiter in self.waiting:
             waiter.wants_place = True
 
-    def next_for_place(self) -> Waiter | None:
-        """The one whose turn it is."""
-        while self._for_place:
-            _, waiter = heappop(self._for_place)
-            waiter.wants_place = False
-            if waiter in self.waiting:
-                return waiter
-        return None
+    def call(self, waiters: Iterable[Waiter]) -> None:
+        """They are to be asked in their turn, even if no place is free."""
+        for waiter in waiters:
+            if not waiter.is_called:
+                waiter.is_called = True
+                heappush(self._called, waiter)
 
-    def due(self, now: float) -> list[Waiter]:
-        """Whose instant has come."""
-        due = []
+    def call_due(self, now: float) -> None:
+        """Those whose instant has come are to be asked."""
         while self._alarms and self._alarms[0][0] <= now:
             entry = heappop(self._alarms)
             waiter = entry[2]
             if self._stands(entry):
                 waiter.ask_at = inf
-                due.append(waiter)
-        return sorted(due, key=lambda waiter: waiter.number)
+                self.call([waiter])
+
+    def first(self, *, has_place: bool, now: float) -> Waiter | None:
+        """The one whose turn it is to be asked, while a place is free or not."""
+        urgent = [
+            waiter
+            for waiter, is_urgent in self._urgency.items()
+            if (waiter.is_called or (has_place and waiter.wants_place)) and is_urgent(now=now)
+        ]
+        if urgent:
+            return min(urgent)
+        while self._called and not self._is_called(self._called[0]):
+            heappop(self._called)
+        while self._for_place and not self._is_for_place(self._for_place[0]):
+            heappop(self._for_place)
+        heads = self._called[:1] + self._for_place[: 1 if has_place else 0]
+        return min(heads, default=None)
+
+    def taken(self, waiter: Waiter) -> None:
+        """It is asked now."""
+        waiter.is_called = waiter.wants_place = False
 
     def of(self, choose: object) -> list[Waiter]:
         """Those with this chooser."""
         return list(self._of.get(choose, ()))
 
+    def inside(self, loop: object) -> list[Waiter]:
+        """Those who wait in this event loop."""
+        return [waiter for waiter in self.waiting if waiter.loop is loop]
+
     def _stands(self, entry: tuple[float, int, Waiter]) -> bool:
         ask_at, _, waiter = entry
         return waiter.ask_at == ask_at and waiter in self.waiting
+
+    def _is_called(self, waiter: Waiter) -> bool:
+        return waiter.is_called and waiter in self.waiting
+
+    def _is_for_place(self, waiter: Waiter) -> bool:
+        return waiter.wants_place and waiter in self.waiting
 
     def _tidy(self) -> None:
         most = SLACK + 2 * len(self.waiting)
         if len(self._alarms) > most:
             self._alarms = [entry for entry in self._alarms if self._stands(entry)]
             heapify(self._alarms)
+        if len(self._called) > most:
+            self._called = list(dict.fromkeys(filter(self._is_called, self._called)))
+            heapify(self._called)
         if len(self._for_place) > most:
-            self._for_place = [entry for entry in self._for_place if entry[1] in self.waiting]
+            self._for_place = list(dict.fromkeys(filter(self._is_for_place, self._for_place)))
             heapify(self._for_place)
+
+
+def _urgency_of(choose: Any) -> Any:
+    """What says whether the chooser is urgent: its own method, or that of the object whose method it is."""
+    own = getattr(choose, "is_urgent", None)
+    return own if own is not None else getattr(getattr(choose, "__self__", None), "is_urgent", None)

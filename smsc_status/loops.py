@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 import anyio
 from anyio.lowlevel import current_token
@@ -78,6 +79,14 @@ class Timeline:
     def _carried_on(self) -> float:
         return self._seen_at + max(0.0, time.monotonic() - self._seen_monotonic)
 
+    def begin_anew(self) -> list[object]:
+        """No loop was met yet; those that were. Time goes on."""
+        met = list(self._offsets)
+        self._lock = threading.Lock()
+        self._offsets = WeakKeyDictionary()
+        self._last = (object, 0.0)
+        return met
+
 
 _timeline = Timeline()
 now = _timeline.now
@@ -89,8 +98,9 @@ here_and_now = _timeline.here_and_now
 class Background:
     """A piece of background work: it can be cancelled and waited for, from any task of its loop."""
 
-    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, work: Callable[[], Awaitable[None]], among: set[Background] | None = None) -> None:
         self._work = work
+        self._among = set() if among is None else among
         # Made where they are used, which is always in a task: this may be a callback.
         self._scope: anyio.CancelScope | None = None
         self._news: anyio.Event | None = None
@@ -118,6 +128,7 @@ class Background:
             logger.exception("background work ended by an unexpected error")
         finally:
             self._has_ended = True
+            self._among.discard(self)
             if self._news is not None:
                 self._news.set()
 
@@ -133,12 +144,19 @@ def _tasks_of(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[None]]:
     return _tasks.setdefault(loop, set())
 
 
-def spawn(work: Callable[[], Awaitable[None]], *, context: contextvars.Context | None = None) -> Background:
+def spawn(
+    work: Callable[[], Awaitable[None]],
+    *,
+    context: contextvars.Context | None = None,
+    among: set[Background] | None = None,
+) -> Background:
     """Start `work` in the background of the running loop, outside every caller's cancel scope.
 
-    It runs in `context`, or in an empty one: what serves many callers is no part of any one's trace.
+    It runs in `context`, or in an empty one: what serves many callers is no part of any one's trace. It is in the set
+    `among` until it has ended; an eager task may have ended when this returns.
     """
-    background = Background(work)
+    background = Background(work, among)
+    background._among.add(background)
     context = context or contextvars.Context()
     if _is_trio():
         import trio  # noqa: PLC0415 (only where trio already runs)
@@ -168,6 +186,19 @@ def soon(function: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_soon(function, context=contextvars.Context())
 
 
+def later(seconds: float, function: Callable[[], None]) -> None:
+    """Call `function` in the running loop after so many seconds. As for `soon`, it never fails."""
+    if _is_trio():
+
+        async def call() -> None:
+            await anyio.sleep(seconds)
+            function()
+
+        spawn(call)
+    else:
+        asyncio.get_running_loop().call_later(seconds, function, context=contextvars.Context())
+
+
 def this_loop() -> object:
     """The running loop's identity; the same object as long as it runs. RuntimeError where none does."""
     return _loop_and_time()[0]
@@ -175,6 +206,8 @@ def this_loop() -> object:
 
 def call_in(loop: Any, function: Callable[[], object]) -> None:
     """Have `function` called in another loop, soon; nothing if that loop has ended meanwhile."""
+    if loop in _of_parent:
+        return
     try:
         if hasattr(loop, "run_sync_soon"):
             loop.run_sync_soon(function)
@@ -185,7 +218,9 @@ def call_in(loop: Any, function: Callable[[], object]) -> None:
 
 
 def has_ended(loop: Any) -> bool:
-    """Whether the loop can't run anything any more."""
+    """Whether the loop can't run anything any more; one of the process that this one was forked from can't."""
+    if loop in _of_parent:
+        return True
     is_closed = getattr(loop, "is_closed", None)
     if is_closed is not None:
         return bool(is_closed())
@@ -196,9 +231,47 @@ def has_ended(loop: Any) -> bool:
     return False
 
 
+def is_running(loop: Any) -> bool:
+    """Whether the loop runs now. One of asyncio's may stand still and go on later; trio's run until they end."""
+    if has_ended(loop):
+        return False
+    return bool(loop.is_running()) if hasattr(loop, "is_running") else True
+
+
 def _nothing() -> None:
     pass
 
 
 def _is_trio() -> bool:
     return "trio" in sys.modules and type(this_loop()).__module__.startswith("trio")
+
+
+# In a process that was forked: the loops of its parent, which do not run here. Their tasks and sockets are the
+# parent's, and whatever is done with them here, be it their destruction, may reach the parent's sockets or the `epoll`
+# that both share. So they are kept for good, and never touched.
+_of_parent: WeakSet[Any] = WeakSet()
+_kept: list[object] = []
+
+
+def keep(thing: object) -> None:
+    """Never destroy this one, which belongs to the process that this one was forked from."""
+    _kept.append(thing)
+
+
+def at_fork(
+    in_child: Callable[[], None], *, before: Callable[[], None] = _nothing, in_parent: Callable[[], None] = _nothing
+) -> None:
+    """Have these called whenever this process is forked: before it, and in either process first of all."""
+    if hasattr(os, "register_at_fork"):  # pragma: no branch (Windows has no fork)
+        os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
+
+
+def _leave_parent() -> None:
+    for loop in _timeline.begin_anew():
+        _of_parent.add(loop)
+        keep(loop)
+    keep(dict(_tasks))
+    _tasks.clear()
+
+
+at_fork(_leave_parent)

@@ -393,12 +393,14 @@ class FailedCheck:
     error: SmscError
 
 
-def _bounded(low: float, *, whole: bool) -> Any:
+def _bounded(low: float, *, whole: bool, above: bool = False) -> Any:
     def check(_limits: object, attribute: attrs.Attribute[Any], value: object) -> None:
         kind = int if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kind) or not low <= value < float("inf"):
+        is_right = isinstance(value, kind) and not isinstance(value, bool) and low <= value < float("inf")
+        if not is_right or (above and value == low):
             what = "a whole number" if whole else "seconds"
-            raise ConfigError(f"{attribute.name} {value!r}: expected {what}, at least {low:g}")
+            least = "more than" if above else "at least"
+            raise ConfigError(f"{attribute.name} {value!r}: expected {what}, {least} {low:g}")
 
     return check
 
@@ -419,7 +421,7 @@ class Limits:
 
     checks_per_id: int = attrs.field(default=5, validator=_bounded(1, whole=True))
     bulk_requests: int = attrs.field(default=1, validator=_bounded(1, whole=True))
-    period: float = attrs.field(default=60.0, validator=_bounded(0, whole=False))
+    period: float = attrs.field(default=60.0, validator=_bounded(0, whole=False, above=True))
     connections: int = attrs.field(default=4, validator=_bounded(1, whole=True))
     margin: float = attrs.field(default=1.0, validator=_bounded(0, whole=False))
     linger: float = attrs.field(default=10.0, validator=_bounded(0, whole=False))

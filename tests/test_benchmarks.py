@@ -12,6 +12,8 @@ from benchmarks import bound, client, day, decode, lanes, limiter, million, over
 from smsc_status import Detail, Format, Limits
 from smsc_status.core.polling import Policy
 
+pytestmark = pytest.mark.slow
+
 CapSys = pytest.CaptureFixture[str]
 
 

@@ -163,6 +163,7 @@ async def test_a_call_that_wants_more_detail_than_the_one_on_its_way_asks_anew()
     assert full.send_date
 
 
+@pytest.mark.slow
 async def test_a_check_goes_ahead_of_a_stream() -> None:
     emulator = Emulator()
     delivered(emulator, range(1, 6000))
@@ -381,6 +382,7 @@ async def test_mirrors_are_tried_in_turn_at_once() -> None:
     assert transport.seen == ["one", "two", "three", "three"]
 
 
+@pytest.mark.slow
 async def test_an_outage_does_not_use_up_everybody_s_retries() -> None:
     """All sending pauses, longer and longer; when the server is back, nearly everything is still there."""
 
@@ -473,6 +475,7 @@ async def test_one_bad_message_costs_the_others_nothing() -> None:
     assert isinstance(failed[0].error, ParametersError)
 
 
+@pytest.mark.slow
 async def test_too_large_a_bulk_request_is_divided_and_the_size_is_learnt() -> None:
     emulator = Emulator(max_bulk=300)
     refs = delivered(emulator, [5], PHONE) + [
@@ -515,6 +518,7 @@ async def test_an_empty_stream_ends_at_once() -> None:
     assert transport.requests == []
 
 
+@pytest.mark.slow
 async def test_the_same_message_twice_is_asked_once_and_comes_out_twice() -> None:
     """Side by side, or far apart in the input; each with the caller's own object."""
     emulator = Emulator()
@@ -562,6 +566,7 @@ async def test_an_error_of_the_input_is_raised_after_what_was_read(is_async: boo
     assert {outcome.ref for outcome in got} == set(refs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_a_stream_reads_its_endless_input_in_bounds(is_async: bool) -> None:
     """A slow consumer slows it down."""
@@ -784,3 +789,31 @@ async def test_what_is_sent_has_no_invisible_characters() -> None:
         [record] = [outcome async for outcome in client.stream([ref])]
     assert (sent(transport)["id"], sent(transport)["phone"]) == ("12345", "+79990000000")
     assert record.ref is ref
+
+
+def test_a_local_limiter_knows_the_longest_time_out_of_its_clients() -> None:
+    """A loop that stands still may keep a request open for as long; a limiter of one's own is left alone."""
+    shared, own = LocalLimiter(), OwnLimiter()
+    for timeout in (60.0, 45.0):
+        StatusClient(apikey="k", limiter=shared, timeout=timeout)
+    StatusClient(apikey="k", limiter=own, timeout=60.0)
+    assert shared.longest_request == 60.0
+    assert not hasattr(own, "longest_request")
+
+
+class OwnLimiter:
+    """One that does without."""
+
+    limits = Limits()
+
+    async def take(self, choose: Any) -> Any:
+        raise NotImplementedError
+
+    async def settle(self, permit: Any, how: Any) -> None:
+        raise NotImplementedError
+
+    def reconsider(self, choose: Any = None) -> None:
+        raise NotImplementedError
+
+    def slots(self) -> Any:
+        raise NotImplementedError

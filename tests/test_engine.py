@@ -21,6 +21,7 @@ from virtual import VirtualLoop
 from smsc_status import (
     AuthError,
     ClientClosed,
+    ConfigError,
     Detail,
     FailedCheck,
     LimitExceeded,
@@ -33,6 +34,7 @@ from smsc_status import (
     StatusRecord,
     TransportError,
 )
+from smsc_status import engine as engine_module
 from smsc_status.core.dispatch import Request
 from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.emulator import Emulator
@@ -639,7 +641,7 @@ def test_what_a_dropped_stream_leaves_behind_is_looked_at() -> None:
 
 
 def test_a_client_leaves_nothing_at_work_in_the_loop_that_it_has_left() -> None:
-    """Idle in one loop that lives on, used in another, and back."""
+    """Idle in one loop that stands still, used in another, and back."""
     limiter = LocalLimiter()
     client = answered_by(DELIVERED, limiter=limiter)
 
@@ -648,14 +650,16 @@ def test_a_client_leaves_nothing_at_work_in_the_loop_that_it_has_left() -> None:
         permit = await limiter.take(lambda pacer, *, now: Request((), (7,), bulk=False))
         await limiter.settle(permit, Settlement.NEVER_LEFT)
 
-    async def main() -> None:
-        await client.check(1, PHONE)
-        await anyio.to_thread.run_sync(lambda: anyio.run(elsewhere, backend="trio"))
+    async def back() -> None:
         await anyio.sleep(0.05)
         await client.check(3, PHONE)
         await client.aclose()
 
-    anyio.run(main)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(client.check(1, PHONE))
+    anyio.run(elsewhere, backend="trio")
+    loop.run_until_complete(back())
+    loop.close()
 
 
 async def test_what_nobody_waits_for_any_more_is_not_asked_again() -> None:
@@ -742,3 +746,20 @@ def test_a_pump_left_behind_in_another_loop_wants_nothing() -> None:
         assert engine._choose(pacer, now=0.0) == float("inf")
 
     anyio.run(elsewhere)
+
+
+async def test_in_a_forked_process_a_client_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has counted, what waits, and its sockets are the parent's; whether it is closed stays."""
+    one, other = answered_by(DELIVERED), answered_by(DELIVERED)
+    monkeypatch.setattr("smsc_status.engine._all", type(engine_module._all)([one._engine, other._engine]))
+    await one.check(1, PHONE)
+    await other.aclose()
+    before = dict(vars(one._engine))
+    engine_module._begin_anew()
+    assert one.stats().records == 0
+    assert one._engine._exchange is not before["_exchange"]
+    assert (await one.check(2, PHONE)).is_delivered
+    with pytest.raises(ConfigError, match="closed"):
+        await other.check(1, PHONE)
+    await one.aclose()
+    await before["_exchange"].aclose()

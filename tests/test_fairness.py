@@ -70,6 +70,7 @@ class World:
         self.first: dict[int | str, float] = {}
         self.ends: dict[int | str, StatusRecord | FailedCheck] = {}
         self.stalest = 0.0
+        self.all_heard_of = anyio.Event()
 
     def now(self) -> datetime:
         return self.start + timedelta(seconds=anyio.current_time() - self.began_at)
@@ -95,6 +96,8 @@ class World:
         """Follow these, and note when each was heard of first, and how it ended."""
         async for outcome in client.track(refs, **options):
             self.first.setdefault(outcome.ref.id, self.passed)
+            if len(self.first) == len(refs):
+                self.all_heard_of.set()
             if isinstance(outcome, FailedCheck) or outcome.is_final:
                 self.ends[outcome.ref.id] = outcome
 
@@ -177,8 +180,7 @@ def test_no_tracked_answer_gets_older_than_the_bound(mix: Mix, loop: str) -> Non
             group.start_soon(lambda: world.track(client, refs, eagerness=mix.eagerness))
             group.start_soon(world.watch, client)
             with anyio.move_on_after(most):
-                while len(world.first) < tracked:
-                    await anyio.sleep(1)
+                await world.all_heard_of.wait()
             assert len(world.first) == tracked
             await anyio.sleep(300)
             assert max(world.first.values()) - began_at <= most

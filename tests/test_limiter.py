@@ -6,14 +6,22 @@ import asyncio
 import gc
 import math
 import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import anyio
 import attrs
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from virtual import VirtualLoop
 
 from smsc_status import ConfigError, Limits, LocalLimiter, loops
+from smsc_status import limiter as limiter_module
 from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.limiter import shared
 from smsc_status.line import Waiter
@@ -33,6 +41,16 @@ class One:
         at = max([pacer.place_due_at(now=now), *(pacer.due_at(key, now=now) for key in self.keys)])
         at = max(at, pacer.bulk_due_at(now=now)) if self.bulk else at
         return self if at <= now else at
+
+
+@attrs.frozen
+class Late(One):
+    """One that may go at that instant."""
+
+    at: float = attrs.field(default=0.0, kw_only=True)
+
+    def choose(self, pacer: Pacer, *, now: float) -> One | float:
+        return self if now >= self.at else self.at
 
 
 async def ask(limiter: LocalLimiter, one: One, *, takes: float = 0.0, how: Settlement = Settlement.REPLIED) -> None:
@@ -242,9 +260,9 @@ async def test_a_chooser_that_fails_fails_its_own_taker() -> None:
     async with anyio.create_task_group() as group:
         for _ in range(2):
             group.start_soon(expect_failure)
-        group.start_soon(limiter.take, lambda pacer, *, now: One() if now >= at else at)
+        group.start_soon(ask, limiter, Late(at=at))
     assert anyio.current_time() - began_at == pytest.approx(10)
-    assert limiter.pacer.open_requests == 1
+    assert limiter.pacer.tokens(7, now=loops.now()) == 4
 
 
 async def test_who_has_come_and_gone_leaves_nothing() -> None:
@@ -260,7 +278,7 @@ async def test_who_has_come_and_gone_leaves_nothing() -> None:
         gc.collect()
         assert sum(type(thing) is Waiter for thing in gc.get_objects()) < 150
         await limiter.settle(holder, Settlement.REPLIED)
-    assert not limiter._lines
+    assert not limiter._line.waiting
 
 
 async def test_first_come_first_served() -> None:
@@ -417,12 +435,377 @@ def test_a_waiter_whose_loop_has_ended_holds_up_nobody() -> None:
 
     async def main() -> None:
         await limiter.settle(permit, Settlement.NEVER_LEFT)
-        assert not limiter._lines
+        assert not limiter._line.waiting
         await ask(limiter, One())
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main())
     waiter._log_destroy_pending = False  # type: ignore[attr-defined]  # its loop was torn down on purpose
+
+
+@contextmanager
+def two_loops() -> Iterator[tuple[BlockingPortal, BlockingPortal]]:
+    """Asyncio's in one thread and trio's in another, in real time."""
+    with start_blocking_portal("asyncio") as one, start_blocking_portal("trio") as other:
+        yield one, other
+
+
+def join(limiter: LocalLimiter, loop: BlockingPortal, work: Callable[[], object]) -> Future[object]:
+    """Start what will wait for the limiter in this loop; it is in line when this returns."""
+    before = len(limiter._line.waiting)
+    future: Future[object] = loop.start_task_soon(work)
+    deadline = time.monotonic() + 10
+    while len(limiter._line.waiting) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return future
+
+
+def test_a_place_goes_to_the_first_comer_of_whichever_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not first to those of the loop in which it has come free."""
+    monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)  # however busy this machine is
+    limiter = LocalLimiter(Limits(connections=1))
+    order: list[str] = []
+
+    async def wait(name: str) -> None:
+        permit = await limiter.take(One((name,)).choose)
+        order.append(name)
+        await limiter.settle(permit, Settlement.REPLIED)
+
+    with two_loops() as (one, other):
+        holder = one.call(limiter.take, One().choose)
+        names = ["other 1", "one 1", "other 2", "other 3", "one 2", "one 3", "other 4"]
+        futures = [join(limiter, one if name.startswith("one") else other, partial(wait, name)) for name in names]
+        one.call(limiter.settle, holder, Settlement.REPLIED)
+        for future in futures:
+            future.result(timeout=20)
+    assert order == names
+
+
+def test_busy_loops_let_each_other_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that asks again and again gives a place to the other's after what was before it, and no later."""
+    monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)
+    limiter = LocalLimiter(Limits(connections=2))
+    started: list[str] = []
+    is_over = threading.Event()
+
+    async def go_on(name: str) -> None:
+        while not is_over.is_set():
+            await ask(limiter, One((f"{name} {len(started)}",)), takes=0.002)
+            started.append(name)
+
+    async def once() -> None:
+        await ask(limiter, One((f"once {len(started)}",)))
+        started.append("once")
+
+    with two_loops() as (one, other):
+        greedy = [one.start_task_soon(go_on, f"greedy {k}") for k in range(6)]
+        while len(started) < 20:
+            time.sleep(0.001)
+        for k in range(10):
+            other.start_task_soon(once).result(timeout=20)
+            assert started.count("once") == k + 1
+        is_over.set()
+        for future in greedy:
+            future.result(timeout=20)
+    positions = [k for k, name in enumerate(started) if name == "once"]
+    # Others were in line before it, in flight, or ended while the threads changed.
+    assert max(b - a for a, b in pairwise(positions)) < 60
+
+
+def test_a_loop_that_is_stuck_delays_others_only_once() -> None:
+    """Its turn passes to the next in line after `PATIENCE`, and it is not waited for again until it is heard of."""
+    limiter = LocalLimiter(Limits(connections=1))
+    is_free = threading.Event()
+    order: list[str] = []
+
+    async def wait(name: str) -> None:
+        permit = await limiter.take(One((name,)).choose)
+        order.append(name)
+        await limiter.settle(permit, Settlement.REPLIED)
+
+    with two_loops() as (one, other):
+        holder = one.call(limiter.take, One().choose)
+        stuck = [join(limiter, other, partial(wait, f"stuck {k}")) for k in range(3)]
+        other.start_task_soon(sleep_in_thread_of_loop, is_free)
+        waiting = [join(limiter, one, partial(wait, f"well {k}")) for k in range(3)]
+        began_at = time.monotonic()
+        one.call(limiter.settle, holder, Settlement.REPLIED)
+        for future in waiting:
+            future.result(timeout=20)
+        one.call(wait, "late comer")
+        assert time.monotonic() - began_at < 5
+        assert order == ["well 0", "well 1", "well 2", "late comer"]
+        is_free.set()
+        for future in stuck:
+            future.result(timeout=20)
+    assert order[4:] == ["stuck 0", "stuck 1", "stuck 2"]
+
+
+async def sleep_in_thread_of_loop(until: threading.Event) -> None:
+    """Block the loop."""
+    until.wait(20)  # what a blocking call of the user's own does
+
+
+@attrs.define(eq=False)
+class Urgent:
+    """One that may be urgent."""
+
+    one: One
+    urgent: bool = True
+
+    def choose(self, pacer: Pacer, *, now: float) -> One | float:
+        return self.one.choose(pacer, now=now)
+
+    def is_urgent(self, *, now: float) -> bool:
+        assert now > -math.inf
+        return self.urgent
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_the_urgent_are_asked_before_those_who_came_first(bulk: bool) -> None:
+    """Whether a place or an instant is waited for; as long as they are urgent."""
+    limiter = LocalLimiter(Limits(connections=1))
+    order: list[str] = []
+
+    async def wait(name: str, chooser: Any) -> None:
+        permit = await limiter.take(chooser.choose)
+        order.append(name)
+        await anyio.sleep(1)
+        await limiter.settle(permit, Settlement.REPLIED)
+
+    holder = await limiter.take(One((1, 2), bulk=bulk).choose)
+    fickle = Urgent(One((5, 6), bulk=bulk))
+    async with anyio.create_task_group() as group:
+        for name, chooser in {
+            "first": One((3, 4), bulk=bulk),
+            "was urgent": fickle,
+            "urgent": Urgent(One((7, 8), bulk=bulk)),
+            "urgent too": Urgent(One((9, 10), bulk=bulk)),
+            "last": One((11, 12), bulk=bulk),
+        }.items():
+            group.start_soon(wait, name, chooser)
+            await anyio.sleep(0.01)
+        fickle.urgent = False
+        await limiter.settle(holder, Settlement.REPLIED)
+    assert order == ["urgent", "urgent too", "first", "was urgent", "last"]
+
+
+def test_the_urgent_of_another_loop_are_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)
+    limiter = LocalLimiter(Limits(connections=1))
+    order: list[str] = []
+
+    async def wait(name: str, chooser: One | Urgent) -> None:
+        permit = await limiter.take(chooser.choose)
+        order.append(name)
+        await limiter.settle(permit, Settlement.REPLIED)
+
+    with two_loops() as (one, other):
+        holder = one.call(limiter.take, One().choose)
+        futures = [
+            join(limiter, one, partial(wait, "first", One((8,)))),
+            join(limiter, other, partial(wait, "urgent", Urgent(One((9,))))),
+        ]
+        one.call(limiter.settle, holder, Settlement.REPLIED)
+        for future in futures:
+            future.result(timeout=20)
+    assert order == ["urgent", "first"]
+
+
+def test_a_turn_passes_over_a_loop_that_has_ended() -> None:
+    """Though another one is late as well."""
+    limiter = LocalLimiter(Limits(connections=1))
+    gone = VirtualLoop()
+    waiter = gone.create_task(limiter.take(One((8,)).choose))
+
+    async def main() -> None:
+        holder = await limiter.take(One().choose)
+        gone_soon = anyio.current_time()
+        with anyio.move_on_after(0):
+            await limiter.take(One((9,)).choose)
+        await anyio.to_thread.run_sync(lambda: gone.run_until_complete(asyncio.sleep(0.1)))
+        assert len(limiter._line.waiting) == 1
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, limiter, One((10,)))
+            await anyio.sleep(0.01)
+            gone.close()
+            await limiter.settle(holder, Settlement.REPLIED)
+        assert anyio.current_time() - gone_soon < 5
+
+    anyio.run(main)
+    assert not limiter._line.waiting
+    waiter._log_destroy_pending = False  # type: ignore[attr-defined]  # its loop was torn down on purpose
+
+
+def test_a_loop_that_ended_without_being_closed_gives_its_places_back() -> None:
+    """When its requests must have timed out, and can't arrive any more. If it goes on after all, nothing happens."""
+    limiter = LocalLimiter()
+    still = VirtualLoop()
+    takers = [still.create_task(ask(limiter, One((k,)), takes=1000)) for k in range(4)]
+    still.run_until_complete(asyncio.sleep(0.1))
+
+    async def main() -> float:
+        began_at = anyio.current_time()
+        await ask(limiter, One((8,)))
+        assert limiter.pacer.open_requests == 0
+        return anyio.current_time() - began_at
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(main()) == pytest.approx(40, abs=2)
+    still.run_until_complete(asyncio.gather(*takers))
+    assert limiter.pacer.open_requests == 0
+    still.close()
+
+
+def test_a_loop_that_stood_still_for_a_moment_keeps_its_places() -> None:
+    limiter = LocalLimiter(Limits(connections=1))
+    still = VirtualLoop()
+    taker = still.create_task(ask(limiter, One(), takes=1000))
+    still.run_until_complete(asyncio.sleep(0.1))
+
+    async def look() -> None:
+        with anyio.move_on_after(20):
+            await ask(limiter, One((8,)))
+
+    async def elsewhere() -> None:
+        for _ in range(4):
+            await look()
+            await anyio.to_thread.run_sync(lambda: still.run_until_complete(wait_in_line()))
+        assert limiter.pacer.open_requests == 1
+
+    async def wait_in_line() -> None:
+        with anyio.move_on_after(0.1):
+            await limiter.take(One((9,)).choose)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(elsewhere())
+    still.run_until_complete(taker)
+    still.close()
+
+
+def test_a_permit_that_was_given_up_before_it_was_noticed_is_waited_for_again() -> None:
+    """Its loop stood still right after its turn had come. Nothing is sent on tokens that count for others by now."""
+    limiter = LocalLimiter(Limits(connections=1))
+    still = VirtualLoop()
+    gone: list[object] = []
+
+    async def begin() -> asyncio.Task[None]:
+        holder = await limiter.take(One().choose)
+        task = asyncio.ensure_future(ask(limiter, One((8, 9), bulk=True)))
+        await asyncio.sleep(0.1)
+        asyncio.ensure_future(limiter.settle(holder, Settlement.REPLIED)).add_done_callback(gone.append)
+        still.call_soon(still.stop)
+        return task
+
+    async def elsewhere() -> None:
+        await ask(limiter, One((1, 2), bulk=True))
+
+    beginning = still.create_task(begin())
+    still.run_forever()
+    task = beginning.result()
+    assert gone == []
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(elsewhere())
+    assert limiter.pacer.bulk_due_at(now=loops.now()) > loops.now() + 50
+    still.run_until_complete(task)
+    assert limiter.pacer.open_requests == 0
+    still.close()
+
+
+def test_each_loop_that_stands_still_delays_the_others_a_little() -> None:
+    """By `PATIENCE`, and only once."""
+    limiter = LocalLimiter(Limits(connections=1))
+    stills = [VirtualLoop(), VirtualLoop()]
+
+    async def main() -> float:
+        holder = await limiter.take(One().choose)
+        waiting = []
+        for loop in stills:
+            waiting.append(loop.create_task(ask(limiter, One((8,)))))
+            await anyio.to_thread.run_sync(loop.run_until_complete, asyncio.sleep(0.1))
+        began_at = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            for id in (10, 11):
+                group.start_soon(ask, limiter, One((id,)))
+            await anyio.sleep(0.01)
+            await limiter.settle(holder, Settlement.REPLIED)
+        took = anyio.current_time() - began_at
+        for loop, task in zip(stills, waiting, strict=True):
+            await anyio.to_thread.run_sync(loop.run_until_complete, task)
+            loop.close()
+        return took
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(main()) == pytest.approx(0.01 + 2 * 0.05, abs=0.02)
+
+
+def test_who_comes_while_another_loop_has_its_turn_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the others look meanwhile; a third loop waits as well."""
+    monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)
+    limiter = LocalLimiter(Limits(connections=1))
+    is_free = threading.Event()
+    order: list[str] = []
+
+    async def wait(name: str) -> None:
+        permit = await limiter.take(One((name,)).choose)
+        order.append(name)
+        await limiter.settle(permit, Settlement.REPLIED)
+
+    with two_loops() as (one, other), start_blocking_portal("asyncio") as third:
+        holder = one.call(limiter.take, One().choose)
+        futures = [join(limiter, other, partial(wait, "other")), join(limiter, third, partial(wait, "third"))]
+        futures.append(other.start_task_soon(sleep_in_thread_of_loop, is_free))
+        one.call(limiter.settle, holder, Settlement.REPLIED)
+        futures.append(join(limiter, one, partial(wait, "one")))
+        with pytest.raises(TimeoutError):
+            one.call(give_up_after, 0.01, partial(wait, "impatient"))
+        assert order == []
+        is_free.set()
+        for future in futures:
+            future.result(timeout=20)
+    assert order == ["other", "third", "one"]
+
+
+async def give_up_after(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    with anyio.fail_after(seconds):
+        await work()
+
+
+def test_a_fork_holds_every_lock_and_renews_it_in_the_child() -> None:
+    """In the parent they are given back; a shared limiter is made and found in either."""
+    account = shared("an account that is forked", Limits())
+    for after in (limiter_module._release, limiter_module._begin_anew):
+        lock = account.lock
+        limiter_module._hold()
+        assert not asyncio.run(asyncio.wait_for(asyncio.to_thread(lock.acquire, blocking=False), 10))
+        after()
+        assert shared("an account that is forked", Limits()) is account
+        assert asyncio.run(asyncio.wait_for(asyncio.to_thread(account.lock.acquire, blocking=False), 10))
+        assert (account.lock is lock) is (after is limiter_module._release)
+        account.begin_anew()
+
+
+def test_in_a_forked_process_nothing_of_the_parent_is_its_own_but_the_tokens() -> None:
+    """Requests in flight count as given up, those who wait are forgotten, and the lock is a new one."""
+    limiter = LocalLimiter()
+    loop = VirtualLoop()
+    takers = [loop.create_task(ask(limiter, One((k,)), takes=5)) for k in range(6)]
+    loop.run_until_complete(asyncio.sleep(0.1))
+    lock = limiter.lock
+    limiter.begin_anew()
+    now = loops.now()
+    assert limiter.lock is not lock
+    assert not limiter._line.waiting
+    assert limiter.pacer.open_requests == 0
+    assert limiter.pacer.place_due_at(now=now) == pytest.approx(now + 10, abs=1)
+    assert [limiter.pacer.tokens(k, now=now + 70.5) for k in (0, 4)] == [4, 5]
+    assert limiter.pacer.tokens(0, now=now + 72) == 5
+    for taker in takers:
+        taker.cancel()
+    loop.run_until_complete(asyncio.gather(*takers, return_exceptions=True))
+    assert limiter.pacer.open_requests == 0
+    loop.close()
 
 
 async def test_an_account_has_one_limiter_until_its_last_token_is_back() -> None:

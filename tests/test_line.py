@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 import anyio
 import pytest
@@ -23,6 +24,20 @@ def waiters(count: int, line: Line, choose: object = None) -> list[Waiter]:
     return joined
 
 
+def next_of(line: Line, *, has_place: bool = True) -> Waiter | None:
+    """The next one, who is asked now."""
+    waiter = line.first(has_place=has_place, now=0.0)
+    if waiter is not None:
+        line.taken(waiter)
+    return waiter
+
+
+def due(line: Line, now: float) -> list[Waiter]:
+    """Those who are asked at this instant, whether or not a place is free."""
+    line.call_due(now)
+    return list(iter(partial(next_of, line, has_place=False), None))
+
+
 async def test_whose_instant_has_come_is_told_once_and_in_the_order_of_coming() -> None:
     """An instant that was replaced by another means nothing."""
     line = Line()
@@ -31,11 +46,11 @@ async def test_whose_instant_has_come_is_told_once_and_in_the_order_of_coming() 
     line.answered(first, 7.0, has_place=True)
     line.answered(third, 1.0, has_place=True)
     line.answered(third, 50.0, has_place=True)
-    assert line.due(4.9) == []
-    assert line.due(7.0) == [first, second]
-    assert line.due(7.0) == []
+    assert due(line, 4.9) == []
+    assert due(line, 7.0) == [first, second]
+    assert due(line, 7.0) == []
     line.answered(first, 7.0, has_place=True)
-    assert line.due(7.0) == [first]
+    assert due(line, 7.0) == [first]
 
 
 async def test_the_last_instant_stands_however_many_came_before_it() -> None:
@@ -45,8 +60,8 @@ async def test_the_last_instant_stands_however_many_came_before_it() -> None:
         (waiter,) = waiters(1, line)
         for at in range(changes):
             line.answered(waiter, float(at), has_place=True)
-        assert line.due(changes - 1.5) == []
-        assert line.due(changes - 1.0) == [waiter]
+        assert due(line, changes - 1.5) == []
+        assert due(line, changes - 1.0) == [waiter]
 
 
 async def test_an_earlier_instant_wakes_a_later_one_does_not() -> None:
@@ -69,9 +84,9 @@ async def test_places_are_offered_in_the_order_of_coming() -> None:
     line.answered(fourth, math.inf, has_place=True)
     line.offer_place(first)
     line.leave(second)
-    assert [line.next_for_place() for _ in range(3)] == [first, third, None]
+    assert [next_of(line) for _ in range(3)] == [first, third, None]
     line.offer_all()
-    assert [line.next_for_place() for _ in range(4)] == [first, third, fourth, None]
+    assert [next_of(line) for _ in range(4)] == [first, third, fourth, None]
 
 
 async def test_waiters_with_the_same_chooser_are_found_together() -> None:
@@ -97,7 +112,11 @@ async def test_notes_that_mean_nothing_do_not_pile_up() -> None:
     for waiter in waiters(1000, line):
         line.answered(waiter, math.inf, has_place=False)
         line.leave(waiter)
+    for waiter in waiters(1000, line):
+        line.call([waiter])
+        line.leave(waiter)
+    assert len(line._called) <= SLACK + 2
     assert len(line._alarms) <= SLACK + 2
     assert len(line._for_place) <= SLACK + 2
-    assert line.due(999.0) == [stays]
-    assert line.next_for_place() is stays
+    assert due(line, 999.0) == [stays]
+    assert next_of(line) is None  # it was asked just now

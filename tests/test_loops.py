@@ -169,3 +169,72 @@ async def test_background_work_cancelled_before_it_begins_ends_at_its_first_paus
     await background.wait()
     await background.wait()
     assert not seen
+
+
+@pytest.mark.anyio
+async def test_background_work_is_among_the_others_until_it_has_ended() -> None:
+    """Also where it ends before whoever has started it goes on."""
+    among: set[loops.Background] = set()
+    go_on = anyio.Event()
+    background = loops.spawn(go_on.wait, among=among)
+    assert among == {background}
+    go_on.set()
+    await background.wait()
+    assert not among
+
+
+@pytest.mark.anyio
+async def test_what_is_called_later_is_called_at_its_instant() -> None:
+    seen: list[float] = []
+    loops.later(5, lambda: seen.append(loops.now()))
+    began_at = loops.now()
+    await anyio.sleep(4.9)
+    assert not seen
+    await anyio.sleep(0.2)
+    assert seen == [pytest.approx(began_at + 5)]
+
+
+def test_a_loop_of_asyncio_may_stand_still() -> None:
+    """One of trio's runs until it has ended."""
+    loop = asyncio.new_event_loop()
+    known: list[object] = [loop]
+
+    async def look() -> None:
+        assert loops.is_running(loops.this_loop())
+        known.append(loops.this_loop())
+
+    loop.run_until_complete(look())
+    trio.run(look)
+    assert [loops.is_running(one) for one in known] == [False, False, False]
+    assert [loops.has_ended(one) for one in known] == [False, False, True]
+    loop.close()
+    assert loops.has_ended(loop)
+
+
+def test_in_a_forked_process_the_loops_of_its_parent_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is called in them, for that would reach the parent; and time goes on."""
+    monkeypatch.setattr(loops, "_timeline", loops.Timeline())
+    monkeypatch.setattr(loops, "_of_parent", type(loops._of_parent)())
+    monkeypatch.setattr(loops, "_kept", [])
+    monkeypatch.setattr(loops, "_tasks", {})
+    called: list[int] = []
+
+    async def main() -> None:
+        loop, begun_at = loops._timeline.here_and_now()
+        background = loops.spawn(anyio.sleep_forever)
+        await anyio.sleep(5)
+        left_at = loops._timeline.now()
+        assert left_at >= begun_at + 5
+        loops._leave_parent()
+        assert loops.has_ended(loop)
+        assert not loops.is_running(loop)
+        assert loop in loops._kept
+        loops.call_in(loop, lambda: called.append(1))
+        await anyio.sleep(1)
+        assert left_at <= loops._timeline.now() < left_at + 5
+        background.cancel()
+        await background.wait()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+    assert not called

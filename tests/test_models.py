@@ -317,7 +317,13 @@ class TestLimits:
             Limits(**{name: value})  # type: ignore[arg-type]  # bad values: what is tested
         assert getattr(Limits(**{name: 1}), name) == 1
 
-    @pytest.mark.parametrize("name", ["period", "margin", "linger"])
+    @pytest.mark.parametrize("value", [0, 0.0, -60.0, math.inf, math.nan, False, "1", None])
+    def test_a_period_is_more_than_0(self, value: object) -> None:
+        """Without one, whatever waits would be asked for ever, and no limit kept."""
+        with pytest.raises(ConfigError, match=r"^period .*: expected seconds, more than 0"):
+            Limits(period=value)  # type: ignore[arg-type]  # bad values: what is tested
+
+    @pytest.mark.parametrize("name", ["margin", "linger"])
     @pytest.mark.parametrize("value", [-0.1, math.inf, math.nan, False, "1", None])
     def test_seconds(self, name: str, value: object) -> None:
         """Any finite number, not negative."""

@@ -14,6 +14,8 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from smsc_status import Limits, StatusClient, StatusRecord
 
+pytestmark = pytest.mark.slow
+
 SPEED = 60
 MESSAGES = 1500
 SERVER = f"""

@@ -61,6 +61,7 @@ async def _drain(stream: TrackStream) -> None:
         pass
 
 
+@pytest.mark.slow
 async def test_an_hour_of_messages() -> None:
     """Each ends with the status that the world holds, within the limits, and soon."""
     day = Day()
@@ -90,6 +91,7 @@ async def test_an_hour_of_messages() -> None:
     assert stats.tracked == stats.due == stats.overdue == 0
 
 
+@pytest.mark.slow
 async def test_a_young_message_beside_a_backlog() -> None:
     """It gets its single checks while thousands fill the bulk lane."""
     day = Day()
@@ -145,6 +147,7 @@ async def test_changes(life: Any, until: set[int] | None, expected: list[int]) -
     assert got == expected
 
 
+@pytest.mark.slow
 async def test_archived_and_expired() -> None:
     """What will not become final for us ends as itself."""
     day = Day()
@@ -157,6 +160,7 @@ async def test_archived_and_expired() -> None:
     assert ends == {gone: Archived, stopped: TrackingTimeout, unknown: TrackingTimeout}
 
 
+@pytest.mark.slow
 async def test_the_last_status_before_the_archive_is_read() -> None:
     """Final a minute before the sweep at 03:00: read in time."""
     day = Day(datetime(2026, 3, 10, 14, 50, tzinfo=UTC))
@@ -191,6 +195,7 @@ async def test_bad_input_is_its_own_outcome() -> None:
             client.track(5)  # type: ignore[arg-type]  # on purpose
 
 
+@pytest.mark.slow
 async def test_faults_are_outlived() -> None:
     """Lost requests and refusals end no message."""
     day = Day(http_503=0.1, cut=0.1, spurious_9=0.05, missing_records=0.05)
@@ -220,6 +225,7 @@ async def test_a_process_does_not_know_what_the_last_one_sent() -> None:
     assert anyio.current_time() - day.began_at < 400
 
 
+@pytest.mark.slow
 async def test_what_can_not_be_checked_fails_alone() -> None:
     async with answered_by(b'{"error": "no", "error_code": 1}') as client:
         outcomes = [outcome async for outcome in client.track([(1, PHONE, START)])]
@@ -385,6 +391,7 @@ async def test_many_outcomes_that_are_there_do_not_starve_others() -> None:
         assert len([o async for o in client.track(refs, eagerness=0, look_ahead=None)]) == 199
 
 
+@pytest.mark.slow
 async def test_the_turning_points_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     """And nothing else: no line a message."""
     caplog.set_level("INFO", "smsc_status")

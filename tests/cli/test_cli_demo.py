@@ -16,6 +16,8 @@ from smsc_status.emulator import Emulator, Referee
 from smsc_status.errors import SmscError, TransportError
 from smsc_status.models import FailedCheck, MessageRef
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_demo_for_machines() -> None:
     """Every status, every channel, the limits at their edge and not beyond, ids held back, and all of it true."""

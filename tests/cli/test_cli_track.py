@@ -11,12 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from cli_support import FAST, account_of, run, serving, start, was_said
 
 from smsc_status import StatusRecord
 from smsc_status.cli.meters import Pace
 from smsc_status.cli.track import name_of
 from smsc_status.emulator import EmulatorServer
+
+pytestmark = pytest.mark.slow
 
 
 def populated(server: EmulatorServer, folder: Path, count: int = 30, *, minutes: float = 1.7) -> Path:

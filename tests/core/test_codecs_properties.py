@@ -138,6 +138,7 @@ def test_what_is_not_quoted_harms_nobody_else(format: Format, detail: Detail, as
         assert not misread(row, records[place])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detail", [Detail.FULL, Detail.EXTENDED])
 @pytest.mark.parametrize("format", [Format.PLAIN, Format.CSV])
 @settings(max_examples=100, deadline=None)

@@ -265,9 +265,9 @@ def test_an_id_that_is_never_left_in_peace_costs_no_more_and_no_more() -> None:
     assert now > 3600
 
 
-def test_without_a_period_nothing_is_looked_at_again_and_again() -> None:
+def test_with_the_shortest_period_nothing_is_looked_at_again_and_again() -> None:
     """What was given up is out as long as it lingers, and nothing else."""
-    pacer = Pacer(Limits(period=0, margin=0))
+    pacer = Pacer(Limits(period=5e-324, margin=0))
     asked(pacer, *range(1000), bulk=True, how=GIVEN_UP)
     assert [pacer.tokens(7, now=at) for at in (0.0, 9.99, 10.0)] == [4, 4, 5]
     assert len(pacer._look_at) == 1
@@ -304,7 +304,7 @@ some_limits = st.sampled_from(
         Limits(singles_per_minute=2),
         Limits(checks_per_id=2, bulk_requests=2, connections=3),
         Limits(checks_per_id=1, connections=2, linger=20.0),
-        Limits(period=0, margin=0.5),
+        Limits(period=0.5, margin=0),
     ]
 )
 

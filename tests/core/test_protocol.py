@@ -178,6 +178,7 @@ class TestMatch:
         assert places([bad[2]], MAILING) == [None, None, None]
         assert isinstance(match(bad[:1], MAILING)[1], ProtocolError)
 
+    @pytest.mark.slow
     @given(st.data())
     @settings(max_examples=200, deadline=None)
     def test_no_message_gets_an_answer_that_names_another(self, data: st.DataObject) -> None:
@@ -360,6 +361,7 @@ class TestRead:
         else:
             assert isinstance(outcomes, ProtocolError)
 
+    @pytest.mark.slow
     @given(
         st.sampled_from(Format),
         st.sampled_from([200, 200, 200, 204, 302, 404, 500]),

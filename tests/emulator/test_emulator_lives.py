@@ -94,6 +94,7 @@ def test_a_life_waits_then_is_passed_on_unless_the_gateway_refuses_it() -> None:
         assert (life[1].status == 0) == (ending(life).status not in (22, 23, 24, 25))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kinds", "expected"),
     [((SMS, HLR, CALL), SMS_ERRORS), ((EMAIL,), EMAIL_ERRORS)],

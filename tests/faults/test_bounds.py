@@ -26,6 +26,8 @@ from smsc_status import (
 )
 from smsc_status.exchange import REPLY_BYTES, REPLY_BYTES_A_MESSAGE
 
+pytestmark = pytest.mark.slow
+
 PHONE = "79990000000"
 CHUNK = bytes(2**16)
 BUFFERS = 16 * 2**20

@@ -55,7 +55,7 @@ from smsc_status import (
     TransportError,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 RECORD = StatusRecord
 AFTERWARDS = "a record, once it is over"

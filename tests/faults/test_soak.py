@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from benchmarks import soak
 from smsc_status import MessageRef
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_part_of_the_soak() -> None:

@@ -18,6 +18,8 @@ from smsc_status.core import codecs
 from smsc_status.core.protocol import Outcome, Wire, read
 from smsc_status.emulator.world import World
 
+pytestmark = pytest.mark.slow
+
 NOW = 1795503600.0
 # Ids and phones that begin like others, statuses that do, texts that look like keys.
 MESSAGES: list[tuple[int | str, str, list[int] | None, str, str]] = [

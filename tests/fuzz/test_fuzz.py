@@ -10,6 +10,8 @@ from fuzz.guarantee import check, try_reply
 from fuzz.seeds import TOKENS, seeds
 from smsc_status import Detail, Format
 
+pytestmark = pytest.mark.slow
+
 PLAIN, CSV, XML, JSON = Format
 ANY_BYTES = st.binary(max_size=80)
 LONG = 20_000

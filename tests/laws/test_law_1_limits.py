@@ -18,6 +18,8 @@ from smsc_status import Limits, LocalLimiter
 from smsc_status.core.pacing import BULK, Pacer, Settlement
 from smsc_status.models import Key
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(10)
 
 

@@ -36,7 +36,7 @@ from smsc_status import (
 )
 from smsc_status.emulator import Emulator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 LOGIN, PASSWORD, KEY = "login-of-ours", "password-of-ours", "key-of-ours"
 SECRETS = {LOGIN, PASSWORD, KEY}

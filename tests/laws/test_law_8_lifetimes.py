@@ -74,6 +74,7 @@ def test_one_task_may_open_it_and_another_close_it(run: Callable[..., None]) -> 
     run(main)
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("is_closed", [False, True])
@@ -105,6 +106,7 @@ def test_a_stream_may_be_left_and_its_loop_closed_right_after(
     assert closed == [True] * is_async
 
 
+@pytest.mark.slow
 @both
 def test_leaving_a_stream_takes_its_messages_out_of_the_queue(run: Callable[..., None]) -> None:
     """What nobody waits for any more is not asked."""
@@ -125,6 +127,7 @@ def test_leaving_a_stream_takes_its_messages_out_of_the_queue(run: Callable[...,
     run(main)
 
 
+@pytest.mark.slow
 @both
 def test_what_a_closed_stream_did_not_give_out_can_be_put_in_again(run: Callable[..., None]) -> None:
     """`pending` has it, in order, as it was put in."""
@@ -224,6 +227,7 @@ def test_a_second_event_loop_gets_no_fresh_tokens(runs: tuple[Callable[..., None
     assert 59.6 - real < took[0] <= 59.8
 
 
+@pytest.mark.slow
 def test_a_client_per_call_gets_no_fresh_tokens() -> None:
     """A thousand clients, opened and closed: the account's limits hold across them."""
     emulator = Emulator()
@@ -245,6 +249,7 @@ def test_a_client_per_call_gets_no_fresh_tokens() -> None:
     on_asyncio(main)
 
 
+@pytest.mark.slow
 def test_clients_of_one_account_share_a_limiter_by_themselves() -> None:
     """On a real port, without being told: base URL and credentials are what makes an account."""
     emulator = Emulator(speed=60, referee=Referee())
