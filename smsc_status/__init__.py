@@ -10,9 +10,10 @@ async with StatusClient(apikey="...") as client:
 To read the code, take it in this order. `models`, `codes` and `errors` are the values. `core` decides and touches
 nothing: `core.pacing` (may a request start now?), `core.dispatch` (which messages go in it?), `core.protocol` and
 `core.codecs` (what is sent, what came back?). The shell waits and sends: `limiter` (and `line`, who waits there),
-`exchange`, `desk` (who waits for what) and `engine`, and on top `client`, `checking`, `streaming` and `deletion`;
-`tracker` follows messages as `core.polling` plans it, `source` reads what it or a stream is given. `emulator` is the
-vendor's server to develop against, `cli` the command line.
+`exchange` (with `proxies`; `redaction` takes secrets out of its errors), `desk` (who waits for what) and `engine`, and
+on top `client`, `checking`, `streaming` and `deletion`; `tracker` follows messages as `core.polling` plans it, `source`
+reads what it or a stream is given. `notation` and `texts` say what an id, a phone and a foreign text may look like.
+`emulator` is the vendor's server to develop against, `cli` the command line.
 """
 
 from importlib import import_module

@@ -231,7 +231,8 @@ class StatusClient:
 
         The input is any iterable or async iterable of `MessageRef`s or `(id, phone)` tuples, read lazily; an endless
         one works, and a slow consumer slows it down. What can't be checked comes out as a `FailedCheck`. A message that
-        is put in twice is asked once and comes out twice (as long as it is among the last ten thousand).
+        is put in twice comes out twice. It is asked once if the request for it is still on its way, or was answered
+        within the last second: a record that is given again is never older than that.
 
         Raises, while iterated over:
             AuthError, AddressBlocked: the account is refused; `pending` on the error has what was not answered.

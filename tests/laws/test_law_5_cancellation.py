@@ -85,7 +85,7 @@ async def test_a_request_on_the_wire_is_not_aborted() -> None:
     delivered(emulator, [1])
     async with client_of(emulator, round_trip=10) as client:
         with anyio.move_on_after(5):
-            await client.check(1, PHONE)
+            await client.check(1, PHONE, max_age=10)
         await anyio.sleep(6)
         with anyio.fail_after(0.1):
             record = await client.check(1, PHONE, max_age=10)
