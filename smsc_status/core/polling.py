@@ -41,7 +41,8 @@ RETRY_AFTER = 5.0
 """A message whose check got no answer is asked again after this many seconds, or at the least interval if longer."""
 
 FURTHEST_AHEAD = 31 * DAY
-"""A time of sending further in the future than this is taken for a mistake, and for not known."""
+LONGEST_AGO = 3650 * DAY
+"""A time of sending further in the future, or longer ago, is taken for a mistake, and for not known."""
 
 NOT_FOUND, STOPPED = int(Status.NOT_FOUND), int(Status.STOPPED)
 
@@ -177,7 +178,7 @@ class Plan:
         """Follow one more; a message that was not just sent is due at once."""
         date = now + self.dates.offset
         sent_at = ref.sent_at.timestamp() if ref.sent_at is not None else inf
-        is_known = sent_at < date + FURTHEST_AHEAD
+        is_known = _is_plausible(sent_at, date)
         sent_at = sent_at if is_known else date
         item = Tracked(ref, sent_at, is_known=is_known, answered_at=min(now, now + sent_at - date))
         self._note(item.second, 1)
@@ -185,10 +186,12 @@ class Plan:
         self._deadlines.watch(item)
         return item
 
-    def _learn_sent_at(self, item: Tracked, record: StatusRecord) -> None:
+    def _learn_sent_at(self, item: Tracked, record: StatusRecord, now: float) -> None:
         """A reply's own time of sending overrules what was believed."""
         sent_at = record.sent_at
-        if sent_at is not None and (not item.is_dated or sent_at.timestamp() != item.sent_at):
+        if sent_at is None or not _is_plausible(sent_at.timestamp(), now + self.dates.offset):
+            return
+        if not item.is_dated or sent_at.timestamp() != item.sent_at:
             item.sent_at, item.told_at = sent_at.timestamp(), None
             self._deadlines.watch(item)
 
@@ -196,7 +199,7 @@ class Plan:
         """A record came in; whether it is the first, or a change of status or error."""
         before = item.second
         if record.send_timestamp is not None or record.send_date is not None:
-            self._learn_sent_at(item, record)
+            self._learn_sent_at(item, record, now)
         # Followed from `low` to `high`, in seconds of its age. Time that passes is monotonic, whatever clocks say.
         high = max(0.0, now + self.dates.offset - item.sent_at)
         low = 0.0 if item.last is None else max(0.0, high - max(0.0, now - item.answered_at))
@@ -445,3 +448,7 @@ class Plan:
             seconds[second] = asked
         else:
             del seconds[second]
+
+
+def _is_plausible(sent_at: float, date: float) -> bool:
+    return date - LONGEST_AGO < sent_at < date + FURTHEST_AHEAD
