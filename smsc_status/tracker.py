@@ -30,7 +30,7 @@ from smsc_status import loops, source
 from smsc_status.core.dispatch import Question
 from smsc_status.core.pacing import Pacer
 from smsc_status.core.polling import Plan, Policy, Tracked
-from smsc_status.desk import CONCERNS_ACCOUNT, HASTE
+from smsc_status.desk import CONCERNS_ACCOUNT, HASTE, unexpected
 from smsc_status.engine import Engine
 from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
@@ -268,19 +268,19 @@ class Tracker:
         if isinstance(outcome, CONCERNS_ACCOUNT):
             self.give_up(outcome)
             return
-        del self._polls[poll]
+        self._polls.pop(poll, None)
+        self._singles.discard(poll)
         now, item = loops.now(), poll.item
-        if poll.is_single:
-            self._singles.discard(poll)
-            self.plan.answered_in((now - poll.started_at) * self._speed)
         try:
+            if poll.is_single:
+                self.plan.answered_in((now - poll.started_at) * self._speed)
             if isinstance(outcome, StatusRecord):
                 self._take_record(item, outcome, now * self._speed)
             else:
-                self._take_error(item, outcome, now * self._speed, is_alone=poll.is_single)
+                self._take_error(item, outcome, now * self._speed, is_alone=poll.question.is_alone)
         except Exception as error:  # nobody's mistake but ours: the message comes out all the same
             logger.exception("a tracked message could not be followed: unexpected error")
-            self._end(item, ProtocolError(f"the answer could not be used: {type(error).__name__}"))
+            self._end(item, unexpected(error))
 
     def _take_record(self, item: Tracked, record: StatusRecord, now: float) -> None:
         self._failures.pop(item, None)

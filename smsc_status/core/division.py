@@ -8,7 +8,8 @@ blame, and the request is filled up with other messages. If no culprit is found 
 grows back slowly.
 
 A request that is not answered in time may have been too large as well, for a server that is slow: the next one is half
-as large. Nobody is suspected. The size grows back up to what was too slow, and beyond that very slowly.
+as large. Nobody is suspected. The size grows back up to what was too slow, and beyond that very slowly, until a request
+of that size has been answered after all.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Division:
     def answered(self, size: int) -> None:
         """A bulk request of so many messages was answered."""
         self._proven = max(self._proven, size)
-        self._too_slow = max(self._too_slow, size + 1)
+        if size >= self._too_slow:  # it was slow for another reason
+            self._too_slow = self._max + 1
         if self._suspects:
             self._plan()
         else:
