@@ -20,7 +20,8 @@ GROWTH = 10
 """The size grows back by this part of the largest one with each bulk request that is answered."""
 
 CAREFUL_GROWTH = 100
-"""The same beyond a size that was not answered in time: each failure costs the minute's bulk request."""
+"""The same near a size that was not answered in time, and no more than a `GROWTH`th of the present size: each failure
+costs the minute's bulk request."""
 
 PARTS = 4
 """A filled-up request has one in so many of the suspects: a refusal, which is rarer then, costs a whole request."""
@@ -63,8 +64,10 @@ class Division:
         if self._suspects:
             self._plan()
         else:
-            growth = GROWTH if self.limit + self._max // GROWTH < self._too_slow else CAREFUL_GROWTH
-            self.limit = min(self._max, self.limit + max(1, self._max // growth))
+            growth = self._max // GROWTH
+            if self.limit + growth >= self._too_slow:
+                growth = min(self._max // CAREFUL_GROWTH, self.limit // GROWTH)
+            self.limit = min(self._max, self.limit + max(1, growth))
 
     def timed_out(self, size: int) -> None:
         """A bulk request of so many messages got no answer in time."""
