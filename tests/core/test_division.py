@@ -228,7 +228,7 @@ def test_a_slow_server_is_found_out_and_mostly_used_as_it_can_be(most: int) -> N
         else:
             answered.append(size)
             division.answered(size)
-    assert lost <= 300 / (3 if most < 10 else 6)
+    assert lost <= 300 / (2 if most < 10 else 6)
     assert sum(answered) / len(answered) >= most / 2
 
 
