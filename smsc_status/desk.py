@@ -203,9 +203,15 @@ class Desk:
         for question in request.questions:
             if question.claims:
                 self.dispatcher.add(question)
+                self._watch_impatient(question)
             else:
                 self.dispatcher.withdraw(question)
                 self._forget(question)
+
+    def _watch_impatient(self, question: Question) -> None:
+        for claim in question.claims:
+            if claim.start_by < inf:
+                self._impatient.join(claim, question, claim.start_by)
 
     def started(self, request: Request) -> None:
         """The request is on its way, at the level of detail that it has now; nobody needs to be turned down for it."""
@@ -332,9 +338,8 @@ class Desk:
         else:
             self._asked[question.identity] = question
             self.dispatcher.add(question, due_at=due_at)
-        for claim in question.claims:
-            if claim.start_by < inf and question.state is not State.ASKED:
-                self._impatient.join(claim, question, claim.start_by)
+        if question.state is not State.ASKED:
+            self._watch_impatient(question)
 
     def _answer_with(self, question: Question, record: StatusRecord, checked_at: datetime, now: float) -> None:
         self.tally.records += 1
