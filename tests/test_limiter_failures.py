@@ -236,17 +236,16 @@ async def test_who_can_not_wait_until_the_limiter_uses_what_was_chosen_is_told_s
         except LimitExceeded as error:
             results[id] = error
 
-    async with client_of(emulator, limiter=Hesitant(times=20, pause=0.5)) as client:
-        async with anyio.create_task_group() as group:
-            group.start_soon(note, 1)
-            group.start_soon(note, 2)
-            await anyio.sleep(0.2)
-            group.start_soon(lambda: note(3, max_wait=2))
-            group.start_soon(lambda: note(1, max_wait=2))
-            await anyio.sleep(3)
-            assert set(results) == {1, 3}
-            assert all(isinstance(result, LimitExceeded) for result in results.values())
-            results.clear()
+    async with client_of(emulator, limiter=Hesitant(times=20, pause=0.5)) as client, anyio.create_task_group() as group:
+        group.start_soon(note, 1)
+        group.start_soon(note, 2)
+        await anyio.sleep(0.2)
+        group.start_soon(lambda: note(3, max_wait=2))
+        group.start_soon(lambda: note(1, max_wait=2))
+        await anyio.sleep(3)
+        assert set(results) == {1, 3}
+        assert all(isinstance(result, LimitExceeded) for result in results.values())
+        results.clear()
     assert {id: result.status for id, result in results.items()} == {1: 1, 2: 1}
 
 

@@ -6,8 +6,9 @@ import gzip
 import itertools
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qs
 
 import anyio
@@ -124,7 +125,7 @@ async def a_track(client: StatusClient, refs: list[MessageRef], got: Got, *, eag
         got.take(outcome)
 
 
-Work = Callable[[StatusClient, list[MessageRef], Got], Awaitable[None]]
+Work = Callable[[StatusClient, list[MessageRef], Got], Coroutine[Any, Any, None]]
 
 WORKS: dict[str, tuple[Work, int]] = {
     "300 checks": (many_checks, 300),
@@ -209,7 +210,8 @@ def until(count: int, otherwise: Way) -> Way:
     return way
 
 
-async def said(status: int, body: bytes = HTML, **headers: str) -> httpx.Response:
+async def said(status: int, body: bytes = HTML, *, retry_after: int | None = None) -> httpx.Response:
+    headers = {} if retry_after is None else {"retry-after": str(retry_after)}
     return httpx.Response(status, headers=headers, content=body)
 
 
@@ -305,7 +307,7 @@ async def test_a_pause_that_half_of_the_replies_ask_for_is_kept(work: Work) -> N
     async def way(carry: Carry, request: httpx.Request) -> httpx.Response:
         nonlocal count
         count += 1
-        return await carry(request) if count % 2 else await said(503, **{"retry-after": "600"})
+        return await carry(request) if count % 2 else await said(503, retry_after=600)
 
     async with bench.client() as client, on_the_way(way)(bench), anyio.create_task_group() as group:
         group.start_soon(work, client, refs, got)
@@ -321,7 +323,7 @@ async def test_a_pause_of_a_day_is_kept_for_an_hour() -> None:
     bench = Bench()
     refs = bench.delivered(50)
     got = Got()
-    way = until(1, lambda *_: said(429, **{"retry-after": "86400"}))
+    way = until(1, lambda *_: said(429, retry_after=86_400))
     async with bench.client() as client, on_the_way(way)(bench):
         await a_stream(client, refs, got)
     assert not got.failed
