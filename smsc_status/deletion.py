@@ -81,7 +81,7 @@ class Deletion:
         single = self._single
         tries = 0
         while True:
-            permit = await self._engine.limiter.take(single.choose)
+            permit = await self._engine.take(single.choose)
             if not single.is_wanted:  # given up in the moment in which its turn came
                 await self._engine.settle(permit, Settlement.NEVER_LEFT)
                 return None

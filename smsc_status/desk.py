@@ -65,7 +65,7 @@ class Claim(Protocol):
         """Whether it asks again by a plan of its own when a request gets no answer; or else the desk does."""
 
     def answered(self, outcome: StatusRecord | SmscError) -> None:
-        """Here it is. Called once, synchronously."""
+        """Here it is. Called once, synchronously; if it raises, once more with an error."""
 
 
 @attrs.define
@@ -203,15 +203,22 @@ class Desk:
         for question in request.questions:
             if question.claims:
                 self.dispatcher.add(question)
+                self._watch_impatient(question)
             else:
                 self.dispatcher.withdraw(question)
                 self._forget(question)
+
+    def _watch_impatient(self, question: Question) -> None:
+        for claim in question.claims:
+            if claim.start_by < inf:
+                self._impatient.join(claim, question, claim.start_by)
 
     def started(self, request: Request) -> None:
         """The request is on its way, at the level of detail that it has now; nobody needs to be turned down for it."""
         detail = request.detail
         for question in request.questions:
             question.detail = detail
+            question.is_alone = len(request.questions) == 1
             for claim in question.claims if self._impatient else ():
                 self._impatient.leave(claim)
 
@@ -259,19 +266,26 @@ class Desk:
     def _hand_out(self, request: Request, outcomes: list[Outcome]) -> None:
         checked_at, now = self.wall_clock(), loops.now()
         for question, outcome in zip(request.questions, outcomes, strict=True):
-            if isinstance(outcome, StatusRecord):
-                self._answer_with(question, outcome, checked_at, now)
-            elif outcome is not None:
-                self._answer(question, outcome)
-            else:
-                question.misses += 1
-                missed = ProtocolError("the reply left this message out")
-                if question.misses >= MAX_MISSES:
-                    self._answer(question, missed)
-                else:
-                    self._ask_again(question, missed)
+            try:
+                self._hand_out_one(question, outcome, checked_at, now)
+            except Exception as error:  # whatever it is, the others get their own
+                logger.exception("an answer could not be used: unexpected error")
+                self._answer(question, unexpected(error))
         if request.bulk:
             self.dispatcher.bulk_answered(len(request.questions))
+
+    def _hand_out_one(self, question: Question, outcome: Outcome, checked_at: datetime, now: float) -> None:
+        if isinstance(outcome, StatusRecord):
+            self._answer_with(question, outcome, checked_at, now)
+        elif outcome is not None:
+            self._answer(question, outcome)
+        else:
+            question.misses += 1
+            missed = ProtocolError("the reply left this message out")
+            if question.misses >= MAX_MISSES:
+                self._answer(question, missed)
+            else:
+                self._ask_again(question, missed)
 
     def _lose(self, request: Request, error: TransportError | ProtocolError) -> None:
         """No reply, or none that can be used: the server's state, as long as others are not answered meanwhile."""
@@ -324,9 +338,8 @@ class Desk:
         else:
             self._asked[question.identity] = question
             self.dispatcher.add(question, due_at=due_at)
-        for claim in question.claims:
-            if claim.start_by < inf and question.state is not State.ASKED:
-                self._impatient.join(claim, question, claim.start_by)
+        if question.state is not State.ASKED:
+            self._watch_impatient(question)
 
     def _answer_with(self, question: Question, record: StatusRecord, checked_at: datetime, now: float) -> None:
         self.tally.records += 1
@@ -353,8 +366,12 @@ class Desk:
     def _hand_over(self, claim: Claim, outcome: StatusRecord | SmscError) -> None:
         try:
             claim.answered(outcome)
-        except Exception:  # whatever it is, the others are told
+        except Exception as error:  # whatever it is, the others are told, and this one that it has none
             logger.exception("an outcome could not be handed over: unexpected error")
+            try:
+                claim.answered(unexpected(error))
+            except Exception:
+                logger.exception("nor could that be told: unexpected error")
 
     def _forget(self, question: Question) -> None:
         if self._asked.get(question.identity) is question:
@@ -399,6 +416,11 @@ def own(error: SmscError) -> SmscError:
     mine = copy.copy(error)
     mine.__cause__ = error.__cause__
     return mine
+
+
+def unexpected(error: Exception) -> SmscError:
+    """What comes out where a mistake of ours has spoilt an answer."""
+    return ProtocolError(f"the answer could not be used: {type(error).__name__}")
 
 
 def _too_late(last: SmscError | None, retry_after: float) -> SmscError:

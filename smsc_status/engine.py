@@ -25,7 +25,7 @@ from smsc_status.core import backoff, protocol
 from smsc_status.core.dispatch import Feed, Question, Request
 from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.core.protocol import Outcome, Wire
-from smsc_status.desk import Claim, Desk, own
+from smsc_status.desk import Claim, Desk, own, unexpected
 from smsc_status.errors import (
     ClientClosed,
     ConfigError,
@@ -35,7 +35,7 @@ from smsc_status.errors import (
     TransportError,
 )
 from smsc_status.exchange import Exchange, Lost, Reply
-from smsc_status.limiter import Limiter, Permit
+from smsc_status.limiter import Chooser, Limiter, Permit, WantedT
 from smsc_status.models import Detail
 
 CLOSING = 10.0
@@ -104,6 +104,9 @@ class Engine:
         self._stands_by = False
         self._is_urgent = False
         self._nudged = False
+        # The limiter has failed in this way, and is not asked again before this instant.
+        self._failed: tuple[Exception, float] | None = None
+        self._failed_looks = 0
         # What the limiter has let go, and the worker that stands by has not taken over yet.
         self._granted: Request | None = None
         self._open = 0
@@ -154,6 +157,25 @@ class Engine:
         self.others.discard(follower)
         self._followers.pop(follower, None)
         self.desk.dispatcher.feeds.pop(follower, None)
+
+    async def take(
+        self, choose: Chooser[WantedT], *, failed: Callable[[Exception, float], None] | None = None
+    ) -> Permit[WantedT]:
+        """Leave to send a request. A limiter that fails is asked again, with growing pauses.
+
+        `failed` is told each time what it has raised, and in how many seconds it is asked again.
+        """
+        tries = 0
+        while True:
+            try:
+                return await self.limiter.take(choose)
+            except Exception as error:
+                tries += 1
+                self._warn_of_limiter(error)
+                pause = backoff.delay(tries, random.random())
+                if failed is not None:
+                    failed(error, pause)
+            await anyio.sleep(pause)
 
     async def send(self, permit: Permit[Any], fields: dict[str, str], kind: str, *, messages: int) -> Reply | Lost:
         """Send a permitted request about so many messages, for the caller to settle.
@@ -229,10 +251,25 @@ class Engine:
         if not self._stands_by:
             self._call_worker()
             return
+        if self._failed is not None and self._failed[1] > loops.now():
+            self._turn_down_unavailable(*self._failed)
+            return
         try:
             self.limiter.reconsider(self._choose)
-        except Exception as error:  # the worker that stands by looks again when the limiter answers it
+            self._failed_looks = 0
+        except Exception as error:
             self._warn_of_limiter(error)
+            self._failed_looks += 1
+            pause = backoff.delay(self._failed_looks, random.random())
+            self._failed = error, loops.now() + pause
+            self._turn_down_unavailable(*self._failed)
+            self.spawn(partial(self._look_after, pause))
+
+    async def _look_after(self, pause: float) -> None:
+        """What came meanwhile has not been looked at: the worker that stands by may wait for nothing but that."""
+        await anyio.sleep(pause)
+        self._failed = None
+        self._look()
 
     def _call_worker(self) -> None:
         self._stands_by = True
@@ -255,28 +292,28 @@ class Engine:
             self._stands_by = True
 
     async def _permit(self) -> Permit[Request]:
-        """Leave to send the next request. A limiter that fails is asked again, with growing pauses."""
-        tries = 0
+        """Leave to send the next request."""
         while True:
-            try:
-                permit = await self.limiter.take(self._choose)
-            except Exception as error:
-                tries += 1
-                self._warn_of_limiter(error)
-                self._put_back_granted()
-                pause = backoff.delay(tries, random.random())
-                self.desk.turn_down_unavailable(error, now=loops.now(), again_in=pause)
-                await anyio.sleep(pause)
-                continue
+            permit = await self.take(self._choose, failed=self._take_failed)
             if self._granted is permit.wanted:
                 return permit
             await self.settle(permit, Settlement.NEVER_LEFT)
 
-    def _put_back_granted(self) -> None:
-        """What was selected, and got no permit, waits again."""
+    def _take_failed(self, error: Exception, pause: float) -> None:
+        self._put_back_granted()
+        self._failed = error, loops.now() + pause
+        self._turn_down_unavailable(*self._failed)
+
+    def _turn_down_unavailable(self, error: Exception, again_at: float) -> None:
+        now = loops.now()
+        self.desk.turn_down_unavailable(error, now=now, again_in=again_at - now)
+
+    def _put_back_granted(self) -> bool:
+        """What was selected, and got no permit, waits again; whether there was any."""
         granted, self._granted = self._granted, None
         if granted is not None:
             self.desk.put_back(granted)
+        return granted is not None
 
     def _warn_of_limiter(self, error: Exception) -> None:
         logger.warning("the limiter failed, and is asked again: %s", _shown(error), exc_info=error)
@@ -284,7 +321,8 @@ class Engine:
     def _choose(self, pacer: Pacer, *, now: float) -> Request | float:
         if self._loop is not loops.this_loop():
             return inf  # this worker was left behind in another loop
-        self._put_back_granted()  # asked again before it could use what it was given
+        if self._put_back_granted():  # asked again before it could use what it was given
+            self.desk.turn_down(pacer, now)
         while True:
             request = self._take(pacer, now)
             if request is not None:
@@ -326,14 +364,14 @@ class Engine:
             raise
         how = reply.how if isinstance(reply, Lost) else Settlement.REPLIED
         try:
-            if isinstance(reply, Reply):
-                self._tell_date(reply)
             verdict = reply.error if isinstance(reply, Lost) else self._read(request, detail, reply)
+            if isinstance(reply, Reply) and not isinstance(verdict, TransportError | ProtocolError):
+                self._tell_date(reply)  # else something between the server and us may have answered
             how = Settlement.REFUSED if isinstance(verdict, RateLimited) else how
             self.desk.conclude(request, verdict)
         except Exception as error:  # such as a wall clock of the user's own that fails
             logger.exception("an answer could not be used: unexpected error")
-            self.desk.answer_all(request, _unexpected(error))
+            self.desk.answer_all(request, unexpected(error))
         finally:
             self._open -= 1
             await self.settle(permit, how)
@@ -372,6 +410,7 @@ class Engine:
         self._followers.clear()
         self._granted = None
         self._stands_by = self._nudged = False
+        self._failed = None
         self._open = 0
         self._exchange = self._make_exchange()
 
@@ -396,7 +435,3 @@ loops.at_fork(_begin_anew)
 
 def _shown(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _unexpected(error: Exception) -> SmscError:
-    return ProtocolError(f"the answer could not be used: {type(error).__name__}")

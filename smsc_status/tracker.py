@@ -30,7 +30,7 @@ from smsc_status import loops, source
 from smsc_status.core.dispatch import Question
 from smsc_status.core.pacing import Pacer
 from smsc_status.core.polling import Plan, Policy, Tracked
-from smsc_status.desk import CONCERNS_ACCOUNT, HASTE
+from smsc_status.desk import CONCERNS_ACCOUNT, HASTE, unexpected
 from smsc_status.engine import Engine
 from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
@@ -42,6 +42,9 @@ LOOK_AT_CLOCK = 30.0
 
 MAX_FAILURES = 3
 """So many unusable answers of its own, or more if the client's `retries` allow more, are a message's outcome."""
+
+TOLD_APART = 2
+"""So many replies about it alone, unreadable while others' are read, tell a message that spoils its own from a wall."""
 
 HELD = 10_000
 """Reading and asking rest while so many outcomes have not been taken."""
@@ -73,6 +76,17 @@ class _Poll:
 
     def answered(self, outcome: StatusRecord | SmscError) -> None:
         self.tracker.take_in(self, outcome)
+
+
+@attrs.define
+class _Failures:
+    """Unusable answers to one message, with no other answer between them."""
+
+    since: float
+    count: int = 0
+    """How many of them say something of the message."""
+    read: int = 0
+    """How many replies had been read when the last of these came."""
 
 
 class Tracker:
@@ -107,8 +121,7 @@ class Tracker:
         self._speed = speed
         self._polls: dict[_Poll, None] = {}
         self._singles: set[_Poll] = set()
-        # How often the answers to a message could not be used, and how many replies had been read at the last time.
-        self._failures: dict[Tracked, tuple[int, int]] = {}
+        self._failures: dict[Tracked, _Failures] = {}
         self._ready: deque[tuple[StatusRecord | FailedCheck, Tracked | None]] = deque()
         self._work: list[loops.Background] = []
         self._input_error: Exception | None = None
@@ -268,19 +281,19 @@ class Tracker:
         if isinstance(outcome, CONCERNS_ACCOUNT):
             self.give_up(outcome)
             return
-        del self._polls[poll]
+        self._polls.pop(poll, None)
+        self._singles.discard(poll)
         now, item = loops.now(), poll.item
-        if poll.is_single:
-            self._singles.discard(poll)
-            self.plan.answered_in((now - poll.started_at) * self._speed)
         try:
+            if poll.is_single:
+                self.plan.answered_in((now - poll.started_at) * self._speed)
             if isinstance(outcome, StatusRecord):
                 self._take_record(item, outcome, now * self._speed)
             else:
-                self._take_error(item, outcome, now * self._speed, is_alone=poll.is_single)
+                self._take_error(item, outcome, now * self._speed, is_alone=poll.question.is_alone)
         except Exception as error:  # nobody's mistake but ours: the message comes out all the same
             logger.exception("a tracked message could not be followed: unexpected error")
-            self._end(item, ProtocolError(f"the answer could not be used: {type(error).__name__}"))
+            self._end(item, unexpected(error))
 
     def _take_record(self, item: Tracked, record: StatusRecord, now: float) -> None:
         self._failures.pop(item, None)
@@ -304,29 +317,33 @@ class Tracker:
             self.plan.put_back(item, now=now)
 
     def _take_error(self, item: Tracked, error: SmscError, now: float, *, is_alone: bool) -> None:
-        if self._is_about(item, error, is_alone=is_alone):
-            failures, _ = self._failures.get(item, (0, 0))
-            self._failures[item] = failures + 1, self.engine.desk.replies_read
-            if failures + 1 >= max(MAX_FAILURES, self.engine.retries + 1):
-                self._end(item, error)
-                return
-        self.plan.put_back_unanswered(item, now=now)
+        if self._is_outcome(item, error, now, is_alone=is_alone):
+            self._end(item, error)
+        else:
+            self.plan.put_back_unanswered(item, now=now)
 
-    def _is_about(self, item: Tracked, error: SmscError, *, is_alone: bool) -> bool:
-        """Whether the error says something of the message, and not only of the server's present state.
+    def _is_outcome(self, item: Tracked, error: SmscError, now: float, *, is_alone: bool) -> bool:
+        """Whether the error ends the message: it says something of it, and not only of the server's present state.
 
-        A reply that can't be read as a whole may be due to the message: if it was asked alone, and others' replies
-        could be read since it happened to it last.
+        A reply that can't be read as a whole may be due to the message, if it was asked alone. It is held against the
+        message if others' replies could be read since it happened to it last. After two of those it is told apart,
+        and all are held against it, for there may be no others left. And it is not tried for longer than any other.
         """
         if isinstance(error, TransportError | RateLimited):
             return False
-        if isinstance(error, ProtocolError) and error.status is not None:
-            if self.engine.desk.outage.is_on and not self._has_warned_of_wall:
-                self._has_warned_of_wall = True
-                logger.warning("no reply can be read, and tracking goes on: %s", error)
-            _, read = self._failures.get(item, (0, -1))
-            return is_alone and self.engine.desk.replies_read > max(read, 0)
-        return True
+        is_unreadable = isinstance(error, ProtocolError) and error.status is not None
+        if is_unreadable and self.engine.desk.outage.is_on and not self._has_warned_of_wall:
+            self._has_warned_of_wall = True
+            logger.warning("no reply can be read, and tracking goes on: %s", error)
+        if is_unreadable and not is_alone:
+            return False
+        read = self.engine.desk.replies_read
+        failures = self._failures.setdefault(item, _Failures(now))
+        if not is_unreadable or failures.count >= TOLD_APART or read > failures.read:
+            failures.count += 1
+            failures.read = read
+        is_enough = failures.count >= max(MAX_FAILURES, self.engine.retries + 1)
+        return is_enough or now - failures.since >= self.plan.policy.expire_after
 
     def _end(self, item: Tracked, error: SmscError) -> None:
         self._tell(FailedCheck(item.ref, error), item)

@@ -67,6 +67,8 @@ class Question:
     tries: int = 0
     misses: int = 0
     last_error: SmscError | None = None
+    is_alone: bool = False
+    """Whether the last request for it was about nothing else."""
     claims: list[Any] = attrs.field(factory=list)
     """Who waits for it, and since which refusal of the account; nothing to the dispatcher."""
     epoch: int = 0

@@ -8,7 +8,8 @@ blame, and the request is filled up with other messages. If no culprit is found 
 grows back slowly.
 
 A request that is not answered in time may have been too large as well, for a server that is slow: the next one is half
-as large. Nobody is suspected. The size grows back up to what was too slow, and beyond that very slowly.
+as large. Nobody is suspected. The size grows back up to what was too slow, and beyond that very slowly, until a request
+of that size has been answered after all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ GROWTH = 10
 """The size grows back by this part of the largest one with each bulk request that is answered."""
 
 CAREFUL_GROWTH = 100
-"""The same beyond a size that was not answered in time: each failure costs the minute's bulk request."""
+"""The same near a size that was not answered in time, and no more than a `GROWTH`th of the present size: each failure
+costs the minute's bulk request."""
 
 PARTS = 4
 """A filled-up request has one in so many of the suspects: a refusal, which is rarer then, costs a whole request."""
@@ -57,12 +59,15 @@ class Division:
     def answered(self, size: int) -> None:
         """A bulk request of so many messages was answered."""
         self._proven = max(self._proven, size)
-        self._too_slow = max(self._too_slow, size + 1)
+        if size >= self._too_slow:  # it was slow for another reason
+            self._too_slow = self._max + 1
         if self._suspects:
             self._plan()
         else:
-            growth = GROWTH if self.limit + self._max // GROWTH < self._too_slow else CAREFUL_GROWTH
-            self.limit = min(self._max, self.limit + max(1, self._max // growth))
+            growth = self._max // GROWTH
+            if self.limit + growth >= self._too_slow:
+                growth = min(self._max // CAREFUL_GROWTH, self.limit // GROWTH)
+            self.limit = min(self._max, self.limit + max(1, growth))
 
     def timed_out(self, size: int) -> None:
         """A bulk request of so many messages got no answer in time."""

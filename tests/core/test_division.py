@@ -160,3 +160,94 @@ def test_the_search_finds_the_culprit(count: int, data: st.DataObject) -> None:
             waiting.remove(culprit)
         assert 1 <= division.limit <= 1000
     assert division.limit == 1000
+
+
+def test_a_time_out_halves_the_size_and_suspects_nobody() -> None:
+    """The server may be too slow for so many."""
+    division = Division(1000)
+    division.timed_out(1000)
+    assert division.limit == 500
+    assert not division.is_suspect(1)
+    division.timed_out(500)
+    assert division.limit == 250
+    division.timed_out(1)
+    assert division.limit == 1
+
+
+def test_a_late_time_out_of_a_large_request_does_not_make_the_size_larger() -> None:
+    """Two were on their way."""
+    division = Division(1000)
+    division.timed_out(100)
+    division.timed_out(1000)
+    assert division.limit == 50
+
+
+def test_a_size_that_is_too_slow_is_approached_with_care() -> None:
+    """By tenths up to it, then by hundredths: each failure costs a minute."""
+    division = Division(1000)
+    division.timed_out(1000)
+    sizes = []
+    for _ in range(7):
+        division.answered(division.limit)
+        sizes.append(division.limit)
+    assert sizes == [600, 700, 800, 900, 910, 920, 930]
+
+
+@pytest.mark.parametrize("size", [1000, 700, 300, 10, 2])
+def test_a_server_that_was_slow_once_is_used_fully_again(size: int) -> None:
+    """Within a quarter of an hour of bulk requests, whatever their size was then."""
+    division = Division(1000)
+    division.timed_out(size)
+    requests = 0
+    while division.limit < 1000:
+        division.answered(division.limit)
+        requests += 1
+    assert requests <= 30
+
+
+def test_a_size_that_is_answered_after_all_is_not_too_slow() -> None:
+    """From then on the size grows by tenths again."""
+    division = Division(1000)
+    division.timed_out(20)
+    division.answered(10)
+    assert division.limit == 11
+    division.answered(20)
+    assert division.limit == 111
+
+
+@pytest.mark.parametrize("most", [3, 30, 300, 750, 999])
+def test_a_slow_server_is_found_out_and_mostly_used_as_it_can_be(most: int) -> None:
+    """One that answers so many in time: few requests are lost, the others are large."""
+    division = Division(1000)
+    lost, answered = 0, []
+    for _ in range(300):
+        size = division.limit
+        if size > most:
+            lost += 1
+            division.timed_out(size)
+        else:
+            answered.append(size)
+            division.answered(size)
+    assert lost <= 300 / (2 if most < 10 else 6)
+    assert sum(answered) / len(answered) >= most / 2
+
+
+def test_a_time_out_unproves_a_size() -> None:
+    """A refusal later divides anew."""
+    division = Division(1000)
+    division.answered(1000)
+    division.timed_out(1000)
+    division.refused(range(500))
+    assert (division.limit, division.portion) == (500, 125)
+    division.timed_out(500)
+    assert division.limit == 250
+
+
+def test_the_last_suspect_is_known() -> None:
+    """While there are several, nobody in particular is."""
+    division = Division(10)
+    assert division.lone_suspect is None
+    division.refused(["a", "b"])
+    assert division.lone_suspect is None
+    division.done("a")
+    assert division.lone_suspect == "b"

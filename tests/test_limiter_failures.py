@@ -1,0 +1,297 @@
+"""A limiter of the user's own that fails, or thinks better of it: nobody waits for ever, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+from helpers import PHONE, Answering, client_of, delivered
+
+from smsc_status import (
+    LimiterUnavailable,
+    LimitExceeded,
+    LocalLimiter,
+    MessageRef,
+    StatusClient,
+    StatusRecord,
+)
+from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status.emulator import Emulator
+
+pytestmark = pytest.mark.anyio
+
+
+class Failing(LocalLimiter):
+    """Fails, in the methods named, while it is away."""
+
+    def __init__(self, *where: str) -> None:
+        super().__init__()
+        self.where = where
+        self.times = 0.0
+        """How many calls fail yet."""
+        self.away_until = -inf
+        self.failed = 0
+
+    def _fail(self, name: str) -> None:
+        is_away = anyio.current_time() < self.away_until
+        if name in self.where and (is_away or self.times > 0):
+            self.times -= not is_away
+            self.failed += 1
+            raise ConnectionError("the store is away")
+
+    async def take(self, choose: Any) -> Any:
+        self._fail("take")
+        permit = await super().take(choose)
+        try:
+            self._fail("consent")
+        except ConnectionError:
+            await super().settle(permit, Settlement.NEVER_LEFT)
+            raise
+        return permit
+
+    async def settle(self, permit: Any, how: Settlement) -> None:
+        self._fail("settle")
+        await super().settle(permit, how)
+
+    def reconsider(self, choose: Any = None) -> None:
+        self._fail("reconsider")
+        super().reconsider(choose)
+
+
+async def check(client: StatusClient, refs: list[MessageRef]) -> int:
+    async with anyio.create_task_group() as group:
+        for ref in refs:
+            group.start_soon(client.check, ref.id, ref.phone)
+    return len(refs)
+
+
+async def stream(client: StatusClient, refs: list[MessageRef]) -> int:
+    outcomes = [outcome async for outcome in client.stream(refs)]
+    assert all(isinstance(outcome, StatusRecord) for outcome in outcomes)
+    return len(outcomes)
+
+
+async def track(client: StatusClient, refs: list[MessageRef]) -> int:
+    outcomes = [outcome async for outcome in client.track(refs)]
+    assert all(isinstance(outcome, StatusRecord) for outcome in outcomes)
+    return len(outcomes)
+
+
+async def delete(client: StatusClient, refs: list[MessageRef]) -> int:
+    for ref in refs:
+        await client.delete(ref.id, ref.phone)
+    return len(refs)
+
+
+Work = Callable[[StatusClient, list[MessageRef]], Awaitable[int]]
+of_each_work = pytest.mark.parametrize("work", [check, stream, track, delete])
+
+
+@of_each_work
+@pytest.mark.parametrize("where", ["take", "consent", "settle", "reconsider"])
+async def test_a_limiter_that_fails_once_costs_no_message(work: Work, where: str) -> None:
+    """It is asked again soon."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 41))
+    limiter = Failing(where)
+    async with client_of(emulator, limiter=limiter) as client:
+        await client.check(1, PHONE)  # one worker stands by from now on
+        limiter.times = 1
+        began_at = anyio.current_time()
+        with anyio.fail_after(100):
+            assert await work(client, refs) == 40
+        assert anyio.current_time() - began_at <= 70
+        assert limiter.failed == 1 or (where, work) == ("reconsider", delete)
+        await anyio.sleep(80)
+        assert limiter.is_idle()
+    assert emulator.referee.is_content
+
+
+@of_each_work
+@pytest.mark.parametrize(
+    "where", [("take",), ("consent",), ("settle",), ("reconsider",), ("take", "reconsider", "settle")]
+)
+async def test_a_limiter_that_is_away_for_a_minute_costs_no_message(work: Work, where: tuple[str, ...]) -> None:
+    """Then all goes on, and it has not been asked in a tight loop."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 41))
+    limiter = Failing(*where)
+    async with client_of(emulator, limiter=limiter) as client:
+        await client.check(1, PHONE)
+        limiter.away_until = anyio.current_time() + 60
+        began_at = anyio.current_time()
+        with anyio.fail_after(300):
+            assert await work(client, refs) == 40
+        assert anyio.current_time() - began_at <= 200
+        assert limiter.failed <= 60
+        await anyio.sleep(200)
+        assert limiter.is_idle()
+    assert emulator.referee.is_content
+
+
+@pytest.mark.parametrize("where", ["take", "reconsider"])
+async def test_who_can_not_wait_for_a_limiter_that_is_away_is_told_so(where: str) -> None:
+    """With the cause, at once or when it is known, also while the next attempt is far off; and then all goes on."""
+    emulator = Emulator()
+    delivered(emulator, range(1, 10))
+    limiter = Failing(where)
+    async with client_of(emulator, limiter=limiter) as client:
+        await client.check(1, PHONE)
+        limiter.away_until = anyio.current_time() + 60
+        patient: list[StatusRecord] = []
+
+        async def wait() -> None:
+            patient.append(await client.check(2, PHONE))
+
+        async with anyio.create_task_group() as group:
+            if where == "take":  # the worker that stands by has taken before
+                await anyio.lowlevel.checkpoint()
+            group.start_soon(wait)
+            await anyio.sleep(40)
+            for id in (3, 4, 5):
+                began_at = anyio.current_time()
+                with pytest.raises(LimiterUnavailable) as caught:
+                    await client.check(id, PHONE, max_wait=1)
+                assert isinstance(caught.value.__cause__, ConnectionError)
+                assert anyio.current_time() - began_at <= 1
+        await anyio.sleep(90)
+        assert patient[0].status == 1
+        assert (await client.check(6, PHONE, max_wait=1)).status == 1
+        assert client.stats().waiting == 0
+
+
+async def test_who_comes_first_to_a_limiter_that_is_away_is_told_so() -> None:
+    """Nobody has waited before."""
+    emulator = Emulator()
+    delivered(emulator, [1, 2])
+    limiter = Failing("take")
+    limiter.away_until = anyio.current_time() + 60
+    async with client_of(emulator, limiter=limiter) as client:
+        began_at = anyio.current_time()
+        for id in (1, 2):
+            with pytest.raises(LimiterUnavailable) as caught:
+                await client.check(id, PHONE, max_wait=1)
+            assert isinstance(caught.value.__cause__, ConnectionError)
+        assert anyio.current_time() - began_at <= 2.5
+        assert (await client.check(1, PHONE)).status == 1
+
+
+class Hesitant(LocalLimiter):
+    """Lets choosers choose, and then does not use what they chose, so many times; `pause` lies between."""
+
+    def __init__(self, times: float, pause: float = 5.0) -> None:
+        super().__init__()
+        self.times = times
+        self.pause = pause
+        self._made: dict[Any, Any] = {}
+
+    def _hesitating(self, choose: Any) -> Any:
+        def hesitate(pacer: Pacer, *, now: float) -> Any:
+            wanted = choose(pacer, now=now)
+            if isinstance(wanted, float | int) or self.times <= 0:
+                return wanted
+            self.times -= 1
+            return now + self.pause
+
+        return self._made.setdefault(choose, hesitate)
+
+    async def take(self, choose: Any) -> Any:
+        return await super().take(self._hesitating(choose))
+
+    def reconsider(self, choose: Any = None) -> None:
+        super().reconsider(self._made.get(choose, choose))
+
+
+@of_each_work
+async def test_what_was_chosen_and_not_used_waits_on_unchanged(work: Work) -> None:
+    """In its old place, with all its tries."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 41))
+    limiter = Hesitant(times=3)
+    async with client_of(emulator, limiter=limiter) as client:
+        with anyio.fail_after(200):
+            assert await work(client, refs) == 40
+        assert limiter.times == 0
+        assert client.stats().retries == 0
+        assert client.stats().waiting == 0
+        await anyio.sleep(80)
+        assert limiter.is_idle()
+    assert emulator.referee.is_content
+
+
+async def test_who_can_not_wait_until_the_limiter_uses_what_was_chosen_is_told_so() -> None:
+    """When it asks again; others wait on."""
+    emulator = Emulator()
+    delivered(emulator, [1, 2])
+    results: dict[int, Any] = {}
+
+    async def note(id: int, **options: Any) -> None:
+        try:
+            results[id] = await client.check(id, PHONE, **options)
+        except LimitExceeded as error:
+            results[id] = error
+
+    async with client_of(emulator, limiter=Hesitant(times=20, pause=0.5)) as client, anyio.create_task_group() as group:
+        group.start_soon(note, 1)
+        group.start_soon(note, 2)
+        await anyio.sleep(0.2)
+        group.start_soon(lambda: note(3, max_wait=2))
+        group.start_soon(lambda: note(1, max_wait=2))
+        await anyio.sleep(3)
+        assert set(results) == {1, 3}
+        assert all(isinstance(result, LimitExceeded) for result in results.values())
+        results.clear()
+    assert {id: result.status for id, result in results.items()} == {1: 1, 2: 1}
+
+
+async def test_a_limiter_that_gives_leave_for_something_else_is_asked_again() -> None:
+    """That request is not sent, and what it held is free again."""
+
+    class Late(LocalLimiter):
+        """Gives leave for the first choice after a second one."""
+
+        has_erred = False
+
+        async def take(self, choose: Any) -> Any:
+            permit = await super().take(choose)
+            if not self.has_erred:
+                self.has_erred = True
+                choose(Pacer(self.limits), now=0.0)
+            return permit
+
+    emulator = Emulator()
+    delivered(emulator, [1])
+    limiter = Late()
+    async with client_of(emulator, limiter=limiter) as client:
+        assert (await client.check(1, PHONE)).status == 1
+        assert client.stats().requests["single"] == 1
+        assert limiter.slots().open_requests == 0
+
+
+async def test_a_deletion_whose_caller_was_cancelled_while_connecting_is_not_sent_later() -> None:
+    """Once he is gone, it is not tried again; whoever stays has it tried again."""
+    transport = Answering(httpx.ConnectError("refused"), httpx.ConnectError("refused"), b"OK", after=2.0)
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+        with anyio.move_on_after(1):
+            await client.delete(1, PHONE)
+        await anyio.sleep(100)
+        assert len(transport.requests) == 1
+        await client.delete(2, PHONE)
+        assert len(transport.requests) == 3
+
+
+async def test_a_deletion_that_waits_for_a_limiter_that_is_away_can_be_cancelled() -> None:
+    """Nothing is sent then."""
+    transport = Answering(b"OK")
+    limiter = Failing("take")
+    limiter.away_until = anyio.current_time() + 60
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport, limiter=limiter) as client:
+        with anyio.move_on_after(5):
+            await client.delete(1, PHONE)
+        await anyio.sleep(200)
+    assert not transport.requests
