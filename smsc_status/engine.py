@@ -17,6 +17,7 @@ from math import inf
 from typing import Any, Protocol
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from smsc_status import loops
 from smsc_status.core import backoff, protocol
@@ -35,6 +36,9 @@ from smsc_status.errors import (
 from smsc_status.exchange import Exchange, Lost, Reply
 from smsc_status.limiter import Limiter, Permit
 from smsc_status.models import Detail
+
+GATHERING = 0.05
+"""For so many seconds, and once in a second, requests wait for messages that are being read at this moment."""
 
 CLOSING = 10.0
 """How long closing waits for what it has cancelled, in seconds."""
@@ -82,6 +86,7 @@ class Engine:
             zone=zone,
             wall_clock=wall_clock,
             account_refused=self._fail_waiting,
+            all_told=self.look_again,
         )
         self.closed = False
         self.others: set[Waiting] = set()
@@ -90,6 +95,9 @@ class Engine:
         # Whether one of the workers waits for the limiter.
         self._stands_by = False
         self._nudged = False
+        # How many inputs are being read, and until when requests wait for that.
+        self._readers = 0
+        self._gather_until = -inf
         # What the limiter has let go, and the worker that stands by has not taken over yet.
         self._granted: Request | None = None
         self._open = 0
@@ -125,6 +133,18 @@ class Engine:
         """What waits has changed by other means than `ask`."""
         if self.desk.dispatcher.has_work:
             self._nudge()
+
+    async def read_on_later(self) -> None:
+        """Let other tasks have their turn; the caller reads on then, and requests wait for what he reads, but not long."""
+        now = loops.now()
+        if now > self._gather_until + 1.0:
+            self._gather_until = now + GATHERING
+        self._readers += 1
+        try:
+            await checkpoint()
+        finally:
+            self._readers -= 1
+            self.look_again()
 
     def follow(self, follower: Follower) -> None:
         """From now on this one is asked for messages when a request is selected."""
@@ -197,6 +217,9 @@ class Engine:
         if self._loop not in (None, loops.this_loop()):
             self._forget_loop()
         with anyio.CancelScope(shield=True):
+            for background in list(self._background):
+                background.cancel()
+            await self._all_told()
             with anyio.move_on_after(CLOSING):  # a transport may not listen to its cancellation
                 while self._background:
                     work = list(self._background)
@@ -206,6 +229,12 @@ class Engine:
                         await background.wait()
             with anyio.move_on_after(CLOSING):
                 await self._exchange.aclose()
+            await self._all_told()
+
+    async def _all_told(self) -> None:
+        while self.desk.is_busy:
+            self.desk.next_turn()
+            await checkpoint()
 
     # The workers.
 
@@ -258,7 +287,8 @@ class Engine:
                 self._warn_of_limiter(error)
                 self._put_back_granted()
                 pause = backoff.delay(tries, random.random())
-                self.desk.turn_down_unavailable(error, now=loops.now(), again_in=pause)
+                while self.desk.turn_down_unavailable(error, now=loops.now(), again_in=pause):
+                    await checkpoint()
                 await anyio.sleep(pause)
                 continue
             if self._granted is permit.wanted:
@@ -278,14 +308,21 @@ class Engine:
         if self._loop is not loops.this_loop():
             return inf  # this worker was left behind in another loop
         self._put_back_granted()  # asked again before it could use what it was given
+        if self._is_gathering(now):
+            return self._gather_until
         while True:
             request = self._take(pacer, now)
             if request is not None:
                 return request
             waiting = self.desk.dispatcher.waiting
             again_at = self.desk.turn_down(pacer, now)
-            if self.desk.dispatcher.waiting == waiting:
+            if again_at <= now or self.desk.dispatcher.waiting == waiting:
                 return min(again_at, self._again_at(pacer, now))
+
+    def _is_gathering(self, now: float) -> bool:
+        """Whether more is read just now, so that a bulk request would not be full yet."""
+        dispatcher = self.desk.dispatcher
+        return bool(self._readers) and now < self._gather_until and dispatcher.waiting < dispatcher.division.limit
 
     def _take(self, pacer: Pacer, now: float) -> Request | None:
         outage = self.desk.outage

@@ -23,7 +23,7 @@ used, for other clients take tokens of the same account.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from enum import Enum
 from heapq import heapify, heappop, heappush
 from math import inf
@@ -67,7 +67,7 @@ class Question:
     tries: int = 0
     misses: int = 0
     last_error: SmscError | None = None
-    claims: list[Any] = attrs.field(factory=list)
+    claims: dict[Any, None] = attrs.field(factory=dict)
     """Who waits for it, and since which refusal of the account; nothing to the dispatcher."""
     epoch: int = 0
 
@@ -145,6 +145,28 @@ def _due_at(feed: Feed) -> float:
 
 def _single_due_at(feed: Feed) -> float:
     return feed.due_at(singly=True)
+
+
+def _unload(
+    groups: dict[Key, _Group], hasty: dict[Question, None], lines: tuple[list[Any], ...]
+) -> Iterator[Question | None]:
+    paused, *_ = lines
+    for line in itertools.chain((group.line for group in groups.values()), [paused]):
+        for *_, question in line:
+            yield question if question.state in (State.WAITING, State.PAUSED) else None
+        while line:
+            line.pop()
+            yield None
+    for line in lines:
+        while line:
+            line.pop()
+            yield None
+    while groups:
+        groups.popitem()
+        yield None
+    while hasty:
+        hasty.popitem()
+        yield None
 
 
 @attrs.define(eq=False)
@@ -249,13 +271,19 @@ class Dispatcher:
         if isinstance(suspect, Question):
             self.promote(suspect, -inf)
 
-    def drain(self) -> list[Question]:
-        """Take out everything that waits, the oldest first."""
-        entries = [entry for group in self._groups.values() for entry in group.line] + self._paused
-        left = dict.fromkeys(q for *_, q in entries if q.state in (State.WAITING, State.PAUSED))
-        for question in left:
-            self.withdraw(question)
-        return sorted(left, key=lambda question: (question.rank, question.order))
+    def drain(self) -> Iterator[Question | None]:
+        """Take out everything that waits, at once, and give it step by step: about in the order of coming.
+
+        Between the steps more may be added. The caller ends each question that is given, and may end others before; a
+        step that gives `None` has only freed memory. To go through very many at once takes long.
+        """
+        groups, self._groups = self._groups, {}
+        hasty, self._hasty = self._hasty, {}
+        lines: tuple[list[Any], ...] = (self._paused, self._ready, self._held, self._alarms)
+        self._paused, self._ready, self._held, self._alarms = [], [], [], []
+        self.waiting = 0
+        self.division.forget_suspects()
+        return _unload(groups, hasty, lines)
 
     # What to do now, and when to look again.
 
