@@ -446,7 +446,7 @@ class Desk:
             if claim in question.claims:  # else it has been given up meanwhile
                 del question.claims[claim]
                 self._impatient.leave(claim)
-                self._hand_over(claim, _for_claim(outcome, claim.ref))
+                self._hand_over(claim, outcome)
             yield
 
     def _hand_over(self, claim: Claim, outcome: StatusRecord | SmscError) -> None:
@@ -458,7 +458,7 @@ class Desk:
     def _tell(self, claim: Claim, outcome: StatusRecord | SmscError) -> None:
         self._count_step()
         try:
-            claim.answered(outcome)
+            claim.answered(_for_claim(outcome, claim.ref))
         except Exception:  # whatever it is, the others are told
             logger.exception("an outcome could not be handed over: unexpected error")
 

@@ -37,7 +37,7 @@ from smsc_status.exchange import Exchange, Lost, Reply
 from smsc_status.limiter import Limiter, Permit
 from smsc_status.models import Detail
 
-GATHERING = 0.05
+GATHERING = 0.1
 """For so many seconds, and once in a second, requests wait for messages that are being read at this moment."""
 
 CLOSING = 10.0

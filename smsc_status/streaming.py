@@ -141,6 +141,7 @@ class _State:
             if question is not None:
                 self.asked -= 1
                 yield question, item
+        self._tell()
 
     async def _begin(self) -> None:
         if self.loop is not None and not self.is_over and self.loop is not loops.this_loop():

@@ -420,12 +420,13 @@ class Dispatcher:
     def _take_oldest(self, batch: _Batch, pacer: Pacer, now: float) -> None:
         while batch.room:
             group = self._oldest()
-            head_at = inf if group is None else group.head().rank
-            fed_at = min((feed.due_at() for feed in self.feeds), default=inf)
+            head = None if group is None else group.head()
+            head_at = inf if head is None else head.rank
+            fed_at = min(map(_due_at, self.feeds)) if self.feeds else inf
             if fed_at <= now and fed_at <= head_at:
                 self._take_fed(batch, pacer, until=min(head_at, now), now=now)
-            elif group is not None:
-                self._take_own(group.head(), batch, pacer, now)
+            elif head is not None:
+                self._take_own(head, batch, pacer, now)
             else:
                 break
 
@@ -436,7 +437,7 @@ class Dispatcher:
             if not tokens:
                 self._place(group, pacer, now)
                 return
-            batch.left[group.key] = tokens - self._kept(group, pacer, now)
+            batch.left[group.key] = tokens - (group.waiting > tokens)
         self._take_out(question, group)
         if self.division.is_suspect(question):
             if batch.suspects == self.division.portion:
@@ -457,8 +458,12 @@ class Dispatcher:
                 batch.fed += len(questions)
 
     def _oldest(self) -> _Group | None:
-        fronts = [entry for line in (self._ready, self._held) if (entry := self._front(line)) is not None]
-        return min(fronts)[3] if fronts else None
+        ready, held = self._front(self._ready), self._front(self._held)
+        if ready is None or held is None:
+            entry = ready or held
+        else:
+            entry = min(ready, held)
+        return None if entry is None else entry[3]
 
     def _front(self, line: list[_Entry]) -> _Entry | None:
         while line:
