@@ -1,7 +1,7 @@
 """Who waits for what: claims on questions, and what each answer means for them.
 
-All of it is bookkeeping: nothing here waits, and nothing is sent. It is done at once, but where very many are concerned:
-they are told in portions, one in each turn of the event loop, so that nothing else in the loop has to wait for long.
+All of it is bookkeeping: nothing here waits, and nothing is sent. It is done at once; but where very many are told, that
+is done in portions, one in each turn of the event loop, so that nothing else in the loop has to wait for long.
 """
 
 from __future__ import annotations
@@ -204,7 +204,12 @@ class Desk:
 
     def drop_all(self, claims: Iterator[tuple[Question, Claim]]) -> None:
         """So many claims are given up, in portions."""
-        self.do_in_portions(self.drop(question, claim) for question, claim in claims)
+        self.do_in_portions(self._drop_each(claims))
+
+    def _drop_each(self, claims: Iterator[tuple[Question, Claim]]) -> Iterator[None]:
+        for question, claim in claims:
+            self.drop(question, claim)
+            yield
 
     def known(self, ref: MessageRef, detail: Detail, *, max_age: float) -> StatusRecord | None:
         """A record of this message, at this level or above, that came in at most `max_age` seconds ago."""

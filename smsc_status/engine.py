@@ -135,7 +135,7 @@ class Engine:
             self._nudge()
 
     async def read_on_later(self) -> None:
-        """Let other tasks have their turn; the caller reads on then, and requests wait for what he reads, but not long."""
+        """Let others have their turn; the caller reads on then, and requests wait for what he reads, but not long."""
         now = loops.now()
         if now > self._gather_until + 1.0:
             self._gather_until = now + GATHERING

@@ -459,10 +459,7 @@ class Dispatcher:
 
     def _oldest(self) -> _Group | None:
         ready, held = self._front(self._ready), self._front(self._held)
-        if ready is None or held is None:
-            entry = ready or held
-        else:
-            entry = min(ready, held)
+        entry = ready or held if ready is None or held is None else min(ready, held)
         return None if entry is None else entry[3]
 
     def _front(self, line: list[_Entry]) -> _Entry | None:

@@ -76,7 +76,7 @@ class Patience(Generic[WhoT]):
 
         `start_at` gives the earliest instant at which a question can start, `soonest` the earliest for any.
         """
-        late = []
+        late: list[TooLate[WhoT]] = []
         while len(late) < at_most and ((end := self._next_end()) < soonest or end <= now):
             who = heappop(self._line)[2]
             question, _ = self._waiting.pop(who)
