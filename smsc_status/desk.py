@@ -1,7 +1,7 @@
 """Who waits for what: claims on questions, and what each answer means for them.
 
-All of it is bookkeeping: nothing here waits, and nothing is sent. It is done at once; but where very many are told, that
-is done in portions, one in each turn of the event loop, so that nothing else in the loop has to wait for long.
+All of it is bookkeeping, done at once: nothing here waits, and nothing is sent. But where very many are told, that is
+done in portions, one in each turn of the event loop, so that nothing else in the loop has to wait for long.
 """
 
 from __future__ import annotations
