@@ -92,6 +92,7 @@ class Heartbeat:
         finally:
             await asyncio.sleep(0)  # the last beat is that after the work
             self._is_watching = False
+            await asyncio.sleep(0)  # that beat is not measured with what comes after
             gc.enable()
 
     @contextmanager

@@ -1,6 +1,7 @@
 """Who waits for what: claims on questions, and what each answer means for them.
 
-All of it is bookkeeping, done at once: nothing here waits, and nothing is sent.
+All of it is bookkeeping, done at once: nothing here waits, and nothing is sent. But where very many are told, that is
+done in portions, one in each turn of the event loop, so that nothing else in the loop has to wait for long.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import copy
 import logging
 import random
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
+from itertools import chain
 from math import inf
 from typing import Protocol
 
@@ -41,12 +43,17 @@ from smsc_status.models import Detail, Identity, MessageRef, StatusRecord, bind
 MAX_MISSES = 3
 """How often a reply may leave a message out before that is its outcome."""
 
+PORTION = 100
+"""So many are told in one turn of the event loop. Together with what each then does it takes about 2 ms."""
+
 HASTE = 300.0
 """A caller who waits at this moment stands in line as if he had come so many seconds earlier."""
 
 CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
 
 logger = logging.getLogger("smsc_status")
+
+_END = object()
 
 
 class Claim(Protocol):
@@ -90,6 +97,7 @@ class Desk:
         zone: in which the text dates of records are read.
         wall_clock: gives the present aware datetime; by default the system's.
         account_refused: told when an answer concerns the whole account.
+        all_told: told when everybody has been told who could not be told at once.
     """
 
     def __init__(
@@ -101,6 +109,7 @@ class Desk:
         zone: tzinfo,
         wall_clock: Callable[[], datetime] | None,
         account_refused: Callable[[SmscError], None],
+        all_told: Callable[[], None],
     ) -> None:
         self.dispatcher = Dispatcher(max_bulk)
         self.outage = backoff.Outage()
@@ -110,6 +119,7 @@ class Desk:
         self._zone = zone
         self.wall_clock = _guarded(wall_clock) if wall_clock is not None else _system_clock
         self._account_refused = account_refused
+        self._all_told = all_told
         self.replies_read = 0
         """How many replies to checks could be read."""
         self._asked: dict[Identity, Question] = {}
@@ -119,11 +129,23 @@ class Desk:
         self._epoch = 0
         self._refusal: SmscError | None = None
         self._warned = False
+        # Those who are to be told in a later turn of the loop, and what; and other work that is done step by step.
+        self._outbox: OrderedDict[Claim, StatusRecord | SmscError] = OrderedDict()
+        self._steps: deque[Iterator[object]] = deque()
+        self._done_this_turn = 0
+        self._is_at_work = False
+        # The loop whose next turn begins a new portion.
+        self._next_turn_in: object = None
 
     @property
     def is_empty(self) -> bool:
         """Whether no question is open, waiting or on its way."""
-        return not self._asked
+        return not self._asked and not self.is_busy
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is left for the next turns of the loop."""
+        return bool(self._outbox or self._steps)
 
     # Those who come and go.
 
@@ -151,26 +173,43 @@ class Desk:
         ref = claim.ref
         identity = ref.identity
         question = self._asked.get(identity)
-        is_new = question is None or (question.state is State.ASKED and question.detail < detail)
+        is_new = (
+            question is None
+            or (question.state is State.ASKED and question.detail < detail)
+            or self._is_failing(question)
+        )
         if question is None or is_new:
             question = Question(str(ref.id), ref.phone, identity, detail, rank, head_start, epoch=self._epoch)
             self._asked[identity] = question
         else:
             self.dispatcher.promote(question, rank, head_start=head_start)
             question.detail = max(question.detail, detail)
-        question.claims.append(claim)
+        question.claims[claim] = None
         return question, is_new
 
     def drop(self, question: Question, claim: Claim) -> None:
         """The claim is given up; a request that is on its way stays so."""
         self._impatient.leave(claim)
+        self._outbox.pop(claim, None)
         if claim not in question.claims:  # it has moved to another question for the same message
             question = self._asked.get(question.identity, question)
-        if claim in question.claims:
-            question.claims.remove(claim)
-        if not question.claims and question.state in (State.WAITING, State.PAUSED):
+        question.claims.pop(claim, None)
+        if question.claims or question.state not in (State.WAITING, State.PAUSED):
+            return
+        if self._is_failing(question):
+            question.state = State.DONE
+        else:
             self.dispatcher.withdraw(question)
-            self._forget(question)
+        self._forget(question)
+
+    def drop_all(self, claims: Iterator[tuple[Question, Claim]]) -> None:
+        """So many claims are given up, in portions."""
+        self.do_in_portions(self._drop_each(claims))
+
+    def _drop_each(self, claims: Iterator[tuple[Question, Claim]]) -> Iterator[None]:
+        for question, claim in claims:
+            self.drop(question, claim)
+            yield
 
     def known(self, ref: MessageRef, detail: Detail, *, max_age: float) -> StatusRecord | None:
         """A record of this message, at this level or above, that came in at most `max_age` seconds ago."""
@@ -178,25 +217,31 @@ class Desk:
         return None if record is None else attrs.evolve(record, ref=ref)
 
     def turn_down(self, pacer: Pacer, now: float) -> float:
-        """Tell those who can't be served in time; when is the next of the others to be told?"""
+        """Tell those who can't be served in time, one portion; when are the next of the others to be told?"""
 
         def start_at(question: Question) -> float:
             return max(self.dispatcher.start_at(question, pacer, now=now), self.outage.until_at)
 
         soonest = max(self.dispatcher.soonest_at(pacer, now=now), self.outage.until_at)
-        for claim, question, at in self._impatient.take_too_late(start_at, soonest=soonest, now=now):
+        late = self._impatient.take_too_late(start_at, soonest=soonest, now=now, at_most=PORTION)
+        for claim, question, at in late:
             self.drop(question, claim)
             self._hand_over(claim, _too_late(question.last_error, max(0.0, at - now)))
-        return self._impatient.look_at(now=now)
+        return now if len(late) >= PORTION else self._impatient.look_at(now=now)
 
-    def turn_down_unavailable(self, cause: Exception, *, now: float, again_in: float) -> None:
-        """The limiter failed, and will be asked again in so many seconds: tell those who can't wait for that."""
+    def turn_down_unavailable(self, cause: Exception, *, now: float, again_in: float) -> bool:
+        """The limiter failed, and will be asked again in so many seconds: tell those who can't wait for that.
+
+        One portion of them; whether there are more.
+        """
         at = now + again_in
-        for claim, question, _ in self._impatient.take_too_late(lambda _question: at, soonest=at, now=now):
+        late = self._impatient.take_too_late(lambda _question: at, soonest=at, now=now, at_most=PORTION)
+        for claim, question, _ in late:
             self.drop(question, claim)
             error = LimiterUnavailable(f"the limiter can't be reached: {type(cause).__name__}")
             error.__cause__ = cause
             self._hand_over(claim, error)
+        return len(late) >= PORTION
 
     def put_back(self, request: Request) -> None:
         """What was selected for a request is not sent now: it waits again, at its old place in the order."""
@@ -224,10 +269,57 @@ class Desk:
 
     def forget_all(self) -> None:
         """Who waited is gone, and can't be told."""
-        self.dispatcher.drain()
+        self._epoch += 1
+        self._outbox.clear()
+        self._steps.clear()
+        self._done_this_turn, self._next_turn_in = 0, None
         self.dispatcher.feeds.clear()
-        self._asked.clear()
-        self._impatient.clear()
+        gone = [self.dispatcher.drain(), self._impatient.let_go(), _let_go(self._asked)]
+        self._asked, self._impatient = {}, Patience()
+        for steps in gone:
+            self.do_in_portions(steps)
+
+    # What is done in portions, one in each turn of the loop.
+
+    def do_in_portions(self, steps: Iterator[object]) -> None:
+        """Go through the steps: as many as go now, the others in the next turns of the loop."""
+        self._steps.append(steps)
+        self._do_portion()
+
+    def next_turn(self) -> None:
+        """Have the next turn of the loop that runs now begin a new portion."""
+        loop = loops.this_loop()
+        if self._next_turn_in is not loop:
+            self._next_turn_in = loop
+            loops.soon(self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        self._next_turn_in = None
+        self._done_this_turn = 0
+        if self.is_busy:
+            self._do_portion()
+            if not self.is_busy:
+                self._all_told()
+
+    def _do_portion(self) -> None:
+        if self._is_at_work:  # a step has led to further ones
+            return
+        self._is_at_work = True
+        try:
+            while self._done_this_turn < PORTION and self.is_busy:
+                if self._outbox:
+                    self._tell(*self._outbox.popitem(last=False))
+                    continue
+                self._count_step()
+                if next(self._steps[0], _END) is _END:
+                    self._steps.popleft()
+        finally:
+            self._is_at_work = False
+
+    def _count_step(self) -> None:
+        self._done_this_turn += 1
+        if self._next_turn_in is None:
+            self.next_turn()
 
     # What an answer means.
 
@@ -330,12 +422,13 @@ class Desk:
         if twin is not None and twin is not question:
             # Asked anew at a higher level meanwhile: that request answers these claims too.
             self.dispatcher.withdraw(question)
-            twin.claims += question.claims
+            twin.claims |= question.claims
             twin.last_error = error
-            question.claims = []
+            question.claims = {}
             self.dispatcher.promote(twin, question.rank)
             question = twin
         else:
+            question.epoch = self._epoch
             self._asked[question.identity] = question
             self.dispatcher.add(question, due_at=due_at)
         if question.state is not State.ASKED:
@@ -343,7 +436,8 @@ class Desk:
 
     def _answer_with(self, question: Question, record: StatusRecord, checked_at: datetime, now: float) -> None:
         self.tally.records += 1
-        ref = question.claims[0].ref if question.claims else MessageRef(question.id, question.phone)
+        claim = next(iter(question.claims), None)
+        ref = claim.ref if claim is not None else MessageRef(question.id, question.phone)
         bind(record, ref, checked_at, self._zone)
         self.recent.keep(question.identity, record, question.detail, now=now)
         self._answer(question, record)
@@ -358,14 +452,31 @@ class Desk:
         question.state = State.DONE
         self.dispatcher.division.done(question)
         self._forget(question)
-        claims, question.claims = question.claims, []
-        for claim in claims:
-            self._impatient.leave(claim)
-            self._hand_over(claim, _for_claim(outcome, claim.ref))
+        telling = self._tell_all(question, outcome)
+        if len(question.claims) > PORTION:
+            self.do_in_portions(telling)
+        else:
+            for _ in telling:
+                pass
+
+    def _tell_all(self, question: Question, outcome: StatusRecord | SmscError) -> Iterator[None]:
+        for claim in list(question.claims):
+            if claim in question.claims:  # else it has been given up meanwhile
+                del question.claims[claim]
+                self._impatient.leave(claim)
+                self._hand_over(claim, outcome)
+            yield
 
     def _hand_over(self, claim: Claim, outcome: StatusRecord | SmscError) -> None:
+        if self._done_this_turn < PORTION and not self._outbox:
+            self._tell(claim, outcome)
+        else:
+            self._outbox[claim] = outcome
+
+    def _tell(self, claim: Claim, outcome: StatusRecord | SmscError) -> None:
+        self._count_step()
         try:
-            claim.answered(outcome)
+            claim.answered(_for_claim(outcome, claim.ref))
         except Exception as error:  # whatever it is, the others are told, and this one that it has none
             logger.exception("an outcome could not be handed over: unexpected error")
             try:
@@ -386,11 +497,25 @@ class Desk:
             self._account_refused(error)
 
     def fail_waiting(self, error: SmscError, granted: Request | None) -> None:
-        """Everything that waits, and what was granted and is not on its way yet, ends with this error."""
+        """Everything that waits, and what was granted and is not on its way yet, ends with this error; in portions."""
         self._epoch += 1
         self._refusal = error
-        for question in [*(granted.questions if granted else ()), *self.dispatcher.drain()]:
-            self._answer(question, error)
+        impatient, self._impatient = self._impatient, Patience()
+        granted_ones = granted.questions if granted else ()
+        for question in granted_ones:
+            question.state = State.WAITING
+        self.do_in_portions(self._fail(chain(granted_ones, self.dispatcher.drain()), error))
+        self.do_in_portions(impatient.let_go())
+
+    def _fail(self, questions: Iterable[Question | None], error: SmscError) -> Iterator[None]:
+        for question in questions:
+            if question is not None and question.state is not State.DONE:
+                self._answer(question, error)
+            yield
+
+    def _is_failing(self, question: Question) -> bool:
+        """Whether it was taken out of the line, and its end is still to be told."""
+        return question.epoch != self._epoch and question.state in (State.WAITING, State.PAUSED)
 
     def _warn_of_refusal(self, request: Request, error: RateLimited) -> None:
         level = logging.DEBUG if self._warned else logging.WARNING
@@ -402,6 +527,12 @@ class Desk:
 def _has_plan(question: Question) -> bool:
     """Whether all who wait for it ask again by themselves."""
     return bool(question.claims) and all(claim.has_plan for claim in question.claims)
+
+
+def _let_go(asked: dict[Identity, Question]) -> Iterator[None]:
+    while asked:
+        asked.popitem()
+        yield
 
 
 def _for_claim(outcome: StatusRecord | SmscError, ref: MessageRef) -> StatusRecord | SmscError:

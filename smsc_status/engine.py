@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from smsc_status import loops
 from smsc_status.core import backoff, protocol
@@ -37,6 +38,9 @@ from smsc_status.errors import (
 from smsc_status.exchange import Exchange, Lost, Reply
 from smsc_status.limiter import Chooser, Limiter, Permit, WantedT
 from smsc_status.models import Detail
+
+GATHERING = 0.1
+"""For so many seconds, and once in a second, requests wait for messages that are being read at this moment."""
 
 CLOSING = 10.0
 """How long closing waits for what it has cancelled, in seconds."""
@@ -94,6 +98,7 @@ class Engine:
             zone=zone,
             wall_clock=wall_clock,
             account_refused=self._fail_waiting,
+            all_told=self.look_again,
         )
         self.closed = False
         self.others: set[Waiting] = set()
@@ -107,6 +112,9 @@ class Engine:
         # The limiter has failed in this way, and is not asked again before this instant.
         self._failed: tuple[Exception, float] | None = None
         self._failed_looks = 0
+        # How many inputs are being read, and until when requests wait for that.
+        self._readers = 0
+        self._gather_until = -inf
         # What the limiter has let go, and the worker that stands by has not taken over yet.
         self._granted: Request | None = None
         self._open = 0
@@ -144,6 +152,18 @@ class Engine:
         """What waits has changed by other means than `ask`."""
         if self.desk.dispatcher.has_work:
             self._nudge()
+
+    async def read_on_later(self) -> None:
+        """Let others have their turn; the caller reads on then, and requests wait for what he reads, but not long."""
+        now = loops.now()
+        if now > self._gather_until + 1.0:
+            self._gather_until = now + GATHERING
+        self._readers += 1
+        try:
+            await checkpoint()
+        finally:
+            self._readers -= 1
+            self.look_again()
 
     def follow(self, follower: Follower) -> None:
         """From now on this one is asked for messages when a request is selected."""
@@ -226,6 +246,9 @@ class Engine:
         if self._loop not in (None, loops.this_loop()):
             self._forget_loop()
         with anyio.CancelScope(shield=True):
+            for background in list(self._background):
+                background.cancel()
+            await self._all_told()
             with anyio.move_on_after(CLOSING):  # a transport may not listen to its cancellation
                 while self._background:
                     work = list(self._background)
@@ -235,6 +258,12 @@ class Engine:
                         await background.wait()
             with anyio.move_on_after(CLOSING):
                 await self._exchange.aclose()
+            await self._all_told()
+
+    async def _all_told(self) -> None:
+        while self.desk.is_busy:
+            self.desk.next_turn()
+            await checkpoint()
 
     # The workers.
 
@@ -306,7 +335,8 @@ class Engine:
 
     def _turn_down_unavailable(self, error: Exception, again_at: float) -> None:
         now = loops.now()
-        self.desk.turn_down_unavailable(error, now=now, again_in=again_at - now)
+        if self.desk.turn_down_unavailable(error, now=now, again_in=again_at - now):
+            self._nudge()
 
     def _put_back_granted(self) -> bool:
         """What was selected, and got no permit, waits again; whether there was any."""
@@ -323,19 +353,26 @@ class Engine:
             return inf  # this worker was left behind in another loop
         if self._put_back_granted():  # asked again before it could use what it was given
             self.desk.turn_down(pacer, now)
+        if self._is_gathering(now):
+            return self._gather_until
         while True:
             request = self._take(pacer, now)
             if request is not None:
                 return request
             waiting = self.desk.dispatcher.waiting
             again_at = self.desk.turn_down(pacer, now)
-            if self.desk.dispatcher.waiting == waiting:
+            if again_at <= now or self.desk.dispatcher.waiting == waiting:
                 self._is_urgent = any(feed.due_at() == -inf for feed in self.desk.dispatcher.feeds)
                 return min(again_at, self._again_at(pacer, now))
 
     def is_urgent(self, *, now: float) -> bool:
         """Whether messages near their archive deadline wait, which go before other clients' of the same limiter."""
         return self._is_urgent
+
+    def _is_gathering(self, now: float) -> bool:
+        """Whether more is read just now, so that a bulk request would not be full yet."""
+        dispatcher = self.desk.dispatcher
+        return bool(self._readers) and now < self._gather_until and dispatcher.waiting < dispatcher.division.limit
 
     def _take(self, pacer: Pacer, now: float) -> Request | None:
         outage = self.desk.outage

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from typing import Any
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from smsc_status.models import MessageRef
 
-READ_AT_ONCE = 1000
+READ_AT_ONCE = 100
 """So many are read before other tasks have their turn, where the input itself never waits."""
 
 CLOSING = 10.0
@@ -24,13 +23,18 @@ Source = Iterator[Any] | AsyncIterator[Any]
 
 
 async def read(
-    source: Source, put_in: Callable[[Any], Awaitable[object]], *, end: Callable[[Exception | None], None]
+    source: Source,
+    put_in: Callable[[Any], Awaitable[object]],
+    *,
+    pause: Callable[[], Awaitable[None]],
+    end: Callable[[Exception | None], None],
 ) -> None:
     """Read the source to its end, and close it.
 
     Args:
         source: what is read.
         put_in: takes each value, and waits until there is room for the next.
+        pause: lets other tasks have their turn.
         end: told once that nothing more comes, and the source's own error, if it had one. One that has waited for
             something that was cancelled has one too.
     """
@@ -41,7 +45,7 @@ async def read(
             await put_in(await anext(source) if isinstance(source, AsyncIterator) else next(source))
             count += 1
             if count % READ_AT_ONCE == 0:
-                await checkpoint()
+                await pause()
     except (StopIteration, StopAsyncIteration):
         pass
     except Exception as caught:

@@ -85,8 +85,10 @@ class _State:
             self._given_out += 1
             if self._given_out % YIELD_EVERY == 0:
                 await checkpoint()
-            if self._source is not None:
+            while self._source is not None and self._has_room():
                 self._read_on(self._source)
+                if self._has_room():
+                    await self.engine.read_on_later()
             if self.ready:
                 return self._give_out()
             if self.error is not None:
@@ -105,6 +107,8 @@ class _State:
         if item.question is not None:
             item.question = None
             self.asked -= 1
+            if self.is_over:  # it was to be given up, and stays pending
+                return
         if isinstance(outcome, CONCERNS_ACCOUNT):
             self.give_up(outcome)
             return
@@ -123,14 +127,20 @@ class _State:
         self.engine.others.discard(self)
         self.ended = self.is_over = True
         self._source = None
-        for item in self.held:
-            question, item.question = item.question, None
-            if question is not None:
-                self.asked -= 1
-                self.engine.desk.drop(question, item)
+        if self.asked:
+            self.engine.desk.drop_all(self._give_back())
         self.engine.look_again()
         if self.reader is not None:
             self.reader.cancel()
+        self._tell()
+
+    def _give_back(self) -> Iterator[tuple[Question, _Item]]:
+        """What is still asked, and is not any more."""
+        for item in list(self.held):
+            question, item.question = item.question, None
+            if question is not None:
+                self.asked -= 1
+                yield question, item
         self._tell()
 
     async def _begin(self) -> None:
@@ -143,14 +153,17 @@ class _State:
         self.engine.desk.recent.want(TWIN_AGE)
         self.engine.others.add(self)
         if self._async_source is not None:
-            read = partial(source.read, self._async_source, self._put_in_and_wait, end=self._end_input)
+            pause = self.engine.read_on_later
+            read = partial(source.read, self._async_source, self._put_in_and_wait, pause=pause, end=self._end_input)
             self.reader = self.engine.spawn(read, context=contextvars.copy_context())
 
     def _has_room(self) -> bool:
         return len(self.held) < self.limit and not self.ended
 
     def _read_on(self, messages: Iterator[Any]) -> None:
-        while self._has_room():
+        for _ in range(source.READ_AT_ONCE):
+            if not self._has_room():
+                break
             try:
                 value = next(messages)
             except StopIteration:
@@ -238,6 +251,10 @@ class OutcomeStream:
         state.stop()
         if state.reader is not None:
             await state.reader.wait()
+        desk = state.engine.desk
+        while state.asked and desk.is_busy:
+            desk.next_turn()
+            await checkpoint()
 
     async def __aenter__(self) -> Self:
         return self

@@ -371,7 +371,8 @@ class Tracker:
         await self.engine.bind()
         self.loop = loops.this_loop()
         context = contextvars.copy_context()
-        read = partial(source.read, self._source, self._put_in, end=self._end_input)
+        pause = self.engine.read_on_later
+        read = partial(source.read, self._source, self._put_in, pause=pause, end=self._end_input)
         self._look_at_clock()
         self.engine.follow(self)
         self._work = [self.engine.spawn(read, context=context), self.engine.spawn(self._watch_clock)]

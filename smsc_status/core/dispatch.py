@@ -23,7 +23,7 @@ used, for other clients take tokens of the same account.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from enum import Enum
 from heapq import heapify, heappop, heappush
 from math import inf
@@ -69,7 +69,7 @@ class Question:
     last_error: SmscError | None = None
     is_alone: bool = False
     """Whether the last request for it was about nothing else."""
-    claims: list[Any] = attrs.field(factory=list)
+    claims: dict[Any, None] = attrs.field(factory=dict)
     """Who waits for it, and since which refusal of the account; nothing to the dispatcher."""
     epoch: int = 0
 
@@ -147,6 +147,28 @@ def _due_at(feed: Feed) -> float:
 
 def _single_due_at(feed: Feed) -> float:
     return feed.due_at(singly=True)
+
+
+def _unload(
+    groups: dict[Key, _Group], hasty: dict[Question, None], lines: tuple[list[Any], ...]
+) -> Iterator[Question | None]:
+    paused, *_ = lines
+    for line in itertools.chain((group.line for group in groups.values()), [paused]):
+        for *_, question in line:
+            yield question if question.state in (State.WAITING, State.PAUSED) else None
+        while line:
+            line.pop()
+            yield None
+    for line in lines:
+        while line:
+            line.pop()
+            yield None
+    while groups:
+        groups.popitem()
+        yield None
+    while hasty:
+        hasty.popitem()
+        yield None
 
 
 @attrs.define(eq=False)
@@ -251,13 +273,19 @@ class Dispatcher:
         if isinstance(suspect, Question):
             self.promote(suspect, -inf)
 
-    def drain(self) -> list[Question]:
-        """Take out everything that waits, the oldest first."""
-        entries = [entry for group in self._groups.values() for entry in group.line] + self._paused
-        left = dict.fromkeys(q for *_, q in entries if q.state in (State.WAITING, State.PAUSED))
-        for question in left:
-            self.withdraw(question)
-        return sorted(left, key=lambda question: (question.rank, question.order))
+    def drain(self) -> Iterator[Question | None]:
+        """Take out everything that waits, at once, and give it step by step: about in the order of coming.
+
+        Between the steps more may be added. The caller ends each question that is given, and may end others before; a
+        step that gives `None` has only freed memory. To go through very many at once takes long.
+        """
+        groups, self._groups = self._groups, {}
+        hasty, self._hasty = self._hasty, {}
+        lines: tuple[list[Any], ...] = (self._paused, self._ready, self._held, self._alarms)
+        self._paused, self._ready, self._held, self._alarms = [], [], [], []
+        self.waiting = 0
+        self.division.forget_suspects()
+        return _unload(groups, hasty, lines)
 
     # What to do now, and when to look again.
 
@@ -394,12 +422,13 @@ class Dispatcher:
     def _take_oldest(self, batch: _Batch, pacer: Pacer, now: float) -> None:
         while batch.room:
             group = self._oldest()
-            head_at = inf if group is None else group.head().rank
-            fed_at = min((feed.due_at() for feed in self.feeds), default=inf)
+            head = None if group is None else group.head()
+            head_at = inf if head is None else head.rank
+            fed_at = min(map(_due_at, self.feeds)) if self.feeds else inf
             if fed_at <= now and fed_at <= head_at:
                 self._take_fed(batch, pacer, until=min(head_at, now), now=now)
-            elif group is not None:
-                self._take_own(group.head(), batch, pacer, now)
+            elif head is not None:
+                self._take_own(head, batch, pacer, now)
             else:
                 break
 
@@ -410,7 +439,7 @@ class Dispatcher:
             if not tokens:
                 self._place(group, pacer, now)
                 return
-            batch.left[group.key] = tokens - self._kept(group, pacer, now)
+            batch.left[group.key] = tokens - (group.waiting > tokens)
         self._take_out(question, group)
         if self.division.is_suspect(question):
             if batch.suspects == self.division.portion:
@@ -431,8 +460,9 @@ class Dispatcher:
                 batch.fed += len(questions)
 
     def _oldest(self) -> _Group | None:
-        fronts = [entry for line in (self._ready, self._held) if (entry := self._front(line)) is not None]
-        return min(fronts)[3] if fronts else None
+        ready, held = self._front(self._ready), self._front(self._held)
+        entry = ready or held if ready is None or held is None else min(ready, held)
+        return None if entry is None else entry[3]
 
     def _front(self, line: list[_Entry]) -> _Entry | None:
         while line:

@@ -79,6 +79,10 @@ class Division:
         """This message waits no more: it was answered, or nobody asks for it any longer."""
         self._suspects.discard(message)
 
+    def forget_suspects(self) -> None:
+        """None of the messages so far will be asked again."""
+        self._suspects = set()
+
     def named(self, message: Hashable) -> None:
         """This message alone was refused; if it was a suspect, it was the culprit."""
         if message in self._suspects:

@@ -8,7 +8,7 @@ has to be looked up: all are also in the order of the instants until which they 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count, islice
 from math import inf
@@ -60,20 +60,24 @@ class Patience(Generic[WhoT]):
         """Somebody waits no more, if he did."""
         self._waiting.pop(who, None)
 
-    def clear(self) -> None:
-        """Nobody waits any more."""
-        self._waiting.clear()
-        self._line.clear()
+    def let_go(self) -> Iterator[None]:
+        """Nobody waits any more; step by step, for to forget very many at once takes long."""
+        while self._waiting:
+            self._waiting.popitem()
+            yield
+        while self._line:
+            self._line.pop()
+            yield
 
     def take_too_late(
-        self, start_at: Callable[[Question], float], *, soonest: float, now: float
+        self, start_at: Callable[[Question], float], *, soonest: float, now: float, at_most: float = inf
     ) -> list[TooLate[WhoT]]:
-        """Take out those who can't be served in time, as far as is found now.
+        """Take out those who can't be served in time, as far as is found now; `at_most`, and a few more, at once.
 
         `start_at` gives the earliest instant at which a question can start, `soonest` the earliest for any.
         """
-        late = []
-        while (end := self._next_end()) < soonest or end <= now:
+        late: list[TooLate[WhoT]] = []
+        while len(late) < at_most and ((end := self._next_end()) < soonest or end <= now):
             who = heappop(self._line)[2]
             question, _ = self._waiting.pop(who)
             late.append(TooLate(who, question, start_at(question)))

@@ -87,8 +87,20 @@ class TestOneByOne:
     def test_nobody_is_left(self) -> None:
         patience: Patience[str] = Patience()
         patience.join("a", ONE, 10.0)
-        patience.clear()
+        patience.join("b", TWO, 20.0)
+        assert len(list(patience.let_go())) == 4, "one step for each of them, and each entry of the line"
         assert (len(patience), patience.look_at(now=0.0)) == (0, inf)
+
+    def test_no_more_are_taken_out_at_once_than_is_asked(self) -> None:
+        """But for those few that are looked up; the others are taken out the next time."""
+        patience: Patience[int] = Patience()
+        for who in range(10 * AT_ONCE):
+            patience.join(who, ONE, 10.0)
+        taken = []
+        while late := patience.take_too_late(Starts(), soonest=10.0, now=10.0, at_most=AT_ONCE):
+            assert len(late) <= 2 * AT_ONCE
+            taken += [one.who for one in late]
+        assert sorted(taken) == list(range(10 * AT_ONCE))
 
 
 class TestMany:

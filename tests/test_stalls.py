@@ -1,0 +1,316 @@
+"""Nobody else in the event loop has to wait for long, however many are told, turned down, read or given up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import pairwise
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from helpers import PHONE, Answering
+from virtual import block
+
+from smsc_status import (
+    AuthError,
+    ClientClosed,
+    LimiterUnavailable,
+    LimitExceeded,
+    LocalLimiter,
+    RequestTimeout,
+    SmscError,
+    StatusClient,
+    StatusRecord,
+    loops,
+)
+from smsc_status.desk import PORTION
+from smsc_status.engine import GATHERING
+from smsc_status.source import READ_AT_ONCE
+
+pytestmark = pytest.mark.anyio
+
+MANY = 3000
+WRONG_LOGIN = b'{"error": "authorise error", "error_code": 2}'
+BULK = b"[" + b",".join(b'{"id": %d, "phone": "%s", "status": 1}' % (id, PHONE.encode()) for id in range(1000)) + b"]"
+
+
+class Turns:
+    """Counts what happens in each turn of the loop. It keeps no turn going, so that virtual time can pass."""
+
+    def __init__(self) -> None:
+        self.happened: list[int] = []
+        self._is_counting = False
+
+    def note(self) -> None:
+        """Something happens now."""
+        if not self._is_counting:
+            self._is_counting = True
+            self.happened.append(0)
+            loops.soon(self._end_turn)
+        self.happened[-1] += 1
+
+    def _end_turn(self) -> None:
+        self._is_counting = False
+
+    @property
+    def most(self) -> int:
+        """How much has happened in one turn at the most."""
+        return max(self.happened)
+
+
+class Checks:
+    """Many checks that wait, each in a task, and how each has ended."""
+
+    def __init__(self, client: StatusClient, turns: Turns, *, one_message: bool = False, **options: Any) -> None:
+        self.ends: list[StatusRecord | SmscError] = []
+        self.begun = anyio.Event()
+        self._client = client
+        self._turns = turns
+        self._one_message = one_message
+        self._options = options
+
+    async def wait_for(self, number: int) -> None:
+        """One of them."""
+        try:
+            self.ends.append(await self._client.check(0 if self._one_message else number, PHONE, **self._options))
+        except SmscError as error:
+            self.ends.append(error)
+        self._turns.note()
+        self.begun.set()
+
+    def kinds(self) -> set[type]:
+        """What their ends are."""
+        return {type(end) for end in self.ends}
+
+
+def client_with(transport: Answering, **options: Any) -> StatusClient:
+    return StatusClient(apikey="demo-key", base_url="http://localhost", transport=transport, **options)
+
+
+def sizes(transport: Answering) -> list[int]:
+    """Of how many messages the requests were."""
+    return [len(parse_qs(request.content.decode())["id"][0].strip(",").split(",")) for request in transport.requests]
+
+
+@pytest.mark.parametrize("one_message", [False, True])
+async def test_closing_tells_those_who_wait_in_portions_and_all_before_it_returns(one_message: bool) -> None:
+    turns = Turns()
+    client = client_with(Answering(WRONG_LOGIN, after=5.0))
+    async with anyio.create_task_group() as group:
+        checks = Checks(client, turns, one_message=one_message)
+        for number in range(MANY):
+            group.start_soon(checks.wait_for, number)
+        await anyio.sleep(1)
+        await client.aclose()
+        await checkpoint()
+        await checkpoint()
+        assert len(checks.ends) == MANY
+    assert checks.kinds() == {ClientClosed}
+    assert turns.most <= 2 * PORTION
+
+
+async def test_one_who_cancels_the_closing_waits_until_all_are_told() -> None:
+    turns = Turns()
+    client = client_with(Answering(WRONG_LOGIN, after=5.0))
+    async with anyio.create_task_group() as group:
+        checks = Checks(client, turns)
+        for number in range(MANY):
+            group.start_soon(checks.wait_for, number)
+        await anyio.sleep(1)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await client.aclose()
+    assert len(checks.ends) == MANY
+
+
+async def test_an_account_error_is_told_in_portions_and_does_not_concern_those_who_come_then() -> None:
+    turns = Turns()
+    transport = Answering(WRONG_LOGIN, b'{"status": 1}', after=1.0)
+    async with client_with(transport) as client, anyio.create_task_group() as group:
+        checks = Checks(client, turns)
+        for number in range(MANY):
+            group.start_soon(checks.wait_for, number)
+        await checks.begun.wait()
+        assert len(checks.ends) < MANY
+        record = await client.check(MANY - 1, PHONE)  # as another is still to be told
+        assert isinstance(record, StatusRecord)
+    records = [end for end in checks.ends if isinstance(end, StatusRecord)]
+    assert len(records) <= 3, "those that were on their way as well"
+    assert checks.kinds() - {StatusRecord} == {AuthError}
+    assert len(checks.ends) == MANY
+    assert turns.most <= 2 * PORTION
+
+
+async def test_one_who_leaves_before_he_is_told_is_not_told() -> None:
+    """Nor are others told twice, or not at all."""
+    turns = Turns()
+    client = client_with(Answering(WRONG_LOGIN, after=1.0))
+    async with anyio.create_task_group() as group:
+        checks = Checks(client, turns)
+        for number in range(MANY // 2):
+            group.start_soon(checks.wait_for, number)
+        async with anyio.create_task_group() as leaving:
+            leavers = Checks(client, turns)
+            for number in range(MANY // 2, MANY):
+                leaving.start_soon(leavers.wait_for, number)
+            await checks.begun.wait()
+            leaving.cancel_scope.cancel()
+    assert len(checks.ends) == MANY // 2
+    assert len(leavers.ends) < MANY // 2
+    assert client.stats().waiting == 0
+    await client.aclose()
+
+
+@pytest.mark.parametrize("one_message", [False, True])
+async def test_a_reply_is_handed_out_in_portions(one_message: bool) -> None:
+    turns = Turns()
+    transport = Answering(b'{"status": 1}' if one_message else BULK, after=1.0)
+    async with client_with(transport) as client:
+        checks = Checks(client, turns, one_message=one_message)
+        async with anyio.create_task_group() as group:
+            for number in range(1000):
+                group.start_soon(checks.wait_for, number)
+    assert checks.kinds() == {StatusRecord}
+    assert sizes(transport) == [1 if one_message else 1000]
+    assert turns.most <= 2 * PORTION
+
+
+async def test_one_who_waits_for_a_message_of_many_may_leave_before_he_is_told() -> None:
+    turns = Turns()
+    async with client_with(Answering(b'{"status": 1}', after=1.0)) as client:
+        checks = Checks(client, turns, one_message=True, timeout=5.0)
+        async with anyio.create_task_group() as group:
+            for number in range(1000):
+                group.start_soon(checks.wait_for, number)
+            await checks.begun.wait()
+            group.cancel_scope.cancel()
+    assert len(checks.ends) <= 3 * PORTION
+
+
+async def test_those_who_come_too_late_are_told_in_portions() -> None:
+    turns = Turns()
+    async with client_with(Answering(WRONG_LOGIN, after=9.0)) as client:
+        checks = Checks(client, turns, max_wait=2.0)
+        async with anyio.create_task_group() as group:
+            for number in range(MANY):
+                group.start_soon(checks.wait_for, number)
+            await anyio.sleep(5)
+            assert MANY - 1010 < len(checks.ends) <= MANY - 1000
+            assert checks.kinds() == {LimitExceeded}
+    assert turns.most <= 2 * PORTION
+
+
+class Failing(LocalLimiter):
+    """A limiter that can't be reached."""
+
+    async def take(self, choose: Any) -> Any:
+        """Not now."""
+        raise OSError("away")
+
+
+async def test_a_limiter_that_fails_is_told_of_in_portions() -> None:
+    turns = Turns()
+    async with client_with(Answering(WRONG_LOGIN), limiter=Failing()) as client:
+        checks = Checks(client, turns, max_wait=0.0)
+        async with anyio.create_task_group() as group:
+            for number in range(MANY):
+                group.start_soon(checks.wait_for, number)
+    assert checks.kinds() == {LimiterUnavailable}
+    assert len(checks.ends) == MANY
+    assert turns.most <= 2 * PORTION
+
+
+Inputs = Callable[[Turns], Any]
+
+
+def a_list_that_is_read(turns: Turns) -> Iterator[tuple[int, str]]:
+    for number in range(5000):
+        turns.note()
+        yield number, PHONE
+
+
+async def a_generator_that_never_waits(turns: Turns) -> AsyncIterator[tuple[int, str]]:
+    for value in a_list_that_is_read(turns):
+        yield value
+
+
+@pytest.mark.parametrize("of", [a_list_that_is_read, a_generator_that_never_waits])
+@pytest.mark.parametrize("how", ["stream", "track"])
+async def test_an_input_is_read_in_slices_and_the_first_request_is_full_all_the_same(of: Inputs, how: str) -> None:
+    turns = Turns()
+    transport = Answering(BULK, after=1.0)
+    async with client_with(transport) as client:
+        outcomes = client.stream(of(turns)) if how == "stream" else client.track(of(turns), look_ahead=None)
+        async with outcomes:
+            assert isinstance(await anext(outcomes), StatusRecord)
+    assert sizes(transport)[0] == 1000
+    assert turns.most <= 2 * READ_AT_ONCE
+
+
+async def test_an_input_that_is_slow_does_not_hold_up_a_check_for_long() -> None:
+    def slow() -> Iterator[tuple[int, str]]:
+        for number in range(1, 20_000):
+            block(GATHERING / READ_AT_ONCE / 10)
+            yield number, PHONE
+
+    transport = Answering(b'{"status": 1}')
+    async with client_with(transport) as client, anyio.create_task_group() as group:
+        group.start_soon(anext, client.track(slow(), look_ahead=None))
+        began_at = anyio.current_time()
+        await checkpoint()
+        await client.check(0, PHONE)
+        assert anyio.current_time() < began_at + 5 * GATHERING
+        group.cancel_scope.cancel()
+
+
+async def test_a_stream_that_is_left_is_given_up_in_portions_and_nothing_of_it_is_asked() -> None:
+    transport = Answering(b'{"status": 1}', after=1.0)
+    async with client_with(transport) as client, anyio.create_task_group() as group:
+        ended: list[object] = []
+        stream = client.stream([(number, PHONE) for number in range(5000)])
+
+        async def take() -> None:
+            ended.append(await anext(stream, None))
+
+        group.start_soon(take)
+        await anyio.sleep(0.5)
+        waiting = client.stats().waiting
+        left: list[int] = []
+
+        async def watch() -> None:
+            while not left or left[-1]:
+                left.append(client.stats().waiting)
+                await checkpoint()
+
+        group.start_soon(watch)
+        await stream.aclose()
+        assert max(before - after for before, after in pairwise([waiting, *left])) <= 2 * PORTION
+        assert client.stats().waiting == 0
+        assert len(stream.pending()) == 4000
+        await anyio.sleep(100)
+        assert ended == [None]
+        assert sum(sizes(transport)) <= 4000 - waiting
+
+
+async def test_outcomes_that_come_while_a_stream_is_being_left_stay_pending() -> None:
+    transport = Answering(BULK, after=1.0)
+    async with client_with(transport) as client:
+        stream = client.stream([(number, PHONE) for number in range(1000)])
+        first = await anext(stream)
+        await stream.aclose()
+        assert isinstance(first, StatusRecord)
+        assert len(stream.pending()) == 999
+        assert await anext(stream, None) is None
+
+
+async def test_a_check_that_times_out_while_others_are_told_is_told_nothing_else() -> None:
+    turns = Turns()
+    async with client_with(Answering(BULK, after=1.0)) as client:
+        checks = Checks(client, turns, timeout=1.0)
+        async with anyio.create_task_group() as group:
+            for number in range(1000):
+                group.start_soon(checks.wait_for, number)
+    assert len(checks.ends) == 1000
+    assert checks.kinds() <= {StatusRecord, RequestTimeout}
