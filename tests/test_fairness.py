@@ -27,7 +27,7 @@ from smsc_status import (
     StatusClient,
     StatusRecord,
 )
-from smsc_status.emulator import Emulator
+from smsc_status.emulator import Emulator, EmulatorServer
 
 START = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 SWEEP = datetime(2026, 3, 11, 0, 0, tzinfo=UTC)
@@ -211,3 +211,32 @@ def test_a_mailing_costs_no_message_its_last_call(clients: int, loop: str) -> No
         assert world.passed < 75 * 60 + 60
 
     run(main, loop)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_mailing_does_not_starve_a_tracker_on_real_sockets(backend: str) -> None:
+    """A minute takes a second. The tracker leaves all to the bulk requests, every one of which the stream wants."""
+    emulator = Emulator(seed=1, speed=60)
+    tracked = [emulator.world.add(id, "79990000000", sent_at=emulator.now(), life=[(0, 0)]) for id in range(1, 16)]
+    limits = emulator.client_limits(max_bulk=5)
+
+    async def stream(client: StatusClient) -> None:
+        async for _ in client.stream(MessageRef(100_000, f"7800{k:07}") for k in range(10**6)):
+            pass
+
+    async def main() -> None:
+        heard_of = set()
+        client = StatusClient(apikey="demo-key", base_url=server.url, limits=limits, wall_clock=emulator.wall_clock)
+        async with client, anyio.create_task_group() as group:
+            group.start_soon(stream, client)
+            with anyio.fail_after((3 * 3 + 4 + 2) * (limits.period + limits.margin)):
+                async for outcome in client.track(tracked, speed=60, eagerness=0.0):
+                    heard_of.add(outcome.ref)
+                    if len(heard_of) == len(tracked):
+                        break
+            group.cancel_scope.cancel()
+
+    with EmulatorServer(emulator) as server:
+        anyio.run(main, backend=backend)
+    assert emulator.referee.is_content
