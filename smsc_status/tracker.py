@@ -247,7 +247,8 @@ class Tracker:
                 elif (question := self._ask(item, rank, now, is_single=False)) is not None:
                     questions.append(question)
         for item in without_token:
-            self.plan.wait_for_token(item, pacer.due_at(item.ref.identity[0], now=now) * self._speed)
+            token_at = pacer.due_at(item.ref.identity[0], now=now)
+            self.plan.wait_for_token(item, token_at * self._speed, now=now * self._speed)
         return questions
 
     def take_single(self, pacer: Pacer, *, now: float) -> Question | None:

@@ -29,6 +29,11 @@ BULK: Final = "*bulk"
 SINGLE: Final = "*single"
 
 REFUSALS_THAT_STOP_SINGLES: Final = 3
+"""After refusals of so many different ids within a period, all single requests rest for one.
+
+That many ids can't all have been asked too often by us: somebody else uses the account, or holds connections to it. The
+reply's text may tell the two apart, but texts change. Fewer requests are the cure for both.
+"""
 
 LEAST_LOOK: Final = 1.0
 """However short the period, nothing is looked at more often than once in so many seconds."""

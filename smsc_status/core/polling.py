@@ -151,6 +151,8 @@ class Plan:
         self._pressing: Agenda[Tracked] = Agenda(60.0)
         self._pressing_at = inf
         self._is_near = False
+        # Those near their deadline that wait for a bulk request, because single checks of their id found no token.
+        self._held_near: Agenda[Tracked] = Agenda(60.0)
         # Those that wait for a bulk request, because single checks of their id found no token.
         self._patient: Agenda[Tracked] = Agenda(1.0)
         self._lines = (self._young, self._urgent, self._old, self._patient)
@@ -170,7 +172,7 @@ class Plan:
         return self._count
 
     def __iter__(self) -> Iterator[Tracked]:
-        return chain(self._last_call, self._pressing, *self._lines)
+        return chain(self._last_call, self._pressing, self._held_near, *self._lines)
 
     # What happens to messages.
 
@@ -229,7 +231,7 @@ class Plan:
         at = now + max(RETRY_AFTER, self.policy.least_interval)
         if item.burst >= self._checks:
             at = max(at, self._tokens_back_at(item))
-        if self._nears(next_deadline(item.sent_at, item.sent_at + age), now):
+        if self._nears(self._deadline_of(item, now), now):
             self._enter(item, self._urgent, at)
         else:
             self._enter(item, self._young if age + at - now <= self.policy.young else self._old, at)
@@ -255,13 +257,16 @@ class Plan:
             self._busy = {key: until_at for key, until_at in self._busy.items() if until_at > now}
         self._busy[item.ref.identity[0]] = now + self._cycle
         item.burst -= 1
+        if self._nears(self._deadline_of(item, now), now):
+            self._enter(item, self._held_near, self._deadline_of(item, now))
+            return
         item.line = self._patient
         self._schedule(item, now=now, first=True)
 
-    def wait_for_token(self, item: Tracked, at: float) -> None:
+    def wait_for_token(self, item: Tracked, at: float, *, now: float) -> None:
         """There was room for it, but its id has no token before the instant `at`."""
         item.burst -= 1
-        self._enter(item, self._old, at)
+        self._enter(item, self._urgent if self._nears(self._deadline_of(item, now), now) else self._old, at)
 
     def answered_in(self, seconds: float) -> None:
         """A single check took so long."""
@@ -273,18 +278,22 @@ class Plan:
     @property
     def has_priority(self) -> bool:
         """Whether some are due that go before everything else, as far as `call_last` has found."""
+        return self._singles_have_priority or self._held_near.due_at() < inf
+
+    @property
+    def _singles_have_priority(self) -> bool:
         return self._last_call.due_at() < inf or (self._is_near and self._pressing.due_at() < inf)
 
     def due_at(self, *, singly: bool = False) -> float:
         """When the next one is due, `singly`: for a single check; `-inf` for last calls, `inf` if there is none."""
-        if self.has_priority:
+        if self._singles_have_priority or (not singly and self._held_near.due_at() < inf):
             return -inf
         due_at = min(self._young.due_at(), self.pressing_at(), self._old.due_at())
         return due_at if singly else min(due_at, self._patient.due_at())
 
     def pressing_at(self) -> float:
         """When the next one is due whose deadline makes it so; `-inf` for last calls, `inf` if there is none."""
-        if self.has_priority:
+        if self._singles_have_priority:
             return -inf
         pressing_at = self._pressing_at if self._pressing.due_at() < inf else inf
         return min(self._urgent.due_at(), pressing_at)
@@ -304,7 +313,10 @@ class Plan:
                 if not (is_busy or has_aged):
                     return self._taken(item, now)
                 self._leave(item)
-                self._enter(item, self._patient if is_busy else self._old, now)
+                if is_busy and line in by_deadline:
+                    self._enter(item, self._held_near, self._deadline_of(item, now))
+                else:
+                    self._enter(item, self._patient if is_busy else self._old, now)
         return None
 
     def take(self, at_most: int, *, until: float = inf, now: float) -> list[Tracked]:
@@ -344,14 +356,15 @@ class Plan:
             if begins_at + MINUTE < item.sent_at + DAY:
                 self._deadlines.watch(item, after=begins_at + MINUTE)
         self._press(now)
-        for line in self._lines:
+        for line in (*self._lines, self._pressing, self._held_near):
             if line.entries > SLACK + 2 * self._count:
                 line.forget_gone()
 
     def due(self, *, now: float) -> tuple[int, int]:
         """How many are due, and how many of them have been for longer than a bulk request's turn."""
         overdue = sum(line.due(now - self._cycle) for line in self._lines)
-        return self.last_calls + sum(line.due(now) for line in self._lines), overdue
+        pressing = self._pressing.due(inf) + self._held_near.due(inf)
+        return self.last_calls + pressing + sum(line.due(now) for line in self._lines), overdue
 
     def stalest(self, *, now: float) -> float:
         """How long ago the oldest answer came in, or a message without one was sent or given to us; to the second."""
@@ -392,6 +405,10 @@ class Plan:
         line = line or (self._young if age + wait <= policy.young else self._old)
         self._enter(item, self._patient if item.line is self._patient else line, now + wait)
 
+    def _deadline_of(self, item: Tracked, now: float) -> float:
+        """Its next archive deadline, in seconds since 1970."""
+        return next_deadline(item.sent_at, now + self.dates.offset)
+
     def _nears(self, deadline: float, now: float) -> bool:
         """Whether the deadline, a date that lies ahead, is too near for a place in the queue of all."""
         left = deadline - now - self.dates.offset
@@ -404,13 +421,15 @@ class Plan:
         while (due_at := self._urgent.due_at()) <= now:
             self._pressing_at = min(self._pressing_at, due_at)
             for item in self._urgent.take(self._max_bulk):
-                self._pressing.add(item, next_deadline(item.sent_at, now + self.dates.offset))
+                self._pressing.add(item, self._deadline_of(item, now))
                 item.line = self._pressing
         self._is_near = self._nears(self._pressing.due_at(), now)
 
     def _next_line(self, until: float) -> Agenda[Tracked] | None:
         if self._last_call.due_at() < inf:
             return self._last_call
+        if self._held_near.due_at() < inf and not (self._is_near and self._pressing.due_at() < inf):
+            return self._held_near
         due_at = self.due_at()
         if due_at > until or due_at == inf:
             return None

@@ -533,3 +533,91 @@ def test_what_the_sweep_has_left_is_called_again_at_the_end_of_the_day() -> None
                 asked(p, item, now=float(now), status=-2)
         assert len(times) == calls
         assert times[-1] in (86_400 - 180, 86_400 - 120)
+
+
+def test_those_whose_deadline_nears_go_before_all_others_and_in_its_order() -> None:
+    """Once their turn has come: the nearest first, in bulk and singly; they are counted as due meanwhile."""
+    sent_at = datetime(2026, 3, 10, 15, 0, tzinfo=UTC).timestamp() - 1
+    p = plan(least_share=0.0)
+    p.dates.offset = sent_at
+    later, sooner = p.add(ref(1, sent_at + 120.0), now=0.0), p.add(ref(2, sent_at), now=0.0)
+    bulk(p, now=200.0)
+    for item in (later, sooner):  # half of the time that is left, so about 150 s before their deadlines
+        asked(p, item, now=86_400.0 - 300.0, status=-2)
+    others = [p.add(ref(id, sent_at + 80_000.0), now=86_100.0) for id in range(10, 30)]
+    assert not p.has_priority
+    p.call_last(now=86_390.0)
+    assert p.has_priority
+    assert p.due_at() == p.pressing_at() == -inf
+    assert p.due(now=86_390.0)[0] == 22
+    assert p.take(1, until=-inf, now=86_390.0) == [sooner]
+    assert p.take_single(now=86_390.0, near_deadline=True) is later
+    assert p.take(5, until=-inf, now=86_390.0) == []
+    assert p.take_single(now=86_390.0, near_deadline=True) is None
+    assert set(p.take(20, now=86_390.0)) == set(others)
+
+
+def test_a_check_without_an_answer_is_owed() -> None:
+    """It is due again soon, whatever its interval; near its deadline before all others; when its tokens are back."""
+    p = plan(least_interval=4.0)
+    p.dates.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
+    item = p.add(ref(1, sent_at), now=0.0)
+    assert p.take(1, now=30.0) == [item]
+    p.put_back_unanswered(item, now=31.0)
+    assert is_just_after(due_of(item), 36.0, grain=0.1)
+    assert item.last is None
+    deadline = archive_deadline(sent_at) - sent_at
+    p.take(1, now=deadline - 100.0)
+    p.put_back_unanswered(item, now=deadline - 99.0)
+    p.call_last(now=deadline - 93.0)
+    assert p.has_priority
+    for _ in range(5):
+        p.take(1, now=deadline + 1.0)
+        p.put_back_unanswered(item, now=deadline + 2.0)
+    assert due_of(item) >= deadline + 62.0
+
+
+@pytest.mark.parametrize("sent_at", [0.0, 4_102_444_800.0])
+def test_a_time_of_sending_that_can_not_be_is_not_known(sent_at: float) -> None:
+    p = plan()
+    p.dates.offset = 1_773_000_000.0
+    item = p.add(ref(1, sent_at), now=0.0)
+    assert (item.is_dated, item.sent_at) == (False, 1_773_000_000.0)
+    p.polled(item, StatusRecord(status=0, send_timestamp=int(sent_at) or 1), done=False, now=1.0)
+    assert (item.is_dated, item.sent_at) == (False, 1_773_000_000.0)
+
+
+def test_a_message_that_waits_for_a_token_has_not_used_one() -> None:
+    p = plan()
+    item = p.add(ref(1, -100.0), now=0.0)
+    assert p.take(1, now=0.0) == [item]
+    p.wait_for_token(item, 50.0, now=0.0)
+    assert item.burst == 0
+    assert due_of(item) == 50.0
+
+
+def test_near_its_deadline_a_message_whose_id_has_no_token_keeps_its_priority_in_bulk() -> None:
+    """One of a mailing, say: it is left to the bulk requests, where it goes before everything else."""
+    p = plan()
+    p.dates.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
+    now = archive_deadline(sent_at) - sent_at - 100.0
+    first, second = (
+        p.add(MessageRef(7, f"7999000000{k}", datetime.fromtimestamp(sent_at, UTC)), now=0.0) for k in (1, 2)
+    )
+    other = p.add(ref(8, sent_at + 30_000.0), now=now - 1000.0)
+    p.call_last(now=now)
+    item = p.take_single(now=now, near_deadline=True)
+    assert item in (first, second)
+    p.held_up(item, now=now)
+    assert p.take_single(now=now, near_deadline=True) is None
+    assert p.has_priority
+    assert p.due_at() == -inf
+    assert p.due_at(singly=True) > -inf
+    assert len(p) == 3
+    assert p.due(now=now) == (3, 1)
+    assert set(p) == {first, second, other}
+    assert set(p.take(5, until=-inf, now=now)) == {first, second}
+    p.wait_for_token(first, now + 10.0, now=now)
+    p.call_last(now=now + 11.0)
+    assert p.take(5, until=-inf, now=now + 11.0) == [first]
+    assert p.take(5, now=now + 11.0) == [other]
