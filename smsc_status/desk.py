@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import random
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
 from itertools import chain
@@ -39,12 +39,10 @@ from smsc_status.errors import (
     TransportError,
 )
 from smsc_status.models import Detail, Identity, MessageRef, StatusRecord, bind
+from smsc_status.portions import PORTION, Portions
 
 MAX_MISSES = 3
 """How often a reply may leave a message out before that is its outcome."""
-
-PORTION = 100
-"""So many are told in one turn of the event loop. Together with what each then does it takes about 2 ms."""
 
 HASTE = 300.0
 """A caller who waits at this moment stands in line as if he had come so many seconds earlier."""
@@ -52,8 +50,6 @@ HASTE = 300.0
 CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
 
 logger = logging.getLogger("smsc_status")
-
-_END = object()
 
 
 class Claim(Protocol):
@@ -119,7 +115,6 @@ class Desk:
         self._zone = zone
         self.wall_clock = _guarded(wall_clock) if wall_clock is not None else _system_clock
         self._account_refused = account_refused
-        self._all_told = all_told
         self.replies_read = 0
         """How many replies to checks could be read."""
         self._asked: dict[Identity, Question] = {}
@@ -129,23 +124,12 @@ class Desk:
         self._epoch = 0
         self._refusal: SmscError | None = None
         self._warned = False
-        # Those who are to be told in a later turn of the loop, and what; and other work that is done step by step.
-        self._outbox: OrderedDict[Claim, StatusRecord | SmscError] = OrderedDict()
-        self._steps: deque[Iterator[object]] = deque()
-        self._done_this_turn = 0
-        self._is_at_work = False
-        # The loop whose next turn begins a new portion.
-        self._next_turn_in: object = None
+        self.portions: Portions[Claim, StatusRecord | SmscError] = Portions(self._tell, all_told)
 
     @property
     def is_empty(self) -> bool:
         """Whether no question is open, waiting or on its way."""
-        return not self._asked and not self.is_busy
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether something is left for the next turns of the loop."""
-        return bool(self._outbox or self._steps)
+        return not self._asked and not self.portions.is_busy
 
     # Those who come and go.
 
@@ -190,7 +174,7 @@ class Desk:
     def drop(self, question: Question, claim: Claim) -> None:
         """The claim is given up; a request that is on its way stays so."""
         self._impatient.leave(claim)
-        self._outbox.pop(claim, None)
+        self.portions.forget(claim)
         if claim not in question.claims:  # it has moved to another question for the same message
             question = self._asked.get(question.identity, question)
         question.claims.pop(claim, None)
@@ -204,7 +188,7 @@ class Desk:
 
     def drop_all(self, claims: Iterator[tuple[Question, Claim]]) -> None:
         """So many claims are given up, in portions."""
-        self.do_in_portions(self._drop_each(claims))
+        self.portions.go_through(self._drop_each(claims))
 
     def _drop_each(self, claims: Iterator[tuple[Question, Claim]]) -> Iterator[None]:
         for question, claim in claims:
@@ -226,7 +210,7 @@ class Desk:
         late = self._impatient.take_too_late(start_at, soonest=soonest, now=now, at_most=PORTION)
         for claim, question, at in late:
             self.drop(question, claim)
-            self._hand_over(claim, _too_late(question.last_error, max(0.0, at - now)))
+            self.portions.tell(claim, _too_late(question.last_error, max(0.0, at - now)))
         return now if len(late) >= PORTION else self._impatient.look_at(now=now)
 
     def turn_down_unavailable(self, cause: Exception, *, now: float, again_in: float) -> bool:
@@ -240,7 +224,7 @@ class Desk:
             self.drop(question, claim)
             error = LimiterUnavailable(f"the limiter can't be reached: {type(cause).__name__}")
             error.__cause__ = cause
-            self._hand_over(claim, error)
+            self.portions.tell(claim, error)
         return len(late) >= PORTION
 
     def put_back(self, request: Request) -> None:
@@ -270,56 +254,12 @@ class Desk:
     def forget_all(self) -> None:
         """Who waited is gone, and can't be told."""
         self._epoch += 1
-        self._outbox.clear()
-        self._steps.clear()
-        self._done_this_turn, self._next_turn_in = 0, None
+        self.portions.clear()
         self.dispatcher.feeds.clear()
         gone = [self.dispatcher.drain(), self._impatient.let_go(), _let_go(self._asked)]
         self._asked, self._impatient = {}, Patience()
         for steps in gone:
-            self.do_in_portions(steps)
-
-    # What is done in portions, one in each turn of the loop.
-
-    def do_in_portions(self, steps: Iterator[object]) -> None:
-        """Go through the steps: as many as go now, the others in the next turns of the loop."""
-        self._steps.append(steps)
-        self._do_portion()
-
-    def next_turn(self) -> None:
-        """Have the next turn of the loop that runs now begin a new portion."""
-        loop = loops.this_loop()
-        if self._next_turn_in is not loop:
-            self._next_turn_in = loop
-            loops.soon(self._begin_turn)
-
-    def _begin_turn(self) -> None:
-        self._next_turn_in = None
-        self._done_this_turn = 0
-        if self.is_busy:
-            self._do_portion()
-            if not self.is_busy:
-                self._all_told()
-
-    def _do_portion(self) -> None:
-        if self._is_at_work:  # a step has led to further ones
-            return
-        self._is_at_work = True
-        try:
-            while self._done_this_turn < PORTION and self.is_busy:
-                if self._outbox:
-                    self._tell(*self._outbox.popitem(last=False))
-                    continue
-                self._count_step()
-                if next(self._steps[0], _END) is _END:
-                    self._steps.popleft()
-        finally:
-            self._is_at_work = False
-
-    def _count_step(self) -> None:
-        self._done_this_turn += 1
-        if self._next_turn_in is None:
-            self.next_turn()
+            self.portions.go_through(steps)
 
     # What an answer means.
 
@@ -454,7 +394,7 @@ class Desk:
         self._forget(question)
         telling = self._tell_all(question, outcome)
         if len(question.claims) > PORTION:
-            self.do_in_portions(telling)
+            self.portions.go_through(telling)
         else:
             for _ in telling:
                 pass
@@ -464,17 +404,10 @@ class Desk:
             if claim in question.claims:  # else it has been given up meanwhile
                 del question.claims[claim]
                 self._impatient.leave(claim)
-                self._hand_over(claim, outcome)
+                self.portions.tell(claim, outcome)
             yield
 
-    def _hand_over(self, claim: Claim, outcome: StatusRecord | SmscError) -> None:
-        if self._done_this_turn < PORTION and not self._outbox:
-            self._tell(claim, outcome)
-        else:
-            self._outbox[claim] = outcome
-
     def _tell(self, claim: Claim, outcome: StatusRecord | SmscError) -> None:
-        self._count_step()
         try:
             claim.answered(_for_claim(outcome, claim.ref))
         except Exception as error:  # whatever it is, the others are told, and this one that it has none
@@ -504,8 +437,8 @@ class Desk:
         granted_ones = granted.questions if granted else ()
         for question in granted_ones:
             question.state = State.WAITING
-        self.do_in_portions(self._fail(chain(granted_ones, self.dispatcher.drain()), error))
-        self.do_in_portions(impatient.let_go())
+        self.portions.go_through(self._fail(chain(granted_ones, self.dispatcher.drain()), error))
+        self.portions.go_through(impatient.let_go())
 
     def _fail(self, questions: Iterable[Question | None], error: SmscError) -> Iterator[None]:
         for question in questions:

@@ -261,8 +261,8 @@ class Engine:
             await self._all_told()
 
     async def _all_told(self) -> None:
-        while self.desk.is_busy:
-            self.desk.next_turn()
+        while self.desk.portions.is_busy:
+            self.desk.portions.next_turn()
             await checkpoint()
 
     # The workers.

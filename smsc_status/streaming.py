@@ -251,9 +251,9 @@ class OutcomeStream:
         state.stop()
         if state.reader is not None:
             await state.reader.wait()
-        desk = state.engine.desk
-        while state.asked and desk.is_busy:
-            desk.next_turn()
+        portions = state.engine.desk.portions
+        while state.asked and portions.is_busy:
+            portions.next_turn()
             await checkpoint()
 
     async def __aenter__(self) -> Self:

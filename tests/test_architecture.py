@@ -34,7 +34,7 @@ LAYERS = [
     ],
     ["core.dispatch", "core.protocol", "core.polling"],
     ["core.patience"],
-    ["loops", "account", "line", "source", "signals", "redaction", "proxies"],
+    ["loops", "account", "line", "source", "signals", "portions", "redaction", "proxies"],
     ["limiter", "exchange", "desk"],
     ["engine"],
     ["checking", "deletion", "streaming"],

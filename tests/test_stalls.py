@@ -25,8 +25,8 @@ from smsc_status import (
     StatusRecord,
     loops,
 )
-from smsc_status.desk import PORTION
 from smsc_status.engine import GATHERING
+from smsc_status.portions import PORTION
 from smsc_status.source import READ_AT_ONCE
 
 pytestmark = pytest.mark.anyio
