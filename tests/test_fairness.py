@@ -29,6 +29,9 @@ from smsc_status import (
 )
 from smsc_status.emulator import Emulator, EmulatorServer
 
+# Many hours of virtual time. The lines that they run are covered by tests of single modules.
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+
 START = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 SWEEP = datetime(2026, 3, 11, 0, 0, tzinfo=UTC)
 LIMITS = Limits(max_bulk=10)
@@ -57,7 +60,7 @@ def run(work: Callable[[], Awaitable[None]], loop: str) -> None:
             runner.run(work())  # type: ignore[arg-type]  # a coroutine
 
 
-LOOPS = pytest.mark.parametrize("loop", ["plain", "1", "2", "trio"])
+LOOPS = pytest.mark.parametrize("loop", ["plain", "1", "trio"])
 
 
 class World:
@@ -150,11 +153,9 @@ class Mix:
 MIXES = [
     Mix(streams=1),
     Mix(streams=1, eagerness=0.0),
-    Mix(streams=2, checks=9.0),
-    Mix(checks=9.0),
     Mix(checks=9.0, eagerness=0.0),
     Mix(other_clients=1),
-    Mix(streams=1, other_clients=2, checks=3.0, eagerness=1.0),
+    Mix(streams=2, other_clients=1, checks=2.0, eagerness=1.0),
 ]
 
 
@@ -162,7 +163,7 @@ MIXES = [
 @pytest.mark.parametrize("mix", MIXES, ids=str)
 def test_no_tracked_answer_gets_older_than_the_bound(mix: Mix, loop: str) -> None:
     """Whoever else waits for the limits, and whatever order timers of one instant come in."""
-    tracked = 30
+    tracked = 20
 
     async def main() -> None:
         world = World()
@@ -182,7 +183,7 @@ def test_no_tracked_answer_gets_older_than_the_bound(mix: Mix, loop: str) -> Non
             with anyio.move_on_after(most):
                 await world.all_heard_of.wait()
             assert len(world.first) == tracked
-            await anyio.sleep(300)
+            await anyio.sleep(130)
             assert max(world.first.values()) - began_at <= most
             assert 0 < world.stalest <= most
             assert world.emulator.referee.is_content
@@ -195,7 +196,7 @@ def test_no_tracked_answer_gets_older_than_the_bound(mix: Mix, loop: str) -> Non
 @pytest.mark.parametrize("clients", [1, 2])
 def test_a_mailing_costs_no_message_its_last_call(clients: int, loop: str) -> None:
     """All end twenty minutes before the archive takes them; the stream beside them wants every bulk request."""
-    tracked = 30
+    tracked = 20
 
     async def main() -> None:
         world = World(SWEEP - timedelta(minutes=75))
@@ -213,7 +214,6 @@ def test_a_mailing_costs_no_message_its_last_call(clients: int, loop: str) -> No
     run(main, loop)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_mailing_does_not_starve_a_tracker_on_real_sockets(backend: str) -> None:
     """A minute takes a second. The tracker leaves all to the bulk requests, every one of which the stream wants."""

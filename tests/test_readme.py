@@ -61,7 +61,7 @@ def test_the_web_app(server: EmulatorServer, tmp_path: Path) -> None:
             reply = await web.get("/status/1/79990000000")
             assert (reply.status_code, reply.json()["delivered"]) == (200, True)
             assert (await web.get("/status/1/79990000000")).json()["status"] == "Доставлено"
-            assert (await web.get("/status/2,3/79990000000")).status_code == 502
+            assert (await web.get("/status/2,3/79990000000")).status_code == 400
             for phone in range(5):
                 await web.get(f"/status/3/7999000000{phone}")
             late = await web.get("/status/3/79990000009")

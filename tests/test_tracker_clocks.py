@@ -57,11 +57,11 @@ class Day:
 
 
 @pytest.mark.parametrize("says_date", [True, False])
-@pytest.mark.parametrize("jump", [-300.0, -3 * 86_400.0, -400 * 86_400.0, 300.0, 7200.0])
+@pytest.mark.parametrize("jump", [-300.0, -3 * 86_400.0, 7200.0])
 async def test_a_wall_clock_that_is_set_costs_no_message(jump: float, says_date: bool) -> None:
     """Back or forward, by minutes or days: each message comes out with its end, soon, and nothing is raised."""
     day = Day(says_date=says_date)
-    refs = [day.add(id, [(0, 0), (60 + 3 * id, 1)]) for id in range(1, 101)]
+    refs = [day.add(id, [(0, 0), (60 + 3 * id, 1)]) for id in range(1, 41)]
     ends: list[StatusRecord | FailedCheck] = []
 
     async def follow(client: StatusClient) -> None:
@@ -72,31 +72,31 @@ async def test_a_wall_clock_that_is_set_costs_no_message(jump: float, says_date:
         await anyio.sleep(100)
         day.wrong_by = timedelta(seconds=jump)
     assert [outcome for outcome in ends if isinstance(outcome, FailedCheck)] == []
-    assert sorted(int(outcome.ref.id) for outcome in ends) == list(range(1, 101))
+    assert sorted(int(outcome.ref.id) for outcome in ends) == list(range(1, 41))
     assert (day.true() - START).total_seconds() < 360 + 150
 
 
 @pytest.mark.parametrize("says_date", [True, False])
 async def test_a_wall_clock_that_is_days_ahead_for_a_minute_ends_nobody(says_date: bool) -> None:
     day = Day(says_date=says_date)
-    refs = [day.add(id, [(0, 0), (3000, 1)]) for id in range(1, 51)]
+    refs = [day.add(id, [(0, 0), (900, 1)]) for id in range(1, 11)]
     lost = MessageRef(99, PHONE, day.true())  # answered by -3, which means "archived" only after the deadline
     outcomes: list[StatusRecord | FailedCheck] = []
 
     async def follow(client: StatusClient) -> None:
-        async for outcome in client.track([*refs, lost], expire_after=4000):
+        async for outcome in client.track([*refs, lost], expire_after=1500):
             outcomes.append(outcome)  # noqa: PERF401 (they are looked at meanwhile)
 
     async with day.client() as client, anyio.create_task_group() as group:
         group.start_soon(follow, client)
-        for _ in range(3):
-            await anyio.sleep(400)
+        for _ in range(2):
+            await anyio.sleep(200)
             day.wrong_by = timedelta(days=3)
             await anyio.sleep(60)
             day.wrong_by = timedelta()
         assert not [o for o in outcomes if isinstance(o, FailedCheck)]
     assert [o.ref for o in outcomes if isinstance(o, FailedCheck)] == [lost]
-    assert len({o.ref for o in outcomes if isinstance(o, StatusRecord) and o.is_final}) == 50
+    assert len({o.ref for o in outcomes if isinstance(o, StatusRecord) and o.is_final}) == 10
 
 
 async def test_the_server_s_date_overrules_a_local_clock_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -95,7 +95,7 @@ class Demo:
         pacer, instant = self.limiter.pacer, now()
         held = sum(not pacer.tokens(id_key(ref.id), now=instant) for ref in self.population.watched)
         self.most_held_back = max(self.most_held_back, held)
-        note = note_of(self.client.stats(), f"{held} ids held back, {len(pacer)} remembered")
+        note = f"{note_of(self.client.stats())} · {held} ids held back, {len(pacer)} remembered"
         self.meter.show(self.checks, self.population.checks, note)
 
 

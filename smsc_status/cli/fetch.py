@@ -134,7 +134,7 @@ class Pass(Job):
     def show(self) -> None:
         """Move the meter."""
         stats = self.client.stats()
-        note = note_of(stats, f"{len(self.limiter.pacer)} ids remembered")
+        note = f"{note_of(stats)} · {len(self.limiter.pacer)} ids remembered"
         self.meter.show(self.answered.skipped + self.done, self._total(), note)
         if self.done == self.errors[Exit.NETWORK]:
             expect_answers(stats, monotonic() - self.began_at)

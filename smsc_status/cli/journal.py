@@ -98,7 +98,7 @@ def read_back(file: BinaryIO, name: str, rows: Rows, take: Callable[[Row], objec
             is_ours = is_ours or is_taken
             if is_damaged or not is_taken:
                 if not (is_ours or is_damaged or not line.strip()):
-                    raise ConfigError(f"--out {name!r}, line {first}: expected the results of an earlier run")
+                    raise ConfigError(f"--out {name!r}, line {first}: expected an earlier run's results in this format")
                 report(first, f"{_what_it_is(raw)}; what stood there is asked for anew")
     unfinished = rows.unfinished()
     if unfinished is not None:

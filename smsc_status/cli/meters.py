@@ -12,6 +12,7 @@ from typing import Protocol, Self
 import anyio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from smsc_status.cli.exits import PROGRAM, complain
 from smsc_status.client import Stats
@@ -78,8 +79,10 @@ class Live(Quiet):
             BarColumn(24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.description}", markup=False),
+            # On a narrow terminal the note gives way, not the count and the time.
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
             console=self._console,
+            expand=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -108,10 +111,10 @@ def meter_of(*, outcomes_are_seen: bool = False) -> Meter:
     return Quiet() if outcomes_are_seen else Live()
 
 
-def note_of(stats: Stats, held_back: str) -> str:
+def note_of(stats: Stats) -> str:
     """The limits at work."""
     bulk = "bulk slot free" if not stats.bulk_slot_in else f"bulk slot in {stats.bulk_slot_in:.1f} s"
-    return f"{bulk} · {stats.open_requests} open · {stats.waiting} waiting · {held_back}"
+    return f"{bulk} · {stats.open_requests} open · {stats.waiting} waiting"
 
 
 class Pace:

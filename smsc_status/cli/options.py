@@ -28,7 +28,7 @@ Phone = Annotated[str, typer.Argument(metavar="PHONE", help="The phone number or
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
 DetailOption = Annotated[DetailName, typer.Option("--detail", help="How much is asked.")]
 Period = Annotated[
-    float, typer.Option("--period", min=0, help="The vendor's minute, in seconds: 60, but for a sped-up emulator.")
+    float, typer.Option("--period", min=0.001, help="The vendor's minute, in seconds: 60, but for a sped-up emulator.")
 ]
 Margin = Annotated[float, typer.Option("--margin", min=0, help="Seconds of safety added to it.")]
 MaxBulk = Annotated[int, typer.Option("--max-bulk", min=1, help="The most messages in a bulk request.")]

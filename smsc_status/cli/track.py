@@ -174,17 +174,18 @@ class Tracking(Job):
         self.ending.seen(self.ends.total(), now=now)
         done = self.journal.resumed.total() + self.ends.total()
         total = done + stats.tracked if self.messages.has_ended else None
-        self.meter.show(done, total, note_of(stats, self._note(stats)))
+        self.meter.show(done, total, f"{self._note(stats)} · {note_of(stats)}")
 
     def _note(self, stats: Stats) -> str:
-        """How many ended with what, how fast, how old the oldest answer is, and when it will be over at this rate."""
-        parts = [f"{count} {name}" for name, count in self.ends.most_common(3)]
+        """When it will be over at this rate, how many ended with what, how fast, how old the oldest answer is."""
+        parts = []
+        if self.messages.has_ended and self.ending.a_second:
+            parts.append(f"{duration(stats.tracked / self.ending.a_second)} left at this rate")
+        parts += [f"{count} {name}" for name, count in self.ends.most_common(3)]
         rest = self.ends.total() - sum(count for _, count in self.ends.most_common(3))
         parts += [f"{rest} others"] if rest else []
         parts.append(f"{60 * self.delivery.a_second:.0f} delivered a minute")
         parts.append(f"oldest answer {duration(stats.stalest)}")
-        if self.messages.has_ended and self.ending.a_second:
-            parts.append(f"{duration(stats.tracked / self.ending.a_second)} left at this rate")
         return " · ".join(parts)
 
     def result(self) -> Exit:

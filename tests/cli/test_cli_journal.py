@@ -68,7 +68,7 @@ def test_a_line_that_is_no_outcome_is_skipped_below_one_that_is(damage: bytes, t
     path.write_bytes(line(1) + damage + line(2))
     assert read(path)[1] == [(2, "no outcome")]
     path.write_bytes(b"\0\n\n" + damage + line(2))
-    with pytest.raises(ConfigError, match="--out 'out', line 3: expected the results of an earlier run"):
+    with pytest.raises(ConfigError, match="--out 'out', line 3: expected an earlier run's results"):
         read(path)
     assert path.read_bytes() == b"\0\n\n" + damage + line(2)
 
@@ -131,7 +131,7 @@ def test_csv_with_damaged_lines(tmp_path: Path) -> None:
     assert [row["id"] for row in taken] == ["7", "7"]
     assert said == [(2, "empty"), (4, "a hole of NUL bytes"), (5, "no outcome"), (6, "a hole of NUL bytes")]
     path.write_bytes(b"id,phone\n" + row)
-    with pytest.raises(ConfigError, match="line 1: expected the results of an earlier run"):
+    with pytest.raises(ConfigError, match="line 1: expected an earlier run's results"):
         read(path, csv=True)
 
 

@@ -90,7 +90,7 @@ def test_what_can_not_be_used(tmp_path: Path) -> None:
     assert "--out '-': expected a file" in dashed.err
     ended = run("track", str(source), "--out", str(out), env=env)
     assert ended.status == 2
-    assert "line 1: expected the results of an earlier run" in ended.err
+    assert "line 1: expected an earlier run's results" in ended.err
     assert out.read_text() == "no results\n"
 
 
@@ -190,7 +190,8 @@ def test_what_a_log_gets_meanwhile(tmp_path: Path) -> None:
     with serving() as server, mock.patch("smsc_status.cli.meters.TOLD_EVERY", 0.5):
         source = populated(server, tmp_path, minutes=4)
         ended = run("track", str(source), "--out", str(out), *FAST, env=account_of(server))
-    assert "smsc-status: 0 of 30 · bulk slot" in ended.err
+    assert "smsc-status: 0 of 30 · " in ended.err
+    assert "bulk slot in" in ended.err
     assert len(ended.err.splitlines()) < 20
 
 

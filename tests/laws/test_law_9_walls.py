@@ -44,7 +44,8 @@ from smsc_status import (
     exchange,
 )
 
-pytestmark = pytest.mark.anyio
+# Many hours of virtual time. The lines that they run are covered by tests of single modules.
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.no_cover]
 
 HOUR = 3600.0
 MOST = 120
