@@ -157,11 +157,7 @@ class Desk:
         ref = claim.ref
         identity = ref.identity
         question = self._asked.get(identity)
-        is_new = (
-            question is None
-            or (question.state is State.ASKED and question.detail < detail)
-            or self._is_failing(question)
-        )
+        is_new = question is None or (question.is_sent and question.detail < detail) or self._is_failing(question)
         if question is None or is_new:
             question = Question(str(ref.id), ref.phone, identity, detail, rank, head_start, epoch=self._epoch)
             self._asked[identity] = question
@@ -247,6 +243,7 @@ class Desk:
         detail = request.detail
         for question in request.questions:
             question.detail = detail
+            question.is_sent = True
             question.is_alone = len(request.questions) == 1
             for claim in question.claims if self._impatient else ():
                 self._impatient.leave(claim)

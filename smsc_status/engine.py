@@ -322,11 +322,15 @@ class Engine:
 
     async def _permit(self) -> Permit[Request]:
         """Leave to send the next request."""
+        misses = 0
         while True:
             permit = await self.take(self._choose, failed=self._take_failed)
             if self._granted is permit.wanted:
                 return permit
             await self.settle(permit, Settlement.NEVER_LEFT)
+            misses += 1
+            if misses > 1:  # a limiter that does not permit what was chosen must not be asked without a pause
+                await anyio.sleep(backoff.delay(misses - 1, random.random()))
 
     def _take_failed(self, error: Exception, pause: float) -> None:
         self._put_back_granted()
@@ -366,8 +370,11 @@ class Engine:
                 return min(again_at, self._again_at(pacer, now))
 
     def is_urgent(self, *, now: float) -> bool:
-        """Whether messages near their archive deadline wait, which go before other clients' of the same limiter."""
-        return self._is_urgent
+        """Whether this client goes before other clients of its limiter.
+
+        It does while a caller waits for a `check`, and while messages near their archive deadline wait.
+        """
+        return self._is_urgent or self.desk.dispatcher.somebody_waits
 
     def _is_gathering(self, now: float) -> bool:
         """Whether more is read just now, so that a bulk request would not be full yet."""

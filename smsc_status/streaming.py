@@ -95,7 +95,7 @@ class _State:
                 error, self.error = self.error, None
                 error.pending = tuple(item.ref for item in self.held)
                 raise error
-            if self.ended and not self.asked:
+            if self.ended and (not self.asked or (self.is_over and not self.engine.desk.portions.is_busy)):
                 self.engine.others.discard(self)
                 self.is_over = True
                 error_of_input, self.input_error = self.input_error, None

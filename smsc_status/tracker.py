@@ -21,6 +21,7 @@ from functools import partial
 from inspect import isawaitable, iscoroutine
 from math import inf
 from typing import Any, NoReturn, Self
+from weakref import WeakKeyDictionary
 
 import anyio
 import attrs
@@ -33,6 +34,7 @@ from smsc_status.core.polling import Plan, Policy, Tracked
 from smsc_status.desk import CONCERNS_ACCOUNT, HASTE, unexpected
 from smsc_status.engine import Engine
 from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
+from smsc_status.limiter import Limiter
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
 from smsc_status.signals import Signal
 from smsc_status.source import Messages, Source
@@ -49,12 +51,18 @@ TOLD_APART = 2
 HELD = 10_000
 """Reading and asking rest while so many outcomes have not been taken."""
 
+ROUNDING = 1e-6
+"""Seconds. More than what is lost when an instant is divided by the speed, and multiplied again."""
+
 ONE_NIGHT = 6 * 3600.0
 """Last calls within so many seconds are told of once."""
 
 logger = logging.getLogger("smsc_status")
 
 Until = Callable[[StatusRecord], bool]
+
+# How many trackers share a limiter's bulk requests. One whose loop was torn down stays counted: last calls come early.
+_at_work: WeakKeyDictionary[Limiter, int] = WeakKeyDictionary()
 
 
 @attrs.define(eq=False)
@@ -125,7 +133,7 @@ class Tracker:
         self._ready: deque[tuple[StatusRecord | FailedCheck, Tracked | None]] = deque()
         self._work: list[loops.Background] = []
         self._input_error: Exception | None = None
-        self._ended = self._is_closed = False
+        self._ended = self._is_closed = self._is_counted = False
         self._given_out = 0
         self._called_last_at = -inf
         self._has_warned_of_clock = self._has_warned_of_wall = False
@@ -180,6 +188,9 @@ class Tracker:
     def stop(self) -> None:
         """Read no more and ask no more; what is not done stays pending."""
         self.engine.unfollow(self)
+        if self._is_counted:
+            self._is_counted = False
+            _at_work[self.engine.limiter] -= 1
         self._ended = self.is_over = True
         for poll in self._polls:
             question, poll.question = poll.question, None
@@ -237,7 +248,7 @@ class Tracker:
         without_token: list[Tracked] = []
         while len(questions) < at_most:
             left = at_most - len(questions)
-            items = self.plan.take(left, until=until * self._speed, now=now * self._speed)
+            items = self.plan.take(left, until=self._served(until), now=self._served(now))
             if not items:
                 break
             rank = min(until, now) if until > -inf else now - HASTE
@@ -248,16 +259,16 @@ class Tracker:
                     questions.append(question)
         for item in without_token:
             token_at = pacer.due_at(item.ref.identity[0], now=now)
-            self.plan.wait_for_token(item, token_at * self._speed, now=now * self._speed)
+            self.plan.wait_for_token(item, self._served(token_at), now=self._served(now))
         return questions
 
     def take_single(self, pacer: Pacer, *, now: float) -> Question | None:
         """See `Feed.take_single`."""
-        item = self.plan.take_single(now=now * self._speed, near_deadline=self._is_full())
+        item = self.plan.take_single(now=self._served(now), near_deadline=self._is_full())
         if item is None:
             return None
         if not pacer.tokens(item.ref.identity[0], now=now):
-            self.plan.held_up(item, now=now * self._speed)
+            self.plan.held_up(item, now=self._served(now))
             return None
         return self._ask(item, now, now, is_single=True)
 
@@ -289,9 +300,9 @@ class Tracker:
             if poll.is_single:
                 self.plan.answered_in((now - poll.started_at) * self._speed)
             if isinstance(outcome, StatusRecord):
-                self._take_record(item, outcome, now * self._speed)
+                self._take_record(item, outcome, self._served(now))
             else:
-                self._take_error(item, outcome, now * self._speed, is_alone=poll.question.is_alone)
+                self._take_error(item, outcome, self._served(now), is_alone=poll.question.is_alone)
         except Exception as error:  # nobody's mistake but ours: the message comes out all the same
             logger.exception("a tracked message could not be followed: unexpected error")
             self._end(item, unexpected(error))
@@ -374,6 +385,8 @@ class Tracker:
         context = contextvars.copy_context()
         pause = self.engine.read_on_later
         read = partial(source.read, self._source, self._put_in, pause=pause, end=self._end_input)
+        self._is_counted = True
+        _at_work[self.engine.limiter] = _at_work.get(self.engine.limiter, 0) + 1
         self._look_at_clock()
         self.engine.follow(self)
         self._work = [self.engine.spawn(read, context=context), self.engine.spawn(self._watch_clock)]
@@ -382,7 +395,11 @@ class Tracker:
         return self._ended and not self.tracked
 
     def _now(self) -> float:
-        return loops.now() * self._speed
+        return self._served(loops.now())
+
+    def _served(self, now: float) -> float:
+        """The instant in the server's time: not before the one that it was computed from, for all rounding."""
+        return now if self._speed == 1.0 else now * self._speed + ROUNDING
 
     def _end_input(self, error: Exception | None) -> None:
         if not self._ended:
@@ -424,7 +441,7 @@ class Tracker:
 
     def _call_last(self) -> None:
         now = self._now()
-        self.plan.call_last(now=now)
+        self.plan.call_last(now=now, shared_by=max(1, _at_work.get(self.engine.limiter, 1)))
         if self.plan.last_calls and now > self._called_last_at + ONE_NIGHT:
             self._called_last_at = now
             logger.info("an archive deadline is near: the messages that it concerns are asked first")

@@ -96,7 +96,9 @@ class Deadlines(Generic[DatedT]):
         elif len(minute) > SLACK + 2 * minute.waiting:
             minute[:] = dict.fromkeys(other for other in minute if other.minute is minute)
 
-    def take(self, date: float, *, seconds_each: float, guard: float, at_most: int) -> list[tuple[DatedT, float]]:
+    def take(
+        self, date: float, *, seconds_each: float, guard: float, at_most: int, queued: int = 0
+    ) -> list[tuple[DatedT, float]]:
         """Those that must be asked from now on, so that all are asked in time, and when their minute begins.
 
         The earliest come first. A message is out of time when it, and all with an earlier deadline, take until then to
@@ -107,8 +109,9 @@ class Deadlines(Generic[DatedT]):
             seconds_each: how long asking one takes.
             guard: seconds.
             at_most: no more than so many, and the rest at another call.
+            queued: so many that were taken before are still to be asked, and go first.
         """
-        before, critical = 0, -1
+        before, critical = queued, -1
         numbers = sorted(self._minutes)
         for number in numbers:
             before += self._minutes[number].waiting

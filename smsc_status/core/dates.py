@@ -4,6 +4,8 @@ Ages and archive deadlines are the vendor's. Time that passes is measured by the
 to place it, and is the monotonic instant plus an offset. There are two sources for the offset:
 
 - The server's replies carry a `Date`. Where the local clock differs from it by more than a minute, the server is right.
+  One such reply may come from a mirror or a cache whose clock is wrong, so a second one has to confirm it. Until then
+  nothing ends by either date.
 - Without a `Date` the local clock is all there is. It may jump: because the machine slept, because somebody has set it
   right, or because it is wrong for a while. The three look alike, so a jump is believed only once it has lasted.
 """
@@ -32,6 +34,12 @@ class Dates:
         self._told_at = -inf
         # A reading that is not believed yet, and since when the clock has gone on evenly from it.
         self._odd: tuple[float, float] | None = None
+        # What a reply has said that is not believed yet, and when.
+        self._told_odd: tuple[float, float] | None = None
+
+    def is_sure(self, *, now: float) -> bool:
+        """Whether the believed date is not in doubt: no reply has just named another one."""
+        return self._told_odd is None or now > self._told_odd[1] + CONFIRMED_AFTER
 
     def read(self, date: float, *, now: float) -> None:
         """The local clock shows this date at the instant `now`."""
@@ -47,6 +55,12 @@ class Dates:
 
     def told(self, date: float, *, now: float) -> None:
         """A reply that came in at the instant `now` carries this date."""
-        self._server, self._told_at = date - now, now
+        server = date - now
+        known = [offset for offset in (self._server, self._local) if offset is not None]
+        if known and all(abs(server - offset) > TOLERANCE for offset in known):
+            before, self._told_odd = self._told_odd, (server, now)
+            if before is None or abs(server - before[0]) > TOLERANCE:
+                return
+        self._server, self._told_at, self._told_odd = server, now, None
         self.is_overruled = self._local is not None and abs(self._local - self._server) > TOLERANCE
         self.offset = self._server if self.is_overruled or self._local is None else self._local

@@ -26,6 +26,7 @@ import itertools
 from collections.abc import Collection, Iterator
 from enum import Enum
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from math import inf
 from typing import Any, Protocol
 
@@ -67,6 +68,8 @@ class Question:
     tries: int = 0
     misses: int = 0
     last_error: SmscError | None = None
+    is_sent: bool = False
+    """Whether its request is on its way; or else, while it is asked, that is still being selected."""
     is_alone: bool = False
     """Whether the last request for it was about nothing else."""
     claims: dict[Any, None] = attrs.field(factory=dict)
@@ -106,6 +109,9 @@ class Feed(Protocol):
     def take_single(self, pacer: Pacer, *, now: float) -> Question | None:
         """A message for a request of its own; `None` where the one that was due can't go, and is due later now."""
 
+
+LOOKED_AT = 64
+"""So many of those that callers wait for are looked at for one that can go."""
 
 FEED_HEAD_START = 60.0
 """For a single request, a feed's message stands in line as if it had been due so many seconds earlier."""
@@ -216,6 +222,7 @@ class Dispatcher:
     def add(self, question: Question, *, due_at: float = -inf) -> None:
         """This question waits, for the first time or again; it is not sent before `due_at`."""
         question.order = question.order or next(self._counter)
+        question.is_sent = False
         question.due_at = due_at
         self.waiting += 1
         if due_at > -inf:
@@ -380,6 +387,12 @@ class Dispatcher:
         while True:
             entry = self._front(self._ready)
             feed = min(self.feeds, key=_single_due_at, default=None)
+            if (
+                feed is not None and feed.due_at(singly=True) == -inf
+            ):  # all but those that a caller waits for stand back
+                question = self._take_hasty(pacer, now)
+                if question is not None:
+                    return Request((question,), (question.identity[0],), bulk=False)
             if feed is not None and self._goes_before(feed, entry, now):
                 question = feed.take_single(pacer, now=now)
                 if question is None:
@@ -393,11 +406,23 @@ class Dispatcher:
                 continue
             return Request((self._take_from(group),), (group.key,), bulk=False)
 
+    def _take_hasty(self, pacer: Pacer, now: float) -> Question | None:
+        """One that a caller waits for and that can go singly, if there is one among the first of them."""
+        for question in islice(self._hasty, LOOKED_AT):
+            group = self._groups[question.identity[0]]
+            if pacer.tokens(group.key, now=now) > self._kept(group, pacer, now):
+                self._take_out(question, group)
+                return question
+        return None
+
+    @property
+    def somebody_waits(self) -> bool:
+        """Whether a caller waits at this moment for a message that waits."""
+        return bool(self._hasty)
+
     def _goes_before(self, feed: Feed, entry: _Entry | None, now: float) -> bool:
         """Whether the feed's next message goes singly before the oldest of the groups."""
         due_at = feed.due_at(singly=True)
-        if due_at == -inf and self._hasty:
-            return entry is None
         return due_at <= now and (entry is None or due_at - FEED_HEAD_START < entry[0])
 
     def _take_bulk(self, pacer: Pacer, places: int, at_most: float, now: float) -> Request | None:
@@ -454,7 +479,7 @@ class Dispatcher:
     def _take_fed(self, batch: _Batch, pacer: Pacer, *, until: float, now: float) -> None:
         """Messages of the feeds, the longest due first."""
         for feed in sorted(self.feeds, key=_due_at):
-            if batch.room and (until > -inf or feed.has_priority(now=now)):
+            if batch.room and feed.due_at() < inf and (until > -inf or feed.has_priority(now=now)):
                 questions = feed.take(pacer, at_most=batch.room, until=until, now=now)
                 batch.taken += questions
                 batch.fed += len(questions)

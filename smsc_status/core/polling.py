@@ -137,6 +137,7 @@ class Plan:
         self.ages = Ages()
         self.dates = Dates()
         self.places = ceil(places * policy.eagerness)
+        self._connections = places
         self._max_bulk = max_bulk
         self._cycle = cycle
         self._checks = checks
@@ -231,10 +232,13 @@ class Plan:
         at = now + max(RETRY_AFTER, self.policy.least_interval)
         if item.burst >= self._checks:
             at = max(at, self._tokens_back_at(item))
-        if self._nears(self._deadline_of(item, now), now):
+        deadline = self._deadline_of(item, now)
+        if self._nears(deadline, now):
             self._enter(item, self._urgent, at)
         else:
             self._enter(item, self._young if age + at - now <= self.policy.young else self._old, at)
+            if deadline > now + self.dates.offset:  # its last call may have been this one
+                self._deadlines.watch(item, after=now + self.dates.offset)
 
     def forget(self, item: Tracked) -> None:
         """It is done, and was taken before."""
@@ -243,6 +247,8 @@ class Plan:
 
     def ending(self, item: Tracked) -> TrackingEnded | None:
         """Why it will not become final for us, by its last answer; `None` while it may."""
+        if not self.dates.is_sure(now=item.answered_at):
+            return None
         status = item.last[0] if item.last is not None else None
         date = item.answered_at + self.dates.offset
         if status == NOT_FOUND and date >= archive_deadline(item.sent_at):
@@ -343,14 +349,20 @@ class Plan:
             self._enter(item, self._old, self._tokens_back_at(item))
         return taken
 
-    def call_last(self, *, now: float) -> None:
-        """Look whose last call has come; to be asked before bulk requests are selected, and once a minute."""
-        each = self._cycle / self._max_bulk
-        guard = self.policy.guard + self._cycle
-        # No more than that at once, for a million may have one deadline.
-        at_most = max(0, 2 * self._max_bulk - self.last_calls)
-        date = now + self.dates.offset
-        for item, begins_at in self._deadlines.take(date, seconds_each=each, guard=guard, at_most=at_most):
+    def call_last(self, *, now: float, shared_by: int = 1) -> None:
+        """Look whose last call has come; to be asked before bulk requests are selected, and once a minute.
+
+        The bulk requests are shared by so many plans.
+        """
+        each = self._cycle / self._max_bulk * shared_by
+        guard = self.policy.guard + self._cycle * shared_by
+        # No more than that at once, for a million may have one deadline; but enough until the next look.
+        singly = int(MINUTE * self._connections / self._round_trip)
+        at_most = max(0, 2 * self._max_bulk + singly - self.last_calls)
+        called = self._deadlines.take(
+            now + self.dates.offset, seconds_each=each, guard=guard, at_most=at_most, queued=self.last_calls
+        )
+        for item, begins_at in called:
             if item.turn is not None:  # else it is being asked at this moment
                 self._last_call.add(item, begins_at)
             if begins_at + MINUTE < item.sent_at + DAY:

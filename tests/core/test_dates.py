@@ -68,10 +68,12 @@ def test_a_clock_that_jumps_about_is_not_believed() -> None:
 
 
 def test_the_server_s_date_counts_where_the_clock_differs() -> None:
-    """From the first reply on, for as long as the server tells it."""
+    """From the second reply on, for as long as the server tells it."""
     dates = Dates()
     looked_at(dates, since=0, until=60, ahead=HOUR)
+    dates.told(NOON + 65, now=65)
     assert dates.offset == NOON + HOUR
+    assert not dates.is_sure(now=65)
     for now in range(70, 1000, LOOK.__ceil__()):
         dates.told(NOON + now, now=now)
         assert dates.offset == NOON
@@ -107,12 +109,29 @@ def test_a_clock_that_is_set_right_again_is_no_longer_overruled() -> None:
     dates = Dates()
     dates.read(NOON + HOUR, now=0)
     dates.told(NOON, now=0)
+    dates.told(NOON, now=0)
     assert dates.is_overruled
+    assert dates.is_sure(now=0)
     dates.read(NOON + 60.5, now=60)
     assert dates.offset == NOON + 0.5
     dates.told(NOON + 61, now=61)
     assert not dates.is_overruled
     assert dates.offset == NOON + 0.5
+
+
+def test_one_wrong_date_in_a_reply_is_not_believed() -> None:
+    """It makes the date doubtful for a while; another one that is wrong otherwise does not confirm it."""
+    dates = Dates()
+    dates.read(NOON, now=0)
+    assert dates.is_sure(now=0)
+    for now, wrong_by in ((10, 3 * 24 * HOUR), (20, 9 * 24 * HOUR)):
+        dates.told(NOON + wrong_by + now, now=now)
+        assert dates.offset == NOON
+        assert not dates.is_overruled
+        assert not dates.is_sure(now=now)
+    assert dates.is_sure(now=20 + CONFIRMED_AFTER + 1)
+    dates.told(NOON + 200, now=200)
+    assert dates.is_sure(now=200)
 
 
 def test_a_machine_that_slept_is_put_right_by_the_first_reply() -> None:

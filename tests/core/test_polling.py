@@ -175,7 +175,7 @@ def test_what_means_nothing_any_more_is_dropped() -> None:
 
 def test_a_million_with_one_deadline_are_called_in_parts() -> None:
     """A bulk request at a time, and the next one's in advance, so that all of them go at once."""
-    p = plan(guard=1e6)
+    p = Plan(Policy(guard=1e6), max_bulk=10, cycle=61.0, places=0, checks=5)
     p.dates.offset = 1_000_000_000.0
     for id in range(200):
         p.add(ref(id, 1_000_000_000.0), now=0.0)
@@ -507,7 +507,7 @@ def test_an_id_that_found_no_token_is_left_to_the_bulk_lane_for_a_period() -> No
 @pytest.mark.parametrize(("before", "called"), [(762.0, 0), (760.0, 20)])
 def test_a_last_call_begins_as_early_as_its_bulk_requests_need(before: float, called: int) -> None:
     """A hundred in tens take ten minutes, and there is the guard; as many as two requests take are called."""
-    p = plan(guard=90.0)
+    p = Plan(Policy(guard=90.0), max_bulk=10, cycle=61.0, places=0, checks=5)
     p.dates.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
     deadline = archive_deadline(sent_at) - sent_at
     for id in range(100):
@@ -621,3 +621,41 @@ def test_near_its_deadline_a_message_whose_id_has_no_token_keeps_its_priority_in
     p.call_last(now=now + 11.0)
     assert p.take(5, until=-inf, now=now + 11.0) == [first]
     assert p.take(5, now=now + 11.0) == [other]
+
+
+@pytest.mark.parametrize(("before", "called"), [(1433.0, 0), (1431.0, 100)])
+def test_last_calls_begin_earlier_where_the_bulk_requests_are_shared(before: float, called: int) -> None:
+    """By two plans: twice as early; and as many are called as single requests can ask until the next look."""
+    p = plan(guard=90.0)
+    p.dates.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
+    deadline = archive_deadline(sent_at) - sent_at
+    for id in range(100):
+        p.add(ref(id, sent_at), now=deadline - 5000.0)
+    p.call_last(now=deadline - before, shared_by=2)
+    assert p.last_calls == called
+
+
+def test_a_last_call_without_an_answer_is_called_again() -> None:
+    """Though its deadline is not near yet: there were many to be called."""
+    p = plan(guard=90.0)
+    p.dates.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
+    now = archive_deadline(sent_at) - sent_at - 700.0
+    items = [p.add(ref(id, sent_at), now=now - 4000.0) for id in range(100)]
+    p.call_last(now=now)
+    called = p.take(10, until=-inf, now=now)
+    assert len(called) == 10
+    for item in called:
+        p.put_back_unanswered(item, now=now + 1.0)
+    p.call_last(now=now + 2.0)
+    assert p.last_calls == len(items)
+
+
+def test_while_the_date_is_in_doubt_nothing_ends() -> None:
+    p = plan(expire_after=100.0)
+    p.dates.read(1_773_144_000.0, now=0.0)
+    item = p.add(ref(1), now=0.0)
+    p.dates.told(1_773_144_000.0 + 86_400.0, now=200.0)
+    p.polled(item, StatusRecord(status=0), done=False, now=200.0)
+    assert p.ending(item) is None
+    p.polled(item, StatusRecord(status=0), done=False, now=400.0)
+    assert isinstance(p.ending(item), TrackingTimeout)
