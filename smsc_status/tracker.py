@@ -398,7 +398,7 @@ class Tracker:
         return self._served(loops.now())
 
     def _served(self, now: float) -> float:
-        """The instant in the server's time: not before the one that it was computed from, for all rounding."""
+        """The instant in the server's time; a little later, so that what is due by our time is due by its time too."""
         return now if self._speed == 1.0 else now * self._speed + ROUNDING
 
     def _end_input(self, error: Exception | None) -> None:
