@@ -8,7 +8,7 @@ import struct
 import sys
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ class Server:
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError):
             pass  # the client has left
         finally:
-            await anyio.aclose_forcefully(stream)
+            with suppress(ssl.SSLError):  # an older anyio shakes hands even then
+                await anyio.aclose_forcefully(stream)
 
     async def _answer(self, stream: ByteStream) -> bool:
         request = await stream.receive()
