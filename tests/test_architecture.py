@@ -143,6 +143,7 @@ def test_loops_alone_knows_the_event_loop() -> None:
 HEAVY = "typer", "uvicorn", "asyncio", "anyio", "trio", "httpx", "msgspec", "xml"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "loaded"),
     [

@@ -86,6 +86,7 @@ async def test_a_deletion_is_a_request_of_its_own() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", Format)
 @pytest.mark.parametrize("charset", ["utf-8", "windows-1251", "koi8-r", "CP1251"])
 @pytest.mark.parametrize("detail", Detail)

@@ -52,6 +52,7 @@ async def collect(stream: Any) -> dict[int, list[StatusRecord | FailedCheck]]:
     return came
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name", "is_it", "fails"),
     [

@@ -42,6 +42,7 @@ def test_examples(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
+@pytest.mark.slow
 def test_there_are_examples() -> None:
     """Those above are found."""
     tried = {name: doctest.testmod(importlib.import_module(name)).attempted for name in MODULES}

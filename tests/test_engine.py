@@ -126,6 +126,7 @@ async def test_closing_the_client_ends_a_stream_that_waits_for_its_input() -> No
     assert isinstance(results[0], ClientClosed)
 
 
+@pytest.mark.slow
 async def test_a_stream_of_a_closed_client_asks_no_more() -> None:
     """It ends with what it has, and takes no token."""
     emulator = Emulator()
@@ -509,6 +510,7 @@ async def test_nothing_is_kept_of_a_stream_that_was_dropped_with_all_its_answers
         assert not client._engine.others
 
 
+@pytest.mark.slow
 async def test_limiters_of_clients_that_are_gone_are_gone() -> None:
     emulator = Emulator()
     delivered(emulator, [1])
@@ -549,6 +551,7 @@ def test_a_loop_that_was_torn_down_takes_its_waiters_along() -> None:
         runner.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_what_one_loop_gives_back_wakes_those_of_another(backend: str) -> None:
     """Two threads, a loop each, one limiter with one place."""

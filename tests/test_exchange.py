@@ -178,6 +178,7 @@ async def test_a_new_connection_that_ends_without_a_reply_may_have_carried_its_r
         assert (await ended(opened)).how is Settlement.GIVEN_UP
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["cut the body", "talk nonsense", "say nothing"])
 async def test_a_kept_connection_that_has_begun_a_reply_may_have_carried_its_request(way: str) -> None:
     """So may one that says nothing until the time is over."""
@@ -186,6 +187,7 @@ async def test_a_kept_connection_that_has_begun_a_reply_may_have_carried_its_req
         assert (await ended(opened)).how is Settlement.GIVEN_UP
 
 
+@pytest.mark.slow
 async def test_a_closed_kept_connection_keeps_no_slot_waiting() -> None:
     """With one slot in all, the next try follows at once, and not after the ten seconds of `linger`."""
     async with serving("answer", "close", "answer") as server:
@@ -234,6 +236,7 @@ async def test_a_transport_of_the_user_s_own_may_send_by_ways_that_are_not_seen(
             assert (await ended(opened)).how is Settlement.GIVEN_UP
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["refuse the tunnel", "say nothing"])
 async def test_a_request_whose_tunnel_is_not_there_never_left(way: str) -> None:
     """Whether the proxy refuses it, or does not answer in time."""

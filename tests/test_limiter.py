@@ -265,6 +265,7 @@ async def test_a_chooser_that_fails_fails_its_own_taker() -> None:
     assert limiter.pacer.tokens(7, now=loops.now()) == 4
 
 
+@pytest.mark.slow
 async def test_who_has_come_and_gone_leaves_nothing() -> None:
     """Neither among those who wait for an instant, nor among those who wait for a place."""
     limiter = LocalLimiter(Limits(connections=1))
@@ -527,7 +528,7 @@ def test_a_loop_that_is_stuck_delays_others_only_once() -> None:
     with two_loops() as (one, other):
         holder = one.call(limiter.take, One().choose)
         stuck = [join(limiter, other, partial(wait, f"stuck {k}")) for k in range(3)]
-        other.start_task_soon(sleep_in_thread_of_loop, is_free)
+        block(other, is_free)
         waiting = [join(limiter, one, partial(wait, f"well {k}")) for k in range(3)]
         began_at = time.monotonic()
         one.call(limiter.settle, holder, Settlement.REPLIED)
@@ -542,9 +543,17 @@ def test_a_loop_that_is_stuck_delays_others_only_once() -> None:
     assert order[4:] == ["stuck 0", "stuck 1", "stuck 2"]
 
 
-async def sleep_in_thread_of_loop(until: threading.Event) -> None:
-    """Block the loop."""
-    until.wait(20)  # what a blocking call of the user's own does
+def block(loop: BlockingPortal, until: threading.Event) -> Future[object]:
+    """Block the loop, as a blocking call of the user's own does; it is blocked when this returns."""
+    is_blocked = threading.Event()
+
+    async def sleep_in_thread_of_loop() -> None:
+        is_blocked.set()
+        until.wait(20)
+
+    future: Future[object] = loop.start_task_soon(sleep_in_thread_of_loop)
+    assert is_blocked.wait(10)
+    return future
 
 
 @attrs.define(eq=False)
@@ -755,7 +764,7 @@ def test_who_comes_while_another_loop_has_its_turn_comes_after_it(monkeypatch: p
     with two_loops() as (one, other), start_blocking_portal("asyncio") as third:
         holder = one.call(limiter.take, One().choose)
         futures = [join(limiter, other, partial(wait, "other")), join(limiter, third, partial(wait, "third"))]
-        futures.append(other.start_task_soon(sleep_in_thread_of_loop, is_free))
+        futures.append(block(other, is_free))
         one.call(limiter.settle, holder, Settlement.REPLIED)
         futures.append(join(limiter, one, partial(wait, "one")))
         with pytest.raises(TimeoutError):
@@ -808,6 +817,7 @@ def test_in_a_forked_process_nothing_of_the_parent_is_its_own_but_the_tokens() -
     loop.close()
 
 
+@pytest.mark.slow
 async def test_an_account_has_one_limiter_until_its_last_token_is_back() -> None:
     limiter = shared("an account", Limits())
     assert shared("an account", Limits()) is limiter

@@ -112,6 +112,7 @@ async def test_a_limiter_that_fails_once_costs_no_message(work: Work, where: str
     assert emulator.referee.is_content
 
 
+@pytest.mark.slow
 @of_each_work
 @pytest.mark.parametrize(
     "where", [("take",), ("consent",), ("settle",), ("reconsider",), ("take", "reconsider", "settle")]

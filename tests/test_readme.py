@@ -97,6 +97,7 @@ def test_the_job(server: EmulatorServer, tmp_path: Path) -> None:
     assert counted == {"Delivered": 20, "Not found": 2, "ConfigError": 1}
 
 
+@pytest.mark.slow
 def test_the_follower(server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every message is saved with its end; a refused account gives all of them back."""
     follow = block("async def follow", tmp_path).follow

@@ -29,7 +29,7 @@ from smsc_status.engine import GATHERING
 from smsc_status.portions import PORTION
 from smsc_status.source import READ_AT_ONCE
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 MANY = 3000
 WRONG_LOGIN = b'{"error": "authorise error", "error_code": 2}'

@@ -255,6 +255,7 @@ async def test_closing_the_client_in_the_middle() -> None:
     assert set(caught.value.pending) == set(refs)
 
 
+@pytest.mark.slow
 async def test_leaving_early_leaves_nothing_behind() -> None:
     """Broken off, cancelled, dropped: what was not done can be tracked again."""
     day = Day()
@@ -407,6 +408,7 @@ async def test_the_turning_points_are_logged(caplog: pytest.LogCaptureFixture) -
     ]
 
 
+@pytest.mark.slow
 async def test_what_was_done_stays_counted() -> None:
     day = Day()
     refs = [day.add(id, [(0, 1)], ago=60) for id in range(1, 4)]

@@ -56,6 +56,7 @@ class Day:
         return self.emulator.world.add(id, PHONE, sent_at=self.emulator.now(), life=life)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("says_date", [True, False])
 @pytest.mark.parametrize("jump", [-300.0, -3 * 86_400.0, 7200.0])
 async def test_a_wall_clock_that_is_set_costs_no_message(jump: float, says_date: bool) -> None:
@@ -76,6 +77,7 @@ async def test_a_wall_clock_that_is_set_costs_no_message(jump: float, says_date:
     assert (day.true() - START).total_seconds() < 360 + 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("says_date", [True, False])
 async def test_a_wall_clock_that_is_days_ahead_for_a_minute_ends_nobody(says_date: bool) -> None:
     day = Day(says_date=says_date)
@@ -152,6 +154,7 @@ async def test_a_tracker_follows_an_emulator_that_is_faster_than_real_time() -> 
     assert emulator.referee.is_content
 
 
+@pytest.mark.slow
 async def test_two_may_take_from_one_tracker() -> None:
     """Neither waits for ever, and each outcome goes to one of them."""
     day = Day(says_date=True)

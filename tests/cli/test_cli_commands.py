@@ -164,6 +164,7 @@ def test_credentials_that_are_missing_or_too_many(env: dict[str, str], what: str
     assert what in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env", "answers"),
     [
@@ -227,6 +228,7 @@ def test_no_argument_takes_credentials() -> None:
 # Offline.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", sorted({*codes.STATUSES, *codes.SMS_ERRORS, *codes.EMAIL_ERRORS, *codes.REPLY_ERRORS}))
 def test_explain_knows_every_number(code: int) -> None:
     """In every table that has it, in both languages, negative ones too."""

@@ -131,6 +131,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     assert source.read_text() == "id,phone\n1,7\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["file", "stdin"])
 def test_a_live_bar_on_a_terminal(kind: str, tmp_path: Path) -> None:
     """It shows the limits at work, and bad lines stay readable above it."""
@@ -207,6 +208,7 @@ def test_outcomes_of_an_earlier_run_are_not_written_over(tmp_path: Path) -> None
     assert len(out.read_text().splitlines()) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
 def test_a_run_goes_on_with_what_has_no_outcome(format: str, tmp_path: Path) -> None:
     """A half-written line is cut off, and every message has its outcomes in the end, no more and no fewer."""
@@ -251,6 +253,7 @@ def test_a_dash_is_standard_output() -> None:
     assert not Path("-").exists()
 
 
+@pytest.mark.slow
 def test_what_a_log_gets_meanwhile() -> None:
     """A line of progress now and then, where standard error is no terminal."""
     with serving(messages=60, latency=0.05) as server, mock.patch.object(meters, "TOLD_EVERY", 0.05):
@@ -268,6 +271,7 @@ def test_ctrl_c_sums_up() -> None:
     assert json.loads(ended.err)["exit"] == 130
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_bad_lines_are_a_dozen_on_the_terminal() -> None:
     """Ten one by one, then one line a kind with the count."""
     lines = "".join(f"a {number},71\n" for number in range(100_000))

@@ -12,24 +12,24 @@ def test_after_the_first_ten_a_kind_is_one_line() -> None:
     for number in range(2, 12):
         complaints(number, "no 'phone'")
     assert len(said) == ONE_BY_ONE
-    for number in range(12, 100_000):
+    for number in range(12, 10_000):
         kinds = [
             f"phone 'x{number}': expected a number with digits",
             f"phone \"'{number}\": looks like a spreadsheet's text cell; expected one number",
             f"{number} columns: expected 3, as in the header",
         ]
         complaints(number, kinds[number % 3])
-    complaints(100_000, "too long")
+    complaints(10_000, "too long")
     assert len(said) == ONE_BY_ONE
     complaints.sum_up()
     complaints.sum_up()
     assert said[:2] == ["in.csv, line 2: no 'phone'", "in.csv, line 3: no 'phone'"]
     spoilt = "looks like a spreadsheet's text cell; expected one number"
     assert said[10:] == [
-        "in.csv, line 12, and 33,329 more lines like it: phone 'x12': expected a number with digits",
-        f'in.csv, line 13, and 33,328 more lines like it: phone "\'13": {spoilt}',
-        "in.csv, line 14, and 33,328 more lines like it: 14 columns: expected 3, as in the header",
-        "in.csv, line 100000: too long",
+        "in.csv, line 12, and 3,329 more lines like it: phone 'x12': expected a number with digits",
+        f'in.csv, line 13, and 3,328 more lines like it: phone "\'13": {spoilt}',
+        "in.csv, line 14, and 3,328 more lines like it: 14 columns: expected 3, as in the header",
+        "in.csv, line 10000: too long",
     ]
 
 

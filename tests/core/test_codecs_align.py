@@ -191,6 +191,7 @@ def test_one_phone_under_many_ids(format: Format) -> None:
     assert read(format, asked, *parts) == texts
 
 
+@pytest.mark.slow
 @UNQUOTED
 @pytest.mark.parametrize("hostile", [False, True])
 @pytest.mark.parametrize("mailing", [False, True])
@@ -207,6 +208,7 @@ def test_a_thousand_lines_are_read_at_once(format: Format, mailing: bool, hostil
     assert list(found.values()).count("Hello") >= (699 if hostile else 1000)
 
 
+@pytest.mark.slow
 @UNQUOTED
 @pytest.mark.parametrize("extra", [1, 3])
 def test_a_thousand_messages_to_one_phone(format: Format, extra: int) -> None:

@@ -206,3 +206,16 @@ def test_the_phone_in_a_networks_name_is_not_the_message_s() -> None:
     """The send time stands before it."""
     said = unclear(f"{HLR}A,{PHONE},{PHONE},{PHONE}{SENT}0.30,HLR,x,,4", FULL)
     assert (said["net"], said["send_timestamp"]) == (PHONE, 1795503590)
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+@pytest.mark.parametrize("detail", [FULL, EXTENDED])
+def test_a_networks_name_that_holds_a_time_the_phone_and_a_cost_moves_no_column(detail: Detail, bulk: bool) -> None:
+    """Though the line would also fit with these as the message's own and all that follows as the text."""
+    place = "Россия,МТС,Москва," if detail is EXTENDED else ""
+    wire = f"{HLR}A,B,C,D,0,{PHONE},{place}1.20{SENT}{place}0.30,HLR,x,,4" + (",5" if bulk else "")
+    (found,) = rows(wire, CSV, detail, asked=ASKED[:1], bulk=bulk)
+    said = sent(found)
+    assert (said["send_timestamp"], str(said["cost"]), said["sender_id"]) == (1795503590, "0.30", "HLR")
+    assert (said["status_name"], said["message"]) == ("x", "")
+    assert set(found.unclear) == set(NAMES)

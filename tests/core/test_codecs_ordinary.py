@@ -22,6 +22,7 @@ TEXTS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", [PLAIN, CSV])
 @pytest.mark.parametrize("detail", Detail)
 @settings(max_examples=60, deadline=None)
@@ -70,6 +71,7 @@ def test_an_id_is_a_number_where_it_is_written_as_one() -> None:
             assert line.record(texts).id == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", Format)
 @pytest.mark.parametrize("kind", ["ordinary", "odd", "reversed", "names"])
 def test_the_time_to_read_a_reply_grows_as_it_does(format: Format, kind: str) -> None:

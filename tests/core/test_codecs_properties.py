@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smsc_status.core import codecs
 from smsc_status.core.codecs import BadRow, ErrorReply
-from smsc_status.core.codecs.layouts import NOT_FOUND, columns_of
+from smsc_status.core.codecs.layouts import HLR_KEYS, NOT_FOUND, columns_of
 from smsc_status.core.codecs.values import INTS
 from smsc_status.core.codecs.values import TEXTS as TEXT_FIELDS
 from smsc_status.errors import ProtocolError
@@ -55,6 +55,7 @@ PIECES = [
 BODIES = st.binary(max_size=60) | st.lists(st.sampled_from(PIECES) | st.binary(max_size=3), max_size=20).map(b"".join)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("detail", Detail)
 @pytest.mark.parametrize("format", Format)
@@ -204,10 +205,11 @@ def printed(draw: st.DrawFn, format: Format, detail: Detail, *, bulk: bool) -> S
     return (HlrRecord if hlr and status != NOT_FOUND else StatusRecord)(**fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("detail", Detail)
 @pytest.mark.parametrize("format", Format)
-@settings(max_examples=60, deadline=None, derandomize=True)  # one rare CSV look-up is still misread unnoticed
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_what_is_misread_is_named_as_unclear(format: Format, detail: Detail, bulk: bool, data: st.DataObject) -> None:
     """Any record, printed and read again, has the same fields, or says which are unclear; those are `None`, or what
@@ -217,7 +219,8 @@ def test_what_is_misread_is_named_as_unclear(format: Format, detail: Detail, bul
     body = codecs.encode([whole], format=format, detail=detail, charset="utf-8", bulk=bulk)
     (row,) = codecs.decode(body, format=format, detail=detail, charset="utf-8", asked=ASKED[:1], bulk=bulk)  # type: ignore[misc]  # rows
     assert not isinstance(row, BadRow)
-    assert type(row) is type(whole) or (detail is Detail.BASIC and isinstance(row, HlrRecord))
+    is_bare = format is Format.PLAIN and sent(whole).keys().isdisjoint(HLR_KEYS)  # nothing shows that it is a look-up
+    assert type(row) is type(whole) or (detail is Detail.BASIC and isinstance(row, HlrRecord)) or is_bare
     wrong = misread(row, whole)
     if format is Format.CSV and isinstance(whole, HlrRecord) and whole.err == 0:
         wrong -= {"err"}  # that of a look-up without an answer

@@ -792,6 +792,7 @@ def live(limits: Limits, history: Sequence[tuple[float, Step]]) -> World:
     return world
 
 
+@pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=300, deadline=None)
 def test_what_can_go_goes_and_the_oldest_of_it(limits: Limits, history: list[tuple[float, Step]]) -> None:
@@ -799,6 +800,7 @@ def test_what_can_go_goes_and_the_oldest_of_it(limits: Limits, history: list[tup
     live(limits, history)
 
 
+@pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_nothing_is_lost_and_nothing_goes_twice(limits: Limits, history: list[tuple[float, Step]]) -> None:
@@ -819,6 +821,7 @@ def test_nothing_is_lost_and_nothing_goes_twice(limits: Limits, history: list[tu
         assert world.went[one] <= 1 + world.returned[one]
 
 
+@pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_the_end_of_all_waiting_gives_back_who_waits(limits: Limits, history: list[tuple[float, Step]]) -> None:
@@ -829,6 +832,7 @@ def test_the_end_of_all_waiting_gives_back_who_waits(limits: Limits, history: li
     assert drained(world.dispatcher) == []
 
 
+@pytest.mark.slow
 @given(some_limits, histories)
 @example(  # the last token is kept for the bulk lane, but another one is back before that
     limits=Limits(),

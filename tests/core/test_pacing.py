@@ -388,6 +388,7 @@ def live(limits: Limits, history: Sequence[tuple[float, Start | End]]) -> Accoun
     return account
 
 
+@pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=300, deadline=None)
 def test_a_server_that_counts_arrivals_never_sees_a_limit_broken(
@@ -397,6 +398,7 @@ def test_a_server_that_counts_arrivals_never_sees_a_limit_broken(
     live(limits, history).assert_limits_held()
 
 
+@pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_no_token_leaks(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
@@ -411,6 +413,7 @@ def test_no_token_leaks(limits: Limits, history: list[tuple[float, Start | End]]
     assert [pacer.tokens(key, now=end_at) for key in KEYS] == [limits.checks_per_id] * len(KEYS)
 
 
+@pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_tokens_are_as_the_whole_history_counts_them(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
@@ -448,6 +451,7 @@ def test_due_at_is_never_too_late(limits: Limits, history: list[tuple[float, Sta
         assert pacer.tokens(name, now=last_at) > spare or in_flight[name]
 
 
+@pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_due_at_is_the_very_instant_once_all_is_settled(
@@ -473,6 +477,7 @@ def test_a_silence_over_lingering_and_period_is_caught_up_with_at_once() -> None
     assert pacer.is_idle(now=76.0)
 
 
+@pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_what_is_over_is_forgotten_by_itself(limits: Limits, history: list[tuple[float, Start | End]]) -> None:

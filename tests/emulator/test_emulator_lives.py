@@ -74,6 +74,7 @@ def test_lives_of_sms_have_the_documented_shares() -> None:
     assert clicked / delivered == pytest.approx(0.05, abs=0.01)
 
 
+@pytest.mark.slow
 def test_quick_deliveries_take_2_to_20_seconds_and_late_ends_at_most_6_hours() -> None:
     ends = [ending(life) for life in lives_of(SMS)]
     assert min(end.after for end in ends if end.status == 1) >= 2
@@ -81,6 +82,7 @@ def test_quick_deliveries_take_2_to_20_seconds_and_late_ends_at_most_6_hours() -
     assert {end.status for end in ends if end.after > 600} == {1, 3, 20}
 
 
+@pytest.mark.slow
 def test_a_click_comes_within_the_hour_after_delivery() -> None:
     for life in lives_of(SMS):
         if life[-1].status == 4:

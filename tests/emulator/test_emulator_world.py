@@ -219,6 +219,7 @@ def test_several_messages_are_deleted_together_or_not_at_all() -> None:
     assert [ref.id for ref in world] == [3]
 
 
+@pytest.mark.slow
 def test_a_populated_world_has_every_kind_flag_and_the_rare_statuses() -> None:
     world = World(3)
     refs = world.populate(5000, now=NOON, spread=4 * HOUR)

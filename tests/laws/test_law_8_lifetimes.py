@@ -197,6 +197,7 @@ def test_closing_gives_back_what_waits(run: Callable[..., None]) -> None:
     run(main)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runs", [(on_asyncio, on_asyncio), (on_asyncio, on_trio), (on_trio, on_asyncio)])
 def test_a_second_event_loop_gets_no_fresh_tokens(runs: tuple[Callable[..., None], ...]) -> None:
     """Tokens belong to the account, not to a loop or a client; what was on its way when a loop ended counts."""
@@ -275,6 +276,7 @@ def test_clients_of_one_account_share_a_limiter_by_themselves() -> None:
     assert emulator.referee.peak_checks_per_id == 5
 
 
+@pytest.mark.slow
 @both
 def test_a_client_may_move_to_another_loop_when_it_is_idle(run: Callable[..., None]) -> None:
     """A client that a module holds serves one loop after the other."""
@@ -289,6 +291,7 @@ def test_a_client_may_move_to_another_loop_when_it_is_idle(run: Callable[..., No
     run(main)
 
 
+@pytest.mark.slow
 def test_a_client_at_work_in_one_loop_refuses_another() -> None:
     """Its sockets belong to the first."""
     client = answered_by(b'{"status": 1}', after=1)
@@ -344,6 +347,7 @@ def test_twins_on_their_way_when_their_loop_ends(kind: str) -> None:
     assert outcomes.pending() == refs
 
 
+@pytest.mark.slow
 def test_no_socket_is_left_by_a_client_that_nobody_closes() -> None:
     """The end of its event loop closes it."""
     emulator = Emulator()

@@ -171,8 +171,8 @@ class _Reader:
             return None
         if "," not in str(texts["message"]):
             return layout.record(texts)
-        if "country" in texts and not _is_only_cost(texts):
-            return None
+        if layout.is_hlr or ("country" in texts and not _is_only_cost(texts)):
+            return None  # a name may hold the comma too
         return layout.record(texts, ("message", "comment") if texts.get("comment") else ())
 
     def read(self, text: str, whose: Identity | None) -> Row:
