@@ -215,6 +215,7 @@ def test_a_networks_name_that_holds_a_time_the_phone_and_a_cost_moves_no_column(
     place = "Россия,МТС,Москва," if detail is EXTENDED else ""
     wire = f"{HLR}A,B,C,D,0,{PHONE},{place}1.20{SENT}{place}0.30,HLR,x,,4" + (",5" if bulk else "")
     (found,) = rows(wire, CSV, detail, asked=ASKED[:1], bulk=bulk)
+    assert isinstance(found, HlrRecord)
     said = sent(found)
     assert (said["send_timestamp"], str(said["cost"]), said["sender_id"]) == (1795503590, "0.30", "HLR")
     assert (said["status_name"], said["message"]) == ("x", "")
