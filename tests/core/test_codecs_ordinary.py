@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import process_time
 from typing import Any
 from unittest.mock import patch
@@ -13,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsc_status.core import codecs
+from smsc_status.core.codecs.layouts import LAYOUTS, Columns
 from smsc_status.core.codecs.ordinary import Line, cells, pairs
+from smsc_status.core.codecs.values import TEXTS as TEXT_FIELDS
 from smsc_status.models import Detail, Format, Identity, StatusRecord
 
 PLAIN, CSV = Format.PLAIN, Format.CSV
@@ -99,3 +102,40 @@ def test_the_time_to_read_a_reply_grows_as_it_does(format: Format, kind: str) ->
     short = min(seconds(200) for _ in range(3))
     long = min(seconds(1000) for _ in range(2))
     assert long < short * 5 * 3
+
+
+COLUMNS = sorted({name for format in (PLAIN, CSV) for level in LAYOUTS[format] for row in level for name in row})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [cells, pairs])
+@pytest.mark.parametrize("name", [name for name in COLUMNS if name not in TEXT_FIELDS])
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_whatever_a_pattern_lets_through_can_be_read(
+    layout: Callable[[Columns], Line], name: str, data: st.DataObject
+) -> None:
+    """A value at a pattern's edge, such as a lone minus, is never let through to a reader that it breaks."""
+    line = layout((name,))
+    text = data.draw(st.from_regex(line.pattern, fullmatch=True) | st.sampled_from(["-", "0", "-0", "9" * 9, "-" * 2]))
+    texts = line.match(text)
+    if texts is not None:
+        line.record(texts)
+
+
+@pytest.mark.parametrize("err", ["-", "--1", "1-"])
+@pytest.mark.parametrize("detail", Detail)
+def test_an_error_that_is_no_number_costs_itself_alone(detail: Detail, err: str) -> None:
+    """The status and the time come out."""
+    body = codecs.encode(
+        [record(CSV, detail, who, bulk=True, err=7) for who in ASKED],
+        format=CSV,
+        detail=detail,
+        charset="utf-8",
+        bulk=True,
+    )
+    found = rows(body.replace(b",7,", f",{err},".encode()), CSV, detail, asked=ASKED, bulk=True)
+    for row in found:
+        assert isinstance(row, StatusRecord)
+        assert (row.status, row.last_timestamp, row.err) == (1, 1795503600, None)
+        assert row.unclear == ("err",)

@@ -28,7 +28,7 @@ MAX_COMMAS = 16
 MAX_READINGS = 8
 """A line that fits in more ways is unclear wherever they may differ."""
 
-_INT = re.compile(r"-?\d{0,18}", re.ASCII)
+_INT = re.compile(r"(?:-?\d{1,18})?", re.ASCII)
 _DIGITS = re.compile(r"\d{0,18}", re.ASCII)
 _SECONDS = re.compile(r"(?:0|\d{10,12})?", re.ASCII)  # fewer digits are those of a line that was cut
 _COST = re.compile(r"(?:-?\d{1,12}(?:\.\d{1,6})?)?", re.ASCII)

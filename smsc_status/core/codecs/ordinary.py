@@ -30,7 +30,7 @@ _NUMBERS = {
     "status": r"-?\d{1,9}",
     "last_timestamp": r"(?:0|\d{10,12})?",
     "send_timestamp": r"(?:0|\d{10,12})?",
-    "err": r"-?\d{0,9}",
+    "err": r"(?:-?\d{1,9})?",
     "type": r"\d{0,9}",
     "cost": r"(?:-?\d{1,12}\.\d{1,6})?",
     "id": r"[\w.-]+",
