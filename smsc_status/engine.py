@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from datetime import datetime, tzinfo
 from functools import partial
-from itertools import count
 from math import inf
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -220,14 +219,16 @@ class Engine:
                 self.spawn(partial(self._settle_at_last, permit, how))
 
     async def _settle_at_last(self, permit: Permit[Any], how: Settlement) -> None:
-        for tries in count(1):
+        tries = 0
+        while True:
+            tries += 1
             await anyio.sleep(backoff.delay(tries, random.random()))
             try:
                 await self.limiter.settle(permit, how)
             except Exception as error:
                 self._warn_of_limiter(error)
             else:
-                break
+                return
 
     def hide_secrets(self, error: SmscError) -> None:
         """Take out of an error what a reply has echoed of the credentials."""

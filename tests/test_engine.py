@@ -37,6 +37,7 @@ from smsc_status import (
 from smsc_status import engine as engine_module
 from smsc_status.core.dispatch import Request
 from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status.desk import Desk
 from smsc_status.emulator import Emulator
 from smsc_status.engine import Engine
 from smsc_status.models import bind
@@ -698,6 +699,52 @@ async def test_an_error_in_the_middle_of_a_reply_spoils_no_other_answer(
         outcomes = [outcome async for outcome in client.stream(refs)]
     assert len(outcomes) == 10
     assert sum(isinstance(outcome, StatusRecord) for outcome in outcomes) == 9
+
+
+@pytest.mark.parametrize("work", ["check", "stream", "track"])
+@pytest.mark.parametrize(
+    ("owner", "name"), [(Engine, "_read"), (Desk, "conclude")], ids=["while it is read", "while it is handed out"]
+)
+async def test_a_mistake_with_a_whole_reply_leaves_nobody_waiting(
+    owner: Any, name: str, work: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each message has an outcome, or is tracked on; the places are free again, and the client goes on."""
+    method, mistakes = getattr(owner, name), 1
+
+    def odd(*args: Any, **options: Any) -> Any:
+        nonlocal mistakes
+        if mistakes:
+            mistakes -= 1
+            raise ZeroDivisionError("a mistake of ours")
+        return method(*args, **options)
+
+    monkeypatch.setattr(owner, name, odd)
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 11))
+    limiter = LocalLimiter()
+    results: list[Any] = []
+    async with client_of(emulator, limiter=limiter) as client:
+        with anyio.fail_after(200):
+            if work == "check":
+                async with anyio.create_task_group() as group:
+                    for ref in refs:
+                        group.start_soon(note, results, client.check(ref.id, ref.phone))
+            else:
+                results = [outcome async for outcome in getattr(client, work)(refs)]
+        assert len(results) == 10
+        failures = [result.error if isinstance(result, FailedCheck) else result for result in results]
+        if work == "track":  # which asks again by itself
+            assert all(isinstance(result, StatusRecord) for result in results)
+        else:
+            assert {type(failure) for failure in failures} == {ProtocolError}
+            assert all("ZeroDivisionError" in str(failure) for failure in failures)
+        assert limiter.slots().open_requests == 0
+        assert client.stats().waiting == 0
+        assert not client._engine.desk._asked
+        assert (await client.check(1, PHONE)).is_delivered
+        await anyio.sleep(80)
+        assert limiter.is_idle()
+    assert caplog.text.count("an answer could not be used") == 1
 
 
 async def test_secrets_are_taken_out_of_whatever_a_transport_raises() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -272,6 +273,72 @@ async def test_a_limiter_that_gives_leave_for_something_else_is_asked_again() ->
         assert (await client.check(1, PHONE)).status == 1
         assert client.stats().requests["single"] == 1
         assert limiter.slots().open_requests == 0
+
+
+async def test_a_limiter_that_gives_leave_for_something_else_each_time_is_asked_with_pauses() -> None:
+    """It gives the event loop no turn by itself; and when it is right at last, the message goes once."""
+
+    class Wrong(LocalLimiter):
+        """Gives leave for a first choice after a second one, ten times."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked_at: list[float] = []
+
+        async def take(self, choose: Any) -> Any:
+            permit = await super().take(choose)
+            self.asked_at.append(anyio.current_time())
+            if len(self.asked_at) <= 10:
+                choose(Pacer(self.limits), now=0.0)
+            return permit
+
+    emulator = Emulator()
+    delivered(emulator, [1])
+    limiter = Wrong()
+    async with client_of(emulator, limiter=limiter) as client:
+        assert (await client.check(1, PHONE)).status == 1
+        assert client.stats().requests["single"] == 1
+        assert limiter.slots().open_requests == 0
+    pauses = [after - before for before, after in pairwise(limiter.asked_at)]
+    assert len(pauses) >= 10
+    assert pauses[0] == 0
+    assert all(pause >= 0.25 for pause in pauses[1:10])
+    assert sum(pauses[1:10]) > 30
+
+
+async def test_what_was_chosen_and_not_used_is_not_sent_when_nobody_waits_for_it_any_more() -> None:
+    """It is forgotten, and who asks for it anew is answered."""
+    emulator = Emulator()
+    delivered(emulator, [1])
+    limiter = Hesitant(times=1)
+    async with client_of(emulator, limiter=limiter) as client:
+        with anyio.move_on_after(1):
+            await client.check(1, PHONE)
+        await anyio.sleep(100)
+        assert limiter.times == 0
+        assert client.stats().waiting == 0
+        assert sum(client.stats().requests.values()) == 0
+        assert not client._engine.desk._asked
+        assert (await client.check(1, PHONE)).status == 1
+
+
+async def test_a_closed_client_does_not_tell_a_limiter_that_is_away_again() -> None:
+    """Its last request ends after the closing, for the transport does not listen; nothing of it is at work then."""
+
+    class Deaf(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(100)
+            return httpx.Response(200, content=b'{"status": 1}')
+
+    limiter = Failing("settle")
+    limiter.away_until = inf
+    client = StatusClient(apikey="k", base_url="http://localhost", transport=Deaf(), limiter=limiter)
+    with anyio.move_on_after(1):
+        await client.check(1, PHONE)
+    await client.aclose()
+    await anyio.sleep(1000)
+    assert limiter.failed == 1
 
 
 async def test_a_deletion_whose_caller_was_cancelled_while_connecting_is_not_sent_later() -> None:
