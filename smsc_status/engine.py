@@ -313,13 +313,19 @@ class Engine:
             self.desk.started(permit.wanted)
             self._open += 1
             if self.desk.dispatcher.has_work:
-                self.spawn(partial(self._carry_out, permit))
+                self.spawn(partial(self._carry_out_beside, permit))
                 continue
             self._stands_by = False
             await self._carry_out(permit)
             if self._stands_by:  # another worker, called meanwhile
                 return
             self._stands_by = True
+
+    async def _carry_out_beside(self, permit: Permit[Request]) -> None:
+        """Carry it out while the worker goes on. That one may be busy itself when messages of this one wait again."""
+        await self._carry_out(permit)
+        if not self._stands_by:
+            self.look_again()
 
     async def _permit(self) -> Permit[Request]:
         """Leave to send the next request."""
