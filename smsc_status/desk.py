@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
 from itertools import chain
 from math import inf
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import attrs
 
@@ -50,6 +50,8 @@ HASTE = 300.0
 CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
 
 logger = logging.getLogger("smsc_status")
+
+ErrorT = TypeVar("ErrorT", bound=SmscError)
 
 
 class Claim(Protocol):
@@ -282,8 +284,7 @@ class Desk:
             self._divide(request, verdict)
         else:
             self.refused(verdict)
-            if len(request.questions) == 1:
-                self.dispatcher.division.named(request.questions[0])
+            self.dispatcher.division.named(request.questions[0])
             self.answer_all(request, verdict)
 
     def _divide(self, request: Request, error: SmscError) -> None:
@@ -472,7 +473,7 @@ def _for_claim(outcome: StatusRecord | SmscError, ref: MessageRef) -> StatusReco
     return own(outcome)
 
 
-def own(error: SmscError) -> SmscError:
+def own(error: ErrorT) -> ErrorT:
     """A copy of the error, for one who raises it alone."""
     mine = copy.copy(error)
     mine.__cause__ = error.__cause__
@@ -487,11 +488,11 @@ def unexpected(error: Exception) -> SmscError:
 def _too_late(last: SmscError | None, retry_after: float) -> SmscError:
     if isinstance(last, RateLimited):
         return RateLimited(last.code, last.text, retry_after)
-    if last is not None:
+    if isinstance(last, TransportError | ProtocolError):
         mine = own(last)
-        if isinstance(mine, TransportError | ProtocolError):
-            mine.retry_after = retry_after
+        mine.retry_after = retry_after
         return mine
+    # Nothing has happened yet, or a bulk request was refused: which of its messages is to blame is not known.
     return LimitExceeded(f"no slot comes free in time; try again in {retry_after:.1f} s", retry_after)
 
 

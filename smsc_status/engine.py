@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from datetime import datetime, tzinfo
 from functools import partial
-from itertools import count
 from math import inf
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -220,14 +219,16 @@ class Engine:
                 self.spawn(partial(self._settle_at_last, permit, how))
 
     async def _settle_at_last(self, permit: Permit[Any], how: Settlement) -> None:
-        for tries in count(1):
+        tries = 0
+        while True:
+            tries += 1
             await anyio.sleep(backoff.delay(tries, random.random()))
             try:
                 await self.limiter.settle(permit, how)
             except Exception as error:
                 self._warn_of_limiter(error)
             else:
-                break
+                return
 
     def hide_secrets(self, error: SmscError) -> None:
         """Take out of an error what a reply has echoed of the credentials."""
@@ -307,26 +308,33 @@ class Engine:
     async def _work(self) -> None:
         """Start one request after the other, while something waits; carry out the last one, then stand by again."""
         while True:
-            permit = await self._permit()
+            permit, request = await self._permit()
             self._granted = None
-            self.desk.started(permit.wanted)
+            self.desk.started(request)
             self._open += 1
             if self.desk.dispatcher.has_work:
-                self.spawn(partial(self._carry_out, permit))
+                self.spawn(partial(self._carry_out_beside, permit, request))
                 continue
             self._stands_by = False
-            await self._carry_out(permit)
+            await self._carry_out(permit, request)
             if self._stands_by:  # another worker, called meanwhile
                 return
             self._stands_by = True
 
-    async def _permit(self) -> Permit[Request]:
-        """Leave to send the next request."""
+    async def _carry_out_beside(self, permit: Permit[Request], request: Request) -> None:
+        """Carry it out while the worker goes on. That one may be busy itself when messages of this one wait again."""
+        await self._carry_out(permit, request)
+        if not self._stands_by:
+            self.look_again()
+
+    async def _permit(self) -> tuple[Permit[Request], Request]:
+        """Leave to send the next request, and that request."""
         misses = 0
         while True:
             permit = await self.take(self._choose, failed=self._take_failed)
-            if self._granted is permit.wanted:
-                return permit
+            granted = self._granted
+            if granted is not None and _is_for(permit, granted):
+                return permit, granted
             await self.settle(permit, Settlement.NEVER_LEFT)
             misses += 1
             if misses > 1:  # a limiter that does not permit what was chosen must not be asked without a pause
@@ -394,8 +402,7 @@ class Engine:
             return outage.until_at
         return inf if outage.is_on and self._open else self.desk.dispatcher.due_at(pacer, now=now)
 
-    async def _carry_out(self, permit: Permit[Request]) -> None:
-        request = permit.wanted
+    async def _carry_out(self, permit: Permit[Request], request: Request) -> None:
         detail = request.detail
         messages = [(question.id, question.phone) for question in request.questions]
         fields = protocol.fields(self.wire, messages, bulk=request.bulk, detail=detail)
@@ -475,6 +482,12 @@ def _begin_anew() -> None:
 
 
 loops.at_fork(_begin_anew)
+
+
+def _is_for(permit: Permit[Any], request: Request) -> bool:
+    """Whether the permit is for this request, or for any other that takes the same tokens."""
+    wanted = permit.wanted
+    return wanted is request or (wanted.bulk == request.bulk and set(wanted.keys) == set(request.keys))
 
 
 def _shown(error: Exception) -> str:

@@ -95,7 +95,7 @@ class _State:
                 error, self.error = self.error, None
                 error.pending = tuple(item.ref for item in self.held)
                 raise error
-            if self.ended and (not self.asked or (self.is_over and not self.engine.desk.portions.is_busy)):
+            if self._is_through():
                 self.engine.others.discard(self)
                 self.is_over = True
                 error_of_input, self.input_error = self.input_error, None
@@ -156,6 +156,11 @@ class _State:
             pause = self.engine.read_on_later
             read = partial(source.read, self._async_source, self._put_in_and_wait, pause=pause, end=self._end_input)
             self.reader = self.engine.spawn(read, context=contextvars.copy_context())
+
+    def _is_through(self) -> bool:
+        """Whether nothing comes any more. What is given up is told so in portions, while the loop of its own runs."""
+        is_told = not self.engine.desk.portions.is_busy or self.loop is not loops.this_loop()
+        return self.ended and (not self.asked or (self.is_over and is_told))
 
     def _has_room(self) -> bool:
         return len(self.held) < self.limit and not self.ended

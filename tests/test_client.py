@@ -383,6 +383,27 @@ async def test_mirrors_are_tried_in_turn_at_once() -> None:
     assert transport.seen == ["one", "two", "three", "three"]
 
 
+async def test_a_failure_that_is_late_does_not_lead_back_to_a_mirror_that_has_failed() -> None:
+    """What was sent to the first one before the others were tried says nothing of the present one."""
+
+    class Hosts(httpx.AsyncBaseTransport):
+        seen: list[str] = []  # noqa: RUF012 (one transport in this test)
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            self.seen.append(request.url.host)
+            if request.url.host == "three":
+                return httpx.Response(200, content=DELIVERED)
+            await anyio.sleep(5.0 if len(self.seen) == 1 else 0.1)
+            raise httpx.ConnectError("down")
+
+    transport = Hosts()
+    hosts = ("https://one", "https://two", "https://three")
+    async with StatusClient(apikey="k", base_url=hosts[0], mirrors=hosts[1:], transport=transport) as client:
+        records = await gather(*[client.check(id, PHONE) for id in (1, 2)])
+    assert all(isinstance(record, StatusRecord) for record in records)
+    assert transport.seen == ["one", "one", "two", "three", "three"]
+
+
 @pytest.mark.slow
 async def test_an_outage_does_not_use_up_everybody_s_retries() -> None:
     """All sending pauses, longer and longer; when the server is back, nearly everything is still there."""
@@ -474,6 +495,19 @@ async def test_one_bad_message_costs_the_others_nothing() -> None:
     assert len(outcomes) == 100
     assert [outcome.ref.id for outcome in failed] == [2147483648]
     assert isinstance(failed[0].error, ParametersError)
+
+
+async def test_who_can_not_wait_is_not_blamed_for_a_bulk_request_that_was_refused() -> None:
+    """Another message is what the vendor minds: those who can be asked singly in time are, the others are told so."""
+    emulator = Emulator()
+    delivered(emulator, range(1, 20))
+    async with client_of(emulator, round_trip=1.0) as client:
+        bad = client.check(2147483648, PHONE)
+        results = await gather(bad, *[client.check(k, PHONE, max_wait=1.5) for k in range(1, 20)])
+    assert isinstance(results[0], ParametersError)
+    late = [result for result in results[1:] if not isinstance(result, StatusRecord)]
+    assert {type(error) for error in late} == {LimitExceeded}
+    assert len(late) < 19
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -35,8 +36,9 @@ from smsc_status import (
     TransportError,
 )
 from smsc_status import engine as engine_module
-from smsc_status.core.dispatch import Request
+from smsc_status.core.dispatch import Dispatcher, Request
 from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status.desk import Desk
 from smsc_status.emulator import Emulator
 from smsc_status.engine import Engine
 from smsc_status.models import bind
@@ -669,6 +671,51 @@ def test_a_client_leaves_nothing_at_work_in_the_loop_that_it_has_left() -> None:
     loop.close()
 
 
+async def test_a_stream_that_has_been_left_is_not_failed_by_what_happens_in_the_same_moment() -> None:
+    """The client tells all that were there when it began to."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 11))
+    async with client_of(emulator) as client:
+        stream = client.stream(refs)
+        await anext(stream)
+        others = list(client._engine.others)
+        await stream.aclose()
+        for other in others:
+            other.give_up(ClientClosed("the client was closed"))
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+
+
+@pytest.mark.parametrize("slow_id", [1, 2])
+async def test_what_is_asked_again_does_not_wait_until_another_s_request_has_ended(slow_id: int) -> None:
+    """The one is cut at once, and answered at its second try; the other's answer takes long."""
+
+    class Uneven(httpx.AsyncBaseTransport):
+        has_cut = False
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if f"id={slow_id}&".encode() in await request.aread():
+                await anyio.sleep(20)
+            elif not self.has_cut:
+                self.has_cut = True
+                raise httpx.ReadError("cut")
+            return httpx.Response(200, content=DELIVERED)
+
+    answered_at: dict[int, float] = {}
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=Uneven()) as client:
+
+        async def wait(id: int) -> None:
+            await client.check(id, PHONE)
+            answered_at[id] = anyio.current_time()
+
+        began_at = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            for id in (1, 2):
+                group.start_soon(wait, id)
+    assert answered_at[3 - slow_id] - began_at < 1
+    assert answered_at[slow_id] - began_at >= 20
+
+
 async def test_what_nobody_waits_for_any_more_is_not_asked_again() -> None:
     transport = Answering(httpx.ReadError("cut"), after=2)
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
@@ -698,6 +745,69 @@ async def test_an_error_in_the_middle_of_a_reply_spoils_no_other_answer(
         outcomes = [outcome async for outcome in client.stream(refs)]
     assert len(outcomes) == 10
     assert sum(isinstance(outcome, StatusRecord) for outcome in outcomes) == 9
+
+
+@pytest.mark.parametrize("work", ["check", "stream", "track"])
+@pytest.mark.parametrize(
+    ("owner", "name"), [(Engine, "_read"), (Desk, "conclude")], ids=["while it is read", "while it is handed out"]
+)
+async def test_a_mistake_with_a_whole_reply_leaves_nobody_waiting(
+    owner: Any, name: str, work: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each message has an outcome, or is tracked on; the places are free again, and the client goes on."""
+    method, mistakes = getattr(owner, name), 1
+
+    def odd(*args: Any, **options: Any) -> Any:
+        nonlocal mistakes
+        if mistakes:
+            mistakes -= 1
+            raise ZeroDivisionError("a mistake of ours")
+        return method(*args, **options)
+
+    monkeypatch.setattr(owner, name, odd)
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 11))
+    limiter = LocalLimiter()
+    results: list[Any] = []
+    async with client_of(emulator, limiter=limiter) as client:
+        with anyio.fail_after(200):
+            if work == "check":
+                async with anyio.create_task_group() as group:
+                    for ref in refs:
+                        group.start_soon(note, results, client.check(ref.id, ref.phone))
+            else:
+                results = [outcome async for outcome in getattr(client, work)(refs)]
+        assert len(results) == 10
+        failures = [result.error if isinstance(result, FailedCheck) else result for result in results]
+        if work == "track":  # which asks again by itself
+            assert all(isinstance(result, StatusRecord) for result in results)
+        else:
+            assert {type(failure) for failure in failures} == {ProtocolError}
+            assert all("ZeroDivisionError" in str(failure) for failure in failures)
+        assert limiter.slots().open_requests == 0
+        assert client.stats().waiting == 0
+        assert not client._engine.desk._asked
+        assert (await client.check(1, PHONE)).is_delivered
+        await anyio.sleep(80)
+        assert limiter.is_idle()
+    assert caplog.text.count("an answer could not be used") == 1
+
+
+async def test_a_mistake_after_a_reply_was_handed_out_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the reply left out is asked again all the same."""
+
+    def odd(*_: Any) -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(Dispatcher, "bulk_answered", odd)
+    rows = [{"status": 1, "id": id, "phone": PHONE} for id in range(2, 11)]
+    results: list[Any] = []
+    async with answered_by(json.dumps(rows).encode(), DELIVERED) as client:
+        async with anyio.create_task_group() as group:
+            for id in range(1, 11):
+                group.start_soon(note, results, client.check(id, PHONE))
+        assert client.stats().requests == {"bulk": 1, "single": 1, "delete": 0}
+    assert sorted(result.ref.id for result in results) == list(range(1, 11))
 
 
 async def test_secrets_are_taken_out_of_whatever_a_transport_raises() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -20,6 +22,7 @@ from smsc_status import (
     StatusClient,
     StatusRecord,
 )
+from smsc_status.core.dispatch import Request
 from smsc_status.core.pacing import Pacer, Settlement
 from smsc_status.emulator import Emulator
 
@@ -250,8 +253,8 @@ async def test_who_can_not_wait_until_the_limiter_uses_what_was_chosen_is_told_s
     assert {id: result.status for id, result in results.items()} == {1: 1, 2: 1}
 
 
-async def test_a_limiter_that_gives_leave_for_something_else_is_asked_again() -> None:
-    """That request is not sent, and what it held is free again."""
+async def test_a_limiter_that_has_its_client_choose_twice_has_a_message_sent_once() -> None:
+    """Nothing else is held for it."""
 
     class Late(LocalLimiter):
         """Gives leave for the first choice after a second one."""
@@ -272,6 +275,99 @@ async def test_a_limiter_that_gives_leave_for_something_else_is_asked_again() ->
         assert (await client.check(1, PHONE)).status == 1
         assert client.stats().requests["single"] == 1
         assert limiter.slots().open_requests == 0
+
+
+async def test_a_limiter_that_gives_leave_for_something_else_each_time_is_asked_with_pauses() -> None:
+    """It gives the event loop no turn by itself; and when it is right at last, the message goes once."""
+
+    class Wrong(LocalLimiter):
+        """Gives leave for another request than the one that was chosen, ten times."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked_at: list[float] = []
+
+        async def take(self, choose: Any) -> Any:
+            self.asked_at.append(anyio.current_time())
+            permit = await super().take(choose)
+            if len(self.asked_at) <= 10:
+                await super().settle(permit, Settlement.NEVER_LEFT)
+                permit = await super().take(lambda pacer, *, now: Request((), (7,), bulk=False))
+            return permit
+
+    emulator = Emulator()
+    delivered(emulator, [1])
+    limiter = Wrong()
+    async with client_of(emulator, limiter=limiter) as client:
+        assert (await client.check(1, PHONE)).status == 1
+        assert client.stats().requests["single"] == 1
+        assert limiter.slots().open_requests == 0
+    pauses = [after - before for before, after in pairwise(limiter.asked_at)]
+    assert len(pauses) >= 10
+    assert pauses[0] == 0
+    assert all(pause >= 0.25 for pause in pauses[1:10])
+    assert sum(pauses[1:10]) > 30
+
+
+@of_each_work
+@pytest.mark.parametrize(
+    "copied", [copy.copy, lambda wanted: Request((), wanted.keys[::-1], wanted.bulk)], ids=["copied", "made anew"]
+)
+async def test_a_limiter_may_give_leave_for_a_copy_of_what_was_chosen(copied: Any, work: Work) -> None:
+    """One that is shared by machines may have read it from its store. Each message is asked once."""
+
+    class Copying(LocalLimiter):
+        async def take(self, choose: Any) -> Any:
+            permit = await super().take(choose)
+            permit.wanted = copied(permit.wanted) if isinstance(permit.wanted, Request) else permit.wanted
+            return permit
+
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 41))
+    limiter = Copying()
+    async with client_of(emulator, limiter=limiter) as client:
+        with anyio.fail_after(100):
+            assert await work(client, refs) == 40
+        assert client.stats().records == (0 if work is delete else 40)
+        assert client.stats().waiting == 0
+        await anyio.sleep(80)
+        assert limiter.is_idle()
+    assert emulator.referee.is_content
+
+
+async def test_what_was_chosen_and_not_used_is_not_sent_when_nobody_waits_for_it_any_more() -> None:
+    """It is forgotten, and who asks for it anew is answered."""
+    emulator = Emulator()
+    delivered(emulator, [1])
+    limiter = Hesitant(times=1)
+    async with client_of(emulator, limiter=limiter) as client:
+        with anyio.move_on_after(1):
+            await client.check(1, PHONE)
+        await anyio.sleep(100)
+        assert limiter.times == 0
+        assert client.stats().waiting == 0
+        assert sum(client.stats().requests.values()) == 0
+        assert not client._engine.desk._asked
+        assert (await client.check(1, PHONE)).status == 1
+
+
+async def test_a_closed_client_does_not_tell_a_limiter_that_is_away_again() -> None:
+    """Its last request ends after the closing, for the transport does not listen; nothing of it is at work then."""
+
+    class Deaf(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(100)
+            return httpx.Response(200, content=b'{"status": 1}')
+
+    limiter = Failing("settle")
+    limiter.away_until = inf
+    client = StatusClient(apikey="k", base_url="http://localhost", transport=Deaf(), limiter=limiter)
+    with anyio.move_on_after(1):
+        await client.check(1, PHONE)
+    await client.aclose()
+    await anyio.sleep(1000)
+    assert limiter.failed == 1
 
 
 async def test_a_deletion_whose_caller_was_cancelled_while_connecting_is_not_sent_later() -> None:

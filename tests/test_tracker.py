@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from helpers import PHONE, answered_by
 from network import Network
@@ -17,6 +18,7 @@ from smsc_status import (
     AuthError,
     ClientClosed,
     ConfigError,
+    Detail,
     FailedCheck,
     Limits,
     MessageRef,
@@ -295,6 +297,35 @@ async def test_leaving_in_the_middle_of_the_input() -> None:
     async with day.client() as client, client.track(source()) as stream:
         await anext(stream)
     assert closed
+
+
+async def test_an_answer_that_comes_after_leaving_changes_nothing() -> None:
+    """It comes by a request that others have made for more, to which the check had moved when its own was cut."""
+    ref = MessageRef(1, PHONE, datetime.now(UTC) - timedelta(hours=1))
+    records: list[StatusRecord] = []
+    async with answered_by(httpx.ReadError("cut"), b'{"status": 1}', after=2.0) as client:
+
+        async def check(detail: Detail) -> None:
+            records.append(await client.check(1, PHONE, detail=detail))
+
+        async with anyio.create_task_group() as group:
+            stream = client.track([ref])
+            outcomes: list[Any] = []
+
+            async def follow() -> None:
+                outcomes.extend([outcome async for outcome in stream])
+
+            group.start_soon(follow)
+            for pause, detail in ((0.5, Detail.BASIC), (0.5, Detail.FULL), (1.5, Detail.EXTENDED)):
+                await anyio.sleep(pause)
+                group.start_soon(check, detail)
+            await anyio.sleep(0.2)
+            await stream.aclose()
+        assert len(records) == 3
+        assert outcomes == []
+        assert stream.pending() == [ref]
+        assert client.stats().done == {}
+        assert client.stats().tracked == 0
 
 
 async def test_an_end_not_taken_is_pending() -> None:

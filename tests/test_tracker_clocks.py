@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -191,9 +192,19 @@ async def test_until_must_be_a_plain_function(until: Any) -> None:
             client.track([(1, PHONE)], until=until)
 
 
-async def test_an_until_that_gives_an_awaitable_is_told_so() -> None:
+class _Later:
+    """An awaitable that is no coroutine."""
+
+    def __init__(self, _record: StatusRecord) -> None: ...
+
+    def __await__(self) -> Iterator[Any]:
+        yield
+
+
+@pytest.mark.parametrize("given", [_async_until, _Later])
+async def test_an_until_that_gives_an_awaitable_is_told_so(given: Any) -> None:
     def until(record: StatusRecord) -> Any:
-        return _async_until(record)
+        return given(record)
 
     async with answered_by(b'{"status": 0}') as client:
         stream = client.track([(1, PHONE)], until=until)

@@ -1003,3 +1003,17 @@ def test_a_feed_s_message_without_a_token_gives_way_to_the_next() -> None:
     used(pacer, 11, times=5)
     dispatcher = fed_by(FakeFeed({20.0: [11, 12]}, singly=True))
     assert ids(start(dispatcher, pacer)) == [12]
+
+
+def test_near_a_feed_s_deadline_a_caller_whose_id_has_no_token_to_spare_gives_way() -> None:
+    """To other callers first; the last token of an id with two messages is kept for the bulk lane."""
+    pacer = Pacer(Limits())
+    used(pacer, 7, bulk=True)
+    used(pacer, 4, times=5)
+    used(pacer, 5, times=4)
+    checks = [question(4, rank=0.0), *mailing(5, 2), question(6, rank=0.0)]
+    for check in checks:
+        check.head_start = 300.0
+    dispatcher = fed_by(FakeFeed({}, near=[11], singly=True), questions=checks)
+    assert [ids(request) for request in start_all(dispatcher, pacer)] == [[6], [11]]
+    assert dispatcher.waiting == 3

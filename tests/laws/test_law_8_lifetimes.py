@@ -18,7 +18,7 @@ from network import Network
 from trio.testing import MockClock
 from virtual import VirtualLoop
 
-from smsc_status import ConfigError, Limits, LocalLimiter, MessageRef, StatusClient
+from smsc_status import AuthError, ConfigError, Limits, LocalLimiter, MessageRef, StatusClient
 from smsc_status.emulator import Emulator, EmulatorServer, Referee
 
 
@@ -330,6 +330,42 @@ def test_a_stream_belongs_to_the_loop_that_began_it(kind: str, left: int) -> Non
     anyio.run(begin)
     anyio.run(go_on)
     assert len(outcomes.pending()) == left
+
+
+@pytest.mark.parametrize("second", [on_asyncio, on_trio])
+@pytest.mark.parametrize("first", [on_asyncio, on_trio])
+@pytest.mark.parametrize("end", ["exhausted", "closed", "refused"])
+@pytest.mark.parametrize("kind", ["stream", "track"])
+def test_a_stream_that_has_ended_stays_so_in_another_loop(
+    kind: str, end: str, first: Callable[..., None], second: Callable[..., None]
+) -> None:
+    """Though its first loop ended before all that waited had been given up."""
+    reply = b'{"error": "who", "error_code": 2}' if end == "refused" else b'{"status": 1}'
+    count = 2 if end == "exhausted" else 3000
+    outcomes = getattr(answered_by(reply, after=1.0), kind)([(id, PHONE) for id in range(count)])
+
+    async def begin() -> None:
+        if end == "exhausted":
+            assert len([outcome async for outcome in outcomes]) == count
+        elif end == "closed":
+            with anyio.move_on_after(0.5):
+                await anext(outcomes)
+            await outcomes.aclose()
+        else:
+            with pytest.raises(AuthError):
+                await anext(outcomes)
+
+    async def go_on() -> None:
+        with anyio.fail_after(5):
+            for _ in range(2):
+                with pytest.raises(StopAsyncIteration):
+                    await anext(outcomes)
+
+    first(begin)
+    left = outcomes.pending()
+    second(go_on)
+    assert outcomes.pending() == left
+    assert bool(left) is (end != "exhausted")
 
 
 @pytest.mark.parametrize("kind", ["stream", "track"])
