@@ -1,6 +1,6 @@
 """A server that answers at once, in a process of its own: what a client takes is not hidden behind what a server does.
 
-It reads HTTP by the letter that the benchmarks' clients write, and answers a single question with bytes made
+It reads HTTP by the letter that the benchmarks' clients write, and answers a single check with bytes made
 beforehand; only a bulk reply is put together from what was asked. `python -m benchmarks.answering [DELAY]` prints its
 port, and ends with its standard input.
 """

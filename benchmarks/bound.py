@@ -26,7 +26,7 @@ import attrs
 FIRST_MINUTE = 61.0
 CHECKS = 5
 FINE = 0.25, 80.0
-"""Ages are looked at in steps of 0.25 s up to 80 s, then in steps of a hundredth."""
+"""HazardModel are looked at in steps of 0.25 s up to 80 s, then in steps of a hundredth."""
 
 
 @attrs.frozen

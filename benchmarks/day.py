@@ -24,8 +24,8 @@ from trio.testing import MockClock
 
 from benchmarks import bound, lanes
 from smsc_status import Limits, MessageRef, StatusClient, StatusRecord
+from smsc_status._core.tracking.polling import Policy
 from smsc_status.codes import FINAL
-from smsc_status.core.polling import Policy
 from smsc_status.emulator import Emulator
 
 SEED = 1
@@ -171,7 +171,7 @@ async def _follow(day: list[lanes.Sent]) -> lanes.Outcome:
                 sent = day[int(told.ref.id) - 1]
                 outcome.delays.append(told.checked_at.timestamp() - lanes.START - sent.at - sent.ends_after)
         stats = client.stats()
-    outcome.is_within_limits = emulator.referee.is_content
+    outcome.is_within_limits = emulator.referee.no_violations
     outcome.singles, outcome.bulk = stats.requests["single"], stats.requests["bulk"]
     outcome.polled = stats.records
     return outcome

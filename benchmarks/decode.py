@@ -31,9 +31,9 @@ import pydantic
 from lxml import etree as lxml_etree  # type: ignore[import-untyped]  # it has no types
 
 from smsc_status import Detail, Format, MessageRef, StatusRecord
-from smsc_status.core import codecs, protocol
-from smsc_status.core.protocol import Wire
-from smsc_status.emulator.world import World
+from smsc_status._core.wire import codecs, protocol
+from smsc_status._core.wire.protocol import Wire
+from smsc_status.emulator._world import World
 from smsc_status.models import MOSCOW, Identity, bind
 
 SEED = 1

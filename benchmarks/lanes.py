@@ -17,12 +17,12 @@ from typing import NamedTuple
 import attrs
 
 from smsc_status import Limits, MessageRef, StatusRecord
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status._core.tracking.archive import DAY, archive_deadline
+from smsc_status._core.tracking.polling import Policy, PollScheduler, Tracked
 from smsc_status.codes import FINAL, MessageType
-from smsc_status.core.archive import DAY, archive_deadline
-from smsc_status.core.pacing import Pacer, Settlement
-from smsc_status.core.polling import Plan, Policy, Tracked
-from smsc_status.emulator.limits import Kind, Referee
-from smsc_status.emulator.lives import Draws, draw_life
+from smsc_status.emulator._limits import Kind, Referee
+from smsc_status.emulator._lives import Draws, draw_life
 from smsc_status.models import Key
 
 START = datetime(2026, 3, 10, 6, 0, tzinfo=UTC).timestamp()
@@ -113,11 +113,11 @@ class Lanes:
         self.limits = limits or Limits()
         self.outcome = Outcome()
         cycle = self.limits.period + self.limits.margin
-        self.plan = Plan(
+        self.plan = PollScheduler(
             policy,
             max_bulk=self.limits.max_bulk,
             cycle=cycle,
-            places=self.limits.connections,
+            slots=self.limits.connections,
             checks=self.limits.checks_per_id,
         )
         self.plan.dates.offset = START
@@ -152,7 +152,7 @@ class Lanes:
             if self._is_archived(sent, now):
                 self._lose(sent)
         self.outcome.seconds = now
-        self.outcome.is_within_limits = self._referee.is_content
+        self.outcome.is_within_limits = self._referee.no_violations
         return self.outcome
 
     def _send(self, sent: Sent, now: float) -> None:
@@ -165,7 +165,7 @@ class Lanes:
         """Send what may be sent; when there will be more."""
         plan, pacer = self.plan, self._pacer
         slot_at = pacer.bulk_due_at(now=now)
-        if not self._is_bulk_out and slot_at <= now and pacer.free_places(now=now):
+        if not self._is_bulk_out and slot_at <= now and pacer.free_slots(now=now):
             batch = []
             for item in take_bulk(plan, self.limits.max_bulk, now=now):
                 if pacer.tokens(item.ref.identity[0], now=now):
@@ -176,7 +176,7 @@ class Lanes:
                 self._is_bulk_out = True
                 self.outcome.bulk += 1
                 self._start(batch, now, bulk=True)
-        while self._singles < plan.places and pacer.free_places(now=now):
+        while self._singles < plan.slots and pacer.free_slots(now=now):
             urgent = plan.take_single(now=now)
             if urgent is None:
                 break
@@ -186,10 +186,10 @@ class Lanes:
             self._singles += 1
             self.outcome.singles += 1
             self._start([urgent], now, bulk=False)
-        if not pacer.free_places(now=now):
+        if not pacer.free_slots(now=now):
             return inf
         bulk_at = inf if self._is_bulk_out else max(slot_at, plan.due_at())
-        return min(bulk_at, inf if self._singles >= plan.places else max(now, plan.due_at(singly=True)))
+        return min(bulk_at, inf if self._singles >= plan.slots else max(now, plan.due_at(singly=True)))
 
     def _start(self, items: list[Tracked], now: float, *, bulk: bool) -> None:
         self._pacer.started(_keys(items), bulk=bulk, now=now)
@@ -220,12 +220,12 @@ class Lanes:
         return now >= sent.at + DAY or (now >= swept_at and sent.at + sent.ends_after <= swept_at)
 
     def _take_in(self, request: _Request, now: float) -> None:
-        self._pacer.finished(_keys(request.items), bulk=request.bulk, how=Settlement.REPLIED, now=now)
+        self._pacer.finished(_keys(request.items), bulk=request.bulk, how=RequestEnd.REPLIED, now=now)
         if request.bulk:
             self._is_bulk_out = False
         else:
             self._singles -= 1
-            self.plan.answered_in(now - request.started_at)
+            self.plan.record_round_trip(now - request.started_at)
         self.outcome.polled += len(request.items)
         for item, final in zip(request.items, request.final, strict=True):
             self._judge(item, final, now)
@@ -252,7 +252,7 @@ class Lanes:
         self.outcome.lost_in_vain += archive_deadline(START + sent.at) - START - sent.at - sent.ends_after < LATE
 
 
-def take_bulk(plan: Plan, max_bulk: int, *, now: float) -> list[Tracked]:
+def take_bulk(plan: PollScheduler, max_bulk: int, *, now: float) -> list[Tracked]:
     """What goes into a bulk request, if one of the messages is due."""
     plan.call_last(now=now)
     return plan.take(max_bulk, now=now) if plan.due_at() <= now else []

@@ -22,9 +22,9 @@ import attrs
 from benchmarks import clock, peers
 from benchmarks.peers import ALL, FLOOR, OURS, PERIOD, Entry, ForgettingLog, Peer, PlainLog
 from smsc_status import Limits, LocalLimiter
-from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 
-REPLIED = Settlement.REPLIED
+REPLIED = RequestEnd.REPLIED
 DELAY = 2.0
 TEN_MINUTES = 600.0
 PAUSE = 13.0
@@ -285,9 +285,9 @@ def crowd_costs(count: int) -> float:
         limiter = LocalLimiter()
 
         async def go(key: str) -> None:
-            permit = await limiter.take(peers.Wanted(key).choose)
+            permit = await limiter.acquire(peers.Wanted(key).select)
             await asyncio.sleep(1)
-            await limiter.settle(permit, REPLIED)
+            await limiter.release(permit, REPLIED)
 
         began_at = process_time()
         await asyncio.gather(*map(go, names(count)))

@@ -21,7 +21,7 @@ from time import perf_counter
 
 from benchmarks.lanes import take_bulk
 from smsc_status import MessageRef, StatusRecord
-from smsc_status.core.polling import Plan, Policy
+from smsc_status._core.tracking.polling import Policy, PollScheduler
 
 START = datetime(2026, 3, 10, 6, 0, tzinfo=UTC).timestamp()
 MAX_BULK = 1000
@@ -39,14 +39,14 @@ def refs_of(count: int, *, a_second: float = 46.0) -> list[MessageRef]:
     ]
 
 
-def new_plan() -> Plan:
+def new_plan() -> PollScheduler:
     """A plan with the vendor's limits at the start."""
-    plan = Plan(Policy(), max_bulk=MAX_BULK, cycle=CYCLE, places=4, checks=5)
+    plan = PollScheduler(Policy(), max_bulk=MAX_BULK, cycle=CYCLE, slots=4, checks=5)
     plan.dates.offset = START
     return plan
 
 
-def ask_all(plan: Plan, count: int) -> tuple[list[float], list[float]]:
+def ask_all(plan: PollScheduler, count: int) -> tuple[list[float], list[float]]:
     """Poll so many messages in bulk; the seconds that each bulk request took, before the last calls and among them."""
     before: list[float] = []
     called: list[float] = []
@@ -65,7 +65,7 @@ def ask_all(plan: Plan, count: int) -> tuple[list[float], list[float]]:
     return before, called
 
 
-def add_all(plan: Plan, refs: list[MessageRef]) -> None:
+def add_all(plan: PollScheduler, refs: list[MessageRef]) -> None:
     """Follow all of them."""
     for ref in refs:
         plan.add(ref, now=0.0)

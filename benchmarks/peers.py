@@ -22,7 +22,7 @@ import throttled.asyncio as throttled
 
 from benchmarks.clock import LoopTime, PyrateClock
 from smsc_status import Limits, LocalLimiter
-from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 
 COUNT = 5
 PERIOD = 60.0
@@ -68,10 +68,10 @@ class Wanted:
     def __init__(self, key: str) -> None:
         self.keys = (key,)
 
-    def choose(self, pacer: Pacer, *, now: float) -> Wanted | float:
+    def select(self, pacer: Pacer, *, now: float) -> Wanted | float:
         """Now, or when its id has a token and there is a place."""
         token_at = pacer.due_at(self.keys[0], now=now)
-        place_at = pacer.place_due_at(now=now)
+        place_at = pacer.slot_due_at(now=now)
         at = max(token_at, place_at)
         return self if at <= now else at
 
@@ -84,11 +84,11 @@ class Ours(Base):
 
     async def take(self, key: str) -> Any:
         """See `Peer`."""
-        return await self.limiter.take(Wanted(key).choose)
+        return await self.limiter.acquire(Wanted(key).select)
 
     async def give_back(self, taken: Any) -> None:
         """See `Peer`."""
-        await self.limiter.settle(taken, Settlement.REPLIED)
+        await self.limiter.release(taken, RequestEnd.REPLIED)
 
     async def tidy(self) -> None:
         """Look, as everybody who asks for something does."""

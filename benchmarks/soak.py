@@ -35,7 +35,7 @@ from smsc_status import (
     MessageRef,
     StatusClient,
     StatusRecord,
-    loops,
+    _loops,
 )
 from smsc_status.codes import FINAL
 from smsc_status.emulator import FAULTS, Emulator, Referee
@@ -97,7 +97,7 @@ class Rough(httpx.AsyncBaseTransport):
             await anyio.sleep_forever()
         finally:
             if fault == "overtaken":
-                loops.spawn(lambda: self._arrive_late(request))
+                _loops.spawn(lambda: self._arrive_late(request))
 
     async def _arrive_late(self, request: httpx.Request) -> None:
         await anyio.sleep(self._random.uniform(0, LATE_BY))

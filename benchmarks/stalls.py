@@ -34,7 +34,7 @@ import httpx
 
 from benchmarks.decode import Sample, sample_of
 from smsc_status import Detail, Format, MessageRef, SmscError, StatusClient
-from smsc_status.core import codecs
+from smsc_status._core.wire import codecs
 
 MAX_BULK = 1000
 WARMING_UP = 20

@@ -40,21 +40,12 @@ from smsc_status.errors import (
     TrackingTimeout,
     TransportError,
 )
-from smsc_status.models import (
-    Detail,
-    FailedCheck,
-    Flags,
-    Format,
-    HlrRecord,
-    Limits,
-    MessageRef,
-    StatusRecord,
-)
+from smsc_status.models import Detail, FailedCheck, Flags, Format, HlrRecord, Limits, MessageRef, StatusRecord
 
 if TYPE_CHECKING:
+    from smsc_status._operations.streaming import OutcomeStream
+    from smsc_status._operations.tracker import TrackStream
     from smsc_status.limiter import Limiter, LocalLimiter
-    from smsc_status.streaming import OutcomeStream
-    from smsc_status.tracker import TrackStream
 
 __version__ = "0.1.0"
 
@@ -99,8 +90,8 @@ __all__ = [
 _LOADED_WHEN_USED = {
     "Limiter": "smsc_status.limiter",
     "LocalLimiter": "smsc_status.limiter",
-    "OutcomeStream": "smsc_status.streaming",
-    "TrackStream": "smsc_status.tracker",
+    "OutcomeStream": "smsc_status._operations.streaming",
+    "TrackStream": "smsc_status._operations.tracker",
 }
 
 

@@ -19,20 +19,20 @@ from weakref import WeakSet
 
 import attrs
 
-from smsc_status.account import Account, Secret
+from smsc_status._runtime.account import Account, Secret
+from smsc_status._texts import one_line
 from smsc_status.errors import ConfigError
 from smsc_status.models import MOSCOW, Detail, Format, Limits, MessageRef, StatusRecord
-from smsc_status.texts import one_line
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
 
+    from smsc_status._operations.source import Messages
+    from smsc_status._operations.streaming import OutcomeStream
+    from smsc_status._operations.tracker import Tracker, TrackStream
     from smsc_status.limiter import Limiter
-    from smsc_status.source import Messages
-    from smsc_status.streaming import OutcomeStream
-    from smsc_status.tracker import Tracker, TrackStream
 
 _ENVIRONMENT = {
     "SMSC_APIKEY": "apikey",
@@ -126,9 +126,9 @@ class StatusClient:
         allow_http: bool = False,
         wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
-        from smsc_status.core.protocol import Wire  # noqa: PLC0415 (see the module's docstring)
-        from smsc_status.engine import Engine  # noqa: PLC0415 (likewise)
-        from smsc_status.exchange import Exchange  # noqa: PLC0415 (likewise)
+        from smsc_status._core.wire.protocol import Wire  # noqa: PLC0415 (see the module's docstring)
+        from smsc_status._runtime.engine import Engine  # noqa: PLC0415 (likewise)
+        from smsc_status._runtime.http import HttpExchange  # noqa: PLC0415 (likewise)
 
         # From here on a traceback's locals show no secret.
         login, password = _hidden(login), _hidden(password)
@@ -155,7 +155,7 @@ class StatusClient:
             _check_limiter(limiter)
         _tell_longest_request(limiter, timeout)
         make_exchange = partial(
-            Exchange,
+            HttpExchange,
             account,
             timeout=timeout,
             connections=limiter.limits.connections,
@@ -217,7 +217,7 @@ class StatusClient:
             TransportError, ProtocolError, ApiError: no answer, an unreadable one, a refusal; the first two with
                 `http_status` and `retry_after`, where they are known.
         """
-        from smsc_status.checking import check  # noqa: PLC0415 (see the module's docstring)
+        from smsc_status._operations.checking import check  # noqa: PLC0415 (see the module's docstring)
 
         ref = MessageRef(id, phone)
         level = self._detail if detail is None else _member(Detail, detail, "detail")
@@ -241,7 +241,7 @@ class StatusClient:
         """
         level = self._detail if detail is None else _member(Detail, detail, "detail")
         _check_messages(messages)
-        from smsc_status.streaming import OutcomeStream  # noqa: PLC0415 (see the module's docstring)
+        from smsc_status._operations.streaming import OutcomeStream  # noqa: PLC0415 (see the module's docstring)
 
         return OutcomeStream(self._engine, messages, level)
 
@@ -258,7 +258,7 @@ class StatusClient:
     ) -> TrackStream:
         """Follow messages to their end: the first record of each comes out, and every change of status or error.
 
-        It ends when the input has ended and every message is done: final, archived, expired, or failed. Lost requests
+        It ends when the input has ended and every message is done: final, archived, expired, or failed. NoReply requests
         and refusals of the limits are waited out; a message that can't be checked for another reason comes out as a
         `FailedCheck`, as does one that the vendor moved to its archive first (`Archived`), or that was followed for
         long enough (`TrackingTimeout`). A message without `sent_at` is asked at `Detail.FULL` until a reply tells it.
@@ -290,8 +290,8 @@ class StatusClient:
             isinstance(look_ahead, bool) or not isinstance(look_ahead, int) or look_ahead < 1
         ):
             raise ConfigError(f"look_ahead {look_ahead!r}: expected a whole number, at least 1, or None")
-        from smsc_status.core.polling import Policy  # noqa: PLC0415 (see the module's docstring)
-        from smsc_status.tracker import Tracker, TrackStream  # noqa: PLC0415 (likewise)
+        from smsc_status._core.tracking.polling import Policy  # noqa: PLC0415 (see the module's docstring)
+        from smsc_status._operations.tracker import Tracker, TrackStream  # noqa: PLC0415 (likewise)
 
         policy = Policy(eagerness=eagerness, expire_after=_seconds(expire_after, "expire_after", positive=True))
         tracker = Tracker(
@@ -316,7 +316,7 @@ class StatusClient:
             TransportError, ProtocolError: no answer, or an unreadable one. It is tried again only if the request surely
                 never left, so that the message may be deleted all the same.
         """
-        from smsc_status.deletion import Deletion  # noqa: PLC0415 (see the module's docstring)
+        from smsc_status._operations.deletion import Deletion  # noqa: PLC0415 (see the module's docstring)
 
         ref = MessageRef(id, phone)
         await self._engine.bind()
@@ -327,25 +327,25 @@ class StatusClient:
 
     def stats(self) -> Stats:
         """A snapshot of what the client has done and is doing."""
-        from smsc_status import loops  # noqa: PLC0415 (see the module's docstring)
+        from smsc_status import _loops  # noqa: PLC0415 (see the module's docstring)
 
         engine = self._engine
         slots = engine.limiter.slots()
         trackers = [tracker for tracker in self._trackers if not tracker.is_over]
-        busy = [tracker for tracker in trackers if tracker.loop is None or not loops.has_ended(tracker.loop)]
+        busy = [tracker for tracker in trackers if tracker.loop is None or not _loops.has_ended(tracker.loop)]
         due = [tracker.due() for tracker in busy]
         return Stats(
-            requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | engine.desk.tally.requests),
-            records=engine.desk.tally.records,
-            refusals=MappingProxyType(dict(engine.desk.tally.refusals)),
-            retries=engine.desk.tally.retries,
+            requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | engine.pending.tally.requests),
+            records=engine.pending.tally.records,
+            refusals=MappingProxyType(dict(engine.pending.tally.refusals)),
+            retries=engine.pending.tally.retries,
             open_requests=slots.open_requests,
-            waiting=engine.desk.dispatcher.waiting,
+            waiting=engine.pending.dispatcher.waiting,
             bulk_slot_in=slots.bulk_slot_in,
             tracked=sum(tracker.tracked for tracker in busy),
             due=sum(waiting for waiting, _ in due),
             overdue=sum(overdue for _, overdue in due),
-            done=MappingProxyType(dict(engine.desk.tally.done)),
+            done=MappingProxyType(dict(engine.pending.tally.done)),
             stalest=max((tracker.stalest() for tracker in busy), default=0.0),
         )
 
@@ -426,7 +426,7 @@ def _member(kind: Any, value: object, name: str) -> Any:
 
 
 def _charset(charset: str) -> str:
-    from smsc_status.core.codecs import CHARSETS  # noqa: PLC0415 (see the module's docstring)
+    from smsc_status._core.wire.codecs import CHARSETS  # noqa: PLC0415 (see the module's docstring)
 
     try:
         canonical = codecs.lookup(charset).name

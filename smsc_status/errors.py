@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from smsc_status.texts import one_line
+from smsc_status._texts import one_line
 
 EXCERPT_CHARS = 200
 

@@ -2,7 +2,7 @@
 
 `Limiter` is what a client needs; `LocalLimiter` keeps the limits for one process. One that is shared by processes or
 machines implements the same four methods: it may keep a `Pacer` of its own as its belief of the account's tokens, and
-ask the others' consent before it lets `take` return.
+ask the others' consent before it lets `acquire` return.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from weakref import WeakSet, WeakValueDictionary
 import anyio
 import attrs
 
-from smsc_status import loops
-from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status import _loops
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status._waiters import Waiter, WaitQueue
 from smsc_status.errors import ConfigError
-from smsc_status.line import Line, Waiter
 from smsc_status.models import Key, Limits
 
 LEAST_PAUSE = 1e-6
 """Seconds. The loop's clock may be too coarse for a shorter pause: in virtual time such a pause never ends."""
 
 PATIENCE = 0.05
-"""So many seconds a loop has to ask its first in line; then the turn goes on to the next one's loop."""
+"""So many seconds a loop has to ask its first in the queue; then the turn goes on to the next one's loop."""
 
 LOOK = 1.0
 """While several loops share a limiter, those that can't be heard of are looked at once in so many seconds."""
@@ -54,10 +54,10 @@ WantedT = TypeVar("WantedT", bound=Wanted)
 WantedT_co = TypeVar("WantedT_co", bound=Wanted, covariant=True)
 
 
-class Chooser(Protocol[WantedT_co]):
+class Selector(Protocol[WantedT_co]):
     """Says what to start now, if anything. It is called in the event loop of the one who waits, and nowhere else.
 
-    A chooser, or the object whose method it is, may have a method `is_urgent(*, now: float) -> bool`. Of those whose
+    A selector, or the object whose method it is, may have a method `is_urgent(*, now: float) -> bool`. Of those whose
     turn has come, the urgent ones are asked first, whichever client or loop they are of; else the first comer is. It is
     called in any thread whenever a turn is given, so that it must be quick, take no lock and raise nothing.
     """
@@ -65,38 +65,38 @@ class Chooser(Protocol[WantedT_co]):
     def __call__(self, pacer: Pacer, *, now: float) -> WantedT_co | float:
         """A request that the pacer lets start now, or the instant at which to ask again (`inf`: only an event).
 
-        Events are: a place comes free where there was none; a bulk request ends; one of any kind ends otherwise than by
-        a reply; one that this same chooser has named ends; `reconsider`. Choosers are hashable; the same method of the
-        same object is the same chooser.
+        Events are: a slot comes free where there was none; a bulk request ends; one of any kind ends otherwise than by
+        a reply; one that this same selector has named ends; `wake`. Choosers are hashable; the same method of the
+        same object is the same selector.
         """
 
 
 class Permit(Generic[WantedT_co]):
-    """Leave to send one request: its tokens are out until it is settled.
+    """Leave to send one request: its tokens are out until it is released.
 
-    One that is lost unsettled (its loop has ended, say) counts as given up when that is found.
+    One that is lost unreleased (its loop has ended, say) counts as given up when that is found.
     """
 
-    __slots__ = ("choose", "loop", "lost", "number", "settled", "wanted")
+    __slots__ = ("loop", "lost", "number", "released", "select", "wanted")
 
     def __init__(
         self,
         wanted: WantedT_co,
-        choose: Chooser[WantedT_co] | None = None,
+        select: Selector[WantedT_co] | None = None,
         loop: object = None,
         number: int = 0,
         lost: deque[Any] | None = None,
     ) -> None:
         self.wanted = wanted
-        self.settled = False
-        self.choose = choose
+        self.released = False
+        self.select = select
         self.loop = loop
         self.number = number
         self.lost = lost
 
     def __del__(self) -> None:
         # May run anywhere, even while the pacer is at work: only leave a note.
-        if not self.settled and self.lost is not None:
+        if not self.released and self.lost is not None:
             self.lost.append((self.loop, self.number))
 
 
@@ -105,18 +105,18 @@ class Limiter(Protocol):
 
     limits: Limits
 
-    async def take(self, choose: Chooser[WantedT]) -> Permit[WantedT]:
-        """Wait until `choose` names a request that may start now, and start it.
+    async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
+        """Wait until `select` names a request that may start now, and start it.
 
         First come, first served among those who wait for the same thing; nobody waits for a thing he has no need of.
         Cancelled, it takes nothing.
         """
 
-    async def settle(self, permit: Permit[Any], how: Settlement) -> None:
-        """The permitted request has ended. A second settling of the same permit does nothing."""
+    async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
+        """The permitted request has ended. A second release of the same permit does nothing."""
 
-    def reconsider(self, choose: Chooser[Any] | None = None) -> None:
-        """What this one, or by default anyone who waits in this loop, would choose may have changed: ask again."""
+    def wake(self, select: Selector[Any] | None = None) -> None:
+        """What this one, or by default anyone who waits in this loop, would select may have changed: ask again."""
 
     def slots(self) -> Slots:
         """What is known of the account now."""
@@ -133,7 +133,7 @@ class Slots:
 class LocalLimiter:
     """The limiter of one account for one process: exact, fair, safe to cancel, on any number of event loops.
 
-    Whoever waits is asked in his turn, and only in his own loop's thread. So where the first in line is of another
+    Whoever waits is asked in his turn, and only in his own loop's thread. So where the first in the queue is of another
     loop, the turn is handed to that loop, and nobody after him is asked until he has been, or for `PATIENCE` seconds. A
     loop that lets them pass is not waited for again until it is heard of.
     """
@@ -150,7 +150,7 @@ class LocalLimiter:
             _all.add(self)
 
     def _begin(self) -> None:
-        self._line = Line()
+        self._queue = WaitQueue()
         # The requests in flight, by the loop that they were permitted in and the number of their permit.
         self._open: dict[object, dict[int, Wanted]] = {}
         # The permits that were lost.
@@ -168,21 +168,21 @@ class LocalLimiter:
         self._still: dict[object, float] = {}
         self.lock = threading.RLock()
 
-    async def take(self, choose: Chooser[WantedT]) -> Permit[WantedT]:
+    async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
         """See `Limiter.take`."""
-        here, now = loops.here_and_now()
+        here, now = _loops.here_and_now()
         with self.lock:
             self._look(here, now)
-            waiter = Waiter(next(self._numbers), choose, anyio.Event(), here)
+            waiter = Waiter(next(self._numbers), select, anyio.Event(), here)
             if self._turn[0] is None:
-                wanted = choose(self.pacer, now=now)
+                wanted = select(self.pacer, now=now)
                 if not isinstance(wanted, float | int):
-                    return self._start(wanted, choose, here, now)
-                self._line.join(waiter)
-                self._line.answered(waiter, wanted, has_place=self.pacer.free_places(now=now) > 0)
+                    return self._start(wanted, select, here, now)
+                self._queue.join(waiter)
+                self._queue.looked(waiter, wanted, has_slot=self.pacer.free_slots(now=now) > 0)
             else:  # others come first
-                self._line.join(waiter)
-                self._line.call([waiter])
+                self._queue.join(waiter)
+                self._queue.call([waiter])
                 self._tell_when_over(here)
         return await self._wait(waiter, here)
 
@@ -191,10 +191,10 @@ class LocalLimiter:
             while waiter.permit is None:
                 waiter.woken = anyio.Event()
                 at_most = LOOK if self._is_shared else inf
-                with anyio.move_on_after(min(max(LEAST_PAUSE, waiter.ask_at - loops.now()), at_most)):
+                with anyio.move_on_after(min(max(LEAST_PAUSE, waiter.ask_at - _loops.now()), at_most)):
                     await waiter.woken.wait()
                 with self.lock:
-                    self._look(here, loops.now())
+                    self._look(here, _loops.now())
                 if waiter.error is not None:
                     raise waiter.error
             permit: Permit[Any] = waiter.permit
@@ -202,83 +202,85 @@ class LocalLimiter:
                 return permit
         except BaseException:
             if waiter.permit is not None:
-                await self.settle(waiter.permit, Settlement.NEVER_LEFT)
+                await self.release(waiter.permit, RequestEnd.NOT_SENT)
             raise
         finally:
             with self.lock:
-                self._line.leave(waiter)
+                self._queue.leave(waiter)
         # Its loop stood still for so long that the permit was given up meanwhile.
-        return await self.take(partial(_again, permit.wanted))
+        return await self.acquire(partial(_again, permit.wanted))
 
     def _is_open(self, permit: Permit[Any]) -> bool:
         return permit.number in self._open.get(permit.loop, ())
 
-    async def settle(self, permit: Permit[Any], how: Settlement) -> None:
-        """See `Limiter.settle`."""
-        here, now = loops.here_and_now()
+    async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
+        """See `Limiter.release`."""
+        here, now = _loops.here_and_now()
         with self.lock:
-            if permit.settled:
+            if permit.released:
                 return
-            permit.settled = True
+            permit.released = True
             self._hear_of(here)
             self._find_lost(here, now)
             is_found = self._finish(permit.loop, permit.number, how, now)
-            if self._line.waiting:
+            if self._queue.waiting:
                 if is_found:
                     self._call_after(permit, how)
                 self._go_round(here, now)
 
-    def reconsider(self, choose: Chooser[Any] | None = None) -> None:
-        """See `Limiter.reconsider`."""
-        here, now = loops.here_and_now()
+    def wake(self, select: Selector[Any] | None = None) -> None:
+        """See `Limiter.wake`."""
+        here, now = _loops.here_and_now()
         with self.lock:
-            self._line.call(self._line.inside(here) if choose is None else self._line.of(choose))
+            self._queue.call(self._queue.inside(here) if select is None else self._queue.of(select))
             self._look(here, now)
 
     def slots(self) -> Slots:
         """See `Limiter.slots`."""
         with self.lock:
-            now = loops.now()
+            now = _loops.now()
             return Slots(self.pacer.open_requests, max(0.0, self.pacer.bulk_due_at(now=now) - now))
 
     def is_idle(self) -> bool:
         """Whether every token is back: nothing is remembered any more."""
         with self.lock:
-            now = loops.now()
+            now = _loops.now()
             self._find_lost(None, now)
             self._go_round(None, now)
             return self.pacer.is_idle(now=now)
 
-    # Whom to ask. Each loop's choosers are asked in the loop's own thread.
+    # Whom to ask. Each loop's selectors are asked in the loop's own thread.
 
     def _look(self, here: object, now: float) -> None:
         """Ask whoever is to be asked by now."""
         self._hear_of(here)
         self._find_lost(here, now)
-        self._line.call_due(now)
+        self._queue.call_due(now)
         self._go_round(here, now)
 
-    def _call_after(self, permit: Permit[Any], how: Settlement) -> None:
-        line = self._line
-        if how is Settlement.NEVER_LEFT:
-            line.offer_all()
-        # After a single one's reply nothing has changed but its place and its own chooser's affairs; what never left
+    def _call_after(self, permit: Permit[Any], how: RequestEnd) -> None:
+        queue = self._queue
+        if how is RequestEnd.NOT_SENT:
+            queue.offer_all()
+        # After a single one's reply nothing has changed but its slot and its own selector's affairs; what never left
         # has taken nothing from anybody. What else happens may put off what others count on.
-        for_all = how in (Settlement.REFUSED, Settlement.GIVEN_UP) or (permit.wanted.bulk and how is Settlement.REPLIED)
-        line.call(line.waiting if for_all else line.of(permit.choose))
+        for_all = how in (RequestEnd.REFUSED, RequestEnd.ABANDONED) or (
+            permit.wanted.bulk and how is RequestEnd.REPLIED
+        )
+        queue.call(queue.waiting if for_all else queue.of(permit.select))
 
     def _go_round(self, here: object, now: float) -> None:
         """Ask one after the other whose turn it is, as far as they are of this loop; then it is another's."""
-        line = self._line
-        while (waiter := line.first(has_place=self.pacer.free_places(now=now) > 0, now=now)) is not None:
+        queue = self._queue
+        while (waiter := queue.first(has_slot=self.pacer.free_slots(now=now) > 0, now=now)) is not None:
             if waiter.loop is here:
-                line.taken(waiter)
+                queue.taken(waiter)
                 self._ask(waiter, now)
-            elif loops.has_ended(waiter.loop):
-                for left in line.inside(waiter.loop):
-                    line.leave(left)
+            elif _loops.has_ended(waiter.loop):
+                for left in queue.inside(waiter.loop):
+                    queue.leave(left)
             elif waiter.loop in self._late:
-                line.taken(waiter)
+                queue.taken(waiter)
             elif self._turn[0] is not waiter.loop:
                 self._hand_turn_to(waiter.loop, here, now)
                 return
@@ -290,28 +292,28 @@ class LocalLimiter:
 
     def _ask(self, waiter: Waiter, now: float) -> None:
         try:
-            wanted = waiter.choose(self.pacer, now=now)
+            wanted = waiter.select(self.pacer, now=now)
         except Exception as error:  # which is for its own taker, not for the one who happens to ask
             waiter.error = error
         else:
             if isinstance(wanted, float | int):
-                self._line.answered(waiter, wanted, has_place=self.pacer.free_places(now=now) > 0)
+                self._queue.looked(waiter, wanted, has_slot=self.pacer.free_slots(now=now) > 0)
                 return
-            waiter.permit = self._start(wanted, waiter.choose, waiter.loop, now)
-        self._line.leave(waiter)
+            waiter.permit = self._start(wanted, waiter.select, waiter.loop, now)
+        self._queue.leave(waiter)
         waiter.woken.set()
 
     def _hand_turn_to(self, loop: object, here: object, now: float) -> None:
         self._turn = (loop, now + PATIENCE)
-        loops.call_in(loop, self._look_from)
-        for other in {waiter.loop for waiter in self._line.waiting}:
+        _loops.call_in(loop, self._look_from)
+        for other in {waiter.loop for waiter in self._queue.waiting}:
             if other is here:
                 self._tell_when_over(here)
             elif other is not loop:
-                loops.call_in(other, self._tell_when_over_there)
+                _loops.call_in(other, self._tell_when_over_there)
 
     def _look_from(self) -> None:
-        here, now = loops.here_and_now()
+        here, now = _loops.here_and_now()
         with self.lock:
             self._look(here, now)
 
@@ -320,18 +322,18 @@ class LocalLimiter:
         if here not in self._timed:
             self._timed.add(here)
             # A little later than that: the clocks of two loops are the same but for rounding.
-            loops.later(PATIENCE + 0.001, self._turn_may_be_over)
+            _loops.later(PATIENCE + 0.001, self._turn_may_be_over)
 
     def _tell_when_over_there(self) -> None:
         with self.lock:
-            self._tell_when_over(loops.this_loop())
+            self._tell_when_over(_loops.this_loop())
 
     def _turn_may_be_over(self) -> None:
-        here, now = loops.here_and_now()
+        here, now = _loops.here_and_now()
         with self.lock:
             self._timed.discard(here)
             self._look(here, now)
-            if self._turn[0] not in (None, here) and self._line.inside(here):
+            if self._turn[0] not in (None, here) and self._queue.inside(here):
                 self._tell_when_over(here)
 
     def _hear_of(self, here: Any) -> None:
@@ -342,25 +344,25 @@ class LocalLimiter:
             self._still.pop(here, None)
         if self._late and here in self._late:
             self._late.discard(here)
-            self._line.call(self._line.inside(here))
+            self._queue.call(self._queue.inside(here))
 
     def _meet(self, here: object) -> None:
         if self._is_shared:
             return
-        if self._home is not None and not loops.has_ended(self._home):
+        if self._home is not None and not _loops.has_ended(self._home):
             self._is_shared = True
-            loops.call_in(self._home, self._wake_all)  # from now on they look at the other loops
+            _loops.call_in(self._home, self._wake_all)  # from now on they look at the other loops
         else:
             self._home = here
 
     def _wake_all(self) -> None:
         with self.lock:
-            for waiter in self._line.inside(loops.this_loop()):
+            for waiter in self._queue.inside(_loops.this_loop()):
                 waiter.woken.set()
 
     # What is in flight.
 
-    def _start(self, wanted: WantedT, choose: Chooser[WantedT], loop: object, now: float) -> Permit[WantedT]:
+    def _start(self, wanted: WantedT, select: Selector[WantedT], loop: object, now: float) -> Permit[WantedT]:
         self.pacer.started(wanted.keys, wanted.bulk, now)
         number = next(self._numbers)
         in_loop = self._open.get(loop)
@@ -369,9 +371,9 @@ class LocalLimiter:
         in_loop[number] = wanted
         if self.outlives_clients:
             _unfinished.add(self)
-        return Permit(wanted, choose, loop, number, self._lost)
+        return Permit(wanted, select, loop, number, self._lost)
 
-    def _finish(self, loop: object, number: int, how: Settlement, now: float) -> bool:
+    def _finish(self, loop: object, number: int, how: RequestEnd, now: float) -> bool:
         """Whether it was open; one whose loop has ended has been given up already."""
         wanted = self._open.get(loop, {}).pop(number, None)
         if wanted is None:
@@ -389,17 +391,17 @@ class LocalLimiter:
         found = False
         while self._lost:
             loop, number = self._lost.popleft()
-            found = self._finish(loop, number, Settlement.GIVEN_UP, now) or found
+            found = self._finish(loop, number, RequestEnd.ABANDONED, now) or found
         if found:
-            self._line.call(self._line.waiting)  # what they count on comes later
+            self._queue.call(self._queue.waiting)  # what they count on comes later
 
     def _is_over(self, loop: object, now: float) -> bool:
         """Whether all that is in flight in this loop must have ended: it has, or stands still for longer than that."""
-        if loops.is_running(loop):
+        if _loops.is_running(loop):
             self._still.pop(loop, None)
             return False
         since = self._still.setdefault(loop, now)
-        is_over = loops.has_ended(loop) or now - since >= self.longest_request
+        is_over = _loops.has_ended(loop) or now - since >= self.longest_request
         if is_over:
             del self._still[loop]
         return is_over
@@ -411,8 +413,8 @@ class LocalLimiter:
         """
         for in_loop in self._open.values():
             for wanted in in_loop.values():
-                self.pacer.finished(wanted.keys, wanted.bulk, Settlement.GIVEN_UP, loops.now())
-        loops.keep((self._line, self._open, self._lost))
+                self.pacer.finished(wanted.keys, wanted.bulk, RequestEnd.ABANDONED, _loops.now())
+        _loops.keep((self._queue, self._open, self._lost))
         self._begin()
 
     def forget_if_idle(self) -> None:
@@ -423,9 +425,9 @@ class LocalLimiter:
 
 
 def _again(wanted: Wanted, pacer: Pacer, *, now: float) -> Any:
-    """The chooser of one that has chosen before, and wants no other."""
+    """The selector of one that has chosen before, and wants no other."""
     lane_at = pacer.bulk_due_at(now=now) if wanted.bulk else pacer.singles_due_at(now=now)
-    at = max(lane_at, pacer.place_due_at(now=now), *(pacer.due_at(key, now=now) for key in wanted.keys))
+    at = max(lane_at, pacer.slot_due_at(now=now), *(pacer.due_at(key, now=now) for key in wanted.keys))
     return wanted if at <= now else at
 
 
@@ -481,4 +483,4 @@ def _begin_anew() -> None:
     _held.clear()
 
 
-loops.at_fork(before=_hold, in_parent=_release, in_child=_begin_anew)
+_loops.at_fork(before=_hold, in_parent=_release, in_child=_begin_anew)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import attrs
 
-from smsc_status import codes, notation
+from smsc_status import _notation, codes
 from smsc_status.codes import Channel, Title
 from smsc_status.errors import ConfigError, SmscError
 
@@ -70,7 +70,7 @@ def phone_key(phone: str) -> str:
 
 
 def _visible(value: Any) -> Any:
-    return notation.visible(value) if isinstance(value, str) else value
+    return _notation.visible(value) if isinstance(value, str) else value
 
 
 def _check_id(_ref: object, _attribute: object, value: Any) -> None:
@@ -82,7 +82,7 @@ def _check_id(_ref: object, _attribute: object, value: Any) -> None:
             raise ConfigError(f"id {shown}: expected a number of at most {MAX_ID_CHARS} digits, not negative")
         return
     if not (value.isdecimal() and value.isascii()):
-        looks_like = notation.spoilt_id(value[:_LONGEST_SHOWN])
+        looks_like = _notation.spoilt_id(value[:_LONGEST_SHOWN])
         if looks_like is not None:
             raise ConfigError(f"id {value[:_LONGEST_SHOWN]!r}: looks like {looks_like}; expected the id as it was sent")
     if not _ID.fullmatch(value):
@@ -93,10 +93,10 @@ def _check_id(_ref: object, _attribute: object, value: Any) -> None:
 def _check_phone(_ref: object, _attribute: object, value: Any) -> None:
     if not isinstance(value, str):
         raise ConfigError(f"phone {_shown(value)}: expected a str")
-    if len(value) <= notation.MAX_PHONE_DIGITS and value.isdecimal() and value.isascii():
+    if len(value) <= _notation.MAX_PHONE_DIGITS and value.isdecimal() and value.isascii():
         return
     if "@" not in value:
-        looks_like = notation.spoilt_phone(value[:_LONGEST_LOOKED_AT])
+        looks_like = _notation.spoilt_phone(value[:_LONGEST_LOOKED_AT])
         if looks_like is not None:
             expected = "expected one number or e-mail address"
             raise ConfigError(f"phone {value[:_LONGEST_SHOWN]!r}: looks like {looks_like}; {expected}")
@@ -120,7 +120,7 @@ class MessageRef:
     Two refs are equal if their ids are the same to the limits (`7` and `"007"`) and their phones have the same digits;
     `sent_at` does not count.
 
-    Invisible characters (no-break spaces, marks of direction and the like: `notation.visible`) are taken out of both,
+    Invisible characters (no-break spaces, marks of direction and the like: `_notation.visible`) are taken out of both,
     so that `id` and `phone`, and the request, have the rest. Values that a spreadsheet has spoilt are refused, as are
     two numbers in one phone. An extension (`доб. 12`, `ext. 12`, `#12`) is no second number.
 

@@ -19,7 +19,7 @@ from virtual import block
 
 import smsc_status
 from smsc_status import Detail, FailedCheck, Format, LocalLimiter, MessageRef, StatusClient, StatusRecord
-from smsc_status.core import codecs
+from smsc_status._core.wire import codecs
 from smsc_status.emulator import Emulator, Referee
 
 START = datetime(2026, 3, 10, 6, 0, tzinfo=UTC)

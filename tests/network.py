@@ -9,7 +9,7 @@ import anyio
 import attrs
 import httpx
 
-from smsc_status import loops
+from smsc_status import _loops
 from smsc_status.emulator import Emulator
 
 
@@ -65,7 +65,7 @@ class Network(httpx.AsyncBaseTransport):
         self.bodies.append(await request.aread())
         trip = _Trip(request, anyio.Event())
         if draw() >= self._stuck:
-            loops.spawn(lambda: self._travel(trip, self._one_way()))
+            _loops.spawn(lambda: self._travel(trip, self._one_way()))
         else:
             self.happened["stuck"] += 1
         patience = draw() * 10 if draw() < self._cut else None
@@ -77,7 +77,7 @@ class Network(httpx.AsyncBaseTransport):
             if trip.is_given_up and not trip.has_arrived and draw() < self._late:
                 self.happened["late"] += 1
                 delay = draw() * self._late_by
-                loops.spawn(lambda: self._travel(trip, delay, late=True))
+                _loops.spawn(lambda: self._travel(trip, delay, late=True))
         if trip.answer is None:
             self.happened["cut"] += 1
             raise httpx.ReadError("cut")

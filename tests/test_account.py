@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smsc_status.account import Account, Secret
+from smsc_status._runtime.account import Account, Secret
 from smsc_status.errors import ConfigError
 
 DEFAULTS: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import bound, client, day, decode, lanes, limiter, million, overload, peers, schedule, stalls
 from smsc_status import Detail, Format, Limits
-from smsc_status.core.polling import Policy
+from smsc_status._core.tracking.polling import Policy
 
 pytestmark = pytest.mark.slow
 

@@ -334,8 +334,8 @@ async def test_each_failure_is_an_error_of_ours(answer: Any, expected: type[Smsc
 
 async def test_a_reply_over_the_bound_is_refused_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """It grows with the number of messages that were asked about."""
-    monkeypatch.setattr("smsc_status.exchange.REPLY_BYTES", 900)
-    monkeypatch.setattr("smsc_status.exchange.REPLY_BYTES_A_MESSAGE", 100)
+    monkeypatch.setattr("smsc_status._runtime.http.REPLY_BYTES", 900)
+    monkeypatch.setattr("smsc_status._runtime.http.REPLY_BYTES_A_MESSAGE", 100)
     async with answered_by(b" " * 1001) as client:
         with pytest.raises(ProtocolError, match="over 1000 bytes"):
             await client.check(1, PHONE)
@@ -676,7 +676,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"apikey": "k", "retries": True}, "retries True"),
     ({"apikey": "k", "limits": 5}, "limits 5"),
     ({"apikey": "k", "proxy": "no url"}, "proxy"),
-    ({"apikey": "k", "limiter": 5}, "limiter 5: .* lacks take, settle, reconsider, slots, limits"),
+    ({"apikey": "k", "limiter": 5}, "limiter 5: .* lacks take, release, wake, slots, limits"),
     ({"apikey": "k", "limiter": 0}, "limiter 0"),
     ({"apikey": "k", "limiter": Limits()}, "lacks take"),
     ({"apikey": "k", "limiter": LocalLimiter}, "limiter <class"),
@@ -841,13 +841,13 @@ class OwnLimiter:
 
     limits = Limits()
 
-    async def take(self, choose: Any) -> Any:
+    async def acquire(self, select: Any) -> Any:
         raise NotImplementedError
 
-    async def settle(self, permit: Any, how: Any) -> None:
+    async def release(self, permit: Any, how: Any) -> None:
         raise NotImplementedError
 
-    def reconsider(self, choose: Any = None) -> None:
+    def wake(self, select: Any = None) -> None:
         raise NotImplementedError
 
     def slots(self) -> Any:

@@ -47,7 +47,7 @@ def test_there_are_examples() -> None:
     """Those above are found."""
     tried = {name: doctest.testmod(importlib.import_module(name)).attempted for name in MODULES}
     assert tried["smsc_status.models"] > 3
-    assert tried["smsc_status.core.archive"] > 1
+    assert tried["smsc_status._core.tracking.archive"] > 1
 
 
 @pytest.mark.parametrize(

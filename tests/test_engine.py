@@ -35,12 +35,12 @@ from smsc_status import (
     StatusRecord,
     TransportError,
 )
-from smsc_status import engine as engine_module
-from smsc_status.core.dispatch import Dispatcher, Request
-from smsc_status.core.pacing import Pacer, Settlement
-from smsc_status.desk import Desk
+from smsc_status._core.scheduling.dispatch import Dispatcher, Request
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status._runtime import engine as engine_module
+from smsc_status._runtime.engine import Engine
+from smsc_status._runtime.pending import PendingChecks
 from smsc_status.emulator import Emulator
-from smsc_status.engine import Engine
 from smsc_status.models import bind
 
 pytestmark = pytest.mark.anyio
@@ -241,11 +241,11 @@ async def test_a_limiter_that_fails_is_asked_again_for_what_waits(caplog: pytest
     class Failing(LocalLimiter):
         failures = 1
 
-        async def take(self, choose: Any) -> Any:
+        async def acquire(self, select: Any) -> Any:
             if self.failures:
                 self.failures -= 1
                 raise OSError("no connection to the other machines")
-            return await super().take(choose)
+            return await super().acquire(select)
 
     async with answered_by(DELIVERED, limiter=Failing()) as client:
         assert (await client.check(1, PHONE)).status == 1
@@ -389,7 +389,7 @@ async def test_a_message_answered_at_a_higher_level_and_then_lost_at_the_lower_i
             group.start_soon(note, results, client.check(1, PHONE))
         assert network.count == 3
         assert all(isinstance(result, StatusRecord) for result in results)
-        assert not client._engine.desk._asked
+        assert not client._engine.pending._asked
 
 
 async def test_each_caller_has_an_error_of_its_own() -> None:
@@ -507,9 +507,9 @@ async def test_nothing_is_kept_of_a_stream_that_was_dropped_with_all_its_answers
         del stream
         gc.collect()
         await anyio.sleep(1)
-        assert not client._engine.others
+        assert not client._engine.cancellables
         assert len([outcome async for outcome in client.stream(refs)]) == 10
-        assert not client._engine.others
+        assert not client._engine.cancellables
 
 
 @pytest.mark.slow
@@ -556,7 +556,7 @@ def test_a_loop_that_was_torn_down_takes_its_waiters_along() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_what_one_loop_gives_back_wakes_those_of_another(backend: str) -> None:
-    """Two threads, a loop each, one limiter with one place."""
+    """Two threads, a loop each, one limiter with one slot."""
     limiter = LocalLimiter(Limits(connections=1))
     took: list[float] = []
 
@@ -593,12 +593,12 @@ async def test_a_deletion_given_up_in_the_moment_of_its_grant_is_not_sent() -> N
     limiter = LocalLimiter(Limits(connections=1))
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport, limiter=limiter) as client:
         results: list[Any] = []
-        permit = await limiter.take(lambda pacer, *, now: Request((), (7,), bulk=False))
+        permit = await limiter.acquire(lambda pacer, *, now: Request((), (7,), bulk=False))
         async with anyio.create_task_group() as group:
             group.start_soon(note, results, client.delete(1, PHONE))
             await anyio.sleep(1)
-            await limiter.settle(permit, Settlement.NEVER_LEFT)
-            for other in list(client._engine.others):
+            await limiter.release(permit, RequestEnd.NOT_SENT)
+            for other in list(client._engine.cancellables):
                 other.give_up(AuthError(2))
         assert isinstance(results[0], AuthError)
         assert limiter.is_idle()
@@ -656,8 +656,8 @@ def test_a_client_leaves_nothing_at_work_in_the_loop_that_it_has_left() -> None:
 
     async def elsewhere() -> None:
         await client.check(2, PHONE)
-        permit = await limiter.take(lambda pacer, *, now: Request((), (7,), bulk=False))
-        await limiter.settle(permit, Settlement.NEVER_LEFT)
+        permit = await limiter.acquire(lambda pacer, *, now: Request((), (7,), bulk=False))
+        await limiter.release(permit, RequestEnd.NOT_SENT)
 
     async def back() -> None:
         await anyio.sleep(0.05)
@@ -678,7 +678,7 @@ async def test_a_stream_that_has_been_left_is_not_failed_by_what_happens_in_the_
     async with client_of(emulator) as client:
         stream = client.stream(refs)
         await anext(stream)
-        others = list(client._engine.others)
+        others = list(client._engine.cancellables)
         await stream.aclose()
         for other in others:
             other.give_up(ClientClosed("the client was closed"))
@@ -722,7 +722,7 @@ async def test_what_nobody_waits_for_any_more_is_not_asked_again() -> None:
         with anyio.move_on_after(1):
             await client.check(1, PHONE)
         await anyio.sleep(100)
-        assert not client._engine.desk._asked
+        assert not client._engine.pending._asked
     assert len(transport.requests) == 1
 
 
@@ -738,7 +738,7 @@ async def test_an_error_in_the_middle_of_a_reply_spoils_no_other_answer(
             raise ValueError("a bug")
         return bind(*args)
 
-    monkeypatch.setattr("smsc_status.desk.bind", odd)
+    monkeypatch.setattr("smsc_status._runtime.pending.bind", odd)
     emulator = Emulator()
     refs = delivered(emulator, range(1, 11))
     async with client_of(emulator) as client:
@@ -749,12 +749,14 @@ async def test_an_error_in_the_middle_of_a_reply_spoils_no_other_answer(
 
 @pytest.mark.parametrize("work", ["check", "stream", "track"])
 @pytest.mark.parametrize(
-    ("owner", "name"), [(Engine, "_read"), (Desk, "conclude")], ids=["while it is read", "while it is handed out"]
+    ("owner", "name"),
+    [(Engine, "_read"), (PendingChecks, "conclude")],
+    ids=["while it is read", "while it is handed out"],
 )
 async def test_a_mistake_with_a_whole_reply_leaves_nobody_waiting(
     owner: Any, name: str, work: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each message has an outcome, or is tracked on; the places are free again, and the client goes on."""
+    """Each message has an outcome, or is tracked on; the slots are free again, and the client goes on."""
     method, mistakes = getattr(owner, name), 1
 
     def odd(*args: Any, **options: Any) -> Any:
@@ -786,7 +788,7 @@ async def test_a_mistake_with_a_whole_reply_leaves_nobody_waiting(
             assert all("ZeroDivisionError" in str(failure) for failure in failures)
         assert limiter.slots().open_requests == 0
         assert client.stats().waiting == 0
-        assert not client._engine.desk._asked
+        assert not client._engine.pending._asked
         assert (await client.check(1, PHONE)).is_delivered
         await anyio.sleep(80)
         assert limiter.is_idle()
@@ -799,7 +801,7 @@ async def test_a_mistake_after_a_reply_was_handed_out_changes_no_answer(monkeypa
     def odd(*_: Any) -> None:
         raise ZeroDivisionError("a mistake of ours")
 
-    monkeypatch.setattr(Dispatcher, "bulk_answered", odd)
+    monkeypatch.setattr(Dispatcher, "bulk_succeeded", odd)
     rows = [{"status": 1, "id": id, "phone": PHONE} for id in range(2, 11)]
     results: list[Any] = []
     async with answered_by(json.dumps(rows).encode(), DELIVERED) as client:
@@ -838,14 +840,14 @@ async def test_any_async_iterator_will_do() -> None:
 async def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_it_back() -> None:
     """As asyncio's own cancellation can do."""
     limiter = LocalLimiter(Limits(connections=1))
-    permit = await limiter.take(lambda pacer, *, now: Request((), (7,), bulk=False))
+    permit = await limiter.acquire(lambda pacer, *, now: Request((), (7,), bulk=False))
 
-    def choose(pacer: Pacer, *, now: float) -> Request | float:
-        return Request((), (8,), bulk=False) if pacer.free_places(now=now) else float("inf")
+    def select(pacer: Pacer, *, now: float) -> Request | float:
+        return Request((), (8,), bulk=False) if pacer.free_slots(now=now) else float("inf")
 
-    waiter = asyncio.ensure_future(limiter.take(choose))
+    waiter = asyncio.ensure_future(limiter.acquire(select))
     await asyncio.sleep(1)
-    await limiter.settle(permit, Settlement.NEVER_LEFT)
+    await limiter.release(permit, RequestEnd.NOT_SENT)
     waiter.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiter
@@ -860,7 +862,7 @@ def test_a_pump_left_behind_in_another_loop_wants_nothing() -> None:
 
     async def elsewhere() -> None:
         pacer = Pacer(Limits())
-        assert engine._choose(pacer, now=0.0) == float("inf")
+        assert engine._select(pacer, now=0.0) == float("inf")
 
     anyio.run(elsewhere)
 
@@ -868,7 +870,7 @@ def test_a_pump_left_behind_in_another_loop_wants_nothing() -> None:
 async def test_in_a_forked_process_a_client_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has counted, what waits, and its sockets are the parent's; whether it is closed stays."""
     one, other = answered_by(DELIVERED), answered_by(DELIVERED)
-    monkeypatch.setattr("smsc_status.engine._all", type(engine_module._all)([one._engine, other._engine]))
+    monkeypatch.setattr("smsc_status._runtime.engine._all", type(engine_module._all)([one._engine, other._engine]))
     await one.check(1, PHONE)
     await other.aclose()
     before = dict(vars(one._engine))

@@ -20,11 +20,11 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from virtual import VirtualLoop
 
-from smsc_status import ConfigError, Limits, LocalLimiter, loops
+from smsc_status import ConfigError, Limits, LocalLimiter, _loops
 from smsc_status import limiter as limiter_module
-from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status._waiters import Waiter
 from smsc_status.limiter import shared
-from smsc_status.line import Waiter
 from smsc_status.models import Key
 
 pytestmark = pytest.mark.anyio
@@ -37,8 +37,8 @@ class One:
     keys: tuple[Key, ...] = (7,)
     bulk: bool = False
 
-    def choose(self, pacer: Pacer, *, now: float) -> One | float:
-        at = max([pacer.place_due_at(now=now), *(pacer.due_at(key, now=now) for key in self.keys)])
+    def select(self, pacer: Pacer, *, now: float) -> One | float:
+        at = max([pacer.slot_due_at(now=now), *(pacer.due_at(key, now=now) for key in self.keys)])
         at = max(at, pacer.bulk_due_at(now=now)) if self.bulk else at
         return self if at <= now else at
 
@@ -49,16 +49,16 @@ class Late(One):
 
     at: float = attrs.field(default=0.0, kw_only=True)
 
-    def choose(self, pacer: Pacer, *, now: float) -> One | float:
+    def select(self, pacer: Pacer, *, now: float) -> One | float:
         return self if now >= self.at else self.at
 
 
-async def ask(limiter: LocalLimiter, one: One, *, takes: float = 0.0, how: Settlement = Settlement.REPLIED) -> None:
-    permit = await limiter.take(one.choose)
+async def ask(limiter: LocalLimiter, one: One, *, takes: float = 0.0, how: RequestEnd = RequestEnd.REPLIED) -> None:
+    permit = await limiter.acquire(one.select)
     try:
         await anyio.sleep(takes)
     finally:
-        await limiter.settle(permit, how)
+        await limiter.release(permit, how)
 
 
 async def test_what_may_go_goes_without_waiting() -> None:
@@ -96,22 +96,22 @@ async def test_a_pause_shorter_than_the_clock_can_tell_ends(monkeypatch: pytest.
 
     await anyio.sleep(80_000)
     began_at = anyio.current_time()
-    monkeypatch.setattr(loops, "here_and_now", lambda: (loops.this_loop(), now()))
-    monkeypatch.setattr(loops, "now", now)
+    monkeypatch.setattr(_loops, "here_and_now", lambda: (_loops.this_loop(), now()))
+    monkeypatch.setattr(_loops, "now", now)
     for _ in range(50):
         await ask(limiter, One())
 
 
 @attrs.define(eq=False)
 class Counted:
-    """A request for one id, and how often its chooser was asked."""
+    """A request for one id, and how often its selector was asked."""
 
     one: One
     asked: int = 0
 
-    def choose(self, pacer: Pacer, *, now: float) -> One | float:
+    def select(self, pacer: Pacer, *, now: float) -> One | float:
         self.asked += 1
-        return self.one.choose(pacer, now=now)
+        return self.one.select(pacer, now=now)
 
 
 async def test_a_reply_asks_no_more_than_can_take_its_place() -> None:
@@ -121,9 +121,9 @@ async def test_a_reply_asks_no_more_than_can_take_its_place() -> None:
     ends: list[float] = []
 
     async def go(waiter: Counted) -> None:
-        permit = await limiter.take(waiter.choose)
+        permit = await limiter.acquire(waiter.select)
         await anyio.sleep(1)
-        await limiter.settle(permit, Settlement.REPLIED)
+        await limiter.release(permit, RequestEnd.REPLIED)
         ends.append(anyio.current_time())
 
     began_at = anyio.current_time()
@@ -134,13 +134,13 @@ async def test_a_reply_asks_no_more_than_can_take_its_place() -> None:
     assert max(waiter.asked for waiter in waiters) <= 3
 
 
-@pytest.mark.parametrize("how", Settlement)
-async def test_a_place_goes_past_those_who_wait_for_something_else(how: Settlement) -> None:
-    """Whoever needs only a place gets it in the moment in which it is free, however many are before him."""
+@pytest.mark.parametrize("how", RequestEnd)
+async def test_a_slot_goes_past_those_who_wait_for_something_else(how: RequestEnd) -> None:
+    """Whoever needs only a slot gets it in the moment in which it is free, however many are before him."""
     limiter = LocalLimiter(Limits(connections=1))
     for _ in range(5):
         await ask(limiter, One())
-    holder = await limiter.take(One((8,)).choose)
+    holder = await limiter.acquire(One((8,)).select)
     began_at = anyio.current_time()
     got_at: list[float] = []
 
@@ -154,63 +154,63 @@ async def test_a_place_goes_past_those_who_wait_for_something_else(how: Settleme
         await anyio.sleep(1)
         group.start_soon(go)
         await anyio.sleep(1)
-        await limiter.settle(holder, how)
+        await limiter.release(holder, how)
         await anyio.sleep(11)
         group.cancel_scope.cancel()
-    assert got_at == [pytest.approx(12 if how is Settlement.GIVEN_UP else 2)]
+    assert got_at == [pytest.approx(12 if how is RequestEnd.ABANDONED else 2)]
 
 
 async def test_a_bulk_slot_that_comes_back_early_is_offered_to_all() -> None:
-    """Also to those who waited for the slot while a place was free."""
+    """Also to those who waited for the slot while a slot was free."""
     limiter = LocalLimiter()
-    holder = await limiter.take(One((1, 2), bulk=True).choose)
+    holder = await limiter.acquire(One((1, 2), bulk=True).select)
     began_at = anyio.current_time()
     async with anyio.create_task_group() as group:
         for id in range(3, 9):
-            group.start_soon(partial(ask, limiter, One((id,), bulk=True), how=Settlement.NEVER_LEFT))
+            group.start_soon(partial(ask, limiter, One((id,), bulk=True), how=RequestEnd.NOT_SENT))
         await anyio.sleep(5)
-        await limiter.settle(holder, Settlement.NEVER_LEFT)
+        await limiter.release(holder, RequestEnd.NOT_SENT)
     assert anyio.current_time() - began_at == pytest.approx(5)
 
 
 async def test_a_chooser_is_asked_when_its_own_request_has_ended() -> None:
-    """Though there is no place for another: it may have to tell somebody."""
+    """Though there is no slot for another: it may have to tell somebody."""
     limiter = LocalLimiter(Limits(connections=1))
     asked_at: list[float] = []
 
-    def choose(pacer: Pacer, *, now: float) -> One | float:
+    def select(pacer: Pacer, *, now: float) -> One | float:
         asked_at.append(now)
-        return One() if pacer.free_places(now=now) and pacer.tokens(7, now=now) == 5 else math.inf
+        return One() if pacer.free_slots(now=now) and pacer.tokens(7, now=now) == 5 else math.inf
 
-    began_at = loops.now()
-    permit = await limiter.take(choose)
+    began_at = _loops.now()
+    permit = await limiter.acquire(select)
     async with anyio.create_task_group() as group:
-        group.start_soon(ask, limiter, One((8,)))  # it will take the place
+        group.start_soon(ask, limiter, One((8,)))  # it will take the slot
         await anyio.sleep(1)
-        group.start_soon(limiter.take, choose)
+        group.start_soon(limiter.acquire, select)
         await anyio.sleep(1)
         asked_at.clear()
-        await limiter.settle(permit, Settlement.REPLIED)
+        await limiter.release(permit, RequestEnd.REPLIED)
         assert asked_at == [pytest.approx(began_at + 2)]
         group.cancel_scope.cancel()
 
 
 async def test_one_change_of_mind_asks_nobody_else() -> None:
-    """`reconsider` with a chooser asks that one; with none in line it asks nobody."""
+    """`wake` with a selector asks that one; with none in queue it asks nobody."""
     limiter = LocalLimiter()
     for _ in range(5):
         await ask(limiter, One())
     waiters = [Counted(One()) for _ in range(3)]
-    limiter.reconsider(waiters[0].choose)
-    limiter.reconsider()
+    limiter.wake(waiters[0].select)
+    limiter.wake()
     async with anyio.create_task_group() as group:
         for waiter in waiters:
-            group.start_soon(limiter.take, waiter.choose)
+            group.start_soon(limiter.acquire, waiter.select)
         await anyio.sleep(1)
         before = [waiter.asked for waiter in waiters]
-        limiter.reconsider(waiters[1].choose)
+        limiter.wake(waiters[1].select)
         assert [waiter.asked for waiter in waiters] == [before[0], before[1] + 1, before[2]]
-        limiter.reconsider()
+        limiter.wake()
         assert [waiter.asked for waiter in waiters] == [before[0] + 1, before[1] + 2, before[2] + 1]
         group.cancel_scope.cancel()
 
@@ -223,7 +223,7 @@ async def test_a_chooser_may_have_the_others_asked() -> None:
 
     def meddle(pacer: Pacer, *, now: float) -> One | float:
         if wanted:
-            limiter.reconsider(other)
+            limiter.wake(other)
         return math.inf
 
     def other(pacer: Pacer, *, now: float) -> One | float:
@@ -231,13 +231,13 @@ async def test_a_chooser_may_have_the_others_asked() -> None:
         return wanted[0] if wanted else math.inf
 
     async with anyio.create_task_group() as group:
-        group.start_soon(limiter.take, meddle)
+        group.start_soon(limiter.acquire, meddle)
         await anyio.sleep(1)
-        group.start_soon(limiter.take, other)
+        group.start_soon(limiter.acquire, other)
         await anyio.sleep(1)
         asked.clear()
         wanted.append(One())
-        limiter.reconsider()
+        limiter.wake()
         assert asked == ["other"]
         group.cancel_scope.cancel()
 
@@ -245,7 +245,7 @@ async def test_a_chooser_may_have_the_others_asked() -> None:
 async def test_a_chooser_that_fails_fails_its_own_taker() -> None:
     """And nobody who was asked together with it."""
     limiter = LocalLimiter()
-    at = loops.now() + 10
+    at = _loops.now() + 10
 
     def fail(pacer: Pacer, *, now: float) -> One | float:
         if now >= at:
@@ -254,7 +254,7 @@ async def test_a_chooser_that_fails_fails_its_own_taker() -> None:
 
     async def expect_failure() -> None:
         with pytest.raises(ValueError, match="a bug"):
-            await limiter.take(fail)
+            await limiter.acquire(fail)
 
     began_at = anyio.current_time()
     async with anyio.create_task_group() as group:
@@ -262,24 +262,24 @@ async def test_a_chooser_that_fails_fails_its_own_taker() -> None:
             group.start_soon(expect_failure)
         group.start_soon(ask, limiter, Late(at=at))
     assert anyio.current_time() - began_at == pytest.approx(10)
-    assert limiter.pacer.tokens(7, now=loops.now()) == 4
+    assert limiter.pacer.tokens(7, now=_loops.now()) == 4
 
 
 @pytest.mark.slow
 async def test_who_has_come_and_gone_leaves_nothing() -> None:
-    """Neither among those who wait for an instant, nor among those who wait for a place."""
+    """Neither among those who wait for an instant, nor among those who wait for a slot."""
     limiter = LocalLimiter(Limits(connections=1))
-    holder = await limiter.take(One().choose)
+    holder = await limiter.acquire(One().select)
     async with anyio.create_task_group() as group:
-        group.start_soon(limiter.take, One((8,)).choose)
+        group.start_soon(limiter.acquire, One((8,)).select)
         await anyio.sleep(0.1)
         for _ in range(300):
             with anyio.move_on_after(0.01):
-                await limiter.take(lambda pacer, *, now: now + 1000)
+                await limiter.acquire(lambda pacer, *, now: now + 1000)
         gc.collect()
         assert sum(type(thing) is Waiter for thing in gc.get_objects()) < 150
-        await limiter.settle(holder, Settlement.REPLIED)
-    assert not limiter._line.waiting
+        await limiter.release(holder, RequestEnd.REPLIED)
+    assert not limiter._queue.waiting
 
 
 async def test_first_come_first_served() -> None:
@@ -307,32 +307,32 @@ async def test_cancelled_waiters_take_nothing() -> None:
             group.start_soon(ask, limiter, One())
         await anyio.sleep(1)
         group.cancel_scope.cancel()
-    assert limiter.pacer.tokens(7, now=loops.now()) == 0
+    assert limiter.pacer.tokens(7, now=_loops.now()) == 0
     await ask(limiter, One())
     assert anyio.current_time() - began_at == pytest.approx(61)
 
-    holder = await limiter.take(One((1, 2, 3)).choose)
+    holder = await limiter.acquire(One((1, 2, 3)).select)
     async with anyio.create_task_group() as group:
-        group.start_soon(partial(ask, limiter, One((1,)), how=Settlement.NEVER_LEFT))
+        group.start_soon(partial(ask, limiter, One((1,)), how=RequestEnd.NOT_SENT))
         await anyio.sleep(1)
-        await limiter.settle(holder, Settlement.NEVER_LEFT)  # its turn comes, and in the same moment
+        await limiter.release(holder, RequestEnd.NOT_SENT)  # its turn comes, and in the same moment
         group.cancel_scope.cancel()
-    assert limiter.pacer.tokens(1, now=loops.now()) == 1
+    assert limiter.pacer.tokens(1, now=_loops.now()) == 1
     assert limiter.pacer.open_requests == 0
 
 
 async def test_a_permit_is_settled_once() -> None:
     limiter = LocalLimiter()
-    permit = await limiter.take(One().choose)
-    await limiter.settle(permit, Settlement.NEVER_LEFT)
-    await limiter.settle(permit, Settlement.REPLIED)
+    permit = await limiter.acquire(One().select)
+    await limiter.release(permit, RequestEnd.NOT_SENT)
+    await limiter.release(permit, RequestEnd.REPLIED)
     assert limiter.is_idle()
 
 
 async def test_a_lost_permit_counts_as_given_up() -> None:
-    """Its place and tokens come back, as late as if it had been."""
+    """Its slot and tokens come back, as late as if it had been."""
     limiter = LocalLimiter(Limits(connections=1))
-    permit = await limiter.take(One().choose)
+    permit = await limiter.acquire(One().select)
     del permit
     gc.collect()
     began_at = anyio.current_time()
@@ -343,10 +343,10 @@ async def test_a_lost_permit_counts_as_given_up() -> None:
     assert limiter.is_idle()
 
 
-async def test_who_waits_for_a_lost_permit_s_place_is_told_when_it_is_found() -> None:
-    """By whoever looks next; its place comes free when it can't arrive any more."""
+async def test_who_waits_for_a_lost_permit_s_slot_is_told_when_it_is_found() -> None:
+    """By whoever looks next; its slot comes free when it can't arrive any more."""
     limiter = LocalLimiter(Limits(connections=1))
-    permit = await limiter.take(One().choose)
+    permit = await limiter.acquire(One().select)
     began_at = anyio.current_time()
     async with anyio.create_task_group() as group:
         group.start_soon(ask, limiter, One((8,)))
@@ -358,38 +358,38 @@ async def test_who_waits_for_a_lost_permit_s_place_is_told_when_it_is_found() ->
 
 
 async def test_a_change_of_mind_is_heard() -> None:
-    """What a waiting chooser would have may change; `reconsider` asks it again."""
+    """What a waiting selector would have may change; `wake` asks it again."""
     limiter = LocalLimiter()
     wanted: list[One] = []
 
-    def choose(pacer: Pacer, *, now: float) -> One | float:
+    def select(pacer: Pacer, *, now: float) -> One | float:
         return wanted[0] if wanted else now + 1000
 
     async def later() -> None:
         await anyio.sleep(5)
         wanted.append(One())
-        limiter.reconsider()
+        limiter.wake()
 
     began_at = anyio.current_time()
     async with anyio.create_task_group() as group:
         group.start_soon(later)
-        await limiter.take(choose)
+        await limiter.acquire(select)
     assert anyio.current_time() - began_at == pytest.approx(5)
 
 
 async def test_a_nearer_instant_is_waited_for() -> None:
     limiter = LocalLimiter()
-    at = loops.now() + 1000
+    at = _loops.now() + 1000
 
-    def choose(pacer: Pacer, *, now: float) -> One | float:
+    def select(pacer: Pacer, *, now: float) -> One | float:
         return One() if now >= at else at
 
     began_at = anyio.current_time()
     async with anyio.create_task_group() as group:
-        group.start_soon(limiter.take, choose)
+        group.start_soon(limiter.acquire, select)
         await anyio.sleep(1)
-        at = loops.now() + 1
-        limiter.reconsider()
+        at = _loops.now() + 1
+        limiter.wake()
     assert anyio.current_time() - began_at == pytest.approx(2)
 
 
@@ -428,15 +428,15 @@ def test_a_waiter_whose_loop_has_ended_holds_up_nobody() -> None:
     """It is forgotten as soon as somebody looks."""
     limiter = LocalLimiter(Limits(connections=1))
     loop = VirtualLoop()
-    holder = loop.create_task(limiter.take(One().choose))
-    waiter = loop.create_task(limiter.take(One((8,)).choose))
+    holder = loop.create_task(limiter.acquire(One().select))
+    waiter = loop.create_task(limiter.acquire(One((8,)).select))
     loop.run_until_complete(asyncio.sleep(0.1))
     permit = holder.result()
     loop.close()
 
     async def main() -> None:
-        await limiter.settle(permit, Settlement.NEVER_LEFT)
-        assert not limiter._line.waiting
+        await limiter.release(permit, RequestEnd.NOT_SENT)
+        assert not limiter._queue.waiting
         await ask(limiter, One())
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
@@ -452,39 +452,39 @@ def two_loops() -> Iterator[tuple[BlockingPortal, BlockingPortal]]:
 
 
 def join(limiter: LocalLimiter, loop: BlockingPortal, work: Callable[[], object]) -> Future[object]:
-    """Start what will wait for the limiter in this loop; it is in line when this returns."""
-    before = len(limiter._line.waiting)
+    """Start what will wait for the limiter in this loop; it is in the queue when this returns."""
+    before = len(limiter._queue.waiting)
     future: Future[object] = loop.start_task_soon(work)
     deadline = time.monotonic() + 10
-    while len(limiter._line.waiting) == before:
+    while len(limiter._queue.waiting) == before:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     return future
 
 
-def test_a_place_goes_to_the_first_comer_of_whichever_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_goes_to_the_first_comer_of_whichever_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """And not first to those of the loop in which it has come free."""
     monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)  # however busy this machine is
     limiter = LocalLimiter(Limits(connections=1))
     order: list[str] = []
 
     async def wait(name: str) -> None:
-        permit = await limiter.take(One((name,)).choose)
+        permit = await limiter.acquire(One((name,)).select)
         order.append(name)
-        await limiter.settle(permit, Settlement.REPLIED)
+        await limiter.release(permit, RequestEnd.REPLIED)
 
     with two_loops() as (one, other):
-        holder = one.call(limiter.take, One().choose)
+        holder = one.call(limiter.acquire, One().select)
         names = ["other 1", "one 1", "other 2", "other 3", "one 2", "one 3", "other 4"]
         futures = [join(limiter, one if name.startswith("one") else other, partial(wait, name)) for name in names]
-        one.call(limiter.settle, holder, Settlement.REPLIED)
+        one.call(limiter.release, holder, RequestEnd.REPLIED)
         for future in futures:
             future.result(timeout=20)
     assert order == names
 
 
 def test_busy_loops_let_each_other_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that asks again and again gives a place to the other's after what was before it, and no later."""
+    """One that asks again and again gives a slot to the other's after what was before it, and no later."""
     monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)
     limiter = LocalLimiter(Limits(connections=2))
     started: list[str] = []
@@ -510,28 +510,28 @@ def test_busy_loops_let_each_other_have_their_turns(monkeypatch: pytest.MonkeyPa
         for future in greedy:
             future.result(timeout=20)
     positions = [k for k, name in enumerate(started) if name == "once"]
-    # Others were in line before it, in flight, or ended while the threads changed.
+    # Others were in queue before it, in flight, or ended while the threads changed.
     assert max(b - a for a, b in pairwise(positions)) < 60
 
 
 def test_a_loop_that_is_stuck_delays_others_only_once() -> None:
-    """Its turn passes to the next in line after `PATIENCE`, and it is not waited for again until it is heard of."""
+    """Its turn passes to the next in queue after `PATIENCE`, and it is not waited for again until it is heard of."""
     limiter = LocalLimiter(Limits(connections=1))
     is_free = threading.Event()
     order: list[str] = []
 
     async def wait(name: str) -> None:
-        permit = await limiter.take(One((name,)).choose)
+        permit = await limiter.acquire(One((name,)).select)
         order.append(name)
-        await limiter.settle(permit, Settlement.REPLIED)
+        await limiter.release(permit, RequestEnd.REPLIED)
 
     with two_loops() as (one, other):
-        holder = one.call(limiter.take, One().choose)
+        holder = one.call(limiter.acquire, One().select)
         stuck = [join(limiter, other, partial(wait, f"stuck {k}")) for k in range(3)]
         block(other, is_free)
         waiting = [join(limiter, one, partial(wait, f"well {k}")) for k in range(3)]
         began_at = time.monotonic()
-        one.call(limiter.settle, holder, Settlement.REPLIED)
+        one.call(limiter.release, holder, RequestEnd.REPLIED)
         for future in waiting:
             future.result(timeout=20)
         one.call(wait, "late comer")
@@ -563,8 +563,8 @@ class Urgent:
     one: One
     urgent: bool = True
 
-    def choose(self, pacer: Pacer, *, now: float) -> One | float:
-        return self.one.choose(pacer, now=now)
+    def select(self, pacer: Pacer, *, now: float) -> One | float:
+        return self.one.select(pacer, now=now)
 
     def is_urgent(self, *, now: float) -> bool:
         assert now > -math.inf
@@ -573,30 +573,30 @@ class Urgent:
 
 @pytest.mark.parametrize("bulk", [False, True])
 async def test_the_urgent_are_asked_before_those_who_came_first(bulk: bool) -> None:
-    """Whether a place or an instant is waited for; as long as they are urgent."""
+    """Whether a slot or an instant is waited for; as long as they are urgent."""
     limiter = LocalLimiter(Limits(connections=1))
     order: list[str] = []
 
-    async def wait(name: str, chooser: Any) -> None:
-        permit = await limiter.take(chooser.choose)
+    async def wait(name: str, selector: Any) -> None:
+        permit = await limiter.acquire(selector.select)
         order.append(name)
         await anyio.sleep(1)
-        await limiter.settle(permit, Settlement.REPLIED)
+        await limiter.release(permit, RequestEnd.REPLIED)
 
-    holder = await limiter.take(One((1, 2), bulk=bulk).choose)
+    holder = await limiter.acquire(One((1, 2), bulk=bulk).select)
     fickle = Urgent(One((5, 6), bulk=bulk))
     async with anyio.create_task_group() as group:
-        for name, chooser in {
+        for name, selector in {
             "first": One((3, 4), bulk=bulk),
             "was urgent": fickle,
             "urgent": Urgent(One((7, 8), bulk=bulk)),
             "urgent too": Urgent(One((9, 10), bulk=bulk)),
             "last": One((11, 12), bulk=bulk),
         }.items():
-            group.start_soon(wait, name, chooser)
+            group.start_soon(wait, name, selector)
             await anyio.sleep(0.01)
         fickle.urgent = False
-        await limiter.settle(holder, Settlement.REPLIED)
+        await limiter.release(holder, RequestEnd.REPLIED)
     assert order == ["urgent", "urgent too", "first", "was urgent", "last"]
 
 
@@ -605,18 +605,18 @@ def test_the_urgent_of_another_loop_are_asked_first(monkeypatch: pytest.MonkeyPa
     limiter = LocalLimiter(Limits(connections=1))
     order: list[str] = []
 
-    async def wait(name: str, chooser: One | Urgent) -> None:
-        permit = await limiter.take(chooser.choose)
+    async def wait(name: str, selector: One | Urgent) -> None:
+        permit = await limiter.acquire(selector.select)
         order.append(name)
-        await limiter.settle(permit, Settlement.REPLIED)
+        await limiter.release(permit, RequestEnd.REPLIED)
 
     with two_loops() as (one, other):
-        holder = one.call(limiter.take, One().choose)
+        holder = one.call(limiter.acquire, One().select)
         futures = [
             join(limiter, one, partial(wait, "first", One((8,)))),
             join(limiter, other, partial(wait, "urgent", Urgent(One((9,))))),
         ]
-        one.call(limiter.settle, holder, Settlement.REPLIED)
+        one.call(limiter.release, holder, RequestEnd.REPLIED)
         for future in futures:
             future.result(timeout=20)
     assert order == ["urgent", "first"]
@@ -626,28 +626,28 @@ def test_a_turn_passes_over_a_loop_that_has_ended() -> None:
     """Though another one is late as well."""
     limiter = LocalLimiter(Limits(connections=1))
     gone = VirtualLoop()
-    waiter = gone.create_task(limiter.take(One((8,)).choose))
+    waiter = gone.create_task(limiter.acquire(One((8,)).select))
 
     async def main() -> None:
-        holder = await limiter.take(One().choose)
+        holder = await limiter.acquire(One().select)
         gone_soon = anyio.current_time()
         with anyio.move_on_after(0):
-            await limiter.take(One((9,)).choose)
+            await limiter.acquire(One((9,)).select)
         await anyio.to_thread.run_sync(lambda: gone.run_until_complete(asyncio.sleep(0.1)))
-        assert len(limiter._line.waiting) == 1
+        assert len(limiter._queue.waiting) == 1
         async with anyio.create_task_group() as group:
             group.start_soon(ask, limiter, One((10,)))
             await anyio.sleep(0.01)
             gone.close()
-            await limiter.settle(holder, Settlement.REPLIED)
+            await limiter.release(holder, RequestEnd.REPLIED)
         assert anyio.current_time() - gone_soon < 5
 
     anyio.run(main)
-    assert not limiter._line.waiting
+    assert not limiter._queue.waiting
     waiter._log_destroy_pending = False  # type: ignore[attr-defined]  # its loop was torn down on purpose
 
 
-def test_a_loop_that_ended_without_being_closed_gives_its_places_back() -> None:
+def test_a_loop_that_ended_without_being_closed_gives_its_slots_back() -> None:
     """When its requests must have timed out, and can't arrive any more. If it goes on after all, nothing happens."""
     limiter = LocalLimiter()
     still = VirtualLoop()
@@ -685,7 +685,7 @@ def test_a_loop_that_stood_still_for_a_moment_keeps_its_places() -> None:
 
     async def wait_in_line() -> None:
         with anyio.move_on_after(0.1):
-            await limiter.take(One((9,)).choose)
+            await limiter.acquire(One((9,)).select)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(elsewhere())
@@ -700,10 +700,10 @@ def test_a_permit_that_was_given_up_before_it_was_noticed_is_waited_for_again() 
     gone: list[object] = []
 
     async def begin() -> asyncio.Task[None]:
-        holder = await limiter.take(One().choose)
+        holder = await limiter.acquire(One().select)
         task = asyncio.ensure_future(ask(limiter, One((8, 9), bulk=True)))
         await asyncio.sleep(0.1)
-        asyncio.ensure_future(limiter.settle(holder, Settlement.REPLIED)).add_done_callback(gone.append)
+        asyncio.ensure_future(limiter.release(holder, RequestEnd.REPLIED)).add_done_callback(gone.append)
         still.call_soon(still.stop)
         return task
 
@@ -716,7 +716,7 @@ def test_a_permit_that_was_given_up_before_it_was_noticed_is_waited_for_again() 
     assert gone == []
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(elsewhere())
-    assert limiter.pacer.bulk_due_at(now=loops.now()) > loops.now() + 50
+    assert limiter.pacer.bulk_due_at(now=_loops.now()) > _loops.now() + 50
     still.run_until_complete(task)
     assert limiter.pacer.open_requests == 0
     still.close()
@@ -728,7 +728,7 @@ def test_each_loop_that_stands_still_delays_the_others_a_little() -> None:
     stills = [VirtualLoop(), VirtualLoop()]
 
     async def main() -> float:
-        holder = await limiter.take(One().choose)
+        holder = await limiter.acquire(One().select)
         waiting = []
         for loop in stills:
             waiting.append(loop.create_task(ask(limiter, One((8,)))))
@@ -738,7 +738,7 @@ def test_each_loop_that_stands_still_delays_the_others_a_little() -> None:
             for id in (10, 11):
                 group.start_soon(ask, limiter, One((id,)))
             await anyio.sleep(0.01)
-            await limiter.settle(holder, Settlement.REPLIED)
+            await limiter.release(holder, RequestEnd.REPLIED)
         took = anyio.current_time() - began_at
         for loop, task in zip(stills, waiting, strict=True):
             await anyio.to_thread.run_sync(loop.run_until_complete, task)
@@ -757,15 +757,15 @@ def test_who_comes_while_another_loop_has_its_turn_comes_after_it(monkeypatch: p
     order: list[str] = []
 
     async def wait(name: str) -> None:
-        permit = await limiter.take(One((name,)).choose)
+        permit = await limiter.acquire(One((name,)).select)
         order.append(name)
-        await limiter.settle(permit, Settlement.REPLIED)
+        await limiter.release(permit, RequestEnd.REPLIED)
 
     with two_loops() as (one, other), start_blocking_portal("asyncio") as third:
-        holder = one.call(limiter.take, One().choose)
+        holder = one.call(limiter.acquire, One().select)
         futures = [join(limiter, other, partial(wait, "other")), join(limiter, third, partial(wait, "third"))]
         futures.append(block(other, is_free))
-        one.call(limiter.settle, holder, Settlement.REPLIED)
+        one.call(limiter.release, holder, RequestEnd.REPLIED)
         futures.append(join(limiter, one, partial(wait, "one")))
         with pytest.raises(TimeoutError):
             one.call(give_up_after, 0.01, partial(wait, "impatient"))
@@ -803,11 +803,11 @@ def test_in_a_forked_process_nothing_of_the_parent_is_its_own_but_the_tokens() -
     loop.run_until_complete(asyncio.sleep(0.1))
     lock = limiter.lock
     limiter.begin_anew()
-    now = loops.now()
+    now = _loops.now()
     assert limiter.lock is not lock
-    assert not limiter._line.waiting
+    assert not limiter._queue.waiting
     assert limiter.pacer.open_requests == 0
-    assert limiter.pacer.place_due_at(now=now) == pytest.approx(now + 10, abs=1)
+    assert limiter.pacer.slot_due_at(now=now) == pytest.approx(now + 10, abs=1)
     assert [limiter.pacer.tokens(k, now=now + 70.5) for k in (0, 4)] == [4, 5]
     assert limiter.pacer.tokens(0, now=now + 72) == 5
     for taker in takers:

@@ -14,16 +14,9 @@ import httpx
 import pytest
 from helpers import PHONE, Answering, client_of, delivered
 
-from smsc_status import (
-    LimiterUnavailable,
-    LimitExceeded,
-    LocalLimiter,
-    MessageRef,
-    StatusClient,
-    StatusRecord,
-)
-from smsc_status.core.dispatch import Request
-from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status import LimiterUnavailable, LimitExceeded, LocalLimiter, MessageRef, StatusClient, StatusRecord
+from smsc_status._core.scheduling.dispatch import Request
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
@@ -47,23 +40,23 @@ class Failing(LocalLimiter):
             self.failed += 1
             raise ConnectionError("the store is away")
 
-    async def take(self, choose: Any) -> Any:
+    async def acquire(self, select: Any) -> Any:
         self._fail("take")
-        permit = await super().take(choose)
+        permit = await super().acquire(select)
         try:
             self._fail("consent")
         except ConnectionError:
-            await super().settle(permit, Settlement.NEVER_LEFT)
+            await super().release(permit, RequestEnd.NOT_SENT)
             raise
         return permit
 
-    async def settle(self, permit: Any, how: Settlement) -> None:
-        self._fail("settle")
-        await super().settle(permit, how)
+    async def release(self, permit: Any, how: RequestEnd) -> None:
+        self._fail("release")
+        await super().release(permit, how)
 
-    def reconsider(self, choose: Any = None) -> None:
-        self._fail("reconsider")
-        super().reconsider(choose)
+    def wake(self, select: Any = None) -> None:
+        self._fail("wake")
+        super().wake(select)
 
 
 async def check(client: StatusClient, refs: list[MessageRef]) -> int:
@@ -96,7 +89,7 @@ of_each_work = pytest.mark.parametrize("work", [check, stream, track, delete])
 
 
 @of_each_work
-@pytest.mark.parametrize("where", ["take", "consent", "settle", "reconsider"])
+@pytest.mark.parametrize("where", ["take", "consent", "release", "wake"])
 async def test_a_limiter_that_fails_once_costs_no_message(work: Work, where: str) -> None:
     """It is asked again soon."""
     emulator = Emulator()
@@ -109,17 +102,15 @@ async def test_a_limiter_that_fails_once_costs_no_message(work: Work, where: str
         with anyio.fail_after(100):
             assert await work(client, refs) == 40
         assert anyio.current_time() - began_at <= 70
-        assert limiter.failed == 1 or (where, work) == ("reconsider", delete)
+        assert limiter.failed == 1 or (where, work) == ("wake", delete)
         await anyio.sleep(80)
         assert limiter.is_idle()
-    assert emulator.referee.is_content
+    assert emulator.referee.no_violations
 
 
 @pytest.mark.slow
 @of_each_work
-@pytest.mark.parametrize(
-    "where", [("take",), ("consent",), ("settle",), ("reconsider",), ("take", "reconsider", "settle")]
-)
+@pytest.mark.parametrize("where", [("take",), ("consent",), ("release",), ("wake",), ("take", "wake", "release")])
 async def test_a_limiter_that_is_away_for_a_minute_costs_no_message(work: Work, where: tuple[str, ...]) -> None:
     """Then all goes on, and it has not been asked in a tight loop."""
     emulator = Emulator()
@@ -135,10 +126,10 @@ async def test_a_limiter_that_is_away_for_a_minute_costs_no_message(work: Work, 
         assert limiter.failed <= 60
         await anyio.sleep(200)
         assert limiter.is_idle()
-    assert emulator.referee.is_content
+    assert emulator.referee.no_violations
 
 
-@pytest.mark.parametrize("where", ["take", "reconsider"])
+@pytest.mark.parametrize("where", ["take", "wake"])
 async def test_who_can_not_wait_for_a_limiter_that_is_away_is_told_so(where: str) -> None:
     """With the cause, at once or when it is known, also while the next attempt is far off; and then all goes on."""
     emulator = Emulator()
@@ -186,7 +177,7 @@ async def test_who_comes_first_to_a_limiter_that_is_away_is_told_so() -> None:
 
 
 class Hesitant(LocalLimiter):
-    """Lets choosers choose, and then does not use what they chose, so many times; `pause` lies between."""
+    """Lets selectors select, and then does not use what they chose, so many times; `pause` lies between."""
 
     def __init__(self, times: float, pause: float = 5.0) -> None:
         super().__init__()
@@ -194,26 +185,26 @@ class Hesitant(LocalLimiter):
         self.pause = pause
         self._made: dict[Any, Any] = {}
 
-    def _hesitating(self, choose: Any) -> Any:
+    def _hesitating(self, select: Any) -> Any:
         def hesitate(pacer: Pacer, *, now: float) -> Any:
-            wanted = choose(pacer, now=now)
+            wanted = select(pacer, now=now)
             if isinstance(wanted, float | int) or self.times <= 0:
                 return wanted
             self.times -= 1
             return now + self.pause
 
-        return self._made.setdefault(choose, hesitate)
+        return self._made.setdefault(select, hesitate)
 
-    async def take(self, choose: Any) -> Any:
-        return await super().take(self._hesitating(choose))
+    async def acquire(self, select: Any) -> Any:
+        return await super().acquire(self._hesitating(select))
 
-    def reconsider(self, choose: Any = None) -> None:
-        super().reconsider(self._made.get(choose, choose))
+    def wake(self, select: Any = None) -> None:
+        super().wake(self._made.get(select, select))
 
 
 @of_each_work
 async def test_what_was_chosen_and_not_used_waits_on_unchanged(work: Work) -> None:
-    """In its old place, with all its tries."""
+    """In its old slot, with all its tries."""
     emulator = Emulator()
     refs = delivered(emulator, range(1, 41))
     limiter = Hesitant(times=3)
@@ -225,7 +216,7 @@ async def test_what_was_chosen_and_not_used_waits_on_unchanged(work: Work) -> No
         assert client.stats().waiting == 0
         await anyio.sleep(80)
         assert limiter.is_idle()
-    assert emulator.referee.is_content
+    assert emulator.referee.no_violations
 
 
 async def test_who_can_not_wait_until_the_limiter_uses_what_was_chosen_is_told_so() -> None:
@@ -261,11 +252,11 @@ async def test_a_limiter_that_has_its_client_choose_twice_has_a_message_sent_onc
 
         has_erred = False
 
-        async def take(self, choose: Any) -> Any:
-            permit = await super().take(choose)
+        async def acquire(self, select: Any) -> Any:
+            permit = await super().acquire(select)
             if not self.has_erred:
                 self.has_erred = True
-                choose(Pacer(self.limits), now=0.0)
+                select(Pacer(self.limits), now=0.0)
             return permit
 
     emulator = Emulator()
@@ -287,11 +278,11 @@ async def test_a_limiter_that_gives_leave_for_something_else_each_time_is_asked_
             super().__init__()
             self.asked_at: list[float] = []
 
-        async def take(self, choose: Any) -> Any:
+        async def acquire(self, select: Any) -> Any:
             self.asked_at.append(anyio.current_time())
-            permit = await super().take(choose)
+            permit = await super().acquire(select)
             if len(self.asked_at) <= 10:
-                await super().settle(permit, Settlement.NEVER_LEFT)
+                await super().release(permit, RequestEnd.NOT_SENT)
                 permit = await super().take(lambda pacer, *, now: Request((), (7,), bulk=False))
             return permit
 
@@ -317,8 +308,8 @@ async def test_a_limiter_may_give_leave_for_a_copy_of_what_was_chosen(copied: An
     """One that is shared by machines may have read it from its store. Each message is asked once."""
 
     class Copying(LocalLimiter):
-        async def take(self, choose: Any) -> Any:
-            permit = await super().take(choose)
+        async def acquire(self, select: Any) -> Any:
+            permit = await super().acquire(select)
             permit.wanted = copied(permit.wanted) if isinstance(permit.wanted, Request) else permit.wanted
             return permit
 
@@ -332,7 +323,7 @@ async def test_a_limiter_may_give_leave_for_a_copy_of_what_was_chosen(copied: An
         assert client.stats().waiting == 0
         await anyio.sleep(80)
         assert limiter.is_idle()
-    assert emulator.referee.is_content
+    assert emulator.referee.no_violations
 
 
 async def test_what_was_chosen_and_not_used_is_not_sent_when_nobody_waits_for_it_any_more() -> None:
@@ -347,7 +338,7 @@ async def test_what_was_chosen_and_not_used_is_not_sent_when_nobody_waits_for_it
         assert limiter.times == 0
         assert client.stats().waiting == 0
         assert sum(client.stats().requests.values()) == 0
-        assert not client._engine.desk._asked
+        assert not client._engine.pending._asked
         assert (await client.check(1, PHONE)).status == 1
 
 
@@ -360,7 +351,7 @@ async def test_a_closed_client_does_not_tell_a_limiter_that_is_away_again() -> N
                 await anyio.sleep(100)
             return httpx.Response(200, content=b'{"status": 1}')
 
-    limiter = Failing("settle")
+    limiter = Failing("release")
     limiter.away_until = inf
     client = StatusClient(apikey="k", base_url="http://localhost", transport=Deaf(), limiter=limiter)
     with anyio.move_on_after(1):

@@ -16,7 +16,7 @@ import trio.lowlevel
 from trio.testing import MockClock
 from virtual import VirtualLoop
 
-from smsc_status import loops
+from smsc_status import _loops
 
 
 @pytest.mark.anyio
@@ -30,7 +30,7 @@ async def test_background_work_outlives_its_caller_and_ends_when_told() -> None:
             seen.append("ended")
 
     with anyio.move_on_after(1):
-        background = loops.spawn(work)
+        background = _loops.spawn(work)
         await anyio.sleep_forever()
     await anyio.sleep(1)
     assert not seen
@@ -44,7 +44,7 @@ async def test_an_error_in_the_background_is_logged_and_goes_no_further(caplog: 
     async def work() -> None:
         raise ValueError("a bug")
 
-    await loops.spawn(work).wait()
+    await _loops.spawn(work).wait()
     assert "unexpected error" in caplog.text
 
 
@@ -57,8 +57,8 @@ async def test_background_work_runs_in_no_caller_s_context_unless_told() -> None
     async def work() -> None:
         seen.append(variable.get())
 
-    await loops.spawn(work).wait()
-    await loops.spawn(work, context=contextvars.copy_context()).wait()
+    await _loops.spawn(work).wait()
+    await _loops.spawn(work, context=contextvars.copy_context()).wait()
     assert seen == ["none", "caller's"]
 
 
@@ -66,13 +66,13 @@ def test_time_goes_on_from_loop_to_loop() -> None:
     """A day in one virtual loop is a day later in the next, and where no loop runs."""
 
     async def day() -> tuple[float, float]:
-        begun_at = loops.now()
+        begun_at = _loops.now()
         await anyio.sleep(86_400)
-        return begun_at, loops.now()
+        return begun_at, _loops.now()
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         first = runner.run(day())
-    between = loops.now()
+    between = _loops.now()
     second = trio.run(day, clock=MockClock(autojump_threshold=0))
     assert first[1] - first[0] == pytest.approx(86_400, abs=5)
     assert first[1] <= between <= second[0] < first[1] + 60
@@ -85,16 +85,16 @@ def test_calls_reach_other_loops_while_they_live(caplog: pytest.LogCaptureFixtur
 
     async def main() -> None:
         called = anyio.Event()
-        known.append(loops.this_loop())
-        assert not loops.has_ended(known[-1])
-        await anyio.to_thread.run_sync(loops.call_in, known[-1], called.set)
+        known.append(_loops.this_loop())
+        assert not _loops.has_ended(known[-1])
+        await anyio.to_thread.run_sync(_loops.call_in, known[-1], called.set)
         await called.wait()
 
     anyio.run(main, backend="asyncio")
     anyio.run(main, backend="trio")
     for loop in known:
-        assert loops.has_ended(loop)
-        loops.call_in(loop, lambda: None)
+        assert _loops.has_ended(loop)
+        _loops.call_in(loop, lambda: None)
     assert caplog.text.count("has ended") == 2
 
 
@@ -105,15 +105,15 @@ def test_here_and_now_is_the_loop_and_the_instant(monkeypatch: pytest.MonkeyPatc
         monkeypatch.delitem(sys.modules, "trio")
 
     async def main() -> None:
-        here, now = loops.here_and_now()
-        assert here is asyncio.get_running_loop() is loops.this_loop()
+        here, now = _loops.here_and_now()
+        assert here is asyncio.get_running_loop() is _loops.this_loop()
         await asyncio.sleep(5)
-        assert loops.here_and_now()[1] == pytest.approx(now + 5)
+        assert _loops.here_and_now()[1] == pytest.approx(now + 5)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main())
     with pytest.raises(RuntimeError):
-        loops.here_and_now()
+        _loops.here_and_now()
 
 
 def test_trio_as_a_guest_of_asyncio_is_trio() -> None:
@@ -121,11 +121,11 @@ def test_trio_as_a_guest_of_asyncio_is_trio() -> None:
     seen: list[object] = []
 
     async def guest() -> None:
-        await loops.spawn(work).wait()
+        await _loops.spawn(work).wait()
 
     async def work() -> None:
         await trio.lowlevel.checkpoint()
-        seen.append(loops.this_loop())
+        seen.append(_loops.this_loop())
 
     async def host() -> None:
         loop = asyncio.get_running_loop()
@@ -134,15 +134,15 @@ def test_trio_as_a_guest_of_asyncio_is_trio() -> None:
             guest, run_sync_soon_threadsafe=loop.call_soon_threadsafe, done_callback=ended.set_result
         )
         (await ended).unwrap()
-        await loops.spawn(note_host).wait()
+        await _loops.spawn(note_host).wait()
 
     async def note_host() -> None:
         await asyncio.sleep(0)
-        seen.append(loops.this_loop())
+        seen.append(_loops.this_loop())
 
     asyncio.run(host())
     assert [type(loop).__module__.partition(".")[0] for loop in seen] == ["trio", "asyncio"]
-    assert loops.has_ended(seen[1])
+    assert _loops.has_ended(seen[1])
 
 
 @pytest.mark.anyio
@@ -150,10 +150,10 @@ async def test_what_is_called_soon_is_called_after_one_turn_in_no_caller_s_conte
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
     variable.set("caller's")
     seen: list[object] = []
-    loops.soon(lambda: seen.append((variable.get(), loops.this_loop())))
+    _loops.call_soon(lambda: seen.append((variable.get(), _loops.this_loop())))
     assert not seen
     await anyio.sleep(0.01)
-    assert seen == [("none", loops.this_loop())]
+    assert seen == [("none", _loops.this_loop())]
 
 
 @pytest.mark.anyio
@@ -164,7 +164,7 @@ async def test_background_work_cancelled_before_it_begins_ends_at_its_first_paus
         await anyio.lowlevel.checkpoint()
         seen.append("went on")
 
-    background = loops.spawn(work)
+    background = _loops.spawn(work)
     background.cancel()
     await background.wait()
     await background.wait()
@@ -174,9 +174,9 @@ async def test_background_work_cancelled_before_it_begins_ends_at_its_first_paus
 @pytest.mark.anyio
 async def test_background_work_is_among_the_others_until_it_has_ended() -> None:
     """Also where it ends before whoever has started it goes on."""
-    among: set[loops.Background] = set()
+    among: set[_loops.BackgroundTask] = set()
     go_on = anyio.Event()
-    background = loops.spawn(go_on.wait, among=among)
+    background = _loops.spawn(go_on.wait, among=among)
     assert among == {background}
     go_on.set()
     await background.wait()
@@ -186,8 +186,8 @@ async def test_background_work_is_among_the_others_until_it_has_ended() -> None:
 @pytest.mark.anyio
 async def test_what_is_called_later_is_called_at_its_instant() -> None:
     seen: list[float] = []
-    loops.later(5, lambda: seen.append(loops.now()))
-    began_at = loops.now()
+    _loops.later(5, lambda: seen.append(_loops.now()))
+    began_at = _loops.now()
     await anyio.sleep(4.9)
     assert not seen
     await anyio.sleep(0.2)
@@ -200,38 +200,38 @@ def test_a_loop_of_asyncio_may_stand_still() -> None:
     known: list[object] = [loop]
 
     async def look() -> None:
-        assert loops.is_running(loops.this_loop())
-        known.append(loops.this_loop())
+        assert _loops.is_running(_loops.this_loop())
+        known.append(_loops.this_loop())
 
     loop.run_until_complete(look())
     trio.run(look)
-    assert [loops.is_running(one) for one in known] == [False, False, False]
-    assert [loops.has_ended(one) for one in known] == [False, False, True]
+    assert [_loops.is_running(one) for one in known] == [False, False, False]
+    assert [_loops.has_ended(one) for one in known] == [False, False, True]
     loop.close()
-    assert loops.has_ended(loop)
+    assert _loops.has_ended(loop)
 
 
 def test_in_a_forked_process_the_loops_of_its_parent_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is called in them, for that would reach the parent; and time goes on."""
-    monkeypatch.setattr(loops, "_timeline", loops.Timeline())
-    monkeypatch.setattr(loops, "_of_parent", type(loops._of_parent)())
-    monkeypatch.setattr(loops, "_kept", [])
-    monkeypatch.setattr(loops, "_tasks", {})
+    monkeypatch.setattr(_loops, "_timeline", _loops.Timeline())
+    monkeypatch.setattr(_loops, "_of_parent", type(_loops._of_parent)())
+    monkeypatch.setattr(_loops, "_kept", [])
+    monkeypatch.setattr(_loops, "_tasks", {})
     called: list[int] = []
 
     async def main() -> None:
-        loop, begun_at = loops._timeline.here_and_now()
-        background = loops.spawn(anyio.sleep_forever)
+        loop, begun_at = _loops._timeline.here_and_now()
+        background = _loops.spawn(anyio.sleep_forever)
         await anyio.sleep(5)
-        left_at = loops._timeline.now()
+        left_at = _loops._timeline.now()
         assert left_at >= begun_at + 5
-        loops._leave_parent()
-        assert loops.has_ended(loop)
-        assert not loops.is_running(loop)
-        assert loop in loops._kept
-        loops.call_in(loop, lambda: called.append(1))
+        _loops._leave_parent()
+        assert _loops.has_ended(loop)
+        assert not _loops.is_running(loop)
+        assert loop in _loops._kept
+        _loops.call_in(loop, lambda: called.append(1))
         await anyio.sleep(1)
-        assert left_at <= loops._timeline.now() < left_at + 5
+        assert left_at <= _loops._timeline.now() < left_at + 5
         background.cancel()
         await background.wait()
 

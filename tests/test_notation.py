@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smsc_status import ConfigError, MessageRef
-from smsc_status.notation import spoilt_id, spoilt_phone, visible
+from smsc_status._notation import spoilt_id, spoilt_phone, visible
 
 PHONE = "79990000000"
 INVISIBLE = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from smsc_status.account import Secret
-from smsc_status.proxies import Proxy, environment_proxy
+from smsc_status._runtime.account import Secret
+from smsc_status._runtime.proxies import Proxy, environment_proxy
 
 SOMEWHERE = "http://127.0.0.1:3128"
 
@@ -111,8 +111,8 @@ def test_what_goes_without_a_proxy(
 
 def test_the_system_s_settings_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """On macOS and Windows they are no variables."""
-    monkeypatch.setattr("smsc_status.proxies.getproxies", lambda: {"https": SOMEWHERE})
-    monkeypatch.setattr("smsc_status.proxies.proxy_bypass", lambda host: host == "smsc.ru")
+    monkeypatch.setattr("smsc_status._runtime.proxies.getproxies", lambda: {"https": SOMEWHERE})
+    monkeypatch.setattr("smsc_status._runtime.proxies.proxy_bypass", lambda host: host == "smsc.ru")
     assert environment_proxy("https://smsc.ru") is None
     assert environment_proxy("https://smsc.kz") == Proxy(Secret(SOMEWHERE), "HTTPS_PROXY")
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from helpers import held_by
 
+from smsc_status._runtime.redaction import DEPTH, Redactor, chain, reason, without_traceback
 from smsc_status.errors import ApiError, ProtocolError, SmscError, TransportError
-from smsc_status.redaction import DEPTH, Redactor, chain, reason, without_traceback
 
 SECRET = "key-of-ours"
 REQUEST = httpx.Request("POST", "https://smsc.ru", content=f"apikey={SECRET}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from smsc_status.signals import Signal
+from smsc_status._runtime.signals import Signal
 
 pytestmark = pytest.mark.anyio
 

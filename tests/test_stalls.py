@@ -23,11 +23,11 @@ from smsc_status import (
     SmscError,
     StatusClient,
     StatusRecord,
-    loops,
+    _loops,
 )
-from smsc_status.engine import GATHERING
-from smsc_status.portions import PORTION
-from smsc_status.source import READ_AT_ONCE
+from smsc_status._operations.source import READ_AT_ONCE
+from smsc_status._runtime.engine import GATHERING
+from smsc_status._runtime.portions import PORTION
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -48,7 +48,7 @@ class Turns:
         if not self._is_counting:
             self._is_counting = True
             self.happened.append(0)
-            loops.soon(self._end_turn)
+            _loops.call_soon(self._end_turn)
         self.happened[-1] += 1
 
     def _end_turn(self) -> None:
@@ -205,7 +205,7 @@ async def test_those_who_come_too_late_are_told_in_portions() -> None:
 class Failing(LocalLimiter):
     """A limiter that can't be reached."""
 
-    async def take(self, choose: Any) -> Any:
+    async def acquire(self, select: Any) -> Any:
         """Not now."""
         raise OSError("away")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsc_status.texts import MAX_CHARS, in_json, one_line, without_controls
+from smsc_status._texts import MAX_CHARS, in_json, one_line, without_controls
 
 UNSAFE = ["\x00", "\x07", "\x1b", "\r", "\x7f", "\x9b", "\u2028", "\u202e", "\u2066", "\ud83d"]
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))

@@ -26,9 +26,9 @@ from smsc_status import (
     StatusRecord,
     TrackingTimeout,
     TrackStream,
-    source,
 )
-from smsc_status import tracker as tracking
+from smsc_status._operations import source
+from smsc_status._operations import tracker as tracking
 from smsc_status.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +87,7 @@ async def test_an_hour_of_messages() -> None:
                 delays.append(day.emulator.now() - outcome.ref.sent_at.timestamp() - change.after)
         stats = client.stats()
     assert len(ended) == 60
-    assert day.emulator.referee.is_content
+    assert day.emulator.referee.no_violations
     assert sorted(delays)[30] < 6
     assert sum(stats.done.values()) == 60
     assert stats.tracked == stats.due == stats.overdue == 0
@@ -109,7 +109,7 @@ async def test_a_young_message_beside_a_backlog() -> None:
     assert stats.tracked == 5000
     assert stats.due > 3000
     assert stats.stalest > 3600
-    assert day.emulator.referee.is_content
+    assert day.emulator.referee.no_violations
 
 
 async def test_a_mailing_is_followed_by_the_bulk_lane() -> None:
@@ -125,7 +125,7 @@ async def test_a_mailing_is_followed_by_the_bulk_lane() -> None:
     assert len(ends) == 301
     assert ends[other] < 30
     assert max(ends.values()) < 200
-    assert day.emulator.referee.is_content
+    assert day.emulator.referee.no_violations
 
 
 @pytest.mark.parametrize(
@@ -199,14 +199,14 @@ async def test_bad_input_is_its_own_outcome() -> None:
 
 @pytest.mark.slow
 async def test_faults_are_outlived() -> None:
-    """Lost requests and refusals end no message."""
+    """NoReply requests and refusals end no message."""
     day = Day(http_503=0.1, cut=0.1, spurious_9=0.05, missing_records=0.05)
     refs = [day.add(id) for id in range(1, 60)]
     async with day.client(retries=0) as client:
         outcomes = [outcome async for outcome in client.track(refs)]
     ends = [o.ref for o in outcomes if isinstance(o, StatusRecord) and o.is_final]
     assert sorted(ref.id for ref in ends) == sorted(ref.id for ref in refs)
-    assert day.emulator.referee.is_content
+    assert day.emulator.referee.no_violations
 
 
 async def test_a_process_does_not_know_what_the_last_one_sent() -> None:

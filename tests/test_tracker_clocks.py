@@ -152,7 +152,7 @@ async def test_a_tracker_follows_an_emulator_that_is_faster_than_real_time() -> 
             assert isinstance(outcome, StatusRecord)
             seen.setdefault(outcome.ref, []).append(outcome.status)
     assert list(seen.values()) == [[-1, 0, 1]] * 5
-    assert emulator.referee.is_content
+    assert emulator.referee.no_violations
 
 
 @pytest.mark.slow

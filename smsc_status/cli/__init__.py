@@ -13,6 +13,6 @@ def main() -> int:
     if any(find_spec(name) is None for name in NEEDS):
         sys.stderr.write('smsc-status: the command line needs more packages: pip install "smsc-status[cli]"\n')
         return 2
-    from smsc_status.cli.app import run  # noqa: PLC0415 - only now is it known that the extra is there
+    from smsc_status.cli._app import run  # noqa: PLC0415 - only now is it known that the extra is there
 
     return run(sys.argv[1:])

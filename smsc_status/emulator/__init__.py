@@ -13,7 +13,7 @@ async with StatusClient(
     wall_clock=emulator.wall_clock,  # the emulated date: messages are as old for the client as for the emulator
 ) as client:
     async for outcome in client.stream(refs): ...
-assert emulator.referee.is_content  # no limit was broken, by the time of arrival
+assert emulator.referee.no_violations  # no limit was broken, by the time of arrival
 ```
 
 On a port, from a thread of its own (needs the extra `emulator`):
@@ -31,12 +31,12 @@ ref = emulator.world.add(7, "+7 999 000-00-00", sent_at=emulator.now(), life=[(0
 ```
 """
 
-from smsc_status.emulator.app import Emulator
-from smsc_status.emulator.faults import FAULTS, ConnectionCut, Faults
-from smsc_status.emulator.limits import Kind, Referee, Refusal
-from smsc_status.emulator.lives import Life, Step
-from smsc_status.emulator.server import EmulatorServer, serve
-from smsc_status.emulator.world import World
+from smsc_status.emulator._app import Emulator
+from smsc_status.emulator._faults import FAULTS, ConnectionCut, Faults
+from smsc_status.emulator._limits import Kind, Referee, Refusal
+from smsc_status.emulator._lives import Life, Step
+from smsc_status.emulator._server import EmulatorServer, serve
+from smsc_status.emulator._world import World
 
 __all__ = [
     "FAULTS",

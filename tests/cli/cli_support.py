@@ -17,7 +17,7 @@ import anyio
 import attrs
 
 from smsc_status.cli import main
-from smsc_status.cli.population import WitnessWorld
+from smsc_status.cli._population import WitnessWorld
 from smsc_status.emulator import Emulator, EmulatorServer
 from smsc_status.models import MessageRef, StatusRecord
 

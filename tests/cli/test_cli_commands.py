@@ -17,8 +17,8 @@ from cli_support import FAST, Stream, account_of, run, serving
 
 import smsc_status
 from smsc_status import codes
-from smsc_status.cli import account, app, exits, main, meters, serve
-from smsc_status.cli.output import OutputFormat, Sink, columns, csv_line, json_line, row_of
+from smsc_status.cli import _account, _app, _exits, _meters, _serve, main
+from smsc_status.cli._output import OutputFormat, Sink, columns, csv_line, json_line, row_of
 from smsc_status.emulator import FAULTS, EmulatorServer
 from smsc_status.errors import (
     AddressBlocked,
@@ -139,10 +139,10 @@ def test_http_without_tls_is_refused() -> None:
 )
 def test_every_error_has_its_exit_status_and_one_line(error: SmscError, status: int) -> None:
     """Whatever the server wrote, the terminal is safe."""
-    assert exits.exit_of(error) == status
-    assert exits.explained(error).isprintable()
+    assert _exits.exit_of(error) == status
+    assert _exits.explained(error).isprintable()
     is_usage = isinstance(error, ConfigError)
-    assert exits.explained(error, "fetch").endswith("; see smsc-status fetch --help") is is_usage
+    assert _exits.explained(error, "fetch").endswith("; see smsc-status fetch --help") is is_usage
 
 
 # Credentials.
@@ -176,7 +176,7 @@ def test_credentials_that_are_missing_or_too_many(env: dict[str, str], what: str
 )
 def test_on_a_terminal_what_is_missing_is_asked_for(env: dict[str, str], answers: list[str]) -> None:
     """Without showing what is typed."""
-    with serving() as server, mock.patch.object(account, "getpass", side_effect=answers) as asked:
+    with serving() as server, mock.patch.object(_account, "getpass", side_effect=answers) as asked:
         ended = run("check", "7", "79", env={**env, "SMSC_BASE_URL": server.url}, terminals=("stdin",))
     assert ended.status == 0
     assert asked.call_count == len(answers)
@@ -184,7 +184,7 @@ def test_on_a_terminal_what_is_missing_is_asked_for(env: dict[str, str], answers
 
 def test_the_end_of_input_is_no_answer() -> None:
     """Ctrl-D at the prompt."""
-    with mock.patch.object(account, "getpass", side_effect=EOFError):
+    with mock.patch.object(_account, "getpass", side_effect=EOFError):
         ended = run("check", "7", "79", terminals=("stdin",))
     assert ended.status == 2
     assert "set SMSC_APIKEY" in ended.err
@@ -192,13 +192,13 @@ def test_the_end_of_input_is_no_answer() -> None:
 
 def test_ctrl_c_at_the_prompt() -> None:
     """Ends as the shell expects it."""
-    with mock.patch.object(account, "getpass", side_effect=KeyboardInterrupt):
+    with mock.patch.object(_account, "getpass", side_effect=KeyboardInterrupt):
         assert run("check", "7", "79", terminals=("stdin",)).status == 130
 
 
 def test_an_abort_ends_like_ctrl_c() -> None:
     """Whichever way Typer tells of it."""
-    with mock.patch.object(app, "app", side_effect=typer.Abort):
+    with mock.patch.object(_app, "app", side_effect=typer.Abort):
         assert run("explain", "1").status == 130
 
 
@@ -318,20 +318,20 @@ def test_a_closed_pipe_ends_it_quietly(capfd: pytest.CaptureFixture[str]) -> Non
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as pipe, mock.patch.object(sys, "stdout", pipe):
-        assert app.run(["explain", "1"]) == 141
+        assert _app.run(["explain", "1"]) == 141
     assert not capfd.readouterr().err
 
 
 def test_a_closed_pipe_that_is_no_file() -> None:
     """Nothing to let go of."""
-    with mock.patch.object(app, "write_stdout", side_effect=BrokenPipeError):
+    with mock.patch.object(_app, "write_stdout", side_effect=BrokenPipeError):
         assert run("explain", "1").status == 141
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("odd")])
 def test_other_errors_of_files_are_told_in_one_line(error: OSError) -> None:
     """A full disk is nobody's bug."""
-    with mock.patch.object(app, "write_stdout", side_effect=error):
+    with mock.patch.object(_app, "write_stdout", side_effect=error):
         ended = run("explain", "1")
     assert ended.status == 2
     assert ended.err == f"smsc-status: input or output: {error.strerror or error}\n"
@@ -343,7 +343,7 @@ def test_other_errors_of_files_are_told_in_one_line(error: OSError) -> None:
 def test_emulator_serves_what_it_wrote(tmp_path: Path) -> None:
     """The file and the greeting are what `fetch` and the shell need."""
     out = tmp_path / "messages.csv"
-    with mock.patch.object(serve, "serve") as served:
+    with mock.patch.object(_serve, "serve") as served:
         ended = run("emulator", "--messages", "20", "--speed", "60", "--port", "0", "--out", str(out))
         served.call_args.kwargs["started"]
     assert ended.status == 0
@@ -366,16 +366,16 @@ def test_emulator_serves_what_it_wrote(tmp_path: Path) -> None:
 def test_emulator_says_how_to_use_it(out: Path | None, speed: float, expected: str) -> None:
     """The address, the account, and a line to copy."""
     out_stream = Stream()
-    with mock.patch.object(serve, "serve") as served, mock.patch.object(sys, "stdout", out_stream):
-        serve.serve_emulator("::1", 1, allow_remote=False, speed=speed, seed=1, messages=0, out=None)
+    with mock.patch.object(_serve, "serve") as served, mock.patch.object(sys, "stdout", out_stream):
+        _serve.serve_emulator("::1", 1, allow_remote=False, speed=speed, seed=1, messages=0, out=None)
         served.call_args.kwargs["started"]("http://[::1]:1")
     assert "SMSC_BASE_URL=http://[::1]:1 SMSC_APIKEY=demo-key" in out_stream.text()
-    assert serve._greeting("u", speed, 3, out).endswith(expected)
+    assert _serve._greeting("u", speed, 3, out).endswith(expected)
 
 
 def test_emulator_with_faults_and_another_charset_in_its_header() -> None:
     """As the constructor takes them; by default there are no faults, and the charset is the vendor's."""
-    with mock.patch.object(serve, "serve") as served:
+    with mock.patch.object(_serve, "serve") as served:
         run("emulator", "--faults", " cut=0.25, ip_blocked=1,", "--header-charset", "koi8-r")
         run("emulator", "--header-charset", "requested")
         run("emulator")
@@ -457,7 +457,7 @@ def test_what_is_written_moves_no_cursor() -> None:
     for written in (json_line(text).decode(), csv_line([text]).decode()):
         assert written.rstrip("\n").isprintable()
     assert json.loads(json_line(text)) == text
-    for kind in (meters.Quiet, meters.Live):
+    for kind in (_meters.Quiet, _meters.Live):
         err = Stream(is_terminal=True)
         with mock.patch.object(sys, "stderr", err):
             kind().say(text)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import pytest
 
-from smsc_status.cli.dates import moment, zone_of
+from smsc_status.cli._dates import moment, zone_of
 from smsc_status.errors import ConfigError
 from smsc_status.models import MOSCOW
 

@@ -10,7 +10,7 @@ import pytest
 from cli_support import run
 
 from smsc_status import StatusClient
-from smsc_status.cli import demo, meters, population
+from smsc_status.cli import _demo, _meters, _population
 from smsc_status.codes import Status
 from smsc_status.emulator import Emulator, Referee
 from smsc_status.errors import SmscError, TransportError
@@ -60,7 +60,7 @@ def test_the_demo_says_so_if_a_limit_is_broken() -> None:
         def __init__(self, *args: object, **kwargs: object) -> None:
             super().__init__(*args, referee=strict, enforce=False, **kwargs)  # type: ignore[arg-type]  # passed on
 
-    with mock.patch.object(demo, "Emulator", StrictEmulator):
+    with mock.patch.object(_demo, "Emulator", StrictEmulator):
         ended = run("demo", "--messages", "20", "--speed", "240")
     assert ended.status == 1
     assert "A LIMIT WAS BROKEN" in ended.out
@@ -70,15 +70,15 @@ def test_the_demo_counts_what_is_wrong_or_fails() -> None:
     """It can tell, so that its silence means something."""
     error = TransportError("cut")
     with (
-        mock.patch.object(population.WitnessWorld, "held", return_value=False),
+        mock.patch.object(_population.WitnessWorld, "held", return_value=False),
         mock.patch.object(StatusClient, "check", side_effect=error),
     ):
         report = json.loads(run("demo", "--messages", "13", "--speed", "240", "--json").out)
     assert report["exit"] == 1
     assert report["wrong"] == report["messages"]
     assert report["failed"] == report["checks"] - report["messages"] > 0
-    shown = mock.Mock(spec=demo.Demo, checks=0, failed=0)
-    demo.Demo._take_in(shown, FailedCheck(MessageRef(1, "7"), error))
+    shown = mock.Mock(spec=_demo.Demo, checks=0, failed=0)
+    _demo.Demo._take_in(shown, FailedCheck(MessageRef(1, "7"), error))
     assert (shown.checks, shown.failed) == (1, 1)
 
 
@@ -93,7 +93,7 @@ def test_a_speed_that_cannot_be(speed: str) -> None:
 @pytest.mark.parametrize("count", [0, 1, 12, 13, 300])
 def test_the_population_is_as_large_as_asked(count: int) -> None:
     """Besides those that the emulator does not know (any more); no message twice."""
-    there = population.populate(Emulator(population.WitnessWorld(1)), count)
+    there = _population.populate(Emulator(_population.WitnessWorld(1)), count)
     few = max(1, count // 40)
     assert len(there.messages) == len(set(there.messages)) == count + 2 * few
     assert set(there.watched) <= set(there.messages)
@@ -113,8 +113,8 @@ def test_an_unknown_status_has_a_row() -> None:
         "wrong": 0,
         "seconds": 0.0,
     }
-    with mock.patch.object(demo, "Console") as console:
-        demo.show(report)
+    with mock.patch.object(_demo, "Console") as console:
+        _demo.show(report)
     table = console.return_value.print.call_args_list[0].args[0]
     assert list(table.columns[1].cells) == ["unknown"]
 
@@ -123,7 +123,7 @@ def test_an_error_beside_the_ticking_comes_out_as_itself() -> None:
     """Not wrapped in a group."""
 
     async def fail() -> None:
-        async with meters.ticking(lambda: None), anyio.create_task_group():
+        async with _meters.ticking(lambda: None), anyio.create_task_group():
             raise SmscError("itself")
 
     with pytest.raises(SmscError, match="itself"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsc_status.cli.encodings import Decoder, what_it_is
+from smsc_status.cli._encodings import Decoder, what_it_is
 from smsc_status.errors import ConfigError
 
 

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 from cli_support import FAST, account_of, csv_of, run, serving, was_said
 
-from smsc_status.cli import meters
+from smsc_status.cli import _meters
 
 
 def test_each_message_comes_out_once(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_each_message_comes_out_once(tmp_path: Path) -> None:
         ended = run("fetch", str(source), *FAST, env=account_of(server))
         rows = [json.loads(line) for line in ended.out.splitlines()]
         assert all(was_said(server, row) for row in rows)
-        assert server.emulator.referee.is_content
+        assert server.emulator.referee.no_violations
     assert (ended.status, ended.err) == (0, "")
     assert sorted(int(row["id"]) for row in rows) == list(range(1, 61))
 
@@ -81,7 +81,7 @@ def test_wrong_credentials_end_it() -> None:
 def test_no_server_is_a_matter_of_the_network() -> None:
     """If nothing at all came through."""
     env = {"SMSC_BASE_URL": "http://127.0.0.1:1", "SMSC_APIKEY": "s3cret-key"}
-    with mock.patch("smsc_status.core.backoff.FIRST", 0.01):
+    with mock.patch("smsc_status._core.scheduling.backoff.FIRST", 0.01):
         ended = run("fetch", "-", stdin=b"id,phone\n1,71\n2,72\n", env=env)
     rows = [json.loads(line) for line in ended.out.splitlines()]
     assert ended.status == 4
@@ -91,7 +91,7 @@ def test_no_server_is_a_matter_of_the_network() -> None:
 def test_a_server_that_never_answers_is_given_up() -> None:
     """Long before every message has had all its tries, each after a longer pause."""
     env = {"SMSC_BASE_URL": "http://127.0.0.1:1", "SMSC_APIKEY": "s3cret-key"}
-    with mock.patch("smsc_status.cli.account.PATIENCE", 0.2):
+    with mock.patch("smsc_status.cli._account.PATIENCE", 0.2):
         ended = run("fetch", "-", stdin=b"id,phone\n1,71\n2,72\n", env=env)
     assert (ended.status, ended.out) == (4, "")
     assert "SMSC_BASE_URL" in ended.err.splitlines()[0]
@@ -136,7 +136,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
 def test_a_live_bar_on_a_terminal(kind: str, tmp_path: Path) -> None:
     """It shows the limits at work, and bad lines stay readable above it."""
     source = tmp_path / "in.csv"
-    with serving(messages=30, latency=0.05) as server, mock.patch.object(meters, "TICK", 0.01):
+    with serving(messages=30, latency=0.05) as server, mock.patch.object(_meters, "TICK", 0.01):
         text = csv_of(server) + "bad,\n"
         source.write_text(text)
         file = str(source) if kind == "file" else "-"
@@ -167,15 +167,15 @@ def test_a_huge_file_is_not_read_ahead(tmp_path: Path) -> None:
     source.write_text("id,phone\n" + "".join(f"{n},79{n:09d}\n" for n in range(50_000)))
     shown: list[tuple[int, int | None]] = []
 
-    class Spy(meters.Live):
+    class Spy(_meters.Live):
         def show(self, done: int, total: int | None, note: str) -> None:
             shown.append((done, total))
 
     with (
         serving(latency=0.1) as server,
-        mock.patch.object(meters, "Live", Spy),
-        mock.patch.object(meters, "TICK", 0.005),
-        mock.patch("smsc_status.cli.output.Sink.write", side_effect=KeyboardInterrupt),
+        mock.patch.object(_meters, "Live", Spy),
+        mock.patch.object(_meters, "TICK", 0.005),
+        mock.patch("smsc_status.cli._output.Sink.write", side_effect=KeyboardInterrupt),
     ):
         ended = run("fetch", str(source), "--max-bulk", "10", *FAST, env=account_of(server), terminals=("stderr",))
     assert ended.status == 130
@@ -256,7 +256,7 @@ def test_a_dash_is_standard_output() -> None:
 @pytest.mark.slow
 def test_what_a_log_gets_meanwhile() -> None:
     """A line of progress now and then, where standard error is no terminal."""
-    with serving(messages=60, latency=0.05) as server, mock.patch.object(meters, "TOLD_EVERY", 0.05):
+    with serving(messages=60, latency=0.05) as server, mock.patch.object(_meters, "TOLD_EVERY", 0.05):
         text = csv_of(server).encode()
         ended = run("fetch", "-", *FAST, "--max-bulk", "10", stdin=text, env=account_of(server))
     assert ended.status == 0
@@ -265,7 +265,7 @@ def test_what_a_log_gets_meanwhile() -> None:
 
 def test_ctrl_c_sums_up() -> None:
     """What was done until then, with the shell's own status."""
-    with serving(messages=3) as server, mock.patch("smsc_status.cli.output.Sink.write", side_effect=KeyboardInterrupt):
+    with serving(messages=3) as server, mock.patch("smsc_status.cli._output.Sink.write", side_effect=KeyboardInterrupt):
         ended = run("fetch", "-", "--json", *FAST, stdin=csv_of(server).encode(), env=account_of(server))
     assert ended.status == 130
     assert json.loads(ended.err)["exit"] == 130

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import anyio
 import pytest
 
-from smsc_status.cli import files
-from smsc_status.cli.files import Columns, MessageFile
+from smsc_status.cli import _files
+from smsc_status.cli._files import Columns, MessageFile
 from smsc_status.errors import ConfigError
 from smsc_status.models import MessageRef
 
@@ -86,7 +86,7 @@ def test_no_messages(content: bytes) -> None:
         (b'{"number": 1, "phone": 7}\n', "", "no column 'id'"),
         (b'[{"id": 1}]', "", "JSON array"),
         (b'{"id": 1, "phone": 7}\n', "x.csv", "no column 'id'"),
-        (b"0" * (files.CHUNK_BYTES * 20), "", "no column 'id'"),
+        (b"0" * (_files.CHUNK_BYTES * 20), "", "no column 'id'"),
     ],
 )
 def test_a_file_without_the_columns_is_refused_at_once(content: bytes, name: str, what: str) -> None:

@@ -10,10 +10,10 @@ from unittest import mock
 
 import pytest
 
-from smsc_status.cli.exits import Exit
-from smsc_status.cli.files import STDIN, Columns
-from smsc_status.cli.jobs import Input, Job
-from smsc_status.cli.meters import Quiet
+from smsc_status.cli._exits import Exit
+from smsc_status.cli._files import STDIN, Columns
+from smsc_status.cli._jobs import Input, Job
+from smsc_status.cli._meters import Quiet
 from smsc_status.errors import AuthError, ConfigError
 from smsc_status.models import MOSCOW, Detail, FailedCheck, MessageRef, StatusRecord
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smsc_status.cli.reports import MOST_KINDS, ONE_BY_ONE, Complaints
+from smsc_status.cli._reports import MOST_KINDS, ONE_BY_ONE, Complaints
 
 
 def test_after_the_first_ten_a_kind_is_one_line() -> None:

@@ -15,8 +15,8 @@ import pytest
 from cli_support import FAST, account_of, run, serving, start, was_said
 
 from smsc_status import StatusRecord
-from smsc_status.cli.meters import Pace
-from smsc_status.cli.track import name_of
+from smsc_status.cli._meters import Pace
+from smsc_status.cli._track import name_of
 from smsc_status.emulator import EmulatorServer
 
 pytestmark = pytest.mark.slow
@@ -187,7 +187,7 @@ def test_what_is_seen_meanwhile(tmp_path: Path) -> None:
 def test_what_a_log_gets_meanwhile(tmp_path: Path) -> None:
     """A line of progress now and then."""
     out = tmp_path / "out.jsonl"
-    with serving() as server, mock.patch("smsc_status.cli.meters.TOLD_EVERY", 0.5):
+    with serving() as server, mock.patch("smsc_status.cli._meters.TOLD_EVERY", 0.5):
         source = populated(server, tmp_path, minutes=4)
         ended = run("track", str(source), "--out", str(out), *FAST, env=account_of(server))
     assert "smsc-status: 0 of 30 · " in ended.err
@@ -222,7 +222,7 @@ def test_a_server_that_never_answers(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_text("id,phone\n1,79990000000\n")
     env = {"SMSC_BASE_URL": "http://127.0.0.1:9", "SMSC_APIKEY": "key"}
-    with mock.patch("smsc_status.cli.account.PATIENCE", 0.2):
+    with mock.patch("smsc_status.cli._account.PATIENCE", 0.2):
         ended = run("track", str(source), "--out", str(tmp_path / "out.jsonl"), env=env)
     assert ended.status == 4
     assert "check the network" in ended.err
@@ -230,7 +230,7 @@ def test_a_server_that_never_answers(tmp_path: Path) -> None:
 
 def test_a_server_of_something_else(tmp_path: Path) -> None:
     """Its pages are no answers, however many it sends."""
-    with serving(faults={"html": 1.0}) as server, mock.patch("smsc_status.cli.account.PATIENCE", 1.0):
+    with serving(faults={"html": 1.0}) as server, mock.patch("smsc_status.cli._account.PATIENCE", 1.0):
         source = populated(server, tmp_path)
         ended = run("track", str(source), "--out", str(tmp_path / "out.jsonl"), *FAST, env=account_of(server))
     assert ended.status == 4

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from smsc_status.core import codecs
+from smsc_status._core.wire import codecs
 from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord
 
 PHONE = "79990000001"

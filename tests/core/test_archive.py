@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from smsc_status.core.archive import DAY, Deadlines, Minute, archive_deadline, next_deadline
+from smsc_status._core.tracking.archive import DAY, Deadlines, Minute, archive_deadline, next_deadline
 
 MSK = timezone(timedelta(hours=3))
 VLADIVOSTOK = timezone(timedelta(hours=10))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsc_status.core.backoff import LONGEST, LONGEST_TOLD, OUTAGE_AFTER, Outage, delay
+from smsc_status._core.scheduling.backoff import LONGEST, LONGEST_TOLD, OUTAGE_AFTER, Outage, delay
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ def test_a_few_failures_in_a_row_are_an_outage() -> None:
     """Each further one makes the pause longer."""
     outage = Outage()
     for now in range(OUTAGE_AFTER - 1):
-        outage.failed(jitter=0.0, now=float(now))
+        outage.record_failure(jitter=0.0, now=float(now))
         assert not outage.is_on
         assert outage.until_at == 0.0
     ends = []
     for _ in range(3):
-        outage.failed(jitter=0.0, now=100.0)
+        outage.record_failure(jitter=0.0, now=100.0)
         assert outage.is_on
         ends.append(outage.until_at)
     assert ends == [100.5, 101.0, 102.0]
@@ -42,9 +42,9 @@ def test_a_late_failure_does_not_shorten_the_pause() -> None:
     """Whatever its jitter."""
     outage = Outage()
     for _ in range(OUTAGE_AFTER + 3):
-        outage.failed(jitter=0.0, now=100.0)
+        outage.record_failure(jitter=0.0, now=100.0)
     before = outage.until_at
-    outage.failed(jitter=0.99, now=50.0)
+    outage.record_failure(jitter=0.99, now=50.0)
     assert outage.until_at == before
 
 
@@ -52,42 +52,42 @@ def test_an_answer_ends_the_outage() -> None:
     """And the count begins anew."""
     outage = Outage()
     for _ in range(OUTAGE_AFTER):
-        outage.failed(jitter=0.5, now=100.0)
+        outage.record_failure(jitter=0.5, now=100.0)
     assert outage.until_at == 100.375
-    outage.answered()
+    outage.record_success()
     assert not outage.is_on
     assert outage.until_at == 0.0
     for _ in range(OUTAGE_AFTER - 1):
-        outage.failed(jitter=0.0, now=101.0)
+        outage.record_failure(jitter=0.0, now=101.0)
         assert not outage.is_on
 
 
 def test_a_pause_that_the_server_asks_for_is_kept_whatever_others_are_answered() -> None:
     """It concerns the server, from the first failure on."""
     outage = Outage()
-    outage.failed(jitter=0.0, now=100.0, retry_after=600.0)
+    outage.record_failure(jitter=0.0, now=100.0, retry_after=600.0)
     assert not outage.is_on
     assert outage.until_at == 700.0
-    outage.answered()
+    outage.record_success()
     assert outage.until_at == 700.0
-    outage.failed(jitter=0.0, now=200.0)
+    outage.record_failure(jitter=0.0, now=200.0)
     assert outage.until_at == 700.0
 
 
 def test_a_shorter_pause_told_later_does_not_end_a_longer_one() -> None:
     """Two requests were on their way."""
     outage = Outage()
-    outage.failed(jitter=0.0, now=100.0, retry_after=600.0)
-    outage.failed(jitter=0.0, now=101.0, retry_after=5.0)
+    outage.record_failure(jitter=0.0, now=100.0, retry_after=600.0)
+    outage.record_failure(jitter=0.0, now=101.0, retry_after=5.0)
     assert outage.until_at == 700.0
-    outage.failed(jitter=0.0, now=690.0, retry_after=600.0)
+    outage.record_failure(jitter=0.0, now=690.0, retry_after=600.0)
     assert outage.until_at == 1290.0
 
 
 def test_a_pause_of_a_day_is_kept_for_an_hour() -> None:
     """A mistake of the server's must not stop everything for so long."""
     outage = Outage()
-    outage.failed(jitter=0.0, now=100.0, retry_after=86_400.0)
+    outage.record_failure(jitter=0.0, now=100.0, retry_after=86_400.0)
     assert outage.until_at == 100.0 + LONGEST_TOLD == 3700.0
 
 
@@ -95,5 +95,5 @@ def test_the_longer_of_the_two_pauses_counts() -> None:
     """The one that was told, and the one of the outage."""
     outage = Outage()
     for _ in range(OUTAGE_AFTER + 7):
-        outage.failed(jitter=0.0, now=100.0, retry_after=1.0)
+        outage.record_failure(jitter=0.0, now=100.0, retry_after=1.0)
     assert outage.until_at == 160.0

@@ -8,8 +8,8 @@ import attrs
 import pytest
 from codec_samples import ASKED, WHO, decode, record, sent
 
-from smsc_status.core import codecs
-from smsc_status.core.codecs.layouts import columns_of
+from smsc_status._core.wire import codecs
+from smsc_status._core.wire.layouts import columns_of
 from smsc_status.errors import ProtocolError
 from smsc_status.models import Detail, Format, HlrRecord, StatusRecord
 

@@ -12,9 +12,9 @@ import attrs
 import pytest
 from codec_samples import ASKED, PHONE, bad, one, record, rows, sent
 
-from smsc_status.core import codecs
-from smsc_status.core.codecs import BadRow
-from smsc_status.core.codecs.values import MAX_SHARED, MAX_SHARED_CHARS, BadValue, Shared, str_of
+from smsc_status._core.wire import codecs
+from smsc_status._core.wire.codecs import BadRow
+from smsc_status._core.wire.values import MAX_SHARED, MAX_SHARED_CHARS, BadValue, Shared, str_of
 from smsc_status.models import MOSCOW, Detail, Format, StatusRecord
 
 XML, JSON = Format.XML, Format.JSON

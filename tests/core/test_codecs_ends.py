@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from smsc_status.core.codecs.ends import without_cut_end
-from smsc_status.core.codecs.values import BadRow
+from smsc_status._core.wire.truncation import without_cut_end
+from smsc_status._core.wire.values import BadRow
 from smsc_status.models import Detail, Identity, StatusRecord
 
 A, B, C = "79990000001", "79990000002", "799900000012"

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from smsc_status import ProtocolError, TransportError
-from smsc_status.core import codecs
-from smsc_status.core.codecs import BadRow, ErrorReply, documented, jsonform, xmlform
-from smsc_status.core.protocol import Wire, read
+from smsc_status._core.wire import codecs, jsonfast, jsonform, xmlform
+from smsc_status._core.wire.codecs import BadRow, ErrorReply
+from smsc_status._core.wire.protocol import Wire, read
 from smsc_status.models import Detail, Format, Identity, StatusRecord
 
 JSON, XML, PLAIN, CSV = Format.JSON, Format.XML, Format.PLAIN, Format.CSV
@@ -201,7 +201,7 @@ def test_documented_json_takes_the_short_way() -> None:
 @pytest.mark.parametrize("portion", range(90))
 def test_a_long_list_is_read_in_portions(monkeypatch: pytest.MonkeyPatch, portion: int) -> None:
     """Wherever they end: a text that looks like the end of a record, and what follows one, are read as they are."""
-    monkeypatch.setattr(documented, "PORTION", portion)
+    monkeypatch.setattr(jsonfast, "PORTION", portion)
     text = '[{"status":0,"comment":"}, {"},\n{"x":{"y":{},"z":[{},{}]},"status":1} , {"status":2,"id":"a},{"}]'
     rows = jsonform.decode_documented(text.encode(), ASKED)
     assert rows is not None
@@ -270,13 +270,13 @@ def test_a_flood_of_values_is_refused_before_they_are_made(value: str, around: s
 def test_white_space_that_json_has_not_is_no_place_to_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in one piece."""
     for portion in (1, 1000):
-        monkeypatch.setattr(documented, "PORTION", portion)
+        monkeypatch.setattr(jsonfast, "PORTION", portion)
         with pytest.raises(ProtocolError, match="not JSON"):
             decoded('[{"status":1}\x0c,{"status":1}]', JSON, Detail.BASIC, bulk=True)
 
 
 def test_a_flood_of_documented_json_is_refused_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not after ten megabytes of it."""
-    monkeypatch.setattr(documented, "PORTION", 1000)
+    monkeypatch.setattr(jsonfast, "PORTION", 1000)
     with pytest.raises(ProtocolError, match=r"^1,\d\d\d rows or more"):
         jsonform.decode_documented(b"[" + b'{"status":1},' * 100_000 + b'{"status":1}]', ASKED)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from codec_samples import PHONE, one, record, rows
 
-from smsc_status.core import codecs
+from smsc_status._core.wire import codecs
 from smsc_status.models import Detail, Format, HlrRecord, StatusRecord
 
 BASIC, FULL, EXTENDED = Detail

@@ -9,11 +9,11 @@ from codec_samples import ASKED, MAILING, PHONE, record, sent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsc_status.core import codecs
-from smsc_status.core.codecs import BadRow, ErrorReply
-from smsc_status.core.codecs.layouts import HLR_KEYS, NOT_FOUND, columns_of
-from smsc_status.core.codecs.values import INTS
-from smsc_status.core.codecs.values import TEXTS as TEXT_FIELDS
+from smsc_status._core.wire import codecs
+from smsc_status._core.wire.codecs import BadRow, ErrorReply
+from smsc_status._core.wire.layouts import HLR_KEYS, NOT_FOUND, columns_of
+from smsc_status._core.wire.values import INTS
+from smsc_status._core.wire.values import TEXTS as TEXT_FIELDS
 from smsc_status.errors import ProtocolError
 from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord
 

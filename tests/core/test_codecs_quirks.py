@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from codec_samples import ASKED, PHONE, WHO, bad, decode, one, record, rows, sent
 
-from smsc_status.core import codecs
-from smsc_status.core.codecs import BadRow, ErrorReply
+from smsc_status._core.wire import codecs
+from smsc_status._core.wire.codecs import BadRow, ErrorReply
 from smsc_status.errors import ProtocolError
 from smsc_status.models import MOSCOW, Detail, Format, HlrRecord, StatusRecord
 

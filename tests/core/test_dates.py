@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsc_status.core.dates import CONFIRMED_AFTER, TOLERANCE, Dates
+from smsc_status._core.tracking.dates import CONFIRMED_AFTER, TOLERANCE, Dates
 
 NOON = 1_773_144_000.0
 HOUR = 3600.0

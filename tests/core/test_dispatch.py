@@ -1,4 +1,4 @@
-"""Which questions go next: tables of single situations, and random ones against an oracle that reads the rules."""
+"""Which checks go next: tables of single situations, and random ones against an oracle that reads the rules."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smsc_status.core.dispatch import Dispatcher, Question, Request, State
-from smsc_status.core.pacing import Pacer, Settlement
+from smsc_status._core.scheduling.dispatch import CheckState, Dispatcher, PendingCheck, Request
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status.models import Detail, Key, Limits, id_key
 
 NOW = 100.0
-REPLIED = Settlement.REPLIED
+REPLIED = RequestEnd.REPLIED
 
 
-def question(id: Key, phone: str = "1", *, rank: float = 0.0, detail: Detail = Detail.BASIC) -> Question:
-    return Question(str(id), phone, (id_key(id), phone), detail, rank)
+def check_of(id: Key, phone: str = "1", *, rank: float = 0.0, detail: Detail = Detail.BASIC) -> PendingCheck:
+    return PendingCheck(str(id), phone, (id_key(id), phone), detail, rank)
 
 
-def mailing(id: Key, count: int, *, rank: float = 0.0) -> list[Question]:
-    return [question(id, str(phone), rank=rank) for phone in range(count)]
+def mailing(id: Key, count: int, *, rank: float = 0.0) -> list[PendingCheck]:
+    return [check_of(id, str(phone), rank=rank) for phone in range(count)]
 
 
-def waiting(*questions: Question, max_bulk: int = 1000) -> Dispatcher:
+def waiting(*checks: PendingCheck, max_bulk: int = 1000) -> Dispatcher:
     dispatcher = Dispatcher(max_bulk)
-    for one in questions:
+    for one in checks:
         dispatcher.add(one)
     return dispatcher
 
 
-def drained(dispatcher: Dispatcher) -> list[Question]:
+def drained(dispatcher: Dispatcher) -> list[PendingCheck]:
     """What it gives when everything is taken out."""
-    questions = []
+    checks = []
     for one in dispatcher.drain():
         if one is not None:
-            one.state = State.DONE
-            questions.append(one)
-    return questions
+            one.state = CheckState.DONE
+            checks.append(one)
+    return checks
 
 
 def used(pacer: Pacer, *keys: Key, times: int = 1, bulk: bool = False, at: float = NOW) -> None:
@@ -68,7 +68,7 @@ def start_all(dispatcher: Dispatcher, pacer: Pacer, now: float = NOW) -> list[Re
     return requests
 
 
-def end(pacer: Pacer, requests: Iterable[Request], how: Settlement = REPLIED, now: float = NOW) -> None:
+def end(pacer: Pacer, requests: Iterable[Request], how: RequestEnd = REPLIED, now: float = NOW) -> None:
     for request in requests:
         pacer.finished(request.keys, bulk=request.bulk, how=how, now=now)
 
@@ -82,7 +82,7 @@ def without_bulk_slot() -> Pacer:
 
 def sizes(requests: Sequence[Request]) -> list[int]:
     """The sizes of bulk requests; 0 is a single one."""
-    return [len(request.questions) if request.bulk else 0 for request in requests]
+    return [len(request.checks) if request.bulk else 0 for request in requests]
 
 
 class TestLanes:
@@ -90,24 +90,24 @@ class TestLanes:
         ("count", "expected"), [(0, []), (1, [0]), (4, [0, 0, 0, 0]), (5, [5]), (1000, [1000]), (1003, [1000, 0, 0, 0])]
     )
     def test_more_than_the_free_places_go_in_bulk(self, count: int, expected: list[int]) -> None:
-        """What the free places can take one by one goes so; the rest of a large number too."""
-        dispatcher = waiting(*(question(id) for id in range(count)))
+        """What the free slots can take one by one goes so; the rest of a large number too."""
+        dispatcher = waiting(*(check_of(id) for id in range(count)))
         assert sizes(start_all(dispatcher, Pacer(Limits()))) == expected
         assert dispatcher.waiting == 0
 
-    def test_places_in_use_count(self) -> None:
-        """Two messages and one free place: in bulk."""
+    def test_slots_in_use_count(self) -> None:
+        """Two messages and one free slot: in bulk."""
         pacer = Pacer(Limits())
         for key in ("a", "b", "c"):
             pacer.started([key], bulk=False, now=NOW)
-        dispatcher = waiting(question(1), question(2))
+        dispatcher = waiting(check_of(1), check_of(2))
         assert sizes(start_all(dispatcher, pacer)) == [2]
 
     def test_nothing_goes_without_a_place(self) -> None:
         """And only an event can change that."""
         pacer = Pacer(Limits(connections=1))
         pacer.started(["a"], bulk=False, now=NOW)
-        dispatcher = waiting(question(1))
+        dispatcher = waiting(check_of(1))
         assert dispatcher.take(pacer, now=NOW) is None
         assert dispatcher.due_at(pacer, now=NOW) == math.inf
 
@@ -115,14 +115,14 @@ class TestLanes:
         """Its instant is known."""
         pacer = Pacer(Limits(connections=1))
         pacer.started(["a"], bulk=False, now=NOW)
-        pacer.finished(["a"], bulk=False, how=Settlement.GIVEN_UP, now=NOW)
-        dispatcher = waiting(question(1))
+        pacer.finished(["a"], bulk=False, how=RequestEnd.ABANDONED, now=NOW)
+        dispatcher = waiting(check_of(1))
         assert dispatcher.take(pacer, now=NOW) is None
         assert dispatcher.due_at(pacer, now=NOW) == 110.0
 
     def test_singles_drain_the_queue_while_the_bulk_slot_is_out(self) -> None:
         """Four at a time."""
-        dispatcher, pacer = waiting(*(question(id) for id in range(10))), without_bulk_slot()
+        dispatcher, pacer = waiting(*(check_of(id) for id in range(10))), without_bulk_slot()
         first = start_all(dispatcher, pacer)
         assert sizes(first) == [0, 0, 0, 0]
         assert dispatcher.due_at(pacer, now=NOW) == math.inf
@@ -134,7 +134,7 @@ class TestLanes:
         """A message alone goes as a bulk request of one."""
         pacer = Pacer(Limits(singles_per_minute=1))
         used(pacer, "other")
-        dispatcher = waiting(question(1))
+        dispatcher = waiting(check_of(1))
         (request,) = start_all(dispatcher, pacer)
         assert request.bulk
         assert request.keys == (1,)
@@ -142,7 +142,7 @@ class TestLanes:
     @pytest.mark.parametrize(("at_most", "expected"), [(1, 0), (4, 0), (5, 5), (9, 9)])
     def test_no_more_than_wanted(self, at_most: int, expected: int) -> None:
         """A few go singly even if many wait."""
-        request = waiting(*(question(id) for id in range(10))).take(Pacer(Limits()), at_most=at_most, now=NOW)
+        request = waiting(*(check_of(id) for id in range(10))).take(Pacer(Limits()), at_most=at_most, now=NOW)
         assert request is not None
         assert sizes([request]) == [expected]
 
@@ -151,23 +151,23 @@ class TestLanes:
         pacer = Pacer(Limits(singles_per_minute=1))
         used(pacer, "other", at=90.0)
         used(pacer, "another", bulk=True)
-        dispatcher = waiting(question(1))
+        dispatcher = waiting(check_of(1))
         assert dispatcher.take(pacer, now=NOW) is None
         assert dispatcher.due_at(pacer, now=NOW) == 151.0
         assert sizes(start_all(dispatcher, pacer, 151.0)) == [0]
 
     def test_an_id_goes_once_however_many_messages_it_has(self) -> None:
         """A bulk request takes one token of each id."""
-        (request, *_) = start_all(waiting(*mailing(7, 20), question("a")), Pacer(Limits()))
+        (request, *_) = start_all(waiting(*mailing(7, 20), check_of("a")), Pacer(Limits()))
         assert request.bulk
         assert sorted(request.keys, key=str) == [7, "a"]
-        assert len(request.questions) == 21
+        assert len(request.checks) == 21
 
     def test_the_highest_level_is_asked_for(self) -> None:
         """One message that wants more gets it."""
         details = [Detail.BASIC, Detail.EXTENDED, Detail.FULL, Detail.BASIC, Detail.BASIC]
         (request,) = start_all(
-            waiting(*(question(id, detail=detail) for id, detail in enumerate(details))), Pacer(Limits())
+            waiting(*(check_of(id, detail=detail) for id, detail in enumerate(details))), Pacer(Limits())
         )
         assert request.detail is Detail.EXTENDED
 
@@ -176,42 +176,42 @@ class TestOrder:
     def test_the_oldest_goes_first(self) -> None:
         """In both lanes, whatever the order in which they were put in."""
         ranks = [5.0, 3.0, 9.0, 1.0, 7.0, 0.5]
-        dispatcher, pacer = waiting(*(question(int(10 * r), rank=r) for r in ranks)), without_bulk_slot()
-        assert [request.questions[0].rank for request in start_all(dispatcher, pacer)] == [0.5, 1.0, 3.0, 5.0]
-        dispatcher = waiting(*(question(int(10 * r), rank=r) for r in ranks), max_bulk=5)
+        dispatcher, pacer = waiting(*(check_of(int(10 * r), rank=r) for r in ranks)), without_bulk_slot()
+        assert [request.checks[0].rank for request in start_all(dispatcher, pacer)] == [0.5, 1.0, 3.0, 5.0]
+        dispatcher = waiting(*(check_of(int(10 * r), rank=r) for r in ranks), max_bulk=5)
         request = dispatcher.take(Pacer(Limits()), now=NOW)
         assert request is not None
-        assert [one.rank for one in request.questions] == [0.5, 1.0, 3.0, 5.0, 7.0]
+        assert [one.rank for one in request.checks] == [0.5, 1.0, 3.0, 5.0, 7.0]
 
     def test_of_the_same_age_the_first_in_goes_first(self) -> None:
         """Also within one id."""
-        questions = [*mailing(7, 3), question(8), *mailing(9, 3)]
-        request = waiting(*questions).take(Pacer(Limits()), now=NOW)
+        checks = [*mailing(7, 3), check_of(8), *mailing(9, 3)]
+        request = waiting(*checks).take(Pacer(Limits()), now=NOW)
         assert request is not None
-        assert list(request.questions) == questions
+        assert list(request.checks) == checks
 
     def test_one_in_a_hurry_goes_first(self) -> None:
         """Somebody else waits for it too, and began earlier."""
-        questions = mailing(7, 3, rank=50.0)
-        dispatcher, pacer = waiting(question(8, rank=40.0), *questions), without_bulk_slot()
-        dispatcher.promote(questions[2], 10.0)
-        dispatcher.promote(questions[2], 30.0)  # less of a hurry: nothing changes
-        went = [request.questions[0] for request in start_all(dispatcher, pacer)]
-        assert went[0] is questions[2]
+        checks = mailing(7, 3, rank=50.0)
+        dispatcher, pacer = waiting(check_of(8, rank=40.0), *checks), without_bulk_slot()
+        dispatcher.promote(checks[2], 10.0)
+        dispatcher.promote(checks[2], 30.0)  # less of a hurry: nothing changes
+        went = [request.checks[0] for request in start_all(dispatcher, pacer)]
+        assert went[0] is checks[2]
         assert went[1].id == "8"
-        assert went[2:] == questions[:2]
+        assert went[2:] == checks[:2]
 
     def test_a_promotion_counts_from_a_pause_on(self) -> None:
-        """One that pauses before a retry keeps its pause, and its new place after it."""
-        dispatcher, pacer = waiting(question(8, rank=40.0)), without_bulk_slot()
-        late = question(7, rank=50.0)
+        """One that pauses before a retry keeps its pause, and its new slot after it."""
+        dispatcher, pacer = waiting(check_of(8, rank=40.0)), without_bulk_slot()
+        late = check_of(7, rank=50.0)
         dispatcher.add(late, due_at=NOW + 5)
         dispatcher.promote(late, 10.0)
-        assert late.state is State.PAUSED
+        assert late.state is CheckState.BACKING_OFF
         assert dispatcher.start_at(late, pacer, now=NOW) == NOW + 5
         request = dispatcher.take(pacer, now=NOW + 5)
         assert request is not None
-        assert request.questions == (late,)
+        assert request.checks == (late,)
 
     @pytest.mark.parametrize(
         ("tokens", "phones", "start_at"),
@@ -229,30 +229,30 @@ class TestOrder:
         pacer = without_bulk_slot()
         used(pacer, 7, at=90.0)
         used(pacer, 7, times=4 - tokens, at=95.0)
-        questions = mailing(7, phones)
-        dispatcher = waiting(*questions)
+        checks = mailing(7, phones)
+        dispatcher = waiting(*checks)
         assert pacer.tokens(7, now=NOW) == tokens
-        assert dispatcher.start_at(questions[0], pacer, now=NOW) == start_at
+        assert dispatcher.start_at(checks[0], pacer, now=NOW) == start_at
 
     def test_one_that_comes_back_keeps_its_turn(self) -> None:
         """A retry goes before what came later."""
-        first = question(1, rank=1.0)
-        dispatcher, pacer = waiting(first, question(2, rank=2.0)), without_bulk_slot()
+        first = check_of(1, rank=1.0)
+        dispatcher, pacer = waiting(first, check_of(2, rank=2.0)), without_bulk_slot()
         request = dispatcher.take(pacer, now=NOW)
         assert request is not None
-        assert first.state is State.ASKED
+        assert first.state is CheckState.IN_FLIGHT
         dispatcher.add(first)
         request = dispatcher.take(pacer, now=NOW)
         assert request is not None
-        assert request.questions == (first,)
+        assert request.checks == (first,)
 
     def test_an_older_one_of_a_waiting_id_is_seen(self) -> None:
         """The line of an id is as old as its oldest message, also if that came last."""
-        dispatcher, pacer = waiting(question(7, "1", rank=50.0), question(8, rank=40.0)), without_bulk_slot()
-        dispatcher.add(question(7, "2", rank=30.0))
+        dispatcher, pacer = waiting(check_of(7, "1", rank=50.0), check_of(8, rank=40.0)), without_bulk_slot()
+        dispatcher.add(check_of(7, "2", rank=30.0))
         request = dispatcher.take(pacer, now=NOW)
         assert request is not None
-        assert (request.questions[0].id, request.questions[0].phone) == ("7", "2")
+        assert (request.checks[0].id, request.checks[0].phone) == ("7", "2")
 
 
 class TestTokens:
@@ -274,14 +274,14 @@ class TestTokens:
 
     def test_a_kept_token_is_free_again_when_others_withdraw(self) -> None:
         """A held id is looked at anew when fewer of its messages wait."""
-        questions = mailing(7, 2)
-        dispatcher, pacer = waiting(*questions), without_bulk_slot()
+        checks = mailing(7, 2)
+        dispatcher, pacer = waiting(*checks), without_bulk_slot()
         used(pacer, 7, times=4)
         assert dispatcher.take(pacer, now=NOW) is None
-        dispatcher.withdraw(questions[0])
+        dispatcher.withdraw(checks[0])
         request = dispatcher.take(pacer, now=NOW)
         assert request is not None
-        assert request.questions == (questions[1],)
+        assert request.checks == (checks[1],)
 
     def test_a_held_id_goes_singly_with_its_next_token(self) -> None:
         """It need not wait for the bulk slot."""
@@ -299,18 +299,18 @@ class TestTokens:
         pacer = Pacer(Limits())
         used(pacer, 7, times=5)
         for count, expected in [(3, [0, 0, 0]), (5, [5])]:
-            dispatcher = waiting(*mailing(7, blocked), *(question(id) for id in range(10, 10 + count)))
+            dispatcher = waiting(*mailing(7, blocked), *(check_of(id) for id in range(10, 10 + count)))
             requests = start_all(dispatcher, pacer)
             assert sizes(requests) == expected
             assert 7 not in {key for request in requests for key in request.keys}
             assert dispatcher.waiting == blocked
-            end(pacer, requests, Settlement.NEVER_LEFT)
+            end(pacer, requests, RequestEnd.NOT_SENT)
 
     def test_a_blocked_id_is_looked_at_when_its_token_is_back(self) -> None:
         """Neither before nor after."""
         pacer = Pacer(Limits())
         used(pacer, 7, times=5, at=60.0)
-        dispatcher = waiting(question(7))
+        dispatcher = waiting(check_of(7))
         assert dispatcher.take(pacer, now=NOW) is None
         assert dispatcher.due_at(pacer, now=NOW) == 121.0
         assert dispatcher.take(pacer, now=120.9) is None
@@ -322,8 +322,8 @@ class TestTokens:
         pacer = Pacer(Limits())
         used(pacer, 7, times=5, at=60.0)
         used(pacer, 8, times=5, at=70.0)
-        first = question(7)
-        dispatcher = waiting(first, question(8))
+        first = check_of(7)
+        dispatcher = waiting(first, check_of(8))
         assert dispatcher.take(pacer, now=NOW) is None
         dispatcher.withdraw(first)
         if at > NOW:
@@ -335,15 +335,15 @@ class TestTokens:
         pacer = Pacer(Limits())
         used(pacer, 7, times=4)
         pacer.started([7], bulk=False, now=NOW)
-        dispatcher = waiting(question(7))
+        dispatcher = waiting(check_of(7))
         assert dispatcher.take(pacer, now=NOW) is None
-        pacer.finished([7], bulk=False, how=Settlement.NEVER_LEFT, now=NOW + 1)
+        pacer.finished([7], bulk=False, how=RequestEnd.NOT_SENT, now=NOW + 1)
         assert dispatcher.take(pacer, now=NOW + 1) is not None
 
     def test_tokens_that_others_take(self) -> None:
         """Another client of the account has been faster: what was believed of an id is checked before it is used."""
         pacer = without_bulk_slot()
-        dispatcher = waiting(question(7), question(8))
+        dispatcher = waiting(check_of(7), check_of(8))
         used(pacer, 7, times=5)
         assert [request.keys for request in start_all(dispatcher, pacer)] == [(8,)]
 
@@ -362,76 +362,76 @@ class TestTokens:
         request = waiting(*mailing(7, 2)).take(pacer, at_most=1, now=NOW)
         assert request is not None
         assert request.bulk
-        assert len(request.questions) == 1
+        assert len(request.checks) == 1
 
 
 class TestLeaving:
     def test_what_is_withdrawn_does_not_go(self) -> None:
         """Nor is it counted, wherever it was; a second time does nothing."""
-        questions = [question(1), *mailing(2, 2), question(3)]
-        dispatcher, pacer = waiting(*questions[:3]), Pacer(Limits())
-        dispatcher.add(questions[3], due_at=NOW + 1)
-        for one in (questions[0], questions[1], questions[3], questions[3]):
+        checks = [check_of(1), *mailing(2, 2), check_of(3)]
+        dispatcher, pacer = waiting(*checks[:3]), Pacer(Limits())
+        dispatcher.add(checks[3], due_at=NOW + 1)
+        for one in (checks[0], checks[1], checks[3], checks[3]):
             dispatcher.withdraw(one)
-            assert one.state is State.DONE
+            assert one.state is CheckState.DONE
         assert dispatcher.waiting == 1
         requests = start_all(dispatcher, pacer)
-        assert [request.questions for request in requests] == [(questions[2],)]
-        dispatcher.withdraw(questions[2])
+        assert [request.checks for request in requests] == [(checks[2],)]
+        dispatcher.withdraw(checks[2])
         assert dispatcher.waiting == 0
         assert dispatcher.take(pacer, now=NOW + 1) is None
 
     def test_a_withdrawn_one_still_pausing_is_forgotten_when_its_pause_ends(self) -> None:
         """It comes back no more."""
-        gone = question(1)
+        gone = check_of(1)
         dispatcher, pacer = waiting(), Pacer(Limits())
         dispatcher.add(gone, due_at=NOW + 1)
         dispatcher.withdraw(gone)
-        dispatcher.add(question(2), due_at=NOW + 2)
+        dispatcher.add(check_of(2), due_at=NOW + 2)
         assert [request.keys for request in start_all(dispatcher, pacer, NOW + 2)] == [(2,)]
 
     def test_an_id_may_come_back_after_it_was_gone(self) -> None:
-        """Its earlier place in the line means nothing then."""
-        first, second = question(1, rank=1.0), question(1, rank=9.0)
-        dispatcher, pacer = waiting(first, question(2, rank=5.0)), without_bulk_slot()
+        """Its earlier slot in the line means nothing then."""
+        first, second = check_of(1, rank=1.0), check_of(1, rank=9.0)
+        dispatcher, pacer = waiting(first, check_of(2, rank=5.0)), without_bulk_slot()
         dispatcher.withdraw(first)
         dispatcher.add(second)
         assert [request.keys for request in start_all(dispatcher, pacer)] == [(2,), (1,)]
 
     def test_draining_gives_everything_that_waits(self) -> None:
         """What pauses included, what is on its way not; each once."""
-        questions = [question(id, rank=rank) for id, rank in enumerate([3.0, 1.0, 2.0, 2.0])]
-        dispatcher, pacer = waiting(*questions), without_bulk_slot()
-        paused = question(9, rank=1.5)
+        checks = [check_of(id, rank=rank) for id, rank in enumerate([3.0, 1.0, 2.0, 2.0])]
+        dispatcher, pacer = waiting(*checks), without_bulk_slot()
+        paused = check_of(9, rank=1.5)
         dispatcher.add(paused, due_at=NOW + 1)
-        dispatcher.promote(questions[0], 1.2)
+        dispatcher.promote(checks[0], 1.2)
         asked = dispatcher.take(pacer, now=NOW)
         assert asked is not None
-        assert asked.questions == (questions[1],)
-        assert drained(dispatcher) == [questions[0], questions[2], questions[3], paused]
+        assert asked.checks == (checks[1],)
+        assert drained(dispatcher) == [checks[0], checks[2], checks[3], paused]
         assert dispatcher.waiting == 0
         assert drained(dispatcher) == []
         assert dispatcher.take(pacer, now=NOW + 1) is None
 
     def test_what_is_drained_is_out_before_the_first_step_and_what_comes_then_stays(self) -> None:
-        old, gone, new = question(1), question(2), question(1)
+        old, gone, new = check_of(1), check_of(2), check_of(1)
         dispatcher = waiting(old, gone)
         steps = dispatcher.drain()
         assert dispatcher.waiting == 0
         dispatcher.add(new)
-        gone.state = State.DONE
+        gone.state = CheckState.DONE
         assert [one for one in steps if one is not None] == [old]
-        assert start_all(dispatcher, without_bulk_slot())[0].questions == (new,)
+        assert start_all(dispatcher, without_bulk_slot())[0].checks == (new,)
 
     def test_draining_takes_a_step_for_each_thing_to_let_go(self) -> None:
         """So that no step takes long, however many wait, and whether for one id or for many."""
         for ids in ([1] * 1000, range(1000)):
-            assert len(list(waiting(*map(question, ids)).drain())) > 2000
+            assert len(list(waiting(*map(check_of, ids)).drain())) > 2000
 
     def test_one_that_pauses_goes_when_its_pause_is_over(self) -> None:
         """It holds up nobody, and is waited for."""
         dispatcher, pacer = waiting(), Pacer(Limits())
-        dispatcher.add(question(1), due_at=NOW + 3)
+        dispatcher.add(check_of(1), due_at=NOW + 3)
         assert dispatcher.waiting == 1
         assert dispatcher.take(pacer, now=NOW) is None
         assert dispatcher.due_at(pacer, now=NOW) == NOW + 3
@@ -448,13 +448,13 @@ class TestSuspects:
         """Once a size was answered, the request is filled up with messages that nothing is held against."""
         suspects, others = mailing(1, 40, rank=1.0), mailing(2, 400, rank=2.0)
         dispatcher, pacer = waiting(*suspects, *others, max_bulk=100), Pacer(Limits())
-        dispatcher.division.answered(100)
-        dispatcher.division.refused(suspects)
+        dispatcher.bisection.batch_succeeded(100)
+        dispatcher.bisection.batch_refused(suspects)
         request = dispatcher.take(pacer, now=NOW)
         assert request is not None
-        assert len(request.questions) == 100
-        assert list(request.questions[:10]) == suspects[:10]
-        assert not set(request.questions[10:]) & set(suspects)
+        assert len(request.checks) == 100
+        assert list(request.checks[:10]) == suspects[:10]
+        assert not set(request.checks[10:]) & set(suspects)
         assert dispatcher.waiting == 340
 
     def test_suspects_go_singly_as_far_as_their_tokens_go(self) -> None:
@@ -462,18 +462,18 @@ class TestSuspects:
         suspects = mailing(1, 6)
         dispatcher, pacer = waiting(*suspects), without_bulk_slot()
         used(pacer, 1)
-        dispatcher.division.refused(suspects)
-        assert [request.questions for request in start_all(dispatcher, pacer)] == [(one,) for one in suspects[:3]]
+        dispatcher.bisection.batch_refused(suspects)
+        assert [request.checks for request in start_all(dispatcher, pacer)] == [(one,) for one in suspects[:3]]
 
     def test_few_suspects_with_one_token_go_in_bulk(self) -> None:
         """The slot is free and their token is kept for it: a part of them is on its way now."""
         suspects = mailing(1, 3)
         dispatcher, pacer = waiting(*suspects), Pacer(Limits())
         used(pacer, 1, times=4)
-        dispatcher.division.refused(suspects)
+        dispatcher.bisection.batch_refused(suspects)
         (request,) = start_all(dispatcher, pacer)
         assert request.bulk
-        assert request.questions == (suspects[0],)
+        assert request.checks == (suspects[0],)
 
     def test_a_lone_suspect_goes_first_and_alone(self) -> None:
         """Others that are older do not spoil their requests with it."""
@@ -482,44 +482,44 @@ class TestSuspects:
         used(pacer, 1, 2, times=4)
         dispatcher.bulk_refused([suspect, innocent])
         dispatcher.withdraw(innocent)
-        dispatcher.bulk_answered(1)
+        dispatcher.bulk_succeeded(1)
         request = dispatcher.take(pacer, now=NOW)
         assert request is not None
-        assert request.questions == (suspect,)
+        assert request.checks == (suspect,)
 
     def test_a_lone_suspect_that_is_on_its_way_goes_first_when_it_is_back(self) -> None:
         """Refused in bulk as the only one left."""
-        suspect, older = question(2, rank=2.0), mailing(1, 3, rank=1.0)
+        suspect, older = check_of(2, rank=2.0), mailing(1, 3, rank=1.0)
         dispatcher, pacer = waiting(suspect), Pacer(Limits())
         request = dispatcher.take(pacer, now=NOW)
         assert request is not None
         for one in older:
             dispatcher.add(one)
-        dispatcher.bulk_refused(request.questions)
+        dispatcher.bulk_refused(request.checks)
         dispatcher.add(suspect)
         again = dispatcher.take(pacer, now=NOW)
         assert again is not None
-        assert again.questions == (suspect,)
+        assert again.checks == (suspect,)
 
     def test_a_withdrawn_suspect_is_none(self) -> None:
         """The others share its suspicion no longer with it."""
-        one, other = question(1), question(2)
+        one, other = check_of(1), check_of(2)
         dispatcher = waiting(one, other)
-        dispatcher.division.refused([one, other])
+        dispatcher.bisection.batch_refused([one, other])
         dispatcher.withdraw(one)
-        assert not dispatcher.division.is_suspect(one)
-        assert dispatcher.division.is_suspect(other)
+        assert not dispatcher.bisection.is_suspect(one)
+        assert dispatcher.bisection.is_suspect(other)
 
 
 class TestStartAt:
     def test_now(self) -> None:
         """Nothing is in its way."""
-        one = question(1)
+        one = check_of(1)
         assert waiting(one).start_at(one, Pacer(Limits()), now=NOW) == NOW
 
     def test_the_latest_of_what_it_needs(self) -> None:
-        """Its id's token, one of the lanes, a place, and the end of its own pause."""
-        one = question(7)
+        """Its id's token, one of the lanes, a slot, and the end of its own pause."""
+        one = check_of(7)
         pacer = Pacer(Limits(connections=1, singles_per_minute=1))
         dispatcher = waiting(one)
         used(pacer, 7, times=1, at=50.0)
@@ -530,12 +530,12 @@ class TestStartAt:
         used(pacer, 7, times=5, at=70.0)
         assert dispatcher.start_at(one, pacer, now=NOW) == 131.0
         pacer.started(["x"], bulk=False, now=NOW)
-        pacer.finished(["x"], bulk=False, how=Settlement.GIVEN_UP, now=125.0)
+        pacer.finished(["x"], bulk=False, how=RequestEnd.ABANDONED, now=125.0)
         assert dispatcher.start_at(one, pacer, now=130.0) == 135.0
 
     def test_a_reply_may_come_at_any_moment(self) -> None:
-        """While a request is open its place is as good as free."""
-        one = question(7)
+        """While a request is open its slot is as good as free."""
+        one = check_of(7)
         pacer = Pacer(Limits(connections=1))
         pacer.started(["x"], bulk=False, now=NOW)
         assert waiting(one).start_at(one, pacer, now=NOW) == NOW
@@ -543,7 +543,7 @@ class TestStartAt:
 
 class TestSoonestAt:
     def test_what_any_question_needs(self) -> None:
-        """One of the lanes, and a place."""
+        """One of the lanes, and a slot."""
         dispatcher, pacer = Dispatcher(1000), Pacer(Limits(connections=1, singles_per_minute=1))
         assert dispatcher.soonest_at(pacer, now=NOW) == NOW
         used(pacer, 7, at=80.0)
@@ -552,17 +552,17 @@ class TestSoonestAt:
         assert dispatcher.soonest_at(pacer, now=NOW) == 141.0  # singly
         pacer.started(["x"], bulk=False, now=141.0)
         assert dispatcher.soonest_at(pacer, now=151.0) == 151.0  # in bulk, if the reply comes now
-        pacer.finished(["x"], bulk=False, how=Settlement.GIVEN_UP, now=145.0)
+        pacer.finished(["x"], bulk=False, how=RequestEnd.ABANDONED, now=145.0)
         assert dispatcher.soonest_at(pacer, now=151.0) == 155.0
 
 
 def test_what_comes_and_goes_leaves_nothing_behind() -> None:
     """Not even while nothing can go, as in an outage, and an older message waits all the time."""
-    dispatcher = waiting(question(7, rank=0.0))
-    gone: weakref.WeakSet[Question] = weakref.WeakSet()
+    dispatcher = waiting(check_of(7, rank=0.0))
+    gone: weakref.WeakSet[PendingCheck] = weakref.WeakSet()
     for number in range(1000):
         for key in (7, number + 10):
-            one = question(key, str(number), rank=float(number + 1))
+            one = check_of(key, str(number), rank=float(number + 1))
             gone.add(one)
             dispatcher.add(one)
             dispatcher.withdraw(one)
@@ -575,7 +575,7 @@ def test_ids_that_wait_for_tokens_leave_nothing_behind(tokens: int) -> None:
     """Nor while their alarms are far away, and whether they wait for any token or for the bulk slot."""
     dispatcher, pacer = waiting(*mailing(7, 2)), without_bulk_slot()
     used(pacer, 7, times=5 - tokens)
-    gone: weakref.WeakSet[Question] = weakref.WeakSet()
+    gone: weakref.WeakSet[PendingCheck] = weakref.WeakSet()
     for number in range(500):
         used(pacer, number + 10, times=5 - tokens)
         for one in mailing(number + 10, 2, rank=float(number)):
@@ -592,10 +592,10 @@ def test_ids_that_wait_for_tokens_leave_nothing_behind(tokens: int) -> None:
 def test_pauses_that_nobody_waits_for_leave_nothing_behind() -> None:
     """What was withdrawn is not waited for either."""
     dispatcher, pacer = waiting(), Pacer(Limits())
-    dispatcher.add(question("last"), due_at=NOW + 50)
-    gone: weakref.WeakSet[Question] = weakref.WeakSet()
+    dispatcher.add(check_of("last"), due_at=NOW + 50)
+    gone: weakref.WeakSet[PendingCheck] = weakref.WeakSet()
     for number in range(500):
-        one = question(number)
+        one = check_of(number)
         gone.add(one)
         dispatcher.add(one, due_at=NOW + number / 100)
         dispatcher.withdraw(one)
@@ -626,7 +626,7 @@ class Change:
 @attrs.frozen
 class End:
     which: int
-    how: Settlement
+    how: RequestEnd
     retry: float | None
     """After how long its messages come back, if they do."""
     is_refused: bool = False
@@ -648,7 +648,7 @@ adds = st.builds(Add, keys, some_ranks, st.sampled_from([0.0, 0.0, 0.0, 5.0]))
 ends = st.builds(
     End,
     st.integers(0, 3),
-    st.sampled_from([REPLIED, REPLIED, Settlement.GIVEN_UP, Settlement.NEVER_LEFT, Settlement.REFUSED]),
+    st.sampled_from([REPLIED, REPLIED, RequestEnd.ABANDONED, RequestEnd.NOT_SENT, RequestEnd.REFUSED]),
     st.sampled_from([None, 0.0, 2.0]),
     st.booleans(),
 )
@@ -675,34 +675,34 @@ class World:
     pacer: Pacer
     dispatcher: Dispatcher
     now: float = NOW
-    all: list[Question] = attrs.field(factory=list)
-    paused: dict[Question, float] = attrs.field(factory=dict)
-    here: list[Question] = attrs.field(factory=list)
+    all: list[PendingCheck] = attrs.field(factory=list)
+    paused: dict[PendingCheck, float] = attrs.field(factory=dict)
+    here: list[PendingCheck] = attrs.field(factory=list)
     open: list[Request] = attrs.field(factory=list)
-    went: Counter[Question] = attrs.field(factory=Counter)
-    returned: Counter[Question] = attrs.field(factory=Counter)
+    went: Counter[PendingCheck] = attrs.field(factory=Counter)
+    returned: Counter[PendingCheck] = attrs.field(factory=Counter)
 
     def do(self, step: Step) -> None:
         match step:
             case Add(key, rank, pause):
-                self.all.append(question(key, str(len(self.all)), rank=rank))
+                self.all.append(check_of(key, str(len(self.all)), rank=rank))
                 self.put_in(self.all[-1], pause)
             case Change(which, rank) if self.all:
                 self.change(self.all[which % len(self.all)], rank)
             case End() if self.open:
                 self.end(self.open.pop(step.which % len(self.open)), step)
-            case Rival(key) if self.pacer.free_places(now=self.now) > 0:
+            case Rival(key) if self.pacer.free_slots(now=self.now) > 0:
                 if self.pacer.tokens(key, now=self.now) > 0 and self.pacer.singles_due_at(now=self.now) <= self.now:
                     used(self.pacer, key, at=self.now)
 
-    def put_in(self, one: Question, pause: float) -> None:
+    def put_in(self, one: PendingCheck, pause: float) -> None:
         self.dispatcher.add(one, due_at=self.now + pause if pause else -math.inf)
         if pause:
             self.paused[one] = self.now + pause
         else:
             self.here.append(one)
 
-    def change(self, one: Question, rank: float | None) -> None:
+    def change(self, one: PendingCheck, rank: float | None) -> None:
         if rank is not None:
             self.dispatcher.promote(one, rank)
             return
@@ -713,23 +713,23 @@ class World:
 
     def end(self, request: Request, step: End) -> None:
         self.pacer.finished(request.keys, bulk=request.bulk, how=step.how, now=self.now)
-        if step.is_refused and len(request.questions) > 1:
-            self.dispatcher.division.refused(request.questions)
-        for one in request.questions:
-            if step.retry is not None and one.state is State.ASKED:
+        if step.is_refused and len(request.checks) > 1:
+            self.dispatcher.bisection.batch_refused(request.checks)
+        for one in request.checks:
+            if step.retry is not None and one.state is CheckState.IN_FLIGHT:
                 self.returned[one] += 1
                 self.put_in(one, step.retry)
             else:
                 self.dispatcher.withdraw(one)
         if request.bulk and not step.is_refused:
-            self.dispatcher.division.answered(len(request.questions))
+            self.dispatcher.bisection.batch_succeeded(len(request.checks))
 
-    def could_go(self, now: float) -> list[Question]:
+    def could_go(self, now: float) -> list[PendingCheck]:
         """Whom the limits and the rules of the two lanes let go at this instant, if nothing happens until then."""
         pacer = self.pacer
         may_single = pacer.singles_due_at(now=now) <= now
         may_bulk = pacer.bulk_due_at(now=now) <= now
-        if pacer.free_places(now=now) <= 0:
+        if pacer.free_slots(now=now) <= 0:
             return []
         here = [*self.here, *(one for one, at in self.paused.items() if at <= now)]
         of_id = Counter(one.identity[0] for one in here)
@@ -756,23 +756,23 @@ class World:
             self.check(request, candidates)
             self.pacer.started(request.keys, bulk=request.bulk, now=self.now)
             self.open.append(request)
-            for one in request.questions:
+            for one in request.checks:
                 self.here.remove(one)
                 self.went[one] += 1
 
-    def check(self, request: Request, candidates: list[Question]) -> None:
-        assert len(set(request.questions)) == len(request.questions)
-        assert set(request.questions) <= set(candidates)
-        assert set(request.keys) == {one.identity[0] for one in request.questions}
+    def check(self, request: Request, candidates: list[PendingCheck]) -> None:
+        assert len(set(request.checks)) == len(request.checks)
+        assert set(request.checks) <= set(candidates)
+        assert set(request.keys) == {one.identity[0] for one in request.checks}
         assert len(set(request.keys)) == len(request.keys)
-        assert len(request.questions) <= (self.dispatcher.division.limit if request.bulk else 1)
-        innocent = [one for one in candidates if not self.dispatcher.division.is_suspect(one)]
+        assert len(request.checks) <= (self.dispatcher.bisection.limit if request.bulk else 1)
+        innocent = [one for one in candidates if not self.dispatcher.bisection.is_suspect(one)]
         if innocent == candidates:
-            age = [(one.rank, one.order) for one in request.questions]
+            age = [(one.rank, one.order) for one in request.checks]
             oldest = sorted((one.rank, one.order) for one in (candidates if request.bulk else self.singly(candidates)))
             assert age == oldest[: len(age)]
 
-    def singly(self, candidates: list[Question]) -> list[Question]:
+    def singly(self, candidates: list[PendingCheck]) -> list[PendingCheck]:
         of_id = Counter(one.identity[0] for one in self.here)
         tokens = {key: self.pacer.tokens(key, now=self.now) for key in of_id}
         return [
@@ -816,7 +816,7 @@ def test_nothing_is_lost_and_nothing_goes_twice(limits: Limits, history: list[tu
     assert not world.here
     assert not world.paused
     assert world.dispatcher.waiting == 0
-    assert all(one.state is State.DONE for one in world.all)
+    assert all(one.state is CheckState.DONE for one in world.all)
     for one in world.all:
         assert world.went[one] <= 1 + world.returned[one]
 
@@ -841,7 +841,7 @@ def test_the_end_of_all_waiting_gives_back_who_waits(limits: Limits, history: li
         (0.0, Rival(1)),
         (0.0, Add(1, 0.0, 0.0)),
         (0.0, Rival(1)),
-        (0.5, End(0, Settlement.REPLIED, 0.0, False)),
+        (0.5, End(0, RequestEnd.REPLIED, 0.0, False)),
     ],
 )
 @settings(max_examples=300, deadline=None)
@@ -881,19 +881,19 @@ class FakeFeed:
     def has_priority(self, *, now: float) -> bool:
         return bool(self.near)
 
-    def take(self, pacer: Pacer, *, at_most: int, until: float, now: float) -> list[Question]:
-        taken: list[Question] = []
+    def take(self, pacer: Pacer, *, at_most: int, until: float, now: float) -> list[PendingCheck]:
+        taken: list[PendingCheck] = []
         while len(taken) < at_most and (self.near or self.due_at() <= until) and self.due_at() < math.inf:
             one = self._next()
             if pacer.tokens(id_key(one.id), now=now):
                 taken.append(one)
         return taken
 
-    def take_single(self, pacer: Pacer, *, now: float) -> Question | None:
+    def take_single(self, pacer: Pacer, *, now: float) -> PendingCheck | None:
         one = self._next()
         return one if pacer.tokens(id_key(one.id), now=now) else None
 
-    def _next(self) -> Question:
+    def _next(self) -> PendingCheck:
         if self.near:
             id = self.near.pop(0)
         else:
@@ -901,13 +901,13 @@ class FakeFeed:
             id = self.due[at].pop(0)
             if not self.due[at]:
                 del self.due[at]
-        fed = question(id)
-        fed.state = State.ASKED
+        fed = check_of(id)
+        fed.state = CheckState.IN_FLIGHT
         return fed
 
 
-def fed_by(*feeds: FakeFeed, questions: Iterable[Question] = (), max_bulk: int = 1000) -> Dispatcher:
-    dispatcher = waiting(*questions, max_bulk=max_bulk)
+def fed_by(*feeds: FakeFeed, checks: Iterable[PendingCheck] = (), max_bulk: int = 1000) -> Dispatcher:
+    dispatcher = waiting(*checks, max_bulk=max_bulk)
     for feed in feeds:
         dispatcher.feeds[feed] = None
     return dispatcher
@@ -915,19 +915,19 @@ def fed_by(*feeds: FakeFeed, questions: Iterable[Question] = (), max_bulk: int =
 
 def ids(request: Request | None) -> list[int]:
     assert request is not None
-    return [int(one.id) for one in request.questions]
+    return [int(one.id) for one in request.checks]
 
 
 def test_a_batch_takes_what_is_due_by_age_and_is_filled_up_with_what_is_due_next() -> None:
     """Messages of groups and of feeds alike, from the instant at which they were due."""
     feed, other = FakeFeed({20.0: [11, 12], 60.0: [13], 500.0: [14]}), FakeFeed({30.0: [21]})
-    dispatcher = fed_by(feed, other, questions=[question(1, rank=10.0), question(2, rank=25.0), question(3, rank=70.0)])
+    dispatcher = fed_by(feed, other, checks=[check_of(1, rank=10.0), check_of(2, rank=25.0), check_of(3, rank=70.0)])
     assert ids(start(dispatcher, Pacer(Limits()))) == [1, 11, 12, 2, 21, 13, 3, 14]
 
 
 def test_a_batch_has_as_many_as_it_may() -> None:
     feed = FakeFeed({20.0: [11, 12, 13]})
-    dispatcher = fed_by(feed, questions=[question(1, rank=10.0), question(2, rank=30.0)], max_bulk=3)
+    dispatcher = fed_by(feed, checks=[check_of(1, rank=10.0), check_of(2, rank=30.0)], max_bulk=3)
     assert ids(start(dispatcher, Pacer(Limits()))) == [1, 11, 12]
     assert dispatcher.waiting == 1
     assert feed.due == {20.0: [13]}
@@ -935,31 +935,31 @@ def test_a_batch_has_as_many_as_it_may() -> None:
 
 def test_near_a_deadline_a_feed_goes_before_all_but_those_that_a_caller_waits_for() -> None:
     """Even before those that have waited for longer than a check's head start."""
-    check = question(5, rank=NOW - 300.0)
+    check = check_of(5, rank=NOW - 300.0)
     check.head_start = 300.0
     feed = FakeFeed({20.0: [13]}, near=[11, 12])
-    dispatcher = fed_by(feed, questions=[question(1, rank=-1000.0), check], max_bulk=4)
+    dispatcher = fed_by(feed, checks=[check_of(1, rank=-1000.0), check], max_bulk=4)
     assert ids(start(dispatcher, Pacer(Limits()))) == [5, 11, 12, 1]
 
 
 def test_a_caller_who_joins_a_message_that_waits_goes_before_a_feed_s_deadline() -> None:
-    old = question(1, rank=-1000.0)
-    dispatcher = fed_by(FakeFeed({}, near=[11]), questions=[old], max_bulk=1)
+    old = check_of(1, rank=-1000.0)
+    dispatcher = fed_by(FakeFeed({}, near=[11]), checks=[old], max_bulk=1)
     dispatcher.promote(old, NOW, head_start=300.0)
     assert ids(start(dispatcher, Pacer(Limits()))) == [1]
 
 
 def test_those_that_a_caller_waits_for_fill_a_batch_alone_if_they_are_many() -> None:
-    checks = [question(id, rank=0.0) for id in range(1, 9)]
+    checks = [check_of(id, rank=0.0) for id in range(1, 9)]
     for check in checks:
         check.head_start = 300.0
-    dispatcher = fed_by(FakeFeed({}, near=[11]), questions=checks, max_bulk=6)
+    dispatcher = fed_by(FakeFeed({}, near=[11]), checks=checks, max_bulk=6)
     assert ids(start(dispatcher, Pacer(Limits()))) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_feed_that_is_not_due_makes_no_batch() -> None:
     """What waits goes singly; and the feed's turn is an instant to look again at."""
-    dispatcher = fed_by(FakeFeed({500.0: [11]}), questions=[question(1)])
+    dispatcher = fed_by(FakeFeed({500.0: [11]}), checks=[check_of(1)])
     request = start(dispatcher, Pacer(Limits()))
     assert ids(request) == [1]
     assert request is not None
@@ -984,16 +984,16 @@ def test_a_feed_s_due_message_makes_a_batch_as_soon_as_the_bulk_slot_is_free() -
 def test_a_feed_s_message_has_a_head_start_of_a_minute_in_single_requests(due: float, first: int) -> None:
     pacer = Pacer(Limits())
     used(pacer, 7, bulk=True)
-    dispatcher = fed_by(FakeFeed({due: [11]}, singly=True), questions=[question(1, rank=NOW - 60.5)])
+    dispatcher = fed_by(FakeFeed({due: [11]}, singly=True), checks=[check_of(1, rank=NOW - 60.5)])
     assert ids(start(dispatcher, pacer)) == [first]
 
 
 def test_a_caller_goes_singly_before_a_feed_s_deadline() -> None:
     pacer = Pacer(Limits())
     used(pacer, 7, bulk=True)
-    check = question(5, rank=0.0)
+    check = check_of(5, rank=0.0)
     check.head_start = 300.0
-    dispatcher = fed_by(FakeFeed({}, near=[11], singly=True), questions=[check])
+    dispatcher = fed_by(FakeFeed({}, near=[11], singly=True), checks=[check])
     assert [ids(request) for request in start_all(dispatcher, pacer)] == [[5], [11]]
 
 
@@ -1011,9 +1011,9 @@ def test_near_a_feed_s_deadline_a_caller_whose_id_has_no_token_to_spare_gives_wa
     used(pacer, 7, bulk=True)
     used(pacer, 4, times=5)
     used(pacer, 5, times=4)
-    checks = [question(4, rank=0.0), *mailing(5, 2), question(6, rank=0.0)]
+    checks = [check_of(4, rank=0.0), *mailing(5, 2), check_of(6, rank=0.0)]
     for check in checks:
         check.head_start = 300.0
-    dispatcher = fed_by(FakeFeed({}, near=[11], singly=True), questions=checks)
+    dispatcher = fed_by(FakeFeed({}, near=[11], singly=True), checks=checks)
     assert [ids(request) for request in start_all(dispatcher, pacer)] == [[6], [11]]
     assert dispatcher.waiting == 3

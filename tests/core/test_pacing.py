@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsc_status.core.pacing import BULK, LEAST_LOOK, SINGLE, Pacer, Settlement
+from smsc_status._core.scheduling.pacing import BULK, LEAST_LOOK, SINGLE, Pacer, RequestEnd
 from smsc_status.models import Key, Limits
 
-REPLIED, REFUSED = Settlement.REPLIED, Settlement.REFUSED
-GIVEN_UP, NEVER_LEFT = Settlement.GIVEN_UP, Settlement.NEVER_LEFT
+REPLIED, REFUSED = RequestEnd.REPLIED, RequestEnd.REFUSED
+ABANDONED, NOT_SENT = RequestEnd.ABANDONED, RequestEnd.NOT_SENT
 
-ENDS = [(REPLIED, 61.0), (REFUSED, 61.0), (GIVEN_UP, 71.0), (NEVER_LEFT, 0.0)]
+ENDS = [(REPLIED, 61.0), (REFUSED, 61.0), (ABANDONED, 71.0), (NOT_SENT, 0.0)]
 
 
 def asked(
-    pacer: Pacer, *keys: Key, bulk: bool = False, at: float = 0.0, took: float = 0.0, how: Settlement = REPLIED
+    pacer: Pacer, *keys: Key, bulk: bool = False, at: float = 0.0, took: float = 0.0, how: RequestEnd = REPLIED
 ) -> None:
     """One request from start to end."""
     pacer.started(keys, bulk=bulk, now=at)
@@ -40,7 +40,7 @@ class TestTokens:
         assert pacer.tokens(7, now=561.0) == 5
 
     @pytest.mark.parametrize(("how", "back_after"), ENDS)
-    def test_what_an_end_means(self, how: Settlement, back_after: float) -> None:
+    def test_what_an_end_means(self, how: RequestEnd, back_after: float) -> None:
         """A lost request counts longer than an answered one, and one that never left not at all."""
         pacer = Pacer(Limits())
         asked(pacer, 7, at=10.0, took=2.0, how=how)
@@ -76,11 +76,11 @@ class TestTokens:
     def test_out_of_order_ends(self) -> None:
         """A token that was given up comes back after those that were taken later and answered."""
         pacer = Pacer(Limits(checks_per_id=3))
-        asked(pacer, 7, at=0.0, how=GIVEN_UP)
+        asked(pacer, 7, at=0.0, how=ABANDONED)
         asked(pacer, 7, at=5.0)
         pacer.started([7], bulk=False, now=6.0)
         assert [pacer.tokens(7, now=at) for at in (6.0, 66.0, 71.0)] == [0, 1, 2]
-        pacer.finished([7], bulk=False, how=NEVER_LEFT, now=71.0)
+        pacer.finished([7], bulk=False, how=NOT_SENT, now=71.0)
         assert pacer.tokens(7, now=71.0) == 3
 
 
@@ -108,45 +108,45 @@ class TestDueAt:
     def test_a_given_up_token_is_due_when_it_comes_back(self) -> None:
         """With nothing in flight the instant is known, and so it is exact."""
         pacer = Pacer(Limits(checks_per_id=1))
-        asked(pacer, 7, bulk=True, how=GIVEN_UP)
+        asked(pacer, 7, bulk=True, how=ABANDONED)
         assert pacer.due_at(7, now=0.0) == 71.0
         assert pacer.bulk_due_at(now=0.0) == 71.0
 
     def test_a_token_in_flight_may_come_back_before_one_that_was_given_up(self) -> None:
         """What was given up says nothing about the others."""
         pacer = Pacer(Limits(checks_per_id=2))
-        asked(pacer, 7, how=GIVEN_UP)
+        asked(pacer, 7, how=ABANDONED)
         pacer.started([7], bulk=False, now=0.0)
         assert pacer.due_at(7, now=1.0) == 62.0
 
 
 class TestPlaces:
     def test_four_may_be_open(self) -> None:
-        """A reply frees the place at once."""
+        """A reply frees the slot at once."""
         pacer = Pacer(Limits())
         for key in range(4):
-            assert pacer.place_due_at(now=0.0) == 0.0
+            assert pacer.slot_due_at(now=0.0) == 0.0
             pacer.started([key], bulk=False, now=0.0)
-        assert pacer.free_places(now=0.0) == 0
-        assert pacer.place_due_at(now=0.0) == math.inf
+        assert pacer.free_slots(now=0.0) == 0
+        assert pacer.slot_due_at(now=0.0) == math.inf
         assert pacer.open_requests == 4
         pacer.finished([0], bulk=False, how=REPLIED, now=1.0)
-        assert (pacer.free_places(now=1.0), pacer.open_requests) == (1, 3)
+        assert (pacer.free_slots(now=1.0), pacer.open_requests) == (1, 3)
 
     def test_a_request_that_was_given_up_lingers(self) -> None:
-        """It keeps its place, and the next instant at which one comes free is known."""
+        """It keeps its slot, and the next instant at which one comes free is known."""
         pacer = Pacer(Limits(connections=2))
-        asked(pacer, 1, at=0.0, how=GIVEN_UP)
-        asked(pacer, 2, at=3.0, how=GIVEN_UP)
+        asked(pacer, 1, at=0.0, how=ABANDONED)
+        asked(pacer, 2, at=3.0, how=ABANDONED)
         assert pacer.open_requests == 0
-        assert pacer.place_due_at(now=4.0) == 10.0
-        assert [pacer.free_places(now=at) for at in (9.9, 10.0, 12.9, 13.0)] == [0, 1, 1, 2]
+        assert pacer.slot_due_at(now=4.0) == 10.0
+        assert [pacer.free_slots(now=at) for at in (9.9, 10.0, 12.9, 13.0)] == [0, 1, 1, 2]
 
-    def test_one_that_never_left_has_no_place(self) -> None:
+    def test_one_that_never_left_has_no_slot(self) -> None:
         """And what was planned by the tokens it held may be planned anew."""
         pacer = Pacer(Limits(connections=1))
-        asked(pacer, 1, bulk=True, how=NEVER_LEFT)
-        assert pacer.free_places(now=0.0) == 1
+        asked(pacer, 1, bulk=True, how=NOT_SENT)
+        assert pacer.free_slots(now=0.0) == 1
         assert pacer.bulk_due_at(now=0.0) == 0.0
         assert pacer.refunds == 1
         assert pacer.is_idle(now=0.0)
@@ -188,7 +188,7 @@ class TestRefusals:
         pacer = Pacer(Limits())
         pacer.started([1], bulk=False, now=0.0)
         asked(pacer, 1, at=0.0, took=1.0, how=REFUSED)
-        pacer.finished([1], bulk=False, how=NEVER_LEFT, now=2.0)
+        pacer.finished([1], bulk=False, how=NOT_SENT, now=2.0)
         assert pacer.tokens(1, now=2.0) == 0
         assert pacer.due_at(1, now=2.0) == 62.0
 
@@ -227,7 +227,7 @@ def test_the_politeness_cap() -> None:
     asked(pacer, 2, at=2.0)
     assert pacer.singles_due_at(now=2.0) == 62.0
     assert pacer.tokens(SINGLE, now=2.0) == 0
-    asked(pacer, 3, at=62.0, how=NEVER_LEFT)
+    asked(pacer, 3, at=62.0, how=NOT_SENT)
     assert pacer.singles_due_at(now=62.0) == 62.0
 
 
@@ -249,7 +249,7 @@ def test_nothing_is_remembered_of_an_id_whose_tokens_are_back() -> None:
 def test_an_id_that_is_never_left_in_peace_costs_no_more_and_no_more() -> None:
     """Hours of overlapping requests, some of them given up, some refunded, and one instant after another."""
     pacer = Pacer(Limits())
-    ends = [REPLIED, GIVEN_UP, REPLIED, REPLIED, NEVER_LEFT, GIVEN_UP, REFUSED]
+    ends = [REPLIED, ABANDONED, REPLIED, REPLIED, NOT_SENT, ABANDONED, REFUSED]
     now = 0.0
     for round in range(7 * 300):
         room = pacer.tokens(7, now=now)
@@ -268,7 +268,7 @@ def test_an_id_that_is_never_left_in_peace_costs_no_more_and_no_more() -> None:
 def test_with_the_shortest_period_nothing_is_looked_at_again_and_again() -> None:
     """What was given up is out as long as it lingers, and nothing else."""
     pacer = Pacer(Limits(period=5e-324, margin=0))
-    asked(pacer, *range(1000), bulk=True, how=GIVEN_UP)
+    asked(pacer, *range(1000), bulk=True, how=ABANDONED)
     assert [pacer.tokens(7, now=at) for at in (0.0, 9.99, 10.0)] == [4, 4, 5]
     assert len(pacer._look_at) == 1
     assert pacer._look_at[0] > 10.0
@@ -290,13 +290,13 @@ class Start:
 @attrs.frozen
 class End:
     which: int
-    how: Settlement
+    how: RequestEnd
     arrived: float
     """Where between its first and its last possible instant it reaches the server."""
 
 
 starts = st.builds(Start, st.sets(st.sampled_from(KEYS), min_size=1).map(tuple), st.booleans())
-ends = st.builds(End, st.integers(0, 3), st.sampled_from(Settlement), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+ends = st.builds(End, st.integers(0, 3), st.sampled_from(RequestEnd), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 histories = st.lists(st.tuples(st.sampled_from(PAUSES), st.one_of(starts, starts, ends)), max_size=60)
 some_limits = st.sampled_from(
     [
@@ -352,16 +352,16 @@ class Account:
         pacer, now = self.pacer, self.now
         lane_at = pacer.bulk_due_at(now=now) if sent.bulk else pacer.singles_due_at(now=now)
         has_tokens = all(pacer.tokens(key, now=now) > 0 for key in sent.keys)
-        if lane_at <= now and has_tokens and pacer.free_places(now=now) > 0:
+        if lane_at <= now and has_tokens and pacer.free_slots(now=now) > 0:
             pacer.started(sent.keys, bulk=sent.bulk, now=now)
             self.open.append(sent)
 
-    def end(self, sent: Sent, how: Settlement, arrived: float) -> None:
+    def end(self, sent: Sent, how: RequestEnd, arrived: float) -> None:
         self.pacer.finished(sent.keys, bulk=sent.bulk, how=how, now=self.now)
         self.open.remove(sent)
-        if how is NEVER_LEFT:
+        if how is NOT_SENT:
             return
-        last_at = self.now + (self.limits.linger if how is GIVEN_UP else 0.0)
+        last_at = self.now + (self.limits.linger if how is ABANDONED else 0.0)
         self.back.append((last_at + self.limits.period + self.limits.margin, sent))
         self.arrivals.append((sent.started_at + arrived * (last_at - sent.started_at), sent))
         self.held.append((sent.started_at, last_at))
@@ -408,7 +408,7 @@ def test_no_token_leaks(limits: Limits, history: list[tuple[float, Start | End]]
     end_at = account.now + limits.linger + limits.period + limits.margin
     assert pacer.is_idle(now=end_at)
     assert len(pacer) == 0
-    assert pacer.free_places(now=end_at) == limits.connections
+    assert pacer.free_slots(now=end_at) == limits.connections
     assert pacer.singles_due_at(now=end_at) == pacer.bulk_due_at(now=end_at) == end_at
     assert [pacer.tokens(key, now=end_at) for key in KEYS] == [limits.checks_per_id] * len(KEYS)
 
@@ -470,7 +470,7 @@ def test_due_at_is_the_very_instant_once_all_is_settled(
 def test_a_silence_over_lingering_and_period_is_caught_up_with_at_once() -> None:
     """What was given up before, between and after replies is back in one look, if that comes late enough."""
     pacer = Pacer(Limits(checks_per_id=6))
-    for at, how in enumerate([GIVEN_UP, REPLIED, GIVEN_UP, REPLIED, REFUSED, GIVEN_UP]):
+    for at, how in enumerate([ABANDONED, REPLIED, ABANDONED, REPLIED, REFUSED, ABANDONED]):
         asked(pacer, 7, at=float(at), how=how)
     assert pacer.tokens(7, now=60.0) == 0
     assert pacer.due_at(7, spare=5, now=60.0) == 76.0
@@ -492,25 +492,25 @@ def test_what_is_over_is_forgotten_by_itself(limits: Limits, history: list[tuple
         assert all(count == 1 for count in queued.values())
     period = limits.period + limits.margin
     for at in (account.now + limits.linger + period, account.now + limits.linger + period + max(period, LEAST_LOOK)):
-        account.pacer.free_places(now=at)
+        account.pacer.free_slots(now=at)
     no_buckets = set() if limits.singles_per_minute else {SINGLE}
     assert set(account.pacer._out) == {name for sent in account.open for name in sent.names()} - no_buckets
 
 
 @given(some_limits, histories)
 @settings(max_examples=100, deadline=None)
-def test_a_place_is_free_when_it_is_due(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
+def test_a_slot_is_free_when_it_is_due(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
     """Neither earlier nor later, unless a reply comes."""
     account = Account(limits, Pacer(limits))
     for pause, step in history:
         account.now += pause
         account.do(step)
     pacer, now = account.pacer, account.now
-    at = pacer.place_due_at(now=now)
-    assert (at == now) == (pacer.free_places(now=now) > 0)
+    at = pacer.slot_due_at(now=now)
+    assert (at == now) == (pacer.free_slots(now=now) > 0)
     if now < at < math.inf:
-        assert pacer.free_places(now=math.nextafter(at, 0)) == 0
-        assert pacer.free_places(now=at) > 0
+        assert pacer.free_slots(now=math.nextafter(at, 0)) == 0
+        assert pacer.free_slots(now=at) > 0
 
 
 def test_an_id_that_is_refused_again_stays_closed_for_the_longer() -> None:
@@ -518,8 +518,8 @@ def test_an_id_that_is_refused_again_stays_closed_for_the_longer() -> None:
     pacer = Pacer(Limits())
     for _ in range(2):
         pacer.started([7], bulk=False, now=0.0)
-    pacer.finished([7], bulk=False, how=Settlement.REFUSED, now=1.0)
-    pacer.finished([7], bulk=False, how=Settlement.REFUSED, now=3.0)
+    pacer.finished([7], bulk=False, how=RequestEnd.REFUSED, now=1.0)
+    pacer.finished([7], bulk=False, how=RequestEnd.REFUSED, now=3.0)
     assert pacer.tokens(7, now=62.0) == 0
     assert pacer.due_at(7, now=62.0) == 64.0
     assert pacer.tokens(7, now=64.0) == 5

@@ -8,16 +8,16 @@ from math import inf
 import pytest
 
 from smsc_status import Archived, MessageRef, StatusRecord, TrackingTimeout
-from smsc_status.core.ages import Ages
-from smsc_status.core.archive import archive_deadline
-from smsc_status.core.polling import Plan, Policy, Tracked
+from smsc_status._core.tracking.archive import archive_deadline
+from smsc_status._core.tracking.hazard import HazardModel
+from smsc_status._core.tracking.polling import Policy, PollScheduler, Tracked
 
 
-def plan(**options: float) -> Plan:
-    return Plan(Policy(**options), max_bulk=10, cycle=61.0, places=4, checks=5)
+def plan(**options: float) -> PollScheduler:
+    return PollScheduler(Policy(**options), max_bulk=10, cycle=61.0, slots=4, checks=5)
 
 
-def bulk(p: Plan, *, now: float) -> list[Tracked]:
+def bulk(p: PollScheduler, *, now: float) -> list[Tracked]:
     """What goes into a bulk request of ten, if one of the messages is due."""
     p.call_last(now=now)
     return p.take(10, now=now) if p.due_at() <= now else []
@@ -175,7 +175,7 @@ def test_what_means_nothing_any_more_is_dropped() -> None:
 
 def test_a_million_with_one_deadline_are_called_in_parts() -> None:
     """A bulk request at a time, and the next one's in advance, so that all of them go at once."""
-    p = Plan(Policy(guard=1e6), max_bulk=10, cycle=61.0, places=0, checks=5)
+    p = PollScheduler(Policy(guard=1e6), max_bulk=10, cycle=61.0, slots=0, checks=5)
     p.dates.offset = 1_000_000_000.0
     for id in range(200):
         p.add(ref(id, 1_000_000_000.0), now=0.0)
@@ -190,7 +190,7 @@ def test_single_checks_that_are_slow_stretch_the_intervals() -> None:
     def due_of(round_trip: float) -> float:
         p = plan()
         for _ in range(100):
-            p.answered_in(round_trip)
+            p.record_round_trip(round_trip)
         for id in range(1000):
             p.add(ref(id, 0.0), now=0.0)
         item = p.add(ref(5000, 0.0), now=0.0)
@@ -205,7 +205,7 @@ def test_single_checks_that_are_slow_stretch_the_intervals() -> None:
 FREE = {"least_interval": 0.0, "least_share": 0.0, "longest_interval": inf, "longest_turn": inf}
 """A policy in which nothing but the effort decides."""
 SINGLES = 2 / 0.3
-"""Single checks a second: half of four places, by the round trip that is believed at first."""
+"""Single checks a second: half of four slots, by the round trip that is believed at first."""
 BULK = 10 / 61.0
 
 
@@ -218,7 +218,7 @@ def is_just_after(at: float, expected: float, *, grain: float) -> bool:
     return expected - 1e-6 <= at < expected + grain
 
 
-def asked(p: Plan, item: Tracked, *, now: float, status: int = 0) -> float:
+def asked(p: PollScheduler, item: Tracked, *, now: float, status: int = 0) -> float:
     """Take in an answer, and put the message back; when it is due then."""
     p.polled(item, StatusRecord(status=status), done=False, now=now)
     p.put_back(item, now=now)
@@ -246,7 +246,7 @@ def test_the_young_mind_only_their_like(answers: list[float], round_trip: float)
     """And the single checks, which they take first: as fast as these were answered lately."""
     p = plan(**FREE)
     for seconds in answers:
-        p.answered_in(seconds)
+        p.record_round_trip(seconds)
     for id in range(20):
         p.add(ref(id, 0.0), now=0.0)
     for id in range(100, 300):
@@ -422,7 +422,7 @@ def test_messages_wait_in_one_of_five_lines() -> None:
 def test_what_the_ages_are_told() -> None:
     """From when to when a message was followed, and at what age it ended, as far as the reply tells."""
 
-    class Told(Ages):
+    class Told(HazardModel):
         def __init__(self) -> None:
             super().__init__()
             self.all: list[tuple[str, float, float]] = []
@@ -507,7 +507,7 @@ def test_an_id_that_found_no_token_is_left_to_the_bulk_lane_for_a_period() -> No
 @pytest.mark.parametrize(("before", "called"), [(762.0, 0), (760.0, 20)])
 def test_a_last_call_begins_as_early_as_its_bulk_requests_need(before: float, called: int) -> None:
     """A hundred in tens take ten minutes, and there is the guard; as many as two requests take are called."""
-    p = Plan(Policy(guard=90.0), max_bulk=10, cycle=61.0, places=0, checks=5)
+    p = PollScheduler(Policy(guard=90.0), max_bulk=10, cycle=61.0, slots=0, checks=5)
     p.dates.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
     deadline = archive_deadline(sent_at) - sent_at
     for id in range(100):
@@ -563,17 +563,17 @@ def test_a_check_without_an_answer_is_owed() -> None:
     p.dates.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
     item = p.add(ref(1, sent_at), now=0.0)
     assert p.take(1, now=30.0) == [item]
-    p.put_back_unanswered(item, now=31.0)
+    p.put_back_failed(item, now=31.0)
     assert is_just_after(due_of(item), 36.0, grain=0.1)
     assert item.last is None
     deadline = archive_deadline(sent_at) - sent_at
     p.take(1, now=deadline - 100.0)
-    p.put_back_unanswered(item, now=deadline - 99.0)
+    p.put_back_failed(item, now=deadline - 99.0)
     p.call_last(now=deadline - 93.0)
     assert p.has_priority
     for _ in range(5):
         p.take(1, now=deadline + 1.0)
-        p.put_back_unanswered(item, now=deadline + 2.0)
+        p.put_back_failed(item, now=deadline + 2.0)
     assert due_of(item) >= deadline + 62.0
 
 
@@ -645,7 +645,7 @@ def test_a_last_call_without_an_answer_is_called_again() -> None:
     called = p.take(10, until=-inf, now=now)
     assert len(called) == 10
     for item in called:
-        p.put_back_unanswered(item, now=now + 1.0)
+        p.put_back_failed(item, now=now + 1.0)
     p.call_last(now=now + 2.0)
     assert p.last_calls == len(items)
 

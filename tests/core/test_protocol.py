@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsc_status.core import codecs, protocol
-from smsc_status.core.codecs import BadRow
-from smsc_status.core.protocol import Wire, concerns_size, match, read, read_deletion, reply_date
+from smsc_status._core.wire import codecs, protocol
+from smsc_status._core.wire.codecs import BadRow
+from smsc_status._core.wire.protocol import Wire, concerns_size, match, read, read_deletion, reply_date
 from smsc_status.errors import (
     ApiError,
     AuthError,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smsc_status import Detail, MessageRef, StatusRecord
-from smsc_status.core.recent import BYTES_A_LETTER, BYTES_A_RECORD, MAX_BYTES, RecentRecords
+from smsc_status._core.scheduling.recent import BYTES_A_LETTER, BYTES_A_RECORD, MAX_BYTES, RecentRecords
 
 PHONE = "79990000000"
 

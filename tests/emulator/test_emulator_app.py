@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from smsc_status import StatusClient
-from smsc_status.core import codecs
+from smsc_status._core.wire import codecs
 from smsc_status.emulator import ConnectionCut, Emulator, Faults, Referee, World
-from smsc_status.emulator.app import CONTENT_TYPES, MAX_BODY, Message
+from smsc_status.emulator._app import CONTENT_TYPES, MAX_BODY, Message
 from smsc_status.errors import ConfigError
 from smsc_status.models import Detail, Format, Limits, id_key, phone_key
 
@@ -309,7 +309,7 @@ async def test_a_blocked_address_takes_none_either() -> None:
     emulator = make()
     emulator.blocked = True
     assert [await error_of(emulator, **KEY, **ONE) for _ in range(7)] == [4] * 7
-    assert emulator.referee.is_content
+    assert emulator.referee.no_violations
     assert emulator.referee.requests.total() == 7
 
 
@@ -386,7 +386,7 @@ async def test_limits_can_be_counted_without_being_enforced() -> None:
     emulator = make(enforce=False)
     assert [await error_of(emulator, **KEY, **ONE) for _ in range(7)] == [None] * 7
     assert emulator.referee.peak_checks_per_id == 7
-    assert not emulator.referee.is_content
+    assert not emulator.referee.no_violations
 
 
 async def test_a_request_that_is_given_up_is_not_open_any_more() -> None:
@@ -436,7 +436,7 @@ async def test_a_client_with_these_limits_keeps_those_of_a_fast_server() -> None
     )
     async with client:
         records = [await client.check(ref.id, ref.phone) for _ in range(12)]
-    assert emulator.referee.is_content
+    assert emulator.referee.no_violations
     assert emulator.elapsed() > 120
     assert records[-1].is_delivered
     for record in records:

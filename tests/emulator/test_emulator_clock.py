@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from smsc_status.emulator.clock import EmulatedClock
+from smsc_status.emulator._clock import EmulatedClock
 from smsc_status.errors import ConfigError
 
 DATE = datetime(2024, 3, 5, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsc_status.emulator.forms import read_form
+from smsc_status.emulator._forms import read_form
 
 FIELDS = {"login": "", "psw": "demo-key", "fmt": "3", "charset": "utf-8", "id": "1,2,", "phone": "79990000000,a@b.ru,"}
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from smsc_status.emulator import Kind, Referee, Refusal
-from smsc_status.emulator.limits import Window
+from smsc_status.emulator._limits import Window
 from smsc_status.errors import ConfigError
 
 
@@ -25,14 +25,14 @@ def test_five_checks_of_an_id_in_a_period_are_allowed_and_a_sixth_is_not() -> No
     referee = Referee()
     assert [single(referee, at) for at in (0, 1, 2, 3, 4, 59.999)] == [None] * 5 + [Refusal.CHECKS_PER_ID]
     assert referee.peak_checks_per_id == 6
-    assert not referee.is_content
+    assert not referee.no_violations
 
 
 def test_a_full_period_apart_is_another_window() -> None:
     referee = Referee()
     assert [single(referee, at) for at in (0, 0, 0, 0, 0, 60)] == [None] * 6
     assert referee.peak_checks_per_id == 5
-    assert referee.is_content
+    assert referee.no_violations
 
 
 def test_a_refused_check_counts() -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from smsc_status.emulator.lives import Draws, Life, Step, draw_life, explicit_life, is_over, step_at
+from smsc_status.emulator._lives import Draws, Life, Step, draw_life, explicit_life, is_over, step_at
 from smsc_status.errors import ConfigError
 
 SMS, HLR, CALL, EMAIL = 0, 4, 7, 8

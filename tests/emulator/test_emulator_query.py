@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 import pytest
 
 from smsc_status.emulator import Kind
-from smsc_status.emulator.query import Query, read_query
+from smsc_status.emulator._query import Query, read_query
 from smsc_status.models import Detail, Format
 
 

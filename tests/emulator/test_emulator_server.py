@@ -200,8 +200,8 @@ def test_a_port_that_is_taken_is_an_error_at_once() -> None:
 
 
 def test_without_uvicorn_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "smsc_status.emulator.protocol", raising=False)
-    monkeypatch.delattr("smsc_status.emulator.protocol", raising=False)
+    monkeypatch.delitem(sys.modules, "smsc_status.emulator._protocol", raising=False)
+    monkeypatch.delattr("smsc_status.emulator._protocol", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ConfigError, match=r"smsc-status\[emulator\]"):
         EmulatorServer(Emulator())

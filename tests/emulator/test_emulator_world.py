@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from smsc_status.codes import MessageType
-from smsc_status.emulator import World, details
+from smsc_status.emulator import World, _details
 from smsc_status.errors import ConfigError
 from smsc_status.models import MOSCOW, HlrRecord, MessageRef, StatusRecord
 
@@ -103,14 +103,14 @@ def test_an_e_mail_is_told_by_its_address_and_has_no_network() -> None:
 
 
 def test_long_texts_have_parts_and_calls_have_seconds() -> None:
-    assert [details.parts_of(0, "я" * length) for length in (70, 71, 134, 135)] == [1, 2, 2, 3]
-    assert [details.parts_of(0, "a" * length) for length in (160, 161, 306, 307)] == [1, 2, 2, 3]
-    assert details.parts_of(7, "a" * 24) == 7
-    assert details.price_of(0, 3) == Decimal("7.35")
+    assert [_details.parts_of(0, "я" * length) for length in (70, 71, 134, 135)] == [1, 2, 2, 3]
+    assert [_details.parts_of(0, "a" * length) for length in (160, 161, 306, 307)] == [1, 2, 2, 3]
+    assert _details.parts_of(7, "a" * 24) == 7
+    assert _details.price_of(0, 3) == Decimal("7.35")
 
 
 def test_numbers_belong_to_their_countries() -> None:
-    found = [details.network_of(phone) for phone in ("77011234567", "375291234567", "79001234567")]
+    found = [_details.network_of(phone) for phone in ("77011234567", "375291234567", "79001234567")]
     assert [network and network.country for network in found] == ["Казахстан", "Беларусь", "Россия"]
 
 
@@ -268,7 +268,7 @@ def test_nasty_texts_are_there_on_demand() -> None:
     world = World()
     refs = world.populate(400, now=NOON, nasty=1.0)
     texts = {world.record(ref.id, ref.phone, at=NOON).message for ref in refs}
-    assert set(details.NASTY_TEXTS) <= texts
+    assert set(_details.NASTY_TEXTS) <= texts
 
 
 def test_a_look_up_of_a_mail_address_is_still_a_look_up() -> None:

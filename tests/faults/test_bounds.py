@@ -24,7 +24,7 @@ from smsc_status import (
     StatusRecord,
     TransportError,
 )
-from smsc_status.exchange import REPLY_BYTES, REPLY_BYTES_A_MESSAGE
+from smsc_status._runtime.http import REPLY_BYTES, REPLY_BYTES_A_MESSAGE
 
 pytestmark = pytest.mark.slow
 

@@ -14,9 +14,9 @@ import attrs
 import pytest
 
 from smsc_status import Detail, Format, HlrRecord, MessageRef, ProtocolError, SmscError, StatusRecord
-from smsc_status.core import codecs
-from smsc_status.core.protocol import Outcome, Wire, read
-from smsc_status.emulator.world import World
+from smsc_status._core.wire import codecs
+from smsc_status._core.wire.protocol import Outcome, Wire, read
+from smsc_status.emulator._world import World
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["smsc_status"]):
     from smsc_status import Format
 
     for name in ("columns", "plain", "xmlform"):  # else they are loaded later, when nothing is instrumented any more
-        importlib.import_module(f"smsc_status.core.codecs.{name}")
+        importlib.import_module(f"smsc_status._core.wire.codecs.{name}")
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ from time import process_time
 from unittest.mock import patch
 
 from smsc_status import ApiError, Detail, Format, HlrRecord, MessageRef, ProtocolError, StatusRecord, TransportError
-from smsc_status.core import codecs, protocol
-from smsc_status.core.codecs import CHARSETS, BadRow, documented
-from smsc_status.core.protocol import Outcome, Wire
+from smsc_status._core.wire import codecs, jsonfast, protocol
+from smsc_status._core.wire.codecs import CHARSETS, BadRow
+from smsc_status._core.wire.protocol import Outcome, Wire
 from smsc_status.models import MOSCOW, Identity, bind, id_key, phone_key
 
 CHECKED_AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -37,7 +37,7 @@ def try_reply(format: Format, data: bytes) -> None:
     how, body = data[:2].ljust(2, b"\0"), data[2:]
     bulk = bool(how[0] & 4)
     asked = MAILING if how[0] & 8 else ASKED
-    with patch.object(documented, "PORTION", how[0] >> 4 or documented.PORTION):
+    with patch.object(jsonfast, "PORTION", how[0] >> 4 or jsonfast.PORTION):
         check(
             body,
             format=format,

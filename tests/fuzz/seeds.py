@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fuzz.guarantee import ASKED, MAILING
 from smsc_status import Detail, Format, StatusRecord
-from smsc_status.core import codecs
-from smsc_status.core.codecs import CHARSETS
-from smsc_status.emulator.details import NASTY_COMMENTS, NASTY_TEXTS
-from smsc_status.emulator.world import World
+from smsc_status._core.wire import codecs
+from smsc_status._core.wire.codecs import CHARSETS
+from smsc_status.emulator._details import NASTY_COMMENTS, NASTY_TEXTS
+from smsc_status.emulator._world import World
 
 SENT_AT = 1_773_122_400.0
 

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from virtual import VirtualLoop
 
 from smsc_status import Limits, LocalLimiter
-from smsc_status.core.pacing import BULK, Pacer, Settlement
+from smsc_status._core.scheduling.pacing import BULK, Pacer, RequestEnd
 from smsc_status.models import Key
 
 pytestmark = pytest.mark.slow
@@ -77,8 +77,8 @@ class TokensBackAtSendTime(Pacer):
         self._started[tuple(keys)].append(now)
         super().started(keys, bulk, now)
 
-    def finished(self, keys: Collection[Key], bulk: bool, how: Settlement, now: float) -> None:
-        super().finished(keys, bulk, Settlement.REPLIED, now)
+    def finished(self, keys: Collection[Key], bulk: bool, how: RequestEnd, now: float) -> None:
+        super().finished(keys, bulk, RequestEnd.REPLIED, now)
         late_at = now + self._back_after
         back_at = self._started[tuple(keys)].pop(0) + self._back_after
         for name in (*keys, BULK) if bulk else keys:

@@ -49,7 +49,7 @@ async def test_a_cancelled_check_costs_the_others_nothing(moment: float) -> None
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("what", ["check", "stream", "delete", "everything"])
-async def test_no_token_and_no_place_leaks(moment: float, what: str) -> None:
+async def test_no_token_and_no_slot_leaks(moment: float, what: str) -> None:
     """When all is over, everything is back, and a new check goes at once."""
     emulator = Emulator(latency=0.02)
     delivered(emulator, range(1, 21))
@@ -71,12 +71,12 @@ async def test_no_token_and_no_place_leaks(moment: float, what: str) -> None:
         assert (stats.open_requests, stats.waiting, stats.bulk_slot_in) == (0, 0, 0.0)
         assert limiter.is_idle()
         assert len(limiter.pacer) == 0
-        assert not client._engine.desk._asked
-        assert not client._engine.desk._impatient
+        assert not client._engine.pending._asked
+        assert not client._engine.pending._start_deadlines
         assert len(client._engine._background) <= 1  # its pump
         with anyio.fail_after(0.2):
             await client.check(20, PHONE)
-    assert emulator.referee.is_content
+    assert emulator.referee.no_violations
 
 
 async def test_a_request_on_the_wire_is_not_aborted() -> None:

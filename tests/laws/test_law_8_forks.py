@@ -90,7 +90,7 @@ async def main():
     tracked = client.track([(50, PHONE)])
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(client.check(1, PHONE)) for k in range(2)]
-        for k in range(2, 7):  # one more than there are places
+        for k in range(2, 7):  # one more than there are slots
             tasks.append(group.create_task(make_client().check(k, PHONE)))
         tracking = group.create_task(anext(tracked))
         await asyncio.sleep(0.7)

@@ -1,0 +1,552 @@
+"""Which waiting messages go in the next request: a single one or a bulk one, now or when?
+
+Messages wait in groups, one for each id, because tokens are an id's. A group is in one of three states:
+
+    READY    a single or a bulk request may take its oldest message
+    HELD     only a bulk request may: its last token is kept for the bulk lane, which answers many messages with it
+    BLOCKED  no token is left
+
+Beside the groups there are feeds: each holds many messages of its own, says when the next of them is due, and is asked
+for some while a request is selected. When a batch is selected, these go in, in this order:
+
+    1. if a feed has messages near a deadline: those that a caller waits for at this moment, then the feed's
+    2. the messages of the groups and those of the feeds that are due, the oldest first: a feed's message stands in queue
+       from the instant at which it was due
+    3. if there is room left, the feeds' messages that are due next
+
+READY and HELD groups stand in queue by the rank of their oldest message; HELD and BLOCKED ones also have an alarm, at
+which they are looked at again. Entries of queues and alarms are dropped lazily: each move gives the group a new stamp,
+and an entry with an older stamp means nothing. What is believed of a group is checked against the pacer before it is
+used, for other clients take tokens of the same account.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator
+from enum import Enum
+from heapq import heapify, heappop, heappush
+from itertools import islice
+from math import inf
+from typing import Any, Protocol
+
+import attrs
+
+from smsc_status._core.scheduling.bisection import BatchBisection
+from smsc_status._core.scheduling.pacing import Pacer
+from smsc_status.errors import SmscError
+from smsc_status.models import Detail, Identity, Key
+
+SLACK = 64
+"""So many entries of a queue may mean nothing, and as many as there are that do."""
+
+
+class CheckState(Enum):
+    """Where a check is."""
+
+    WAITING = "waiting"
+    BACKING_OFF = "backing off"
+    IN_FLIGHT = "in flight"
+    DONE = "done"
+
+
+@attrs.define(eq=False)
+class PendingCheck:
+    """One distinct message that somebody waits for; `id` and `phone` in the caller's own form."""
+
+    id: str
+    phone: str
+    identity: Identity
+    detail: Detail
+    rank: float
+    """When it began to wait, less its head start: the smaller, the sooner its turn."""
+    head_start: float = 0.0
+    """Seconds. More than 0 where a caller waits for it at this moment."""
+    order: int = 0
+    state: CheckState = CheckState.WAITING
+    due_at: float = -inf
+    tries: int = 0
+    misses: int = 0
+    last_error: SmscError | None = None
+    is_sent: bool = False
+    """Whether its request is on its way; or else, while it is asked, that is still being selected."""
+    is_alone: bool = False
+    """Whether the last request for it was about nothing else."""
+    subscribers: dict[Any, None] = attrs.field(factory=dict)
+    """Who waits for it, and since which refusal of the account; nothing to the dispatcher."""
+    epoch: int = 0
+
+
+@attrs.frozen(eq=False)
+class Request:
+    """What goes on the wire together: the checks, and the distinct keys of their ids."""
+
+    checks: tuple[PendingCheck, ...]
+    keys: tuple[Key, ...]
+    bulk: bool
+
+    @property
+    def detail(self) -> Detail:
+        """The highest level that one of its messages asks for."""
+        return max(check.detail for check in self.checks)
+
+
+class Feed(Protocol):
+    """A source of further messages: a tracker. All of it is asked at once, while a request is selected."""
+
+    def due_at(self, *, singly: bool = False) -> float:
+        """When the next message is due, `singly`: for a request of its own. `inf`: none, or none is wanted now."""
+
+    def has_priority(self, *, now: float) -> bool:
+        """Whether messages are due that go before all but those that a caller waits for."""
+
+    def take(self, pacer: Pacer, *, at_most: int, until: float, now: float) -> list[PendingCheck]:
+        """Messages for a bulk request that were due at the instant `until`, or before.
+
+        Fewer than `at_most` only where there are no more; `until=-inf`: those that have priority. They have tokens.
+        """
+
+    def take_single(self, pacer: Pacer, *, now: float) -> PendingCheck | None:
+        """A message for a request of its own; `None` where the one that was due can't go, and is due later now."""
+
+
+LOOKED_AT = 64
+"""So many of those that callers wait for are looked at for one that can go."""
+
+FEED_HEAD_START = 60.0
+"""For a single request, a feed's message stands in queue as if it had been due so many seconds earlier."""
+
+
+class _Group:
+    """The waiting messages of one id, the oldest first."""
+
+    __slots__ = ("key", "queue", "stamp", "waiting")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.queue: list[tuple[float, int, PendingCheck]] = []
+        self.waiting = 0
+        self.stamp = 0
+
+    def head(self) -> PendingCheck:
+        """The oldest that still waits; there is one while `waiting` is not 0."""
+        queue = self.queue
+        while not _stands(queue[0]):
+            heappop(queue)
+        return queue[0][2]
+
+
+def _stands(entry: tuple[float, int, PendingCheck]) -> bool:
+    """Whether the entry of a queue still means something."""
+    rank, _, check = entry
+    return check.state is CheckState.WAITING and check.rank == rank
+
+
+def _slot_at(pacer: Pacer, now: float) -> float:
+    """When a slot comes free at the earliest; a reply may come at once."""
+    return now if pacer.open_requests else pacer.slot_due_at(now=now)
+
+
+def _due_at(feed: Feed) -> float:
+    return feed.due_at()
+
+
+def _single_due_at(feed: Feed) -> float:
+    return feed.due_at(singly=True)
+
+
+def _unload(
+    groups: dict[Key, _Group], awaited: dict[PendingCheck, None], queues: tuple[list[Any], ...]
+) -> Iterator[PendingCheck | None]:
+    backing_off, *_ = queues
+    for queue in itertools.chain((group.queue for group in groups.values()), [backing_off]):
+        for *_, check in queue:
+            yield check if check.state in (CheckState.WAITING, CheckState.BACKING_OFF) else None
+        while queue:
+            queue.pop()
+            yield None
+    for queue in queues:
+        while queue:
+            queue.pop()
+            yield None
+    while groups:
+        groups.popitem()
+        yield None
+    while awaited:
+        awaited.popitem()
+        yield None
+
+
+@attrs.define(eq=False)
+class _Batch:
+    """A bulk request while it is selected."""
+
+    size: int
+    taken: list[PendingCheck] = attrs.field(factory=list)
+    skipped: list[PendingCheck] = attrs.field(factory=list)
+    """Suspects that are not to be in this one."""
+    left: dict[Key, int] = attrs.field(factory=dict)
+    """How many more of an id's messages could go singly instead."""
+    could_go_singly: int = 0
+    suspects: int = 0
+    fed: int = 0
+
+    @property
+    def room(self) -> int:
+        return self.size - len(self.taken)
+
+
+_Entry = tuple[float, int, int, _Group]
+
+
+class Dispatcher:
+    """The waiting messages of one client, and the order in which they go."""
+
+    def __init__(self, max_bulk: int) -> None:
+        self.bisection = BatchBisection(max_bulk)
+        self.waiting = 0
+        """How many checks wait, those that pause before a retry included; those of feeds are not counted."""
+        self.feeds: dict[Feed, None] = {}
+        # Those that a caller waits for at this moment, in the order of their coming.
+        self._awaited: dict[PendingCheck, None] = {}
+        self._groups: dict[Key, _Group] = {}
+        self._ready: list[_Entry] = []
+        self._held: list[_Entry] = []
+        self._alarms: list[tuple[float, int, _Group]] = []
+        self._backing_off: list[tuple[float, int, PendingCheck]] = []
+        self._counter = itertools.count(1)
+        self._refunds = 0
+
+    # What happened.
+
+    def add(self, check: PendingCheck, *, due_at: float = -inf) -> None:
+        """This check waits, for the first time or again; it is not sent before `due_at`."""
+        check.order = check.order or next(self._counter)
+        check.is_sent = False
+        check.due_at = due_at
+        self.waiting += 1
+        if due_at > -inf:
+            check.state = CheckState.BACKING_OFF
+            heappush(self._backing_off, (due_at, check.order, check))
+        else:
+            self._enter(check)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits, or will be due in a feed."""
+        return bool(self.waiting) or any(feed.due_at() < inf for feed in self.feeds)
+
+    def promote(self, check: PendingCheck, rank: float, *, head_start: float = 0.0) -> None:
+        """Somebody in more of a hurry waits for it too."""
+        check.head_start = max(check.head_start, head_start)
+        if check.state is CheckState.WAITING and check.head_start:
+            self._awaited[check] = None
+        if rank >= check.rank:
+            return
+        check.rank = rank
+        if check.state is CheckState.WAITING:
+            group = self._groups[check.identity[0]]
+            heappush(group.queue, (rank, check.order, check))
+            self._believe_ready(group)
+
+    def withdraw(self, check: PendingCheck) -> None:
+        """Nobody waits for it any more."""
+        waited, check.state = check.state, CheckState.DONE
+        self.bisection.done(check)
+        if waited in (CheckState.WAITING, CheckState.BACKING_OFF):
+            self.waiting -= 1
+            self._tidy()
+        if waited is CheckState.WAITING:
+            self._awaited.pop(check, None)
+            self._count_out(self._groups[check.identity[0]])
+
+    def bulk_refused(self, checks: Collection[PendingCheck]) -> None:
+        """The server refused a bulk request of these as a whole; they are added again by themselves."""
+        self.bisection.batch_refused(checks)
+        self._hasten_lone_suspect()
+
+    def bulk_timed_out(self, size: int) -> None:
+        """The server did not answer a bulk request of so many messages in time."""
+        self.bisection.batch_timed_out(size)
+
+    def bulk_succeeded(self, size: int) -> None:
+        """The server answered a bulk request of so many messages."""
+        self.bisection.batch_succeeded(size)
+        self._hasten_lone_suspect()
+
+    def _hasten_lone_suspect(self) -> None:
+        """It goes alone, and nothing else goes in bulk until it has gone."""
+        suspect = self.bisection.lone_suspect
+        if isinstance(suspect, PendingCheck):
+            self.promote(suspect, -inf)
+
+    def drain(self) -> Iterator[PendingCheck | None]:
+        """Take out everything that waits, at once, and give it step by step: about in the order of coming.
+
+        Between the steps more may be added. The caller ends each check that is given, and may end others before; a
+        step that gives `None` has only freed memory. To go through very many at once takes long.
+        """
+        groups, self._groups = self._groups, {}
+        awaited, self._awaited = self._awaited, {}
+        queues: tuple[list[Any], ...] = (self._backing_off, self._ready, self._held, self._alarms)
+        self._backing_off, self._ready, self._held, self._alarms = [], [], [], []
+        self.waiting = 0
+        self.bisection.forget_suspects()
+        return _unload(groups, awaited, queues)
+
+    # What to do now, and when to look again.
+
+    def take(self, pacer: Pacer, *, at_most: float = inf, now: float) -> Request | None:
+        """The next request, of `at_most` so many messages, if one may start now; the caller starts it.
+
+        If more messages could go than the free slots can take one by one, and the bulk slot is free, they go in bulk;
+        otherwise one goes by itself; the oldest first.
+        """
+        if not self.has_work:
+            return None
+        self._look_again(pacer, now)
+        slots = pacer.free_slots(now=now)
+        if slots <= 0:
+            return None
+        may_single = pacer.singles_due_at(now=now) <= now
+        if pacer.bulk_due_at(now=now) <= now:
+            request = self._take_bulk(pacer, slots if may_single else 0, at_most, now)
+            if request is not None:
+                return request
+        return self._take_single(pacer, now) if may_single else None
+
+    def due_at(self, pacer: Pacer, *, now: float) -> float:
+        """When to look again, after `take` gave nothing; `inf` while only an event can change that."""
+        lane_at = inf
+        if self._front(self._ready):
+            lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
+        elif self._front(self._held):
+            lane_at = pacer.bulk_due_at(now=now)
+        for feed in self.feeds:
+            bulk_at = max(feed.due_at(), pacer.bulk_due_at(now=now))
+            lane_at = min(lane_at, bulk_at, max(feed.due_at(singly=True), pacer.singles_due_at(now=now)))
+        due_at = max(lane_at, pacer.slot_due_at(now=now))
+        return min(due_at, self._next_alarm_at(), self._next_pause_ends_at())
+
+    def start_at(self, check: PendingCheck, pacer: Pacer, *, now: float) -> float:
+        """The earliest instant at which this waiting check can go, as far as is known: never too late."""
+        token_at = pacer.due_at(check.identity[0], now=now)
+        single_at = pacer.singles_due_at(now=now)
+        group = self._groups.get(check.identity[0])
+        tokens = 0 if group is None else pacer.tokens(group.key, now=now)
+        if group is not None and 0 < tokens <= self._kept(group, pacer, now):  # singly only with one more
+            single_at = max(single_at, pacer.due_at(group.key, spare=tokens, now=now))
+        lane_at = min(single_at, pacer.bulk_due_at(now=now))
+        return max(token_at, lane_at, _slot_at(pacer, now), check.due_at)
+
+    def soonest_at(self, pacer: Pacer, *, now: float) -> float:
+        """The earliest instant at which any check can go, as far as is known: never too late."""
+        lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
+        return max(lane_at, _slot_at(pacer, now))
+
+    # Inside.
+
+    def _enter(self, check: PendingCheck) -> None:
+        check.state = CheckState.WAITING
+        key = check.identity[0]
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(key)
+        heappush(group.queue, (check.rank, check.order, check))
+        group.waiting += 1
+        if check.head_start:
+            self._awaited[check] = None
+        if group.queue[0][2] is check or group.waiting == 1:
+            self._believe_ready(group)
+
+    def _count_out(self, group: _Group) -> None:
+        group.waiting -= 1
+        if group.waiting:
+            if len(group.queue) > SLACK + 2 * group.waiting:
+                group.queue = [entry for entry in group.queue if _stands(entry)]
+                heapify(group.queue)
+            self._believe_ready(group)
+        else:
+            group.stamp = -1
+            del self._groups[group.key]
+
+    def _take_from(self, group: _Group) -> PendingCheck:
+        check = group.head()
+        heappop(group.queue)
+        self._take_out(check, group)
+        return check
+
+    def _take_out(self, check: PendingCheck, group: _Group) -> None:
+        check.state = CheckState.IN_FLIGHT
+        self._awaited.pop(check, None)
+        self.waiting -= 1
+        self._count_out(group)
+
+    def _take_single(self, pacer: Pacer, now: float) -> Request | None:
+        """The oldest that may go by itself; messages of feeds have a head start."""
+        while True:
+            entry = self._front(self._ready)
+            feed = min(self.feeds, key=_single_due_at, default=None)
+            if (
+                feed is not None and feed.due_at(singly=True) == -inf
+            ):  # all but those that a caller waits for stand back
+                check = self._take_awaited(pacer, now)
+                if check is not None:
+                    return Request((check,), (check.identity[0],), bulk=False)
+            if feed is not None and self._goes_before(feed, entry, now):
+                check = feed.take_single(pacer, now=now)
+                if check is None:
+                    continue
+                return Request((check,), (check.identity[0],), bulk=False)
+            if entry is None:
+                return None
+            group = entry[3]
+            if pacer.tokens(group.key, now=now) <= self._kept(group, pacer, now):
+                self._park(group, pacer, now)
+                continue
+            return Request((self._take_from(group),), (group.key,), bulk=False)
+
+    def _take_awaited(self, pacer: Pacer, now: float) -> PendingCheck | None:
+        """One that a caller waits for and that can go singly, if there is one among the first of them."""
+        for check in islice(self._awaited, LOOKED_AT):
+            group = self._groups[check.identity[0]]
+            if pacer.tokens(group.key, now=now) > self._kept(group, pacer, now):
+                self._take_out(check, group)
+                return check
+        return None
+
+    @property
+    def has_awaited(self) -> bool:
+        """Whether a caller waits at this moment for a message that waits."""
+        return bool(self._awaited)
+
+    def _goes_before(self, feed: Feed, entry: _Entry | None, now: float) -> bool:
+        """Whether the feed's next message goes singly before the oldest of the groups."""
+        due_at = feed.due_at(singly=True)
+        return due_at <= now and (entry is None or due_at - FEED_HEAD_START < entry[0])
+
+    def _take_bulk(self, pacer: Pacer, slots: int, at_most: float, now: float) -> Request | None:
+        """A batch, as the module says; none if the free slots can take all that waits singly, and no feed is due."""
+        batch = _Batch(int(min(self.bisection.limit, at_most)))
+        if any(feed.has_priority(now=now) for feed in self.feeds):
+            for check in list(self._awaited):
+                if not batch.room:
+                    break
+                self._take_own(check, batch, pacer, now)
+            self._take_fed(batch, pacer, until=-inf, now=now)
+        self._take_oldest(batch, pacer, now)
+        fits_in_slots = not batch.fed and len(batch.taken) <= min(slots, batch.could_go_singly)
+        for check in [*batch.skipped, *batch.taken] if fits_in_slots else batch.skipped:
+            self.add(check)
+        if fits_in_slots:
+            return None
+        self._take_fed(batch, pacer, until=inf, now=now)
+        keys = tuple(dict.fromkeys(check.identity[0] for check in batch.taken))
+        return Request(tuple(batch.taken), keys, bulk=True)
+
+    def _take_oldest(self, batch: _Batch, pacer: Pacer, now: float) -> None:
+        while batch.room:
+            group = self._oldest()
+            head = None if group is None else group.head()
+            head_at = inf if head is None else head.rank
+            fed_at = min(map(_due_at, self.feeds)) if self.feeds else inf
+            if fed_at <= now and fed_at <= head_at:
+                self._take_fed(batch, pacer, until=min(head_at, now), now=now)
+            elif head is not None:
+                self._take_own(head, batch, pacer, now)
+            else:
+                break
+
+    def _take_own(self, check: PendingCheck, batch: _Batch, pacer: Pacer, now: float) -> None:
+        group = self._groups[check.identity[0]]
+        if group.key not in batch.left:
+            tokens = pacer.tokens(group.key, now=now)
+            if not tokens:
+                self._park(group, pacer, now)
+                return
+            batch.left[group.key] = tokens - (group.waiting > tokens)
+        self._take_out(check, group)
+        if self.bisection.is_suspect(check):
+            if batch.suspects == self.bisection.portion:
+                batch.skipped.append(check)
+                return
+            batch.suspects += 1
+        batch.taken.append(check)
+        if batch.left[group.key]:
+            batch.left[group.key] -= 1
+            batch.could_go_singly += 1
+
+    def _take_fed(self, batch: _Batch, pacer: Pacer, *, until: float, now: float) -> None:
+        """Messages of the feeds, the longest due first."""
+        for feed in sorted(self.feeds, key=_due_at):
+            if batch.room and feed.due_at() < inf and (until > -inf or feed.has_priority(now=now)):
+                checks = feed.take(pacer, at_most=batch.room, until=until, now=now)
+                batch.taken += checks
+                batch.fed += len(checks)
+
+    def _oldest(self) -> _Group | None:
+        ready, held = self._front(self._ready), self._front(self._held)
+        entry = ready or held if ready is None or held is None else min(ready, held)
+        return None if entry is None else entry[3]
+
+    def _front(self, queue: list[_Entry]) -> _Entry | None:
+        while queue:
+            entry = queue[0]
+            if entry[2] == entry[3].stamp:
+                return entry
+            heappop(queue)
+        return None
+
+    def _next_alarm_at(self) -> float:
+        while self._alarms and self._alarms[0][1] != self._alarms[0][2].stamp:
+            heappop(self._alarms)
+        return self._alarms[0][0] if self._alarms else inf
+
+    def _next_pause_ends_at(self) -> float:
+        while self._backing_off and self._backing_off[0][2].state is not CheckState.BACKING_OFF:
+            heappop(self._backing_off)
+        return self._backing_off[0][0] if self._backing_off else inf
+
+    def _kept(self, group: _Group, pacer: Pacer, now: float) -> int:
+        """How many of the group's tokens single requests must leave alone."""
+        return 1 if group.waiting > pacer.tokens(group.key, now=now) else 0
+
+    def _believe_ready(self, group: _Group) -> None:
+        head = group.head()
+        group.stamp = next(self._counter)
+        heappush(self._ready, (head.rank, head.order, group.stamp, group))
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Drop what means nothing any more before it outgrows what does."""
+        most = SLACK + 2 * len(self._groups)
+        for queue in (self._ready, self._held):
+            if len(queue) > most:
+                queue[:] = [entry for entry in queue if entry[2] == entry[3].stamp]
+                heapify(queue)
+        if len(self._alarms) > most:
+            self._alarms = [entry for entry in self._alarms if entry[1] == entry[2].stamp]
+            heapify(self._alarms)
+        if len(self._backing_off) > SLACK + 2 * self.waiting:
+            self._backing_off = [entry for entry in self._backing_off if entry[2].state is CheckState.BACKING_OFF]
+            heapify(self._backing_off)
+
+    def _park(self, group: _Group, pacer: Pacer, now: float) -> None:
+        """Put a group that a single request can't take from where its tokens belong."""
+        tokens = pacer.tokens(group.key, now=now)
+        head = group.head()
+        group.stamp = next(self._counter)
+        if tokens:
+            heappush(self._held, (head.rank, head.order, group.stamp, group))
+        heappush(self._alarms, (pacer.due_at(group.key, spare=tokens, now=now), group.stamp, group))
+
+    def _look_again(self, pacer: Pacer, now: float) -> None:
+        while self._backing_off and self._backing_off[0][0] <= now:
+            *_, check = heappop(self._backing_off)
+            if check.state is CheckState.BACKING_OFF:
+                self._enter(check)
+        refunded, self._refunds = pacer.refunds != self._refunds, pacer.refunds
+        while self._alarms and (refunded or self._alarms[0][0] <= now):
+            _, stamp, group = heappop(self._alarms)
+            if stamp == group.stamp:
+                self._believe_ready(group)

@@ -1,0 +1,311 @@
+"""May a request that names these ids start now, and if not, when?
+
+The vendor counts arrivals: in any minute at most five requests that name an id and one bulk request, and fewer than
+five open at once (https://smsc.ru/api/http/status_messages/check_status/). When a request arrives is not known here;
+it is only known to lie between its start and its reply. So each limit is a bucket of tokens, and a token is taken when
+its request starts, stays out while the request is in flight, and comes back `period + margin` after the reply. No token
+can then be seen twice by the server inside one period, whatever the network delays.
+
+What has come back is forgotten: an id that was asked once and answered at the very instant, any other a period later at
+most, so that it costs one look a period and not one for each token.
+
+The one assumption: a request that was given up (timed out, cut, abandoned at closing) arrives within `linger` or never.
+Its tokens count from that moment on, and it keeps its slot among the open ones as long.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect, insort
+from collections import deque
+from collections.abc import Collection, Sequence
+from enum import Enum
+from math import inf
+from typing import Final
+
+from smsc_status.models import Key, Limits
+
+# No id can look like these: they stand for the lanes among the ids.
+BULK: Final = "*bulk"
+SINGLE: Final = "*single"
+
+REFUSALS_THAT_STOP_SINGLES: Final = 3
+"""After refusals of so many different ids within a period, all single requests rest for one.
+
+That many ids can't all have been asked too often by us: somebody else uses the account, or holds connections to it. The
+reply's text may tell the two apart, but texts change. Fewer requests are the cure for both.
+"""
+
+LEAST_LOOK: Final = 1.0
+"""However short the period, nothing is looked at more often than once in so many seconds."""
+
+
+class RequestEnd(Enum):
+    """How a request ended, as far as the limits care."""
+
+    REPLIED = "replied"
+    REFUSED = "refused"  # replied with "too many requests": somebody else's requests count too
+    ABANDONED = "given up"
+    NOT_SENT = "never left"
+
+
+# To mention a member of an enumeration costs as much as the rest of what is decided by it.
+_REPLIED: Final = RequestEnd.REPLIED
+_GIVEN_UP: Final = RequestEnd.ABANDONED
+_NEVER_LEFT: Final = RequestEnd.NOT_SENT
+
+# The mark before an id's instants: below all of them, so that they ascend from it, or above all of them.
+_QUEUED: Final = -inf
+_NOT_QUEUED: Final = inf
+
+
+class Pacer:
+    """The tokens of one account. All instants come from one monotonic line and never go back."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.refunds = 0
+        """How often tokens came back before their time was up; whoever planned by that time may look again."""
+        self._capacity: dict[Key, int] = {BULK: limits.bulk_requests}
+        self._caps_singles = limits.singles_per_minute is not None
+        if limits.singles_per_minute is not None:
+            self._capacity[SINGLE] = limits.singles_per_minute
+        self._back_after = limits.period + limits.margin
+        self._look_after = max(self._back_after, LEAST_LOOK)
+        # Per id, the instants at which its tokens come back, or have: ascending, `inf` while in flight. That of a lone
+        # token stands by itself: most ids are asked once, and those of a bulk request then share one object. Several
+        # are a list behind a mark, which says whether the id is in the queue.
+        self._out: dict[Key, float | list[float]] = {}
+        # The ids that are to be looked at, each once, and beside them when. An id by itself stands by itself: a tuple
+        # around it would be a third of what it costs.
+        self._look_at: deque[float] = deque()
+        self._queue: deque[Key | tuple[Key, ...]] = deque()
+        self._open = 0
+        # Until when what was given up keeps its slot.
+        self._lingering: deque[float] = deque()
+        # What the vendor has refused is closed until the instant given, however many tokens it has.
+        self._closed: dict[Key, float] = {}
+        self._closures: deque[tuple[float, Key]] = deque()
+        self._refused: dict[Key, float] = {}
+        self._singles_at = -inf
+        # Before the first instant nothing is to be looked at; before the second, nothing but the queue. Most questions
+        # come before: they cost a comparison.
+        self._next_at = inf
+        self._next_other_at = inf
+
+    # Questions.
+
+    def free_slots(self, *, now: float) -> int:
+        """How many more requests may be open."""
+        if now >= self._next_at:
+            self._advance(now)
+        return self.limits.connections - self._open - len(self._lingering)
+
+    def slot_due_at(self, *, now: float) -> float:
+        """When the next slot is free: `now`, a known instant, or `inf` while that depends on replies."""
+        if self.free_slots(now=now) > 0:
+            return now
+        return self._lingering[0] if self._lingering else inf
+
+    def tokens(self, key: Key, *, now: float) -> int:
+        """How many requests that name this id (or of this lane) may start now."""
+        if now >= self._next_at:
+            self._advance(now)
+        return 0 if key in self._closed else self._room(key, now)
+
+    def due_at(self, key: Key, *, spare: int = 0, now: float) -> float:
+        """The earliest instant at which more than `spare` tokens of this id (or lane) can be there.
+
+        `now` if they are. Where a token is still in flight, the instant at which it would come back if its reply came
+        now: never too late, perhaps too early.
+        """
+        if now >= self._next_at:
+            self._advance(now)
+        missing = spare + 1 - self._room(key, now)
+        if missing <= 0:
+            return self._closed.get(key, now)
+        out = self._still_out(key, now)
+        due_at = out[missing - 1] if missing <= len(out) else inf
+        if not out or out[-1] == inf:
+            due_at = min(due_at, now + self._back_after)
+        return max(due_at, self._closed.get(key, due_at))
+
+    def bulk_due_at(self, *, now: float) -> float:
+        """The earliest instant at which a bulk request may start, as far as its slot is concerned."""
+        return self.due_at(BULK, now=now)
+
+    def singles_due_at(self, *, now: float) -> float:
+        """The earliest instant at which a request for one message may start, whatever its id."""
+        capped_at = self.due_at(SINGLE, now=now) if SINGLE in self._capacity else now
+        return max(now, capped_at, self._singles_at)
+
+    @property
+    def open_requests(self) -> int:
+        """How many requests are in flight; those given up not counted."""
+        return self._open
+
+    def is_idle(self, *, now: float) -> bool:
+        """Whether every token and slot is back: nothing is remembered any more."""
+        if now >= self._next_at:
+            self._advance(now)
+        if any(self._still_out(key, now) for key in self._out):  # a slot or a refusal is over before its tokens are
+            return False
+        for kept in (self._out, self._look_at, self._queue):
+            kept.clear()
+        self._next_at = inf
+        return True
+
+    def __len__(self) -> int:
+        """How many ids and lanes are remembered: those with a token out, and some whose last has come back."""
+        return len(self._out)
+
+    # What happened.
+
+    def started(self, keys: Collection[Key], bulk: bool, now: float) -> None:
+        """A request that names these distinct ids has started. The caller has asked first."""
+        if now >= self._next_at:
+            self._advance(now)
+        out = self._out
+        for key in self._with_lane(keys, bulk) if bulk or self._caps_singles else keys:
+            known = out.get(key)
+            if known is None:
+                out[key] = inf
+            elif isinstance(known, list):
+                known.append(inf)
+            else:
+                out[key] = [_NOT_QUEUED if known == inf else _QUEUED, known, inf]
+        self._open += 1
+
+    def finished(self, keys: Collection[Key], bulk: bool, how: RequestEnd, now: float) -> None:
+        """The request that had `started` with the same ids has ended."""
+        self._open -= 1
+        names = self._with_lane(keys, bulk) if bulk or self._caps_singles else keys
+        back_at = now + self._back_after
+        if how is not _REPLIED:
+            if how is _NEVER_LEFT:
+                self._put_back(names)
+                return
+            if how is _GIVEN_UP:
+                back_at += self.limits.linger
+                self._linger(now + self.limits.linger)
+            else:
+                self._refuse(BULK if bulk else next(iter(keys)), now, back_at)
+        out = self._out
+        not_queued = []
+        for key in names:
+            known = out[key]
+            if type(known) is not list:  # half of what `isinstance` costs
+                out[key] = back_at
+                not_queued.append(key)
+            elif known[-2] <= back_at:
+                known[-1] = back_at
+            else:  # others are in flight, or count for longer
+                known.pop()
+                insort(known, back_at, lo=1)
+                if known[0] == _NOT_QUEUED:
+                    known[0] = _QUEUED
+                    not_queued.append(key)
+        if not_queued:
+            self._look(not_queued, now + self._look_after)
+
+    # Inside.
+
+    def _room(self, key: Key, now: float) -> int:
+        room = self._capacity.get(key, self.limits.checks_per_id)
+        known = self._out.get(key)
+        if known is None:
+            return room
+        if not isinstance(known, list):
+            return room - (known > now)
+        while len(known) > 1 and known[1] <= now:
+            del known[1]
+        return room + 1 - len(known)
+
+    def _still_out(self, key: Key, now: float) -> Sequence[float]:
+        known = self._out.get(key)
+        if known is None:
+            return ()
+        if not isinstance(known, list):
+            return (known,) if known > now else ()
+        return known[bisect(known, now, lo=1) :]
+
+    @staticmethod
+    def _with_lane(keys: Collection[Key], bulk: bool) -> tuple[Key, ...]:
+        return (*keys, BULK if bulk else SINGLE)
+
+    def _put_back(self, names: Collection[Key]) -> None:
+        self.refunds += 1
+        out = self._out
+        for key in names:
+            known = out[key]
+            if isinstance(known, list):
+                known.pop()
+            if not isinstance(known, list) or known == [_NOT_QUEUED]:
+                del out[key]
+
+    def _linger(self, until_at: float) -> None:
+        self._lingering.append(until_at)
+        self._look_ahead()
+
+    def _refuse(self, key: Key, now: float, until_at: float) -> None:
+        self._closed[key] = until_at
+        self._closures.append((until_at, key))
+        self._look_ahead()
+        if key != BULK:
+            self._count_refusal(key, now, until_at)
+
+    def _count_refusal(self, key: Key, now: float, until_at: float) -> None:
+        self._refused = {k: at for k, at in self._refused.items() if at > now - self.limits.period}
+        self._refused[key] = now
+        if len(self._refused) >= REFUSALS_THAT_STOP_SINGLES:
+            self._refused.clear()
+            self._singles_at = until_at
+
+    def _look(self, names: Sequence[Key], at: float) -> None:
+        """Queue these ids to be looked at then, which is not before any that are queued already."""
+        self._look_at.append(at)
+        self._queue.append(names[0] if len(names) == 1 else tuple(names))
+        if at < self._next_at:  # noqa: PLR1730 (calling `min` would take as long as the rest for one id)
+            self._next_at = at
+
+    def _advance(self, now: float) -> None:
+        """Look at what is to be looked at by now."""
+        if now >= self._next_other_at:
+            self._advance_others(now)
+        out, look_at, queue = self._out, self._look_at, self._queue
+        again: list[Key] = []
+        while look_at and look_at[0] <= now:
+            look_at.popleft()
+            names = queue.popleft()
+            for key in names if isinstance(names, tuple) else (names,):
+                known = out[key]
+                if isinstance(known, list):
+                    del known[1 : bisect(known, now, lo=1)]
+                    back = len(known) == 1
+                else:
+                    back = known <= now
+                if back:
+                    del out[key]
+                else:
+                    again.append(key)
+        if not out:
+            out.clear()  # an empty dict keeps the room that it has grown to
+        self._next_at = self._next_other_at
+        if look_at and look_at[0] < self._next_at:
+            self._next_at = look_at[0]
+        if again:
+            self._look(again, now + self._look_after)
+
+    def _advance_others(self, now: float) -> None:
+        while self._lingering and self._lingering[0] <= now:
+            self._lingering.popleft()
+        while self._closures and self._closures[0][0] <= now:
+            until_at, key = self._closures.popleft()
+            if self._closed.get(key) == until_at:
+                del self._closed[key]
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        lingers_until = self._lingering[0] if self._lingering else inf
+        closed_until = self._closures[0][0] if self._closures else inf
+        self._next_other_at = min(lingers_until, closed_until)
+        self._next_at = min(self._next_at, self._next_other_at)

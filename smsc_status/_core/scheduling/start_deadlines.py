@@ -1,0 +1,107 @@
+"""Those who wait for a limited time: whom to tell now that it will not do?
+
+A check that waits may be put off by what others take; so its start is looked up again and again, at most so often,
+and for many who wait only for some of them at a time. Where nobody can start, and when somebody's time is over, nobody
+has to be looked up: all are also in the order of the instants until which they wait.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
+from itertools import count, islice
+from math import inf
+from typing import Generic, NamedTuple, TypeVar
+
+from smsc_status._core.scheduling.dispatch import PendingCheck
+
+AT_ONCE = 64
+LOOK_AGAIN = 0.05
+"""Of more than `AT_ONCE`, so many are looked up once in so many seconds."""
+
+SLACK = 64
+"""So many entries of the line may mean nothing, and as many as there are that do."""
+
+WhoT = TypeVar("WhoT")
+
+
+class TooLate(NamedTuple, Generic[WhoT]):
+    """One whose check can't start in time, as far as is known."""
+
+    who: WhoT
+    check: PendingCheck
+    start_at: float
+
+
+class StartDeadlines(Generic[WhoT]):
+    """Those who wait, each for a check, and until when its request must have started."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[WhoT, tuple[PendingCheck, float]] = OrderedDict()
+        # Entries of those who have left are dropped lazily.
+        self._line: list[tuple[float, int, WhoT]] = []
+        self._counter = count()
+        self._looked_at = -inf
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, who: WhoT, check: PendingCheck, start_by: float) -> None:
+        """Somebody waits, or waits for another check now; who came last is looked up first."""
+        self._waiting[who] = check, start_by
+        self._waiting.move_to_end(who, last=False)
+        heappush(self._line, (start_by, next(self._counter), who))
+        if len(self._line) > SLACK + 2 * len(self._waiting):
+            self._line = [entry for entry in self._line if self._stands(entry)]
+            heapify(self._line)
+
+    def leave(self, who: WhoT) -> None:
+        """Somebody waits no more, if he did."""
+        self._waiting.pop(who, None)
+
+    def let_go(self) -> Iterator[None]:
+        """Nobody waits any more; step by step, for to forget very many at once takes long."""
+        while self._waiting:
+            self._waiting.popitem()
+            yield
+        while self._line:
+            self._line.pop()
+            yield
+
+    def take_too_late(
+        self, start_at: Callable[[PendingCheck], float], *, soonest: float, now: float, at_most: float = inf
+    ) -> list[TooLate[WhoT]]:
+        """Take out those who can't be served in time, as far as is found now; `at_most`, and a few more, at once.
+
+        `start_at` gives the earliest instant at which a check can start, `soonest` the earliest for any.
+        """
+        late: list[TooLate[WhoT]] = []
+        while len(late) < at_most and ((end := self._next_end()) < soonest or end <= now):
+            who = heappop(self._line)[2]
+            check, _ = self._waiting.pop(who)
+            late.append(TooLate(who, check, start_at(check)))
+        if len(self._waiting) <= AT_ONCE or now >= self._looked_at + LOOK_AGAIN:
+            self._looked_at = now
+            for who, (check, start_by) in list(islice(self._waiting.items(), AT_ONCE)):
+                self._waiting.move_to_end(who)
+                at = start_at(check)
+                if at > start_by:
+                    del self._waiting[who]
+                    late.append(TooLate(who, check, at))
+        return late
+
+    def look_at(self, *, now: float) -> float:
+        """When to look again, whatever else happens; `inf` if that will do."""
+        again_at = self._looked_at + LOOK_AGAIN if len(self._waiting) > AT_ONCE else inf
+        return max(now, min(again_at, self._next_end()))
+
+    def _next_end(self) -> float:
+        while self._line and not self._stands(self._line[0]):
+            heappop(self._line)
+        return self._line[0][0] if self._line else inf
+
+    def _stands(self, entry: tuple[float, int, WhoT]) -> bool:
+        start_by, _, who = entry
+        known = self._waiting.get(who)
+        return known is not None and known[1] == start_by

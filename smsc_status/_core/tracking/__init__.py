@@ -1,0 +1,1 @@
+"""Which tracked messages are asked next, and who is done."""

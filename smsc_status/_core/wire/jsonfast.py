@@ -1,0 +1,155 @@
+"""Records of values that are as the page documents them: typed while they are parsed, and made in one go.
+
+Anything else is read key by key, in `values`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from smsc_status._core.wire.values import COSTS, SHARED, refuse_flood
+from smsc_status.models import MOSCOW, Draft, HlrDraft, HlrRecord, Identity, StatusRecord
+
+Int = Annotated[int, Meta(gt=-(10**18), lt=10**18)]
+NumericId = Annotated[int, Meta(ge=0, lt=10**18)]
+TextId = Annotated[str, Meta(min_length=1)]
+
+PORTION = 1 << 16
+"""So many bytes of a list are parsed at a time, and what follows them up to the end of a record."""
+
+_BETWEEN = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
+_new = object.__new__
+
+
+class DocumentedRecord(msgspec.Struct, gc=False):
+    """A record's values in JSON, in the order in which most of them come. Other keys are ignored."""
+
+    status: Int
+    last_date: str | None = None
+    last_timestamp: Int | None = None
+    flag: Int | None = None
+    err: Int | None = None
+    send_date: str | None = None
+    send_timestamp: Int | None = None
+    phone: str | None = None
+    cost: str | None = None
+    sender_id: str | None = None
+    status_name: str | None = None
+    message: str | None = None
+    comment: str | None = None
+    mccmnc: str | None = None
+    country: str | None = None
+    operator: str | None = None
+    operator_orig: str | None = None
+    region: str | None = None
+    type: Int | None = None
+    sms_cnt: Int | None = None
+    id: NumericId | TextId | None = None
+    imsi: str | UnsetType | None = UNSET
+    msc: str | UnsetType | None = UNSET
+    mcc: str | UnsetType | None = UNSET
+    mnc: str | UnsetType | None = UNSET
+    cn: str | UnsetType | None = UNSET
+    net: str | UnsetType | None = UNSET
+    rcn: str | UnsetType | None = UNSET
+    rnet: str | UnsetType | None = UNSET
+
+
+_parse = msgspec.json.Decoder(DocumentedRecord).decode
+_parse_all = msgspec.json.Decoder(list[DocumentedRecord]).decode
+
+
+def records_of(body: bytes, asked: Sequence[Identity]) -> list[StatusRecord]:
+    """The records of a list in UTF-8.
+
+    Raises:
+        ProtocolError: far more of them than messages that were asked about.
+        ValueError: not all of them are as documented; so is each error of msgspec, and a text that is no UTF-8.
+        RecursionError: something in them is nested too deeply.
+    """
+    records: list[StatusRecord] = []
+    for portion in _portions(body):
+        wires = _parse_all(portion)
+        wires.reverse()
+        while wires:  # each is gone when its record is there, and the texts with it that others have too
+            records.append(_record(wires.pop()))
+        refuse_flood(len(records), asked)
+    return records
+
+
+def _portions(body: bytes) -> Iterator[bytes]:
+    """The list cut where a record seems to end, into lists that fit into the processor's cache.
+
+    Each of them can be read if and only if the cuts are between records.
+    """
+    began_at, opening = 0, b""
+    while found := _BETWEEN.search(body, began_at + PORTION):
+        yield opening + body[began_at : found.start() + 1] + b"]"
+        began_at, opening = found.end(), b"["
+    yield opening + body[began_at:] if opening else body
+
+
+def record_of(body: bytes) -> StatusRecord:
+    """A record by itself, in UTF-8. Raises as `records_of` does."""
+    return _record(_parse(body))
+
+
+def _record(wire: DocumentedRecord) -> StatusRecord:
+    cost = COSTS[wire.cost]
+    draft: Any  # to the type checker its fields are frozen
+    record: type[StatusRecord] = StatusRecord
+    if not (
+        wire.imsi is wire.msc is wire.mcc is wire.mnc is wire.cn is wire.net is wire.rcn is wire.rnet is UNSET
+        # `is_look_up`, without the call
+        and (wire.type or 0) & -2 != 4
+        and (wire.flag or 0) & 0xE != 4
+    ):
+        draft, record = _new(HlrDraft), HlrRecord
+        _look_up(draft, wire)
+    else:
+        draft = _new(Draft)
+    shared = SHARED
+    draft.status = wire.status
+    draft.last_date = wire.last_date
+    draft.last_timestamp = wire.last_timestamp
+    draft.flag = wire.flag
+    draft.err = wire.err
+    draft.send_date = wire.send_date
+    draft.send_timestamp = wire.send_timestamp
+    draft.phone = wire.phone
+    draft.cost = cost
+    draft.sender_id = shared[wire.sender_id]
+    draft.status_name = shared[wire.status_name]
+    draft.message = wire.message
+    draft.comment = wire.comment
+    draft.mccmnc = shared[wire.mccmnc]
+    draft.country = shared[wire.country]
+    draft.operator = shared[wire.operator]
+    draft.operator_orig = shared[wire.operator_orig]
+    draft.region = shared[wire.region]
+    draft.type = wire.type
+    draft.sms_cnt = wire.sms_cnt
+    draft.id = wire.id
+    draft.ref = draft.checked_at = None
+    draft.timezone = MOSCOW
+    draft.unclear = ()
+    draft.__class__ = record
+    finished: StatusRecord = draft
+    return finished
+
+
+def _look_up(draft: Any, wire: DocumentedRecord) -> None:
+    shared = SHARED
+    draft.imsi = None if wire.imsi is UNSET else wire.imsi
+    draft.msc = None if wire.msc is UNSET else wire.msc
+    draft.mcc = None if wire.mcc is UNSET else shared[wire.mcc]
+    draft.mnc = None if wire.mnc is UNSET else shared[wire.mnc]
+    draft.cn = None if wire.cn is UNSET else shared[wire.cn]
+    draft.net = None if wire.net is UNSET else shared[wire.net]
+    draft.rcn = None if wire.rcn is UNSET else shared[wire.rcn]
+    draft.rnet = None if wire.rnet is UNSET else shared[wire.rnet]

@@ -1,0 +1,199 @@
+"""`fmt=3`: JSON. What is as documented goes straight into the records; anything else is read record by record."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from smsc_status._core.wire import jsonfast
+from smsc_status._core.wire.layouts import NOT_FOUND, columns_of
+from smsc_status._core.wire.values import (
+    FIELDS,
+    INTS,
+    ErrorReply,
+    Number,
+    Row,
+    bad_row,
+    bytes_of,
+    error_reply,
+    record_of,
+    refuse_flood,
+    unreadable,
+    wire_values,
+    without_surrogates,
+)
+from smsc_status.errors import ProtocolError
+from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord
+
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TEXT = msgspec.json.Decoder(str)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+
+VALUES_A_ROW = 40
+"""No record has more."""
+
+
+def decode_documented(body: bytes, asked: Sequence[Identity]) -> list[Row] | None:
+    """The rows of a reply in UTF-8, if it is a record as documented, or a list.
+
+    Raises:
+        ProtocolError: far more records, or values, than those of the messages that were asked about.
+    """
+    try:
+        if body.lstrip()[:1] != b"[":
+            return [jsonfast.record_of(body)]
+        return [*jsonfast.records_of(body, asked)]
+    except (ValueError, RecursionError):
+        pass
+    _refuse_flood_of_values(body, asked)
+    try:
+        raws = _LIST.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    refuse_flood(len(raws), asked)
+    return [_row(bytes(raw)) for raw in raws]
+
+
+def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
+    """The rows of any reply, or the refusal that it is; a list and an object stand for each other."""
+    del bulk
+    parsed = _parsed(text)
+    if isinstance(parsed, dict):
+        return error_reply(parsed) or [record_of(parsed)]
+    if isinstance(parsed, list):
+        refuse_flood(len(parsed), asked)
+        return [_row_of(item) for item in parsed]
+    raise unreadable("neither a record nor a list", text)
+
+
+def decode_result(text: str) -> str | ErrorReply | None:
+    """What a deletion's reply says: its result or the refusal; `None` if neither can be read."""
+    parsed = _parsed(text)
+    if not isinstance(parsed, dict):
+        return None
+    result = parsed.get("result")
+    return error_reply(parsed) or (result if isinstance(result, str) else None)
+
+
+def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
+    """One key a line; several records in brackets."""
+    objects = [_object(_fields(record, detail, bulk=bulk), charset) for record in records]
+    return bytes_of(f"[{','.join(objects)}]" if bulk else ",".join(objects), charset)
+
+
+def encode_error(code: int, text: str, charset: str) -> bytes:
+    """The refusal."""
+    return bytes_of(_object([("error", _quoted(text)), ("error_code", str(code))], charset), charset)
+
+
+def encode_deletion(charset: str) -> bytes:
+    """The message is deleted."""
+    return bytes_of(_object([("result", _quoted("OK"))], charset), charset)
+
+
+def _refuse_flood_of_values(body: bytes, asked: Sequence[Identity]) -> None:
+    """Before each of them becomes an object: by the texts, keys included, then by the commas between values.
+
+    Raises:
+        ProtocolError: these are too many.
+    """
+    strings = (body.count(b'"') - body.count(b'\\"')) // 2
+    refuse_flood(strings // (2 * VALUES_A_ROW), asked)
+    try:
+        refuse_flood(body.count(b",") // VALUES_A_ROW, asked)
+    except ProtocolError:  # unless they are in texts
+        refuse_flood(_STRING.sub(b"", body).count(b",") // VALUES_A_ROW, asked)
+
+
+def _row(raw: bytes) -> Row:
+    """The row of a record that may be as documented.
+
+    Raises:
+        ProtocolError: its values are nested too deeply.
+    """
+    try:
+        return jsonfast.record_of(raw)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        wire = {key: _value(bytes(value)) for key, value in _OBJECT.decode(raw).items() if key in FIELDS}
+    except (ValueError, RecursionError):
+        return _row_of(_parsed(raw.decode("utf-8", "replace")))
+    return record_of(wire)
+
+
+def _value(raw: bytes) -> Any:
+    """A value of a record: a number in its own digits.
+
+    Raises:
+        ValueError: it is no JSON that is quickly read.
+    """
+    if raw[:1] == b'"':
+        return _TEXT.decode(raw)
+    return Number(raw.decode()) if raw[:1] in b"-0123456789" else msgspec.json.decode(raw)
+
+
+def _row_of(item: object) -> Row:
+    return record_of(item) if isinstance(item, dict) else bad_row("not a record", {"item": item})
+
+
+def _parsed(text: str) -> Any:
+    """The JSON value, its numbers in their own digits; control characters inside texts are tolerated."""
+    try:
+        parsed = json.loads(text, strict=False, parse_int=Number, parse_float=Number)
+    except (ValueError, RecursionError) as error:
+        raise unreadable("not JSON", text) from error
+    return _whole_characters(parsed) if _HALF.search(text) else parsed
+
+
+def _whole_characters(parsed: Any) -> Any:
+    """The records with U+FFFD for what was escaped as half a character; what is nested deeper is no value of theirs."""
+    if isinstance(parsed, list):
+        return [_whole_texts(item) for item in parsed]
+    return _whole_texts(parsed)
+
+
+def _whole_texts(item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    return {key: without_surrogates(value) if type(value) is str else value for key, value in item.items()}
+
+
+def _fields(record: StatusRecord, detail: Detail, *, bulk: bool) -> list[tuple[str, str]]:
+    found = record.status != NOT_FOUND
+    columns = columns_of(Format.JSON, detail, hlr=isinstance(record, HlrRecord), found=found, bulk=bulk)
+    return [
+        (name, value if name in INTS or (name == "id" and isinstance(record.id, int)) else _quoted(value))
+        for name, value in wire_values(record, columns)
+        if value is not None
+    ]
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _object(fields: list[tuple[str, str]], charset: str) -> str:
+    lines = ",\n".join(f'"{name}": {_writable(value, charset)}' for name, value in fields)
+    return f"{{\n{lines}\n}}"
+
+
+def _writable(value: str, charset: str) -> str:
+    r"""The JSON value with `\uXXXX` for what the charset lacks."""
+    if value.isascii():
+        return value
+    return "".join(char if _has(charset, char) else json.dumps(char)[1:-1] for char in value)
+
+
+def _has(charset: str, char: str) -> bool:
+    try:
+        char.encode(charset)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,148 @@
+"""The ways to cut a bulk reply's lines into the messages that were asked, in their order.
+
+The ways are chains of cuts, and a chain's next cut depends on nothing but the one before it; so the longest chains
+that lead to a cut and from it are found by two sweeps, in about `n log n` steps.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Hashable, Iterable, Sequence
+from typing import NamedTuple
+
+import attrs
+
+from smsc_status.models import Identity, Key
+
+END = 1 << 60
+
+
+@attrs.frozen(slots=True)
+class Head:
+    """A line that may begin the record of one of these phones; `whole` if it is all of it and names the id too."""
+
+    phones: frozenset[str]
+    id: Key | None = None
+    whole: bool = False
+
+
+class Tail(NamedTuple):
+    """A line that may end the record of this id, and of this phone if it names one."""
+
+    id: Key
+    phone: str | None
+
+
+@attrs.frozen(slots=True)
+class Segment:
+    """The lines from one that looks like a beginning up to the next one."""
+
+    text: str
+    head: Head
+    tails: Sequence[Tail]
+
+
+class Cut(NamedTuple):
+    """A segment as the beginning of a message's part: both by their positions."""
+
+    segment: int
+    message: int
+
+
+class _Best:
+    """The longest chain for each class of cuts, by the message that it ends with."""
+
+    def __init__(self) -> None:
+        self._steps: dict[Hashable, tuple[list[int], list[int]]] = {}
+
+    def add(self, cls: Hashable, message: int, length: int) -> None:
+        """Note that a chain of this length ends with this message."""
+        messages, lengths = self._steps.setdefault(cls, ([], []))
+        position = bisect_left(messages, message)
+        if position and lengths[position - 1] >= length:
+            return
+        end = position
+        while end < len(messages) and lengths[end] <= length:
+            end += 1
+        messages[position:end] = [message]
+        lengths[position:end] = [length]
+
+    def before(self, cls: Hashable, message: int) -> int | None:
+        """The length of the longest chain that ends before this message."""
+        messages, lengths = self._steps.get(cls, ((), ()))
+        position = bisect_left(messages, message)
+        return lengths[position - 1] if position else None
+
+
+class SegmentChains:
+    """The longest chains of cuts through a block that leave no segment over."""
+
+    def __init__(
+        self, segments: Sequence[Segment], asked: Sequence[Identity], cuts: Sequence[list[Cut]], first: int
+    ) -> None:
+        self._segments = segments
+        self._asked = asked
+        self._cuts = cuts
+        self._first = first
+
+    def levels(self) -> list[list[Cut]]:
+        """The cuts of the longest chains, by their position in the chain; nothing if there is no chain."""
+        to, longest = self._lengths_to()
+        if longest is None:
+            return []
+        after = self._lengths_from()
+        levels: list[list[Cut]] = [[] for _ in range(longest)]
+        for cut, length in to.items():
+            if length + after.get(cut, -END) - 1 == longest:
+                levels[length - 1].append(cut)
+        return levels
+
+    def _lengths_to(self) -> tuple[dict[Cut, int], int | None]:
+        best = _Best()
+        lengths: dict[Cut, int] = {}
+        for position, cuts in enumerate([*self._cuts, [Cut(END, END)]]):
+            for cut in cuts:
+                length = (
+                    0 if not position else _most(best.before(cls, cut.message) for cls in self._closing(position - 1))
+                )
+                if length is not None:
+                    lengths[cut] = length + 1
+            for cut in cuts:
+                if cut in lengths and cut.message != END:
+                    for cls in self._opening(cut):
+                        best.add(cls, cut.message, lengths[cut])
+        whole = lengths.pop(Cut(END, END), None)
+        return lengths, whole and whole - 1
+
+    def _lengths_from(self) -> dict[Cut, int]:
+        best = _Best()
+        lengths = {Cut(END, END): 0}
+        following = [Cut(END, END)]
+        for position in range(len(self._cuts) - 1, -1, -1):
+            for cut in following:
+                if cut in lengths:
+                    for cls in self._closing(position):
+                        best.add(cls, -cut.message, lengths[cut])
+            following = self._cuts[position]
+            for cut in following:
+                length = _most(best.before(cls, -cut.message) for cls in self._opening(cut))
+                if length is not None:
+                    lengths[cut] = length + 1
+        return lengths
+
+    def _opening(self, cut: Cut) -> tuple[Hashable, ...]:
+        """What a part that begins so has to end with."""
+        position = cut.segment - self._first
+        if self._segments[position].head.whole:
+            return (("whole", position),)
+        id, phone = self._asked[cut.message]
+        return (id, None), (id, phone)
+
+    def _closing(self, position: int) -> Sequence[Hashable]:
+        """What a part that ends with this segment ends with."""
+        segment = self._segments[position]
+        return (("whole", position),) if segment.head.whole else [(tail.id, tail.phone) for tail in segment.tails]
+
+
+def _most(lengths: Iterable[int | None]) -> int | None:
+    return max((length for length in lengths if length is not None), default=None)

@@ -1,0 +1,271 @@
+"""`fmt=2`: XML. A reply that is nothing but flat elements, as the page shows it, is read by a pattern, which is quicker
+than any parser; all else by expat; and what is not well-formed as a whole, message by message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from xml.parsers import expat
+
+from smsc_status._core.wire.layouts import NOT_FOUND, columns_of
+from smsc_status._core.wire.values import (
+    BadRow,
+    ErrorReply,
+    Row,
+    bad_row,
+    bytes_of,
+    error_reply,
+    key_of,
+    record_of,
+    refuse_flood,
+    text_id,
+    unreadable,
+    wire_values,
+    with_index,
+    without_surrogates,
+)
+from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord, phone_key
+
+_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
+_SPECIAL = re.compile("[&<>\r]")
+_FLAT_HEAD = re.compile(r"\s*+(?:<\?xml\s[^<>?]*+\?>\s*+)?(?:(<list>)\s*+)?")
+_FLAT_FIELD = re.compile(r"<(\w+)>([^<]*)</\1>", re.ASCII)
+_REFERENCE = re.compile(r"&(?:(amp|lt|gt|quot|apos);|#(\d{1,7});|#x([\da-fA-F]{1,6});)?", re.ASCII)
+_REFERRED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+
+Wire = dict[str, Any]
+
+_MESSAGES = (["sms"], ["list", "sms"], ["result"])
+
+
+def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
+    """The rows of a reply, or the refusal that it is."""
+    refuse_flood(text.count("<sms>"), asked)
+    rows = _read_flat(text)
+    if rows is not None:
+        return rows
+    try:
+        reader = _read(text)
+    except expat.ExpatError as error:
+        chunks = list(_chunks(text))
+        if not chunks:
+            raise unreadable("not XML", text) from error
+        return _piecewise(chunks, asked, bulk=bulk)
+    if reader.root == "result":
+        refusal = error_reply(reader.result)
+        if refusal:
+            return refusal
+    elif reader.root in ("sms", "list"):
+        refuse_flood(len(reader.messages), asked)
+        return [record_of(_with_id(wire)) for wire in reader.messages]
+    raise unreadable("neither messages nor a refusal", text)
+
+
+def decode_result(text: str) -> str | ErrorReply | None:
+    """What a deletion's reply says: its result or the refusal; `None` if neither can be read."""
+    try:
+        reader = _read(text)
+    except expat.ExpatError as error:
+        raise unreadable("not XML", text) from error
+    if reader.root != "result":
+        return None
+    return error_reply(reader.result) or "".join(reader.texts)
+
+
+def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
+    """One element a line; several records in a list."""
+    elements = [_element("sms", _fields(record, detail, bulk=bulk)) for record in records]
+    text = "\n".join(["<list>", *elements, "</list>"] if bulk else elements)
+    return bytes_of(text, charset, "xmlcharrefreplace")
+
+
+def encode_error(code: int, text: str, charset: str) -> bytes:
+    """The refusal."""
+    return bytes_of(_element("result", [("error", text), ("error_code", str(code))]), charset, "xmlcharrefreplace")
+
+
+def encode_deletion(charset: str) -> bytes:
+    """The message is deleted."""
+    return bytes_of("<result>OK</result>", charset)
+
+
+def _fields(record: StatusRecord, detail: Detail, *, bulk: bool) -> list[tuple[str, str | None]]:
+    found = record.status != NOT_FOUND
+    return wire_values(
+        record, columns_of(Format.XML, detail, hlr=isinstance(record, HlrRecord), found=found, bulk=bulk)
+    )
+
+
+def _element(name: str, fields: list[tuple[str, str | None]]) -> str:
+    lines = [f"<{key}>{_escaped(value)}</{key}>" for key, value in fields if value is not None]
+    return "\n".join([f"<{name}>", *lines, f"</{name}>"])
+
+
+def _escaped(value: str) -> str:
+    return _NO_XML.sub("\ufffd", _SPECIAL.sub(lambda found: _ESCAPES[found[0]], without_surrogates(value)))
+
+
+class _Reader:
+    """What expat found: the root's name, its messages as keys and texts, and its own texts."""
+
+    def __init__(self) -> None:
+        self.root = ""
+        self.messages: list[Wire] = []
+        self.result: Wire = {}
+        self.texts: list[str] = []
+        self._path: list[str] = []
+        self._current: Wire = {}
+        self._field_depth = 0
+        self._pieces: list[str] = []
+        self._nested = False
+
+    def start(self, name: str, _attributes: object) -> None:
+        """Enter an element: the root, a message, a field, or something that a field can't hold."""
+        path = self._path
+        path.append(name)
+        if len(path) == self._field_depth:
+            self._nested = False
+            self._pieces.clear()
+        elif self._field_depth:
+            self._nested = True
+        elif path in _MESSAGES:
+            self._current = {} if name == "sms" else self.result
+            self._field_depth = len(path) + 1
+            if name == "sms":
+                self.messages.append(self._current)
+        self.root = path[0]
+
+    def end(self, name: str) -> None:
+        """Leave an element; a field that came twice, or that holds elements, has no value that can be trusted."""
+        depth = len(self._path)
+        if depth == self._field_depth:
+            value = "".join(self._pieces)
+            self._current[name] = [value] if self._nested or name in self._current else value
+        elif depth < self._field_depth:
+            self._field_depth = 0
+        self._path.pop()
+
+    def data(self, text: str) -> None:
+        """Take a piece of a text."""
+        self._pieces.append(text)
+        if self.root == "result" and len(self._path) == 1:
+            self.texts.append(text)
+
+
+def _read(text: str) -> _Reader:
+    """Parse a document; its prologue's encoding does not count, since it is text already.
+
+    Raises:
+        ExpatError: it is not well-formed.
+        ProtocolError: it declares a document type, which could define entities.
+    """
+    reader = _Reader()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = reader.start
+    parser.EndElementHandler = reader.end
+    parser.CharacterDataHandler = reader.data
+    parser.StartDoctypeDeclHandler = _refuse
+    parser.Parse(text.strip(), True)
+    return reader
+
+
+def _read_flat(text: str) -> list[Row] | None:
+    """The rows of a document that is one, or a list, and has only elements with a text inside them.
+
+    `None` for any other document, and for one with an element twice or an entity that XML does not define. What XML
+    allows in no text, such as control characters, is tolerated.
+    """
+    head, *parts = text.replace("\r\n", "\n").replace("\r", "\n").split("<sms>")
+    begun = _FLAT_HEAD.fullmatch(head)
+    if not begun or not parts:
+        return None
+    if begun[1]:
+        parts[-1] = parts[-1].rstrip().removesuffix("</list>")
+    elif len(parts) > 1:
+        return None
+    rows = []
+    for part in parts:
+        pairs = _FLAT_FIELD.findall(part)
+        message = dict(pairs)
+        # each "<" is of a field's two or of the message's end
+        if part.count("<") != 2 * len(message) + 1 or not part.rstrip().endswith("</sms>"):
+            return None
+        if "&" in part:
+            if "&" in _FLAT_FIELD.sub("", part):
+                return None
+            try:
+                message = {name: _REFERENCE.sub(_character, value) for name, value in pairs}
+            except ValueError:
+                return None
+        rows.append(record_of(_with_id(message)))
+    return rows
+
+
+def _character(reference: re.Match[str]) -> str:
+    name, decimal, hexadecimal = reference.groups()
+    if name:
+        return _REFERRED[name]
+    character = chr(int(decimal or "0") if hexadecimal is None else int(hexadecimal, 16))
+    if _NO_XML.match(character):  # so is what stands for a "&" that refers to nothing
+        raise ValueError
+    return character
+
+
+def _refuse(name: str, *_declared: object) -> None:
+    raise unreadable("a document type is declared", f"<!DOCTYPE {name}")
+
+
+def _with_id(wire: Wire) -> Wire:
+    if isinstance(wire.get("id"), str):
+        wire["id"] = text_id(wire["id"])
+    return wire
+
+
+def _piecewise(chunks: list[str], asked: Sequence[Identity], *, bulk: bool) -> list[Row]:
+    """Read each message alone. What stands between two that can't be read may be made up by their texts."""
+    rows = [_chunk(chunk) for chunk in chunks]
+    if not bulk:
+        return [rows[0] if len(rows) == 1 else bad_row("several messages where one was asked", {})]
+    if len(rows) == len(asked) and all(map(_may_be, rows, asked)):
+        return [with_index(row, position) for position, row in enumerate(rows)]
+    broken = [position for position, row in enumerate(rows) if isinstance(row, BadRow)]
+    doubtful = range(broken[0], broken[-1]) if broken else ()
+    return [
+        bad_row("beside a message that can't be read", _whose(row)) if position in doubtful else row
+        for position, row in enumerate(rows)
+    ]
+
+
+def _chunks(text: str) -> Iterator[str]:
+    start = text.find("<sms>")
+    end = text.find("</sms>", start)
+    while 0 <= start < end:
+        end += len("</sms>")
+        yield text[start:end]
+        start = text.find("<sms>", end)
+        end = text.find("</sms>", start)
+
+
+def _chunk(chunk: str) -> Row:
+    try:
+        reader = _read(chunk)
+    except expat.ExpatError:
+        return bad_row("not XML", {"chunk": chunk})
+    return record_of(_with_id(reader.messages[0]))
+
+
+def _whose(row: Row) -> Mapping[str, Any]:
+    return {"id": None if row.id is None else text_id(str(row.id)), "phone": row.phone}
+
+
+def _may_be(row: Row, whose: Identity) -> bool:
+    """Whether the row says that it is this message's, or can't say whose it is."""
+    if isinstance(row, BadRow):
+        return True
+    if row.id is None or key_of(str(row.id)) != whose[0]:
+        return False
+    return row.phone is None or phone_key(row.phone) == whose[1]

@@ -1,0 +1,277 @@
+"""The seam to the event loop: the only module that knows whether it is asyncio's or trio's.
+
+BackgroundTask work is a task of the loop itself, so that it belongs to no caller: a client may be opened in one task and
+closed in another, and a caller's cancellation ends only the caller's waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet, ref
+
+import anyio
+from anyio.lowlevel import current_token
+
+logger = logging.getLogger("smsc_status")
+
+
+def _loop_and_time() -> tuple[object, float]:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return current_token().native_token, anyio.current_time()
+    if "trio" not in sys.modules or asyncio.current_task(loop) is not None:
+        return loop, loop.time()
+    try:  # trio as a guest of asyncio
+        return current_token().native_token, anyio.current_time()
+    except RuntimeError:  # a callback of asyncio
+        return loop, loop.time()
+
+
+class Timeline:
+    """One line of monotonic seconds for all event loops of the process.
+
+    Each loop has a clock with an origin of its own. Tokens outlive loops, so that a loop met for the first time is put
+    where the last one was seen, plus the real time that has passed since.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._offsets: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+        # The loop that was met last, and its offset: mostly there is only one.
+        self._last: tuple[Callable[[], object], float] = (object, 0.0)
+        self._seen_at = 0.0
+        self._seen_monotonic = time.monotonic()
+
+    def now(self) -> float:
+        """The present instant; also where no loop runs."""
+        try:
+            return self.here_and_now()[1]
+        except RuntimeError:
+            return self._carried_on()
+
+    def here_and_now(self) -> tuple[object, float]:
+        """The running loop's identity, and the present instant. RuntimeError where none runs."""
+        loop, here = _loop_and_time()
+        last, offset = self._last
+        if last() is not loop:
+            offset = self._offset_of(loop, here)
+            self._last = ref(loop), offset
+        now = here + offset
+        self._seen_at, self._seen_monotonic = now, time.monotonic()
+        return loop, now
+
+    def _offset_of(self, loop: object, here: float) -> float:
+        offset = self._offsets.get(loop)
+        if offset is None:
+            with self._lock:
+                offset = self._offsets[loop] = self._carried_on() - here
+        return offset
+
+    def _carried_on(self) -> float:
+        return self._seen_at + max(0.0, time.monotonic() - self._seen_monotonic)
+
+    def begin_anew(self) -> list[object]:
+        """No loop was met yet; those that were. Time goes on."""
+        met = list(self._offsets)
+        self._lock = threading.Lock()
+        self._offsets = WeakKeyDictionary()
+        self._last = (object, 0.0)
+        return met
+
+
+_timeline = Timeline()
+now = _timeline.now
+"""The present instant on the one line that all loops of the process share, in seconds."""
+here_and_now = _timeline.here_and_now
+"""The running loop's identity, and that instant: both by one look. RuntimeError where no loop runs."""
+
+
+class BackgroundTask:
+    """A piece of background work: it can be cancelled and waited for, from any task of its loop."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]], among: set[BackgroundTask] | None = None) -> None:
+        self._work = work
+        self._among = set() if among is None else among
+        # Made where they are used, which is always in a task: this may be a callback.
+        self._scope: anyio.CancelScope | None = None
+        self._news: anyio.Event | None = None
+        self._is_cancelled = self._has_ended = False
+
+    def cancel(self) -> None:
+        """Ask it to stop; it is over when `wait` returns."""
+        self._is_cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def wait(self) -> None:
+        """Wait until it has ended, however it ends."""
+        if not self._has_ended:
+            self._news = self._news or anyio.Event()
+            await self._news.wait()
+
+    async def _run(self) -> None:
+        try:
+            with anyio.CancelScope() as self._scope:
+                if self._is_cancelled:
+                    self._scope.cancel()
+                await self._work()
+        except Exception:  # on trio one that got out would take the whole program down
+            logger.exception("background work ended by an unexpected error")
+        finally:
+            self._has_ended = True
+            self._among.discard(self)
+            if self._news is not None:
+                self._news.set()
+
+
+# asyncio itself keeps only weak references to its tasks.
+_tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Task[None]]] = {}
+
+
+def _tasks_of(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[None]]:
+    if loop not in _tasks:
+        for ended in [known for known in _tasks if known.is_closed()]:
+            del _tasks[ended]
+    return _tasks.setdefault(loop, set())
+
+
+def spawn(
+    work: Callable[[], Awaitable[None]],
+    *,
+    context: contextvars.Context | None = None,
+    among: set[BackgroundTask] | None = None,
+) -> BackgroundTask:
+    """Start `work` in the background of the running loop, outside every caller's cancel scope.
+
+    It runs in `context`, or in an empty one: what serves many callers is no part of any one's trace. It is in the set
+    `among` until it has ended; an eager task may have ended when this returns.
+    """
+    background = BackgroundTask(work, among)
+    background._among.add(background)
+    context = context or contextvars.Context()
+    if _is_trio():
+        import trio  # noqa: PLC0415 (only where trio already runs)
+
+        trio.lowlevel.spawn_system_task(background._run, name="smsc_status", context=context)
+    else:
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(background._run(), name="smsc_status", context=context)
+        tasks = _tasks_of(loop)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    return background
+
+
+def call_soon(function: Callable[[], None]) -> None:
+    """Call `function` after one turn of the running loop, in a callback or a task of it; in an empty context.
+
+    For the shortest work, that never fails: nobody can wait for it or cancel it.
+    """
+    if _is_trio():
+
+        async def call() -> None:
+            function()
+
+        spawn(call)
+    else:
+        asyncio.get_running_loop().call_soon(function, context=contextvars.Context())
+
+
+def later(seconds: float, function: Callable[[], None]) -> None:
+    """Call `function` in the running loop after so many seconds. As for `call_soon`, it never fails."""
+    if _is_trio():
+
+        async def call() -> None:
+            await anyio.sleep(seconds)
+            function()
+
+        spawn(call)
+    else:
+        asyncio.get_running_loop().call_later(seconds, function, context=contextvars.Context())
+
+
+def this_loop() -> object:
+    """The running loop's identity; the same object as long as it runs. RuntimeError where none does."""
+    return _loop_and_time()[0]
+
+
+def call_in(loop: Any, function: Callable[[], object]) -> None:
+    """Have `function` called in another loop, soon; nothing if that loop has ended meanwhile."""
+    if loop in _of_parent:
+        return
+    try:
+        if hasattr(loop, "run_sync_soon"):
+            loop.run_sync_soon(function)
+        else:
+            loop.call_soon_threadsafe(function)
+    except RuntimeError:  # closed (asyncio), finished (trio)
+        logger.debug("a loop that waited for a slot has ended")
+
+
+def has_ended(loop: Any) -> bool:
+    """Whether the loop can't run anything any more; one of the process that this one was forked from can't."""
+    if loop in _of_parent:
+        return True
+    is_closed = getattr(loop, "is_closed", None)
+    if is_closed is not None:
+        return bool(is_closed())
+    try:
+        loop.run_sync_soon(_nothing)
+    except RuntimeError:
+        return True
+    return False
+
+
+def is_running(loop: Any) -> bool:
+    """Whether the loop runs now. One of asyncio's may stand still and go on later; trio's run until they end."""
+    if has_ended(loop):
+        return False
+    return bool(loop.is_running()) if hasattr(loop, "is_running") else True
+
+
+def _nothing() -> None:
+    pass
+
+
+def _is_trio() -> bool:
+    return "trio" in sys.modules and type(this_loop()).__module__.startswith("trio")
+
+
+# In a process that was forked: the loops of its parent, which do not run here. Their tasks and sockets are the
+# parent's, and whatever is done with them here, be it their destruction, may reach the parent's sockets or the `epoll`
+# that both share. So they are kept for good, and never touched.
+_of_parent: WeakSet[Any] = WeakSet()
+_kept: list[object] = []
+
+
+def keep(thing: object) -> None:
+    """Never destroy this one, which belongs to the process that this one was forked from."""
+    _kept.append(thing)
+
+
+def at_fork(
+    in_child: Callable[[], None], *, before: Callable[[], None] = _nothing, in_parent: Callable[[], None] = _nothing
+) -> None:
+    """Have these called whenever this process is forked: before it, and in either process first of all."""
+    if hasattr(os, "register_at_fork"):  # pragma: no branch (Windows has no fork)
+        os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
+
+
+def _leave_parent() -> None:
+    for loop in _timeline.begin_anew():
+        _of_parent.add(loop)
+        keep(loop)
+    keep(dict(_tasks))
+    _tasks.clear()
+
+
+at_fork(_leave_parent)

@@ -1,0 +1,62 @@
+"""Checking one message: a caller waits for its record, and goes before streams, which still get their turn."""
+
+from __future__ import annotations
+
+import anyio
+import attrs
+from anyio.lowlevel import checkpoint
+
+from smsc_status import _loops
+from smsc_status._runtime.engine import Engine
+from smsc_status._runtime.pending import CALLER_HEAD_START
+from smsc_status.errors import RequestTimeout, SmscError
+from smsc_status.models import Detail, MessageRef, StatusRecord
+
+
+@attrs.define(eq=False)
+class _Call:
+    ref: MessageRef
+    start_by: float
+    done: anyio.Event = attrs.field(factory=anyio.Event)
+    outcome: StatusRecord | SmscError | None = None
+
+    has_plan = False
+
+    def on_result(self, outcome: StatusRecord | SmscError) -> None:
+        self.outcome = outcome
+        self.done.set()
+
+
+async def check(
+    engine: Engine, ref: MessageRef, detail: Detail, *, max_wait: float, max_age: float, timeout: float | None
+) -> StatusRecord:
+    """The message's record, as `StatusClient.check` says; `max_wait` is `inf` where there is none.
+
+    Raises:
+        SmscError: why there is none.
+    """
+    await engine.bind()
+    if max_age > 0:
+        engine.pending.recent.want(max_age)
+        known = engine.pending.known(ref, detail, max_age=max_age)
+        if known is not None:
+            await checkpoint()
+            return known
+    call = _Call(ref, _loops.now() + max_wait)
+    check = engine.ask(detail, call, head_start=CALLER_HEAD_START)
+    try:
+        if timeout is None:
+            await call.done.wait()
+        else:
+            with anyio.move_on_after(timeout):
+                await call.done.wait()
+    finally:
+        if call.outcome is None:
+            engine.pending.drop(check, call)
+            engine.look_again()
+    if call.outcome is None:
+        raise RequestTimeout(f"no answer within {timeout:g} s")
+    if isinstance(call.outcome, SmscError):
+        call.outcome.pending = (ref,)
+        raise call.outcome
+    return call.outcome

@@ -1,0 +1,117 @@
+"""Deleting one message: a request of its own, never shared, and sent again only if it surely never left."""
+
+from __future__ import annotations
+
+import random
+from math import inf
+
+import anyio
+import attrs
+
+from smsc_status._core.scheduling import backoff
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status._core.wire import protocol
+from smsc_status._runtime.engine import Engine
+from smsc_status._runtime.http import NoReply, Reply
+from smsc_status.errors import ClientClosed, RateLimited, SmscError
+from smsc_status.limiter import Permit
+from smsc_status.models import Key, MessageRef
+
+
+@attrs.define
+class _Single:
+    """What a deletion wants of the limits: a check's token."""
+
+    keys: tuple[Key, ...]
+    bulk: bool = False
+    is_wanted: bool = True
+
+    def select(self, pacer: Pacer, *, now: float) -> _Single | float:
+        if not self.is_wanted:
+            return inf
+        token_at = pacer.due_at(self.keys[0], now=now)
+        at = max(token_at, pacer.singles_due_at(now=now), pacer.slot_due_at(now=now))
+        return self if at <= now else at
+
+
+class Deletion:
+    """One deletion, from waiting for its slot to its end. It runs in the background: once sent, it is sent."""
+
+    def __init__(self, engine: Engine, ref: MessageRef) -> None:
+        self._engine = engine
+        self._ref = ref
+        self._single = _Single((ref.identity[0],))
+        self._is_sent = False
+        self._error: SmscError | None = None
+        self._ended = anyio.Event()
+
+    async def carry_out(self) -> SmscError | None:
+        """Why the message is not deleted, or `None`: it is.
+
+        Cancelled while it waits for its slot, nothing is sent.
+        """
+        work = self._engine.spawn(self._run)
+        self._engine.cancellables.add(self)
+        try:
+            await self._ended.wait()
+        finally:
+            self._engine.cancellables.discard(self)
+            self._single.is_wanted = False  # one that could not connect is not tried again
+            if not self._is_sent:
+                work.cancel()
+        return self._error
+
+    def give_up(self, error: SmscError) -> None:
+        """Unless it is on its way: nothing is sent any more, for this reason."""
+        if not self._is_sent:
+            self._single.is_wanted = False
+            self._end(error)
+
+    def _end(self, error: SmscError | None) -> None:
+        if not self._ended.is_set():
+            self._error = error
+            self._ended.set()
+
+    async def _run(self) -> None:
+        try:
+            self._end(await self._try())
+        finally:
+            self._end(ClientClosed("the client was closed"))
+
+    async def _try(self) -> SmscError | None:
+        single = self._single
+        tries = 0
+        while True:
+            permit = await self._engine.acquire(single.select)
+            if not single.is_wanted:  # given up in the moment in which its turn came
+                await self._engine.release(permit, RequestEnd.NOT_SENT)
+                return None
+            self._is_sent = True
+            reply = await self._send(permit)
+            if isinstance(reply, Reply):
+                return await self._read(permit, reply)
+            await self._engine.release(permit, reply.how)
+            tries += 1
+            is_over = tries > self._engine.retries or not single.is_wanted
+            if reply.how is not RequestEnd.NOT_SENT or is_over:
+                return reply.error
+            self._is_sent = False
+            await anyio.sleep(backoff.delay(tries, random.random()))
+
+    async def _send(self, permit: Permit[_Single]) -> Reply | NoReply:
+        fields = protocol.deletion_fields(self._engine.wire, str(self._ref.id), self._ref.phone)
+        return await self._engine.send(permit, fields, "delete", messages=1)
+
+    async def _read(self, permit: Permit[_Single], reply: Reply) -> SmscError | None:
+        error = protocol.read_deletion(self._engine.wire, reply.status, reply.headers, reply.body)
+        how = RequestEnd.REFUSED if isinstance(error, RateLimited) else RequestEnd.REPLIED
+        await self._engine.release(permit, how)
+        if error is None:
+            self._engine.pending.recent.forget(self._ref.identity)
+            return None
+        if isinstance(error, RateLimited):  # the id has no slot for a whole period now
+            limits = self._engine.limiter.limits
+            error.retry_after = limits.period + limits.margin
+        self._engine.hide_secrets(error)
+        self._engine.pending.refused(error)
+        return error

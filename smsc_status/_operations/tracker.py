@@ -1,0 +1,502 @@
+"""Messages followed to their end: the plan says who is asked next, the engine asks, changes come out.
+
+A tracker is a feed of its client's dispatcher: whenever a request is selected, it is asked for messages that are due,
+which so stand in line like anybody's. What a request does not answer goes back to the plan. In the background the input
+is read, and the wall clock is looked at.
+
+How old an answer can get, in cycles of a period and a margin: a message is due again after at most an hour, and after
+at most twice the `n / m` cycles in which bulk requests of `m` messages ask all `n` that are tracked. Then it stands
+behind those that are due for longer: at most `n` of its tracker, and the four batches that each stream holds at most.
+Where `c` clients share a limiter, each has every `c`-th bulk request. That is at most `c * (3 n / m + 4 s + 2)` cycles
+with `s` streams. Single requests make it less; outages and refusals add to it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections import deque
+from collections.abc import AsyncIterable, Callable
+from functools import partial
+from inspect import isawaitable, iscoroutine
+from math import inf
+from typing import Any, NoReturn, Self
+from weakref import WeakKeyDictionary
+
+import anyio
+import attrs
+from anyio.lowlevel import checkpoint
+
+from smsc_status import _loops
+from smsc_status._core.scheduling.dispatch import PendingCheck
+from smsc_status._core.scheduling.pacing import Pacer
+from smsc_status._core.tracking.polling import Policy, PollScheduler, Tracked
+from smsc_status._operations import source
+from smsc_status._operations.source import Messages, Source
+from smsc_status._runtime.engine import Engine
+from smsc_status._runtime.pending import CALLER_HEAD_START, CONCERNS_ACCOUNT, unexpected
+from smsc_status._runtime.signals import Signal
+from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
+from smsc_status.limiter import Limiter
+from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
+
+LOOK_AT_CLOCK = 30.0
+"""The wall clock is looked at once in so many seconds: a machine that slept has stopped the monotonic one."""
+
+MAX_FAILURES = 3
+"""So many unusable answers of its own, or more if the client's `retries` allow more, are a message's outcome."""
+
+TOLD_APART = 2
+"""So many replies about it alone, unreadable while others' are read, tell a message that spoils its own from a wall."""
+
+HELD = 10_000
+"""Reading and asking rest while so many outcomes have not been taken."""
+
+ROUNDING = 1e-6
+"""Seconds. More than what is lost when an instant is divided by the speed, and multiplied again."""
+
+ONE_NIGHT = 6 * 3600.0
+"""Last calls within so many seconds are told of once."""
+
+logger = logging.getLogger("smsc_status")
+
+Until = Callable[[StatusRecord], bool]
+
+# How many trackers share a limiter's bulk requests. One whose loop was torn down stays counted: last calls come early.
+_at_work: WeakKeyDictionary[Limiter, int] = WeakKeyDictionary()
+
+
+@attrs.define(eq=False)
+class _Poll:
+    """One check of one message."""
+
+    item: Tracked
+    tracker: Tracker
+    started_at: float
+    is_single: bool
+    check: PendingCheck | None = None
+
+    start_by = inf
+    has_plan = True
+
+    @property
+    def ref(self) -> MessageRef:
+        return self.item.ref
+
+    def on_result(self, outcome: StatusRecord | SmscError) -> None:
+        self.tracker.take_in(self, outcome)
+
+
+@attrs.define
+class _Failures:
+    """Unusable answers to one message, with no other answer between them."""
+
+    since: float
+    count: int = 0
+    """How many of them say something of the message."""
+    read: int = 0
+    """How many replies had been read when the last of these came."""
+
+
+class Tracker:
+    """What is followed, apart from the object that the caller holds: dropping that one ends it.
+
+    Its plan lives in the server's time, which passes `speed` times as fast as ours: an emulator's may.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        messages: Messages,
+        *,
+        detail: Detail,
+        until: Until | None,
+        policy: Policy,
+        look_ahead: int | None,
+        speed: float,
+    ) -> None:
+        limits = engine.limiter.limits
+        cycle = (limits.period + limits.margin) * speed
+        self.engine = engine
+        self.plan = PollScheduler(
+            policy, max_bulk=limits.max_bulk, cycle=cycle, slots=limits.connections, checks=limits.checks_per_id
+        )
+        self.error: SmscError | None = None
+        self.is_over = False
+        self.loop: object = None
+        self._detail = detail
+        self._until = until
+        self._look_ahead = inf if look_ahead is None else look_ahead
+        self._speed = speed
+        self._polls: dict[_Poll, None] = {}
+        self._singles: set[_Poll] = set()
+        self._failures: dict[Tracked, _Failures] = {}
+        self._ready: deque[tuple[StatusRecord | FailedCheck, Tracked | None]] = deque()
+        self._work: list[_loops.BackgroundTask] = []
+        self._input_error: Exception | None = None
+        self._ended = self._is_closed = self._is_counted = False
+        self._given_out = 0
+        self._called_last_at = -inf
+        self._has_warned_of_clock = self._has_warned_of_wall = False
+        self._news = Signal()
+        self._room = Signal()
+        self._source: Source = aiter(messages) if isinstance(messages, AsyncIterable) else iter(messages)
+
+    # For the caller.
+
+    async def next(self) -> StatusRecord | FailedCheck:
+        """The next outcome.
+
+        Raises:
+            StopAsyncIteration: there are no more.
+            ConfigError: it was begun in another event loop.
+        """
+        await self._begin()
+        while self._is_closed or not self._ready:
+            if self.error is not None:
+                error, self.error = self.error, None
+                error.pending = tuple(self.pending())
+                raise error
+            if self.is_over or self._is_through():
+                if not self.is_over:
+                    logger.info("every message is done")
+                self.stop()
+                error_of_input, self._input_error = self._input_error, None
+                raise error_of_input or StopAsyncIteration
+            await self._news.wait()
+        self._given_out += 1
+        if self._given_out % 64 == 0:
+            await checkpoint()
+            if self._is_closed or not self._ready:  # taken by another consumer meanwhile
+                return await self.next()
+        outcome, _ = self._ready.popleft()
+        self._room.send()
+        if len(self._ready) == HELD - 1:
+            self.engine.look_again()
+        return outcome
+
+    def pending(self) -> list[Any]:
+        """What was read and is not done, or whose end was not given out yet."""
+        ended = [item.ref if item is not None else outcome.ref for outcome, item in self._ready if _ends(outcome, item)]
+        asked = [poll.item.ref for poll in self._polls]
+        return [*ended, *asked, *(item.ref for item in self.plan)]
+
+    def give_up(self, error: SmscError) -> None:
+        """The account is refused, or the client closed: after what is ready, it ends with this."""
+        self.error = self.error or error
+        self.stop()
+
+    def stop(self) -> None:
+        """Read no more and ask no more; what is not done stays pending."""
+        self.engine.unfollow(self)
+        if self._is_counted:
+            self._is_counted = False
+            _at_work[self.engine.limiter] -= 1
+        self._ended = self.is_over = True
+        for poll in self._polls:
+            check, poll.check = poll.check, None
+            if check is not None:
+                self.engine.pending.drop(check, poll)
+        self.engine.look_again()
+        for work in self._work:
+            work.cancel()
+        self._news.send()
+        self._room.send()
+
+    async def aclose(self) -> None:
+        """Stop, and wait for what that ends."""
+        self._is_closed = True
+        self.stop()
+        for work in self._work:
+            await work.wait()
+
+    # For the numbers.
+
+    @property
+    def tracked(self) -> int:
+        """How many messages are followed now."""
+        return len(self.plan) + len(self._polls)
+
+    def due(self) -> tuple[int, int]:
+        """How many are due, and how many of them are overdue."""
+        return self.plan.due(now=self._now())
+
+    def stalest(self) -> float:
+        """How stale the stalest answer is, in seconds of the server's time."""
+        return self.plan.stalest(now=self._now())
+
+    # For the dispatcher, which selects a request.
+
+    def due_at(self, *, singly: bool = False) -> float:
+        """See `Feed.due_at`."""
+        if self.is_over or len(self._ready) >= HELD:
+            return inf
+        due_at = self.plan.pressing_at() if singly and self._is_full() else self.plan.due_at(singly=singly)
+        return due_at / self._speed
+
+    def _is_full(self) -> bool:
+        """Whether single checks take up their share of the connections; those near a deadline may take any."""
+        return len(self._singles) >= self.plan.slots
+
+    def has_priority(self, *, now: float) -> bool:
+        """See `Feed.has_priority`."""
+        self._call_last()
+        return self.plan.has_priority and self.due_at() < inf
+
+    def take(self, pacer: Pacer, *, at_most: int, until: float, now: float) -> list[PendingCheck]:
+        """See `Feed.take`."""
+        checks: list[PendingCheck] = []
+        without_token: list[Tracked] = []
+        while len(checks) < at_most:
+            left = at_most - len(checks)
+            items = self.plan.take(left, until=self._served(until), now=self._served(now))
+            if not items:
+                break
+            rank = min(until, now) if until > -inf else now - CALLER_HEAD_START
+            for item in items:
+                if not pacer.tokens(item.ref.identity[0], now=now):
+                    without_token.append(item)
+                elif (check := self._ask(item, rank, now, is_single=False)) is not None:
+                    checks.append(check)
+        for item in without_token:
+            token_at = pacer.due_at(item.ref.identity[0], now=now)
+            self.plan.wait_for_token(item, self._served(token_at), now=self._served(now))
+        return checks
+
+    def take_single(self, pacer: Pacer, *, now: float) -> PendingCheck | None:
+        """See `Feed.take_single`."""
+        item = self.plan.take_single(now=self._served(now), near_deadline=self._is_full())
+        if item is None:
+            return None
+        if not pacer.tokens(item.ref.identity[0], now=now):
+            self.plan.held_up(item, now=self._served(now))
+            return None
+        return self._ask(item, now, now, is_single=True)
+
+    def _ask(self, item: Tracked, rank: float, now: float, *, is_single: bool) -> PendingCheck | None:
+        poll = _Poll(item, self, now, is_single)
+        self._polls[poll] = None
+        detail = self._detail if item.is_dated else max(self._detail, Detail.FULL)
+        poll.check, is_new = self.engine.pending.adopt(detail, poll, rank=rank)
+        if not is_new:  # somebody else's request will answer it
+            poll.is_single = False
+            return None
+        if is_single:
+            self._singles.add(poll)
+        return poll.check
+
+    # What an answer means.
+
+    def take_in(self, poll: _Poll, outcome: StatusRecord | SmscError) -> None:
+        """What came of one check."""
+        if poll.check is None:  # stopped meanwhile
+            return
+        if isinstance(outcome, CONCERNS_ACCOUNT):
+            self.give_up(outcome)
+            return
+        self._polls.pop(poll, None)
+        self._singles.discard(poll)
+        now, item = _loops.now(), poll.item
+        try:
+            if poll.is_single:
+                self.plan.record_round_trip((now - poll.started_at) * self._speed)
+            if isinstance(outcome, StatusRecord):
+                self._take_record(item, outcome, self._served(now))
+            else:
+                self._take_error(item, outcome, self._served(now), is_alone=poll.check.is_alone)
+        except Exception as error:  # nobody's mistake but ours: the message comes out all the same
+            logger.exception("a tracked message could not be followed: unexpected error")
+            self._end(item, unexpected(error))
+
+    def _take_record(self, item: Tracked, record: StatusRecord, now: float) -> None:
+        self._failures.pop(item, None)
+        self._has_warned_of_wall = False
+        try:
+            done = record.is_final if self._until is None else _verdict(self._until(record))
+        except Exception as error:  # the caller's own mistake, told to the caller
+            self.plan.put_back(item, now=now)
+            self._input_error = error
+            self.stop()
+            return
+        changed = self.plan.polled(item, record, done=done, now=now)
+        ending = None if done else self.plan.ending(item)
+        if changed or done:
+            self._tell(record, item if done else None)
+        if done:
+            self._finish(item, record.status_title.en if record.status_title else str(record.status))
+        elif ending is not None:
+            self._end(item, ending)
+        else:
+            self.plan.put_back(item, now=now)
+
+    def _take_error(self, item: Tracked, error: SmscError, now: float, *, is_alone: bool) -> None:
+        if self._is_outcome(item, error, now, is_alone=is_alone):
+            self._end(item, error)
+        else:
+            self.plan.put_back_failed(item, now=now)
+
+    def _is_outcome(self, item: Tracked, error: SmscError, now: float, *, is_alone: bool) -> bool:
+        """Whether the error ends the message: it says something of it, and not only of the server's present state.
+
+        A reply that can't be read as a whole may be due to the message, if it was asked alone. It is held against the
+        message if others' replies could be read since it happened to it last. After two of those it is told apart,
+        and all are held against it, for there may be no others left. And it is not tried for longer than any other.
+        """
+        if isinstance(error, TransportError | RateLimited):
+            return False
+        is_unreadable = isinstance(error, ProtocolError) and error.status is not None
+        if is_unreadable and self.engine.pending.outage.is_on and not self._has_warned_of_wall:
+            self._has_warned_of_wall = True
+            logger.warning("no reply can be read, and tracking goes on: %s", error)
+        if is_unreadable and not is_alone:
+            return False
+        read = self.engine.pending.replies_read
+        failures = self._failures.setdefault(item, _Failures(now))
+        if not is_unreadable or failures.count >= TOLD_APART or read > failures.read:
+            failures.count += 1
+            failures.read = read
+        is_enough = failures.count >= max(MAX_FAILURES, self.engine.retries + 1)
+        return is_enough or now - failures.since >= self.plan.policy.expire_after
+
+    def _end(self, item: Tracked, error: SmscError) -> None:
+        self._tell(FailedCheck(item.ref, error), item)
+        self._finish(item, type(error).__name__)
+
+    def _finish(self, item: Tracked, outcome: str) -> None:
+        self._failures.pop(item, None)
+        self.plan.forget(item)
+        self.engine.pending.tally.done[outcome] += 1
+        self._room.send()
+
+    def _tell(self, outcome: StatusRecord | FailedCheck, item: Tracked | None) -> None:
+        self._ready.append((outcome, item))
+        self._news.send()
+
+    # The work.
+
+    async def _begin(self) -> None:
+        if self.is_over:
+            return
+        if self.loop is not None:
+            if self.loop is not _loops.this_loop():
+                raise ConfigError("this stream was begun in another event loop: put what is pending into a new one")
+            return
+        await self.engine.bind()
+        self.loop = _loops.this_loop()
+        context = contextvars.copy_context()
+        pause = self.engine.read_on_later
+        read = partial(source.read, self._source, self._put_in, pause=pause, end=self._end_input)
+        self._is_counted = True
+        _at_work[self.engine.limiter] = _at_work.get(self.engine.limiter, 0) + 1
+        self._look_at_clock()
+        self.engine.follow(self)
+        self._work = [self.engine.spawn(read, context=context), self.engine.spawn(self._watch_clock)]
+
+    def _is_through(self) -> bool:
+        return self._ended and not self.tracked
+
+    def _now(self) -> float:
+        return self._served(_loops.now())
+
+    def _served(self, now: float) -> float:
+        """The instant in the server's time; a little later, so that what is due by our time is due by its time too."""
+        return now if self._speed == 1.0 else now * self._speed + ROUNDING
+
+    def _end_input(self, error: Exception | None) -> None:
+        if not self._ended:
+            self._ended, self._input_error = True, error
+            logger.info("the input has ended; %d messages are followed on", self.tracked)
+        self._news.send()
+
+    async def _put_in(self, value: Any) -> None:
+        try:
+            ref = MessageRef.of(value)
+        except ConfigError as error:
+            self._tell(FailedCheck(value, error), None)
+            self.engine.pending.tally.done["ConfigError"] += 1
+        else:
+            self.plan.add(ref, now=self._now())
+            self.engine.look_again()
+        while (self.tracked >= self._look_ahead or len(self._ready) >= HELD) and not self.is_over:
+            await self._room.wait()
+
+    # Which date it is.
+
+    def told(self, date: float) -> None:
+        """A reply has just said that it is this date."""
+        dates = self.plan.dates
+        dates.told(date, now=self._now())
+        if dates.is_overruled and not self._has_warned_of_clock:
+            self._has_warned_of_clock = True
+            logger.warning("this machine's clock differs from the server's by more than a minute: the server's counts")
+
+    async def _watch_clock(self) -> None:
+        while not self.is_over:
+            await anyio.sleep(LOOK_AT_CLOCK)
+            self._look_at_clock()
+            self.engine.look_again()
+
+    def _look_at_clock(self) -> None:
+        self.plan.dates.read(self.engine.pending.wall_clock().timestamp(), now=self._now())
+        self._call_last()
+
+    def _call_last(self) -> None:
+        now = self._now()
+        self.plan.call_last(now=now, shared_by=max(1, _at_work.get(self.engine.limiter, 1)))
+        if self.plan.last_calls and now > self._called_last_at + ONE_NIGHT:
+            self._called_last_at = now
+            logger.info("an archive deadline is near: the messages that it concerns are asked first")
+
+
+def _verdict(said: object) -> bool:
+    if isawaitable(said):
+        if iscoroutine(said):
+            said.close()
+        raise ConfigError("until: expected a function that returns a bool, got an awaitable from it")
+    return bool(said)
+
+
+def _ends(outcome: StatusRecord | FailedCheck, item: Tracked | None) -> bool:
+    return item is not None or isinstance(outcome, FailedCheck)
+
+
+class TrackStream:
+    """The records of messages that are followed: the first of each, and every change, until each is done.
+
+    Iterate over it, at once or inside `async with`; leaving the loop early ends it. An async generator that it reads is
+    closed with it.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} is asynchronous: iterate over it with `async for`, not `for`")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StatusRecord | FailedCheck:
+        return await self._tracker.next()
+
+    def pending(self) -> list[Any]:
+        """The messages that were read from the input and are not done, ready to be tracked again.
+
+        One whose last outcome was not taken yet is among them.
+        """
+        return self._tracker.pending()
+
+    async def aclose(self) -> None:
+        """End it: nothing more is read, asked or given out. `pending` stays."""
+        await self._tracker.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        tracker = getattr(self, "_tracker", None)
+        if tracker is not None and tracker.loop is not None and not tracker.is_over:
+            _loops.call_in(tracker.loop, tracker.stop)

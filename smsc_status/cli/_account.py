@@ -1,0 +1,66 @@
+"""Whose account: from the environment, or asked for on a terminal; never from an argument."""
+
+from __future__ import annotations
+
+import os
+import sys
+from getpass import getpass
+
+from smsc_status._runtime.account import Secret
+from smsc_status.client import Stats, StatusClient
+from smsc_status.errors import ConfigError, TransportError
+from smsc_status.limiter import LocalLimiter
+from smsc_status.models import Limits
+
+WHERE = "set SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, in the environment"
+
+PATIENCE, ENOUGH = 30.0, 3
+"""A server that has answered is waited for as long as it takes; one that never has, so many seconds and requests."""
+
+
+def open_client(limits: Limits | None = None) -> tuple[StatusClient, LocalLimiter]:
+    """A client of the user's account, and its limiter, to look at.
+
+    Raises:
+        ConfigError: no credentials and no terminal to ask on, or ones that can't be used.
+    """
+    limiter = LocalLimiter(limits)
+    return StatusClient.from_env(limiter=limiter, **_missing_credentials()), limiter
+
+
+def expect_answers(stats: Stats, seconds: float) -> None:
+    """See that something has come of the requests so far, `seconds` after the first of them.
+
+    Raises:
+        TransportError: nothing has for too long: the address is more likely wrong than the server away.
+    """
+    ended = sum(stats.requests.values()) - stats.open_requests
+    if ended >= ENOUGH and not stats.records and not stats.refusals and seconds > PATIENCE:
+        raise TransportError(f"no answer that can be read to {ended} requests in {PATIENCE:g} s")
+
+
+def _missing_credentials() -> dict[str, Secret]:
+    """What the environment does not say."""
+    apikey, login, password = (bool(os.environ.get(f"SMSC_{name}")) for name in ("APIKEY", "LOGIN", "PASSWORD"))
+    if apikey and (login or password):
+        raise ConfigError("both SMSC_APIKEY and SMSC_LOGIN or SMSC_PASSWORD are set: unset one of the two kinds")
+    if apikey or (login and password):
+        return {}
+    if not sys.stdin.isatty():
+        raise ConfigError(f"no credentials: {WHERE}")
+    try:
+        return _asked_for(login=login, password=password)
+    except EOFError:
+        raise ConfigError(f"no credentials: {WHERE}") from None
+
+
+def _asked_for(*, login: bool, password: bool) -> dict[str, Secret]:
+    answers = {}
+    if not login and not password:
+        answers["apikey"] = Secret(getpass("API key (empty: login and password): "))
+        if answers["apikey"].reveal():
+            return answers
+    return {
+        "login": Secret(os.environ["SMSC_LOGIN"] if login else getpass("Login: ")),
+        "password": Secret(os.environ["SMSC_PASSWORD"] if password else getpass("Password: ")),
+    }

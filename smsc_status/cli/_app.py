@@ -1,0 +1,324 @@
+"""The commands and their arguments."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from inspect import cleandoc
+from pathlib import Path
+from typing import Annotated, ParamSpec, cast
+
+import anyio
+import typer
+
+import smsc_status
+from smsc_status._texts import one_line
+from smsc_status.cli import _demo as demonstration
+from smsc_status.cli import _explain as explaining
+from smsc_status.cli import _serve
+from smsc_status.cli._account import open_client
+from smsc_status.cli._dates import zone_of
+from smsc_status.cli._exits import PROGRAM, STATUSES_HELP, Exit, complain, exit_of, explained, help_of, let_go_of_stdout
+from smsc_status.cli._fetch import Earlier, Output, fetch_file
+from smsc_status.cli._files import STDIN, Columns
+from smsc_status.cli._jobs import Input
+from smsc_status.cli._options import (
+    CREDENTIALS_HELP,
+    FILE_HELP,
+    LIMITS_HELP,
+    AsJson,
+    DetailName,
+    DetailOption,
+    Encoding,
+    Id,
+    IdColumn,
+    InputFile,
+    Margin,
+    MaxBulk,
+    MaxWait,
+    Messages,
+    Period,
+    Phone,
+    PhoneColumn,
+    Seed,
+    SentAtColumn,
+    Speed,
+    Timezone,
+)
+from smsc_status.cli._output import OutputFormat, json_line, row_of, write_stdout
+from smsc_status.cli._track import track_file
+from smsc_status.errors import ConfigError, SmscError
+from smsc_status.models import Limits, StatusRecord
+
+P = ParamSpec("P")
+
+# The base of what Typer raises for wrong usage; Typer exports its heirs only.
+_UsageError = cast("type[Exception]", typer.BadParameter.__base__)
+
+app = typer.Typer(
+    name="smsc-status",
+    help=f"Delivery statuses from the SMSC gateway, within its limits.\n\n{CREDENTIALS_HELP}",
+    epilog=STATUSES_HELP,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; its exit status. What goes wrong is one line on standard error, and names the command's help."""
+    logging.getLogger("smsc_status").addHandler(logging.NullHandler())
+    try:
+        return int(app(list(arguments), prog_name="smsc-status", standalone_mode=False) or 0)
+    except typer.Abort:
+        return Exit.INTERRUPTED
+    except _UsageError as error:
+        what = getattr(error, "format_message", error.__str__)()
+        context = getattr(error, "ctx", None)
+        complain(f"{what.rstrip('.')}; {help_of(PROGRAM if context is None else context.command_path)}")
+        return Exit.USAGE
+
+
+def _command(*more_help: str, negative: bool = False) -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """A command, its docstring its help, whose output may be a pipe that somebody closes.
+
+    `negative`: its arguments may begin with a minus.
+    """
+
+    def decorate(function: Callable[P, int]) -> Callable[P, int]:
+        @wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> int:
+            try:
+                status = function(*args, **kwargs)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                let_go_of_stdout()
+                return Exit.PIPE_CLOSED
+            except SmscError as error:
+                complain(explained(error, function.__name__))
+                return exit_of(error)
+            except OSError as error:
+                advice = f"; {help_of(f'{PROGRAM} {function.__name__}')}" if error.filename else ""
+                complain(f"{error.filename or 'input or output'}: {error.strerror or error}{advice}")
+                return Exit.USAGE
+            return status
+
+        settings = {"ignore_unknown_options": True} if negative else {}
+        help = "\n\n".join((cleandoc(function.__doc__ or ""), *more_help))
+        app.command(help=help, epilog=STATUSES_HELP, context_settings=settings)(guarded)
+        return guarded
+
+    return decorate
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(smsc_status.__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="The version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(Exit.USAGE)
+
+
+@_command()
+def demo(messages: Messages = 300, speed: Speed = 60.0, seed: Seed = 1, as_json: AsJson = False) -> int:
+    """Show the library at work on an emulated server.
+
+    The server runs at a raised speed; the real client checks a few hundred messages of every kind over a real socket,
+    and some of them over and over, so that one sees the limits at work. It needs no account and no network.
+    """
+    report = demonstration.demonstrate(messages, speed, seed)
+    if as_json:
+        write_stdout(json_line(report))
+    else:
+        demonstration.show(report)
+    return int(report["exit"])
+
+
+@_command(CREDENTIALS_HELP, LIMITS_HELP)
+def check(
+    id: Id,
+    phone: Phone,
+    *,
+    detail: DetailOption = DetailName.BASIC,
+    max_wait: MaxWait = None,
+    period: Period = 60.0,
+    margin: Margin = 1.0,
+    max_bulk: MaxBulk = 1000,
+    as_json: AsJson = False,
+) -> int:
+    """Check one message."""
+    client, _ = open_client(Limits(period=period, margin=margin, max_bulk=max_bulk))
+
+    async def ask() -> StatusRecord:
+        async with client:
+            return await client.check(id, phone, detail=detail.level, max_wait=max_wait)
+
+    row = row_of(anyio.run(ask))
+    if as_json:
+        write_stdout(json_line(row))
+    else:
+        for name, value in row.items():
+            if value is not None:
+                typer.echo(f"{name:<13} {one_line(str(value), None)}")
+    return Exit.DONE
+
+
+@_command(FILE_HELP, CREDENTIALS_HELP, LIMITS_HELP)
+def fetch(
+    file: InputFile,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the outcomes go; by default, and for -, standard output.")
+    ] = None,
+    format: Annotated[OutputFormat, typer.Option(help="How they are written.")] = OutputFormat.JSONL,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin the file of --out anew if it exists.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on in the file of --out: what has an outcome there is not asked again.")
+    ] = False,
+    guard: Annotated[
+        bool,
+        typer.Option(
+            "--guard-cells/--no-guard-cells",
+            help="In CSV, put an apostrophe before texts that begin with =, +, - or @, so that no spreadsheet runs "
+            "them. Numbers stay as they are, also -3 and +79990000000.",
+        ),
+    ] = True,
+    detail: DetailOption = DetailName.BASIC,
+    id_column: IdColumn = "id",
+    phone_column: PhoneColumn = "phone",
+    sent_at_column: SentAtColumn = None,
+    encoding: Encoding = None,
+    timezone: Timezone = "Europe/Moscow",
+    period: Period = 60.0,
+    margin: Margin = 1.0,
+    max_bulk: MaxBulk = 1000,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Sum up in JSON: on standard output with --out, else on standard error.")
+    ] = False,
+) -> int:
+    """Check every message of a file, once.
+
+    A file for the outcomes that exists is not written over, unless --overwrite says so; --resume goes on in it. Ctrl-C
+    ends it with the summary.
+    """
+    if overwrite and resume:
+        raise ConfigError("--overwrite and --resume: expected one of the two")
+    target = None if out is None or str(out) == STDIN else out
+    if resume and target is None:
+        raise ConfigError("--resume: expected --out FILE with it, where an earlier run has written")
+    earlier = Earlier.OVERWRITE if overwrite else Earlier.RESUME if resume else Earlier.REFUSE
+    return fetch_file(
+        Input(file, Columns(id_column, phone_column, sent_at_column), encoding, zone_of(timezone)),
+        Output(target, format, earlier, guard),
+        detail=detail.level,
+        limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
+        as_json=as_json,
+    )
+
+
+@_command(FILE_HELP, CREDENTIALS_HELP, LIMITS_HELP)
+def track(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The messages.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Where each change goes, as JSON lines; a later run goes on there.")],
+    eagerness: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of the connections for single checks of young messages.")
+    ] = 0.5,
+    detail: DetailOption = DetailName.BASIC,
+    id_column: IdColumn = "id",
+    phone_column: PhoneColumn = "phone",
+    sent_at_column: SentAtColumn = None,
+    encoding: Encoding = None,
+    timezone: Timezone = "Europe/Moscow",
+    period: Period = 60.0,
+    margin: Margin = 1.0,
+    max_bulk: MaxBulk = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Sum up in JSON, on standard output.")] = False,
+) -> int:
+    """Follow every message of a file to its end.
+
+    Each change is written at once. The results are their own journal: the same command, run again after whatever has
+    stopped it (Ctrl-C sums up), goes on where it was. Damaged lines of it are reported and skipped.
+    """
+    return track_file(
+        Input(file, Columns(id_column, phone_column, sent_at_column), encoding, zone_of(timezone)),
+        out,
+        detail=detail.level,
+        limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
+        eagerness=eagerness,
+        as_json=as_json,
+    )
+
+
+@_command(CREDENTIALS_HELP)
+def delete(id: Id, phone: Phone) -> int:
+    """Delete one message that was sent."""
+    client, _ = open_client()
+
+    async def ask() -> None:
+        async with client:
+            await client.delete(id, phone)
+
+    anyio.run(ask)
+    return Exit.DONE
+
+
+@_command(negative=True)
+def explain(
+    code: Annotated[int, typer.Argument(metavar="CODE", help="A number that the vendor sent, such as 20 or -3.")],
+    as_json: AsJson = False,
+) -> int:
+    """Say what a number means, offline.
+
+    It may be a status, an err (of an SMS or a look-up, and of an e-mail), or the error_code that refuses a request.
+    """
+    found = explaining.explain(code)
+    lines = explaining.lines(found)
+    if not lines:
+        raise ConfigError(f"code {code}: the vendor's page has no status and no error of this number")
+    write_stdout(json_line(found) if as_json else "".join(f"{line}\n" for line in lines).encode())
+    return Exit.DONE
+
+
+@_command(_serve.FAULTS_HELP)
+def emulator(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8025,
+    host: Annotated[str, typer.Option(help="An address of this machine.")] = "127.0.0.1",
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Allow an address that others reach.")] = False,
+    speed: Speed = 1.0,
+    seed: Seed = 1,
+    messages: Messages = 300,
+    out: Annotated[Path | None, typer.Option(help="Write the messages there, as CSV for fetch.")] = None,
+    faults: Annotated[
+        str, typer.Option(metavar="NAME=SHARE,...", help="What goes wrong, and in which share of requests (0 to 1).")
+    ] = "",
+    header_charset: Annotated[
+        str, typer.Option(help="The charset that Content-Type claims; requested: the one that was asked for.")
+    ] = _serve.HEADER_CHARSET,
+) -> int:
+    """Serve an emulator of the vendor's server, until Ctrl-C."""
+    _serve.serve_emulator(
+        host,
+        port,
+        allow_remote=allow_remote,
+        speed=speed,
+        seed=seed,
+        messages=messages,
+        out=out,
+        faults=faults,
+        header_charset=header_charset,
+    )
+    return Exit.DONE

@@ -1,0 +1,167 @@
+"""How far a command is, on standard error: a live bar on a terminal, plain lines, or nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from time import monotonic
+from typing import Protocol, Self
+
+import anyio
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
+
+from smsc_status._texts import one_line
+from smsc_status.cli._exits import PROGRAM, complain
+from smsc_status.client import Stats
+
+TICK = 0.1
+PLAIN_EVERY = 0.7
+TOLD_EVERY = 60.0
+"""Where standard error is no terminal, a line of progress is written there once in so many seconds."""
+
+
+class Meter(AbstractContextManager["Meter"], Protocol):
+    """Shows how far a command is, from `with` to the end of its block."""
+
+    def show(self, done: int, total: int | None, note: str) -> None:
+        """So many are done, of so many as far as known; and what else is to be seen."""
+
+    def say(self, text: str) -> None:
+        """A line for the user, beside the progress."""
+
+
+class Quiet:
+    """Shows no progress."""
+
+    def show(self, done: int, total: int | None, note: str) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """A line on standard error."""
+        complain(text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+class Plain(Quiet):
+    """A line of progress now and then.
+
+    Args:
+        every: seconds from one line to the next, and to the first.
+    """
+
+    def __init__(self, every: float = PLAIN_EVERY) -> None:
+        self._every = every
+        self._next_at = monotonic() + every
+
+    def show(self, done: int, total: int | None, note: str) -> None:
+        """A line, unless the last one is fresh."""
+        if monotonic() >= self._next_at:
+            self._next_at = monotonic() + self._every
+            self.say(f"{done} of {'?' if total is None else total} · {note}")
+
+
+class Live(Quiet):
+    """A bar that moves."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            # On a narrow terminal the note gives way, not the count and the time.
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+            console=self._console,
+            expand=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def show(self, done: int, total: int | None, note: str) -> None:
+        """Move the bar."""
+        self._progress.update(self._task, completed=done, total=total, description=one_line(note, None))
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self._console.print(f"{PROGRAM}: {one_line(text, None)}", markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._progress.stop()
+
+
+def meter_of(*, outcomes_are_seen: bool = False) -> Meter:
+    """The meter of a command that may take long; with none among outcomes that go to the same terminal."""
+    if not sys.stderr.isatty():
+        return Plain(TOLD_EVERY)
+    return Quiet() if outcomes_are_seen else Live()
+
+
+def note_of(stats: Stats) -> str:
+    """The limits at work."""
+    bulk = "bulk slot free" if not stats.bulk_slot_in else f"bulk slot in {stats.bulk_slot_in:.1f} s"
+    return f"{bulk} · {stats.open_requests} open · {stats.waiting} waiting"
+
+
+class Pace:
+    """How fast a count has grown lately.
+
+    Args:
+        window: what "lately" means, in seconds.
+    """
+
+    def __init__(self, window: float = 300.0) -> None:
+        self._window = window
+        self._counts: deque[tuple[float, int]] = deque()
+
+    def seen(self, count: int, *, now: float) -> None:
+        """It has come so far; looked at once a second."""
+        counts = self._counts
+        if not counts or now >= counts[-1][0] + 1.0:
+            counts.append((now, count))
+        while counts[0][0] < now - self._window:
+            counts.popleft()
+
+    @property
+    def a_second(self) -> float:
+        """By how much it has grown in a second, on average; 0.0 while that can't be said."""
+        (began_at, before), (now, count) = self._counts[0], self._counts[-1]
+        return (count - before) / (now - began_at) if now > began_at else 0.0
+
+
+@asynccontextmanager
+async def ticking(tick: Callable[[], None]) -> AsyncGenerator[None, None]:
+    """Call `tick` ten times a second for as long as the block runs; an error leaves it as itself."""
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_tick_on, tick)
+            yield
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from None
+
+
+async def _tick_on(tick: Callable[[], None]) -> None:
+    while True:
+        tick()
+        await anyio.sleep(TICK)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,224 @@
+"""Messages of a file followed to their end; the results are their own journal."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import attrs
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from smsc_status._operations.tracker import TrackStream
+from smsc_status._texts import one_line
+from smsc_status.cli._account import expect_answers, open_client
+from smsc_status.cli._exits import Exit, complain
+from smsc_status.cli._files import STDIN
+from smsc_status.cli._jobs import Input, Job
+from smsc_status.cli._journal import JsonRows, read_back
+from smsc_status.cli._meters import Pace, meter_of, note_of
+from smsc_status.cli._output import OutputFormat, Row, Sink, json_line, write_stdout
+from smsc_status.cli._reports import Complaints
+from smsc_status.client import Stats
+from smsc_status.codes import status_title
+from smsc_status.errors import ConfigError
+from smsc_status.models import Detail, FailedCheck, Limits, MessageRef, StatusRecord
+
+Seen = tuple[int, int | None] | str | None
+"""What was written of a message last: its status and error; the outcome that it ended with; nothing."""
+
+
+class Journal:
+    """What was written of each message last, by earlier runs and by this one."""
+
+    def __init__(self) -> None:
+        self._earlier: dict[MessageRef, Seen] = {}
+        self._followed: dict[MessageRef, Seen] = {}
+        self.resumed: Counter[str] = Counter()
+        """The messages that earlier runs have seen to their end, as far as they came up again, by outcome."""
+
+    def take(self, row: Row) -> None:
+        """Note a line of an earlier run.
+
+        Raises:
+            ValueError, TypeError, LookupError: it is none.
+        """
+        self._earlier[MessageRef(row["id"], row["phone"])] = _seen_in(row)
+
+    def opens(self, ref: MessageRef) -> bool:
+        """Whether a message is to be followed: it has not come up before, and is not done."""
+        if ref in self._followed:
+            return False
+        seen = self._followed[ref] = self._earlier.pop(ref, None)
+        if isinstance(seen, str):
+            self.resumed[seen] += 1
+        return not isinstance(seen, str)
+
+    def is_news(self, outcome: StatusRecord | FailedCheck) -> bool:
+        """Note an outcome; whether it says anything new."""
+        known = self._followed.get(outcome.ref)
+        if isinstance(outcome, FailedCheck):
+            self._followed[outcome.ref] = name_of(outcome)
+            return True
+        seen = _pair(outcome.status, outcome.err)
+        self._followed[outcome.ref] = name_of(outcome) if outcome.is_final else seen
+        return known != seen
+
+
+@lru_cache(maxsize=1024)
+def _pair(status: int, err: int | None) -> tuple[int, int | None]:
+    """A million messages share a few of these."""
+    return status, err
+
+
+def _seen_in(row: Row) -> Seen:
+    if "error" in row:
+        return sys.intern(one_line(str(row["error"])))
+    return _status_name(row["status"]) if row["is_final"] else _pair(row["status"], row["err"])
+
+
+def name_of(outcome: StatusRecord | FailedCheck) -> str:
+    """An outcome in a word or two: the status' English title, or the error's class."""
+    return type(outcome.error).__name__ if isinstance(outcome, FailedCheck) else _status_name(outcome.status)
+
+
+def _status_name(status: int) -> str:
+    title = status_title(status)
+    return title.en if title is not None else str(status)
+
+
+def track_file(source: Input, out: Path, *, detail: Detail, limits: Limits, eagerness: float, as_json: bool) -> Exit:
+    """Follow the messages of a file, and write each change to `out`, where a run that was cut off goes on.
+
+    Raises:
+        ConfigError: the file has no messages of that form, there are no credentials, `out` is the input or no results.
+        OSError: a file can't be read or written.
+    """
+    if source.file == STDIN:
+        raise ConfigError("FILE '-': expected a file, which a later run can read again")
+    if str(out) == STDIN:
+        raise ConfigError("--out '-': expected a file, where a later run goes on")
+    with ExitStack() as stack:
+        meter = meter_of()
+        messages, complaints = source.open(stack, meter.say)
+        source.see_that_it_is_not(out)
+        client, _ = open_client(limits)
+        target = stack.enter_context(out.open("ab+"))
+        target.seek(0)
+        journal, about_earlier = Journal(), Complaints(meter.say, str(out))
+        read_back(target, str(out), JsonRows(), journal.take, about_earlier)
+        about_earlier.sum_up()
+        job = Tracking(
+            client=client,
+            messages=messages,
+            complaints=complaints,
+            sink=Sink(target, OutputFormat.JSONL, detail),
+            meter=meter,
+            detail=detail,
+            journal=journal,
+            eagerness=eagerness,
+        )
+        status = job.carry_out()
+    if as_json:
+        write_stdout(json_line(job.summary()))
+    else:
+        show(job.summary())
+    return status
+
+
+@attrs.define(kw_only=True)
+class Tracking(Job):
+    """One run, and what has come of it so far."""
+
+    journal: Journal
+    eagerness: float
+    ends: Counter[str] = attrs.field(factory=Counter)
+    delivered: int = 0
+    failed: int = 0
+    delivery: Pace = attrs.field(factory=Pace)
+    ending: Pace = attrs.field(factory=Pace)
+
+    def opens(self, ref: MessageRef) -> bool:
+        """Whether it is not done, and has not come up before."""
+        return self.journal.opens(ref)
+
+    def outcomes_of(self, refs: AsyncGenerator[MessageRef, None]) -> TrackStream:
+        """Follow each to its end."""
+        return self.client.track(refs, detail=self.detail, eagerness=self.eagerness, look_ahead=None)
+
+    def take_in(self, outcome: StatusRecord | FailedCheck) -> None:
+        """Write an outcome that says anything new, and count it."""
+        if self.journal.is_news(outcome):
+            self.sink.write(outcome)
+        if isinstance(outcome, FailedCheck):
+            self.failed += 1
+            self.ends[name_of(outcome)] += 1
+        elif outcome.is_final:
+            self.delivered += outcome.is_delivered
+            self.ends[name_of(outcome)] += 1
+
+    def show(self) -> None:
+        """Move the meter."""
+        stats = self.client.stats()
+        now = monotonic()
+        expect_answers(stats, now - self.began_at)
+        self.delivery.seen(self.delivered, now=now)
+        self.ending.seen(self.ends.total(), now=now)
+        done = self.journal.resumed.total() + self.ends.total()
+        total = done + stats.tracked if self.messages.has_ended else None
+        self.meter.show(done, total, f"{self._note(stats)} · {note_of(stats)}")
+
+    def _note(self, stats: Stats) -> str:
+        """When it will be over at this rate, how many ended with what, how fast, how old the oldest answer is."""
+        parts = []
+        if self.messages.has_ended and self.ending.a_second:
+            parts.append(f"{duration(stats.tracked / self.ending.a_second)} left at this rate")
+        parts += [f"{count} {name}" for name, count in self.ends.most_common(3)]
+        rest = self.ends.total() - sum(count for _, count in self.ends.most_common(3))
+        parts += [f"{rest} others"] if rest else []
+        parts.append(f"{60 * self.delivery.a_second:.0f} delivered a minute")
+        parts.append(f"oldest answer {duration(stats.stalest)}")
+        return " · ".join(parts)
+
+    def result(self) -> Exit:
+        """The exit status of a run in which every message is done."""
+        return Exit.SOME_FAILED if self.failed or self.messages.bad_lines else Exit.DONE
+
+    def summary(self) -> dict[str, Any]:
+        """What was done, ready for JSON."""
+        return {
+            **super().summary(),
+            "done": self.ends.total(),
+            "resumed": self.journal.resumed.total(),
+            "failed": self.failed,
+            "outcomes": dict(self.ends.most_common()),
+            "outcomes_in_all": dict((self.ends + self.journal.resumed).most_common()),
+        }
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, to be read."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def show(summary: dict[str, Any]) -> None:
+    """The summary, to be read, on standard output."""
+    table = Table("outcome", title="Messages by outcome")
+    table.add_column("this run", justify="right")
+    table.add_column("in all", justify="right")
+    for name, count in summary["outcomes_in_all"].items():
+        table.add_row(Text(name), str(summary["outcomes"].get(name, 0)), str(count))
+    Console(highlight=False).print(table)
+    requests = summary["requests"]
+    complain(
+        f"{summary['done']} messages done in {duration(summary['seconds'])}, {summary['resumed']} were before, "
+        f"{summary['bad_lines']} bad lines; {requests['single']} single and {requests['bulk']} bulk requests"
+    )

@@ -1,0 +1,149 @@
+"""The vendor's limits, counted as requests arrive: an independent referee of what a client does.
+
+From the vendor's page, https://smsc.ru/api/http/status_messages/check_status/: no more than five requests for the
+status of one message and one bulk request within a minute, and no five requests at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Hashable, Iterable
+from enum import StrEnum
+
+from smsc_status.errors import ConfigError
+from smsc_status.models import Key
+
+_BULK = object()
+
+
+class Refusal(StrEnum):
+    """Which limit a request broke."""
+
+    CONNECTIONS = "connections"
+    BULK_REQUESTS = "bulk_requests"
+    CHECKS_PER_ID = "checks_per_id"
+
+
+class Kind(StrEnum):
+    """What sort of request it was."""
+
+    SINGLE = "single"
+    BULK = "bulk"
+    DELETE = "delete"
+
+
+class Window:
+    """How often each key was seen in the last `period` seconds; two times less than `period` apart share a window."""
+
+    def __init__(self, period: float) -> None:
+        self._period = period
+        self._seen: deque[tuple[float, Hashable]] = deque()
+        self._counts: Counter[Hashable] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add(self, key: Hashable, at: float) -> int:
+        """Count one more; how many this window has now."""
+        self._forget(at)
+        self._seen.append((at, key))
+        self._counts[key] += 1
+        return self._counts[key]
+
+    def _forget(self, at: float) -> None:
+        while self._seen and at - self._seen[0][0] >= self._period:
+            _, key = self._seen.popleft()
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]
+
+
+class Referee:
+    """Counts arrivals, says which break a limit, and keeps the peaks.
+
+    In any window of `period` seconds: at most `checks_per_id` requests that name an id and at most `bulk_requests` bulk
+    ones; at any instant at most `connections` open. A request that it refuses has arrived all the same, and counts.
+
+    Args:
+        checks_per_id: requests that may name an id within a period.
+        bulk_requests: bulk requests within a period.
+        period: seconds of the clock by which arrivals are told.
+        connections: requests that may be open at once.
+        count_invalid: whether requests that are answered with an error of their own (a wrong login, a parameter that
+            can't be used, a blocked address) count towards the first two limits as well. The server that is emulated
+            does not know whose they are; count them to see that a client would keep the limits of a server that does.
+    """
+
+    def __init__(
+        self,
+        checks_per_id: int = 5,
+        bulk_requests: int = 1,
+        period: float = 60.0,
+        connections: int = 4,
+        *,
+        count_invalid: bool = False,
+    ) -> None:
+        if min(checks_per_id, bulk_requests, connections) < 1 or not period > 0:
+            raise ConfigError("the referee's limits: expected whole numbers from 1 on, and a period above 0")
+        self.checks_per_id = checks_per_id
+        self.bulk_requests = bulk_requests
+        self.period = period
+        self.connections = connections
+        self.count_invalid = count_invalid
+        self.open = 0
+        self.peak_checks_per_id = 0
+        self.peak_bulk = 0
+        self.peak_open = 0
+        self.requests: Counter[Kind] = Counter()
+        self.refusals: Counter[Refusal] = Counter()
+        self.messages = 0
+        self._window = Window(period)
+
+    def arrived(
+        self, ids: Iterable[Key], kind: Kind, *, at: float, is_bulk: bool, is_valid: bool = True
+    ) -> Refusal | None:
+        """A request that names these ids is here, at `at` seconds of any clock; it is open until `left`.
+
+        An id counts once a request, however often it is named. A request that is not valid is open like any other, and
+        takes nothing else of the limits. The limit that it breaks, or `None`.
+        """
+        self.open += 1
+        self.peak_open = max(self.peak_open, self.open)
+        self.requests[kind] += 1
+        counts = is_valid or self.count_invalid
+        checks = max((self._window.add(key, at) for key in set(ids)), default=0) if counts else 0
+        self.peak_checks_per_id = max(self.peak_checks_per_id, checks)
+        bulk = self._window.add(_BULK, at) if is_bulk and counts else 0
+        self.peak_bulk = max(self.peak_bulk, bulk)
+        refusal = self._refusal(checks, bulk)
+        if refusal is not None:
+            self.refusals[refusal] += 1
+        return refusal
+
+    def _refusal(self, checks: int, bulk: int) -> Refusal | None:
+        if self.open > self.connections:
+            return Refusal.CONNECTIONS
+        if bulk > self.bulk_requests:
+            return Refusal.BULK_REQUESTS
+        return Refusal.CHECKS_PER_ID if checks > self.checks_per_id else None
+
+    def left(self) -> None:
+        """One of the open requests has its whole answer, or was given up."""
+        self.open -= 1
+
+    @property
+    def no_violations(self) -> bool:
+        """Whether no limit has been broken so far."""
+        return not self.refusals
+
+    def stats(self) -> dict[str, object]:
+        """The counts so far, ready for JSON."""
+        return {
+            "requests": {kind.value: self.requests[kind] for kind in Kind},
+            "messages": self.messages,
+            "refusals": {refusal.value: self.refusals[refusal] for refusal in Refusal},
+            "open": self.open,
+            "peak_open": self.peak_open,
+            "peak_bulk": self.peak_bulk,
+            "peak_checks_per_id": self.peak_checks_per_id,
+        }

@@ -1,0 +1,255 @@
+"""Who is told what: callers, streams and trackers that share messages, and mistakes that must stay alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from helpers import PHONE, Answering, answered_by, client_of, delivered
+
+from smsc_status import Detail, FailedCheck, MessageRef, ProtocolError, SmscError, StatusClient, StatusRecord
+from smsc_status._core.scheduling.recent import MAX_BYTES
+from smsc_status._core.tracking.polling import PollScheduler
+from smsc_status._operations.streaming import _State
+from smsc_status._operations.tracker import Tracker
+from smsc_status.emulator import Emulator
+
+pytestmark = pytest.mark.anyio
+
+DELIVERED = b'{"status": 1}'
+REFUSED = b'{"error": "too many", "error_code": 9}'
+ONE_LEFT_OUT = b'[{"status": 1, "id": 900, "phone": "79990000900"}]'
+
+
+def raising_for(method: Any, is_it: Any, *, times: float = 1) -> Any:
+    """The method, which raises when the arguments are those."""
+
+    def raises(*args: Any, **options: Any) -> Any:
+        nonlocal times
+        if times > 0 and is_it(*args):
+            times -= 1
+            raise ZeroDivisionError("a mistake of ours")
+        return method(*args, **options)
+
+    return raises
+
+
+async def collect(stream: Any) -> dict[int, list[StatusRecord | FailedCheck]]:
+    came: dict[int, list[StatusRecord | FailedCheck]] = {}
+    async for outcome in stream:
+        came.setdefault(outcome.ref.id, []).append(outcome)
+    return came
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("owner", "name", "is_it", "fails"),
+    [
+        (PollScheduler, "polled", lambda _plan, item, *_: item.ref.id == 7, True),
+        (PollScheduler, "ending", lambda _plan, item: item.ref.id == 7, True),
+        (Tracker, "_take_record", lambda _tracker, item, *_: item.ref.id == 7, True),
+        (Tracker, "take_in", lambda _tracker, poll, *_: poll.ref.id == 7, False),
+    ],
+)
+async def test_a_mistake_with_one_tracked_message_costs_no_other_its_outcome(
+    owner: Any, name: str, is_it: Any, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it comes out itself, as a failure or after another try."""
+    emulator = Emulator()
+    sent_at = emulator.now() - 3600
+    life = [(0, 0, 0), (3700, 1, 0)]
+    refs = [emulator.world.add(id, PHONE, sent_at=sent_at, life=life) for id in range(1, 41)]
+    monkeypatch.setattr(owner, name, raising_for(getattr(owner, name), is_it))
+    async with client_of(emulator) as client:
+        with anyio.fail_after(2000):
+            came = await collect(client.track(refs))
+        assert client.stats().tracked == 0
+    assert sorted(came) == list(range(1, 41))
+    assert all(outcomes[-1].is_final for id, outcomes in came.items() if id != 7)  # type: ignore[union-attr]
+    last = came[7][-1]
+    assert isinstance(last, FailedCheck) is fails
+    if isinstance(last, FailedCheck):
+        assert isinstance(last.error, ProtocolError)
+        assert "ZeroDivisionError" in str(last.error)
+
+
+async def test_a_mistake_with_one_item_of_a_stream_costs_no_other_its_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And it comes out itself."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 41))
+    monkeypatch.setattr(_State, "take_in", raising_for(_State.take_in, lambda _state, item, _outcome: item.ref.id == 7))
+    async with client_of(emulator) as client:
+        with anyio.fail_after(200):
+            came = await collect(client.stream(refs))
+    assert sorted(came) == list(range(1, 41))
+    assert [id for id, outcomes in came.items() if isinstance(outcomes[0], FailedCheck)] == [7]
+    assert all(len(outcomes) == 1 for outcomes in came.values())
+
+
+async def test_one_who_can_not_be_told_at_all_costs_no_other_his_outcome(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 11))
+    is_it = raising_for(_State.take_in, lambda _state, item, _outcome: item.ref.id == 7, times=99)
+    monkeypatch.setattr(_State, "take_in", is_it)
+    came = []
+    async with client_of(emulator) as client:
+        with anyio.move_on_after(100):
+            async for outcome in client.stream(refs):
+                came.append(outcome.ref.id)  # noqa: PERF401 (it does not end)
+    assert sorted(came) == [1, 2, 3, 4, 5, 6, 8, 9, 10]
+    assert "an outcome could not be handed over" in caplog.text
+
+
+# What is given again.
+
+
+async def test_a_stream_that_is_fed_a_message_again_two_hours_later_asks_again() -> None:
+    """Its first record is two hours old then."""
+    emulator = Emulator()
+    ref = emulator.world.add(1, PHONE, sent_at=emulator.now(), life=[(0, 0, 0), (3600, 1, 0)])
+
+    async def feed() -> AsyncIterator[MessageRef]:
+        yield ref
+        await anyio.sleep(7200)
+        yield ref
+
+    async with client_of(emulator) as client:
+        outcomes = [outcome async for outcome in client.stream(feed())]
+        assert client.stats().requests["single"] == 2
+    assert [outcome.status for outcome in outcomes if isinstance(outcome, StatusRecord)] == [0, 1]
+
+
+@pytest.mark.parametrize(("pause", "requests"), [(0.0, 1), (0.05, 1), (0.9, 1), (1.5, 2)])
+async def test_twins_within_a_second_share_a_request(pause: float, requests: int) -> None:
+    """The one on its way, or the one that was answered in that time."""
+    emulator = Emulator()
+    [ref] = delivered(emulator, [1])
+
+    async def feed() -> AsyncIterator[MessageRef]:
+        yield ref
+        await anyio.sleep(pause)
+        yield MessageRef(1, PHONE)
+
+    async with client_of(emulator, round_trip=0.1) as client:
+        outcomes = [outcome async for outcome in client.stream(feed())]
+        assert client.stats().requests["single"] == requests
+    assert len(outcomes) == 2
+    assert outcomes[0].ref is ref
+    assert outcomes[1].ref is not ref
+
+
+async def test_no_record_is_kept_until_somebody_may_be_given_one_again() -> None:
+    """Neither checks nor trackers need any; `max_age` and streams do."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 51))
+    async with client_of(emulator) as client:
+        recent = client._engine.pending.recent
+        await client.check(1, PHONE)
+        await collect(client.track(refs))
+        assert len(recent) == 0
+        await client.check(2, PHONE, max_age=60)
+        assert len(recent) == 1
+        assert len(await collect(client.stream(refs))) == 50
+        assert len(recent) > 1
+
+
+async def test_ten_thousand_long_e_mails_are_kept_within_the_bound() -> None:
+    """However long somebody may want them."""
+    text = "Здравствуйте! " * 300
+
+    class Mails(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, json={"status": 1, "message": text})
+
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=Mails(), detail=Detail.FULL) as client:
+        desk = client._engine.pending
+        await client.check(0, "a@example.com", max_age=86_400)
+        record = await client.check(1, "a@example.com", max_age=86_400)
+        for id in range(10_000):
+            desk.recent.keep((id, PHONE), record, Detail.FULL, now=0.0)
+        assert len(desk.recent) * len(text) * 2 <= MAX_BYTES
+        assert len(desk.recent) > 500
+
+
+# A caller and a tracker wait for one message.
+
+
+async def note(into: list[Any], call: Any) -> None:
+    try:
+        into.append(await call)
+    except SmscError as error:
+        into.append(error)
+
+
+@pytest.mark.parametrize("is_in_flight", [True, False])
+@pytest.mark.parametrize("comes_first", ["check", "track"])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        httpx.ReadError("cut"),
+        httpx.ConnectError("refused"),
+        httpx.Response(503),
+        httpx.Response(403),
+        b"<html>",
+        b"",
+        REFUSED,
+    ],
+    ids=["lost", "not connected", "HTTP 503", "HTTP 403", "unreadable", "empty", "refused"],
+)
+@pytest.mark.parametrize("times", [1, 3, 7])
+async def test_a_caller_and_a_tracker_of_one_message_both_get_what_is_theirs(
+    trouble: Any, times: int, comes_first: str, is_in_flight: bool
+) -> None:
+    """The caller its record, or after five tries why there is none; the tracker its record, whenever it comes."""
+    transport = Answering(*[trouble] * times, DELIVERED, after=1.0)
+    called: list[Any] = []
+    tracked: list[Any] = []
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
+
+        async def track() -> None:
+            tracked.extend([outcome async for outcome in client.track([(1, PHONE)])])
+
+        works = [lambda: note(called, client.check(1, PHONE)), track]
+        with anyio.fail_after(3000):
+            async with anyio.create_task_group() as group:
+                for work in works if comes_first == "check" else reversed(works):
+                    group.start_soon(work)
+                    await anyio.sleep(0.5 if is_in_flight else 1.2)
+    assert [type(outcome) for outcome in tracked] == [StatusRecord]
+    assert len(called) == 1
+    if trouble is REFUSED or times < 5:
+        assert isinstance(called[0], StatusRecord)
+    else:  # the tracker's own tries may be among the seven
+        assert isinstance(called[0], StatusRecord | SmscError)
+
+
+@pytest.mark.parametrize("comes_first", ["check", "track"])
+async def test_a_caller_and_a_tracker_of_a_message_that_replies_leave_out(comes_first: str) -> None:
+    """Both are told that they do; the tracker after as many tries of its own."""
+    emulator = Emulator()
+    others = delivered(emulator, range(900, 910))
+    called: list[Any] = []
+    tracked: list[Any] = []
+    async with answered_by(ONE_LEFT_OUT, after=1.0) as client:
+
+        async def track() -> None:
+            tracked.extend([outcome async for outcome in client.track([(1, PHONE)])])
+
+        works = [lambda: note(called, client.check(1, PHONE)), track]
+        with anyio.fail_after(3000):
+            async with anyio.create_task_group() as group:
+                for work in works if comes_first == "check" else reversed(works):
+                    group.start_soon(work)
+                    await anyio.sleep(0.5)
+    assert others
+    assert [type(error) for error in called] == [ProtocolError]
+    assert [type(outcome) for outcome in tracked] == [FailedCheck]
+    assert isinstance(tracked[0].error, ProtocolError)
