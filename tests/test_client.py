@@ -676,9 +676,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"apikey": "k", "retries": True}, "retries True"),
     ({"apikey": "k", "limits": 5}, "limits 5"),
     ({"apikey": "k", "proxy": "no url"}, "proxy"),
-    ({"apikey": "k", "limiter": 5}, "limiter 5: .* lacks take, release, wake, slots, limits"),
+    ({"apikey": "k", "limiter": 5}, "limiter 5: .* lacks acquire, release, wake, slots, limits"),
     ({"apikey": "k", "limiter": 0}, "limiter 0"),
-    ({"apikey": "k", "limiter": Limits()}, "lacks take"),
+    ({"apikey": "k", "limiter": Limits()}, "lacks acquire"),
     ({"apikey": "k", "limiter": LocalLimiter}, "limiter <class"),
 ]
 

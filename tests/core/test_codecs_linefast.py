@@ -59,9 +59,8 @@ def test_ordinary_lines_take_the_short_way(format: Format, detail: Detail, hlr: 
     """Each line of a usual reply does."""
     records = [record(format, detail, who, hlr=hlr, bulk=True) for who in ASKED]
     body = codecs.encode(records, format=format, detail=detail, charset="utf-8", bulk=True)
-    with patch(
-        f"smsc_status._core.wire.codecs.{'plain' if format is PLAIN else 'columns'}.record_of", side_effect=KeyError
-    ):
+    module = "plainform" if format is PLAIN else "csvform"
+    with patch(f"smsc_status._core.wire.{module}.record_of", side_effect=KeyError):
         found = rows(body, format, detail, asked=ASKED, bulk=True)
     assert [(row.id, row.phone) for row in found] == ASKED
 

@@ -1,21 +1,21 @@
 """The four formats, each encode (the emulator speaks) and decode (the client listens), driven by one table.
 
-`layouts` is the table; `values` stands between the wire's texts and a record's fields; `plain`, `columns`, `xmlform`
-and `jsonform` are the formats. In the two that quote nothing, `ordinary` reads the lines that can be read in one way,
-and `fitting` finds the columns of the others; `align` and `chains` find the messages in a reply whose texts may hold
-newlines, `asked` whom an echoed phone names, and `ends` a last line that may be cut.
+`layouts` is the table; `values` stands between the wire's texts and a record's fields; `plainform`, `csvform`,
+`xmlform` and `jsonform` are the formats, and `linefast` and `jsonfast` their fast paths for what is written as the
+vendor's page shows it. Two formats quote nothing: there `csvfit` finds the columns of a line, `lineup` and `segments`
+the messages of a reply whose texts hold newlines, `asked` the message that an echoed phone names, and `truncation` a
+last line that may have been cut.
 
-Tolerant in what is accepted, and nothing is guessed. A status that can be read comes out: a field that can't be told is
-named in its record's `unclear`. Where it is not sure whose a line is, the messages concerned are `BadRow`s, and they
-alone.
+Decoding accepts what it can and guesses nothing. A status that can be read comes out; a field that can't be told is
+named in its record's `unclear`. Where it is not certain which message a line belongs to, the messages concerned become
+`BadRow`s, and no others.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Protocol, cast
+from typing import Protocol
 
 from smsc_status._core.wire import jsonform
 from smsc_status._core.wire.truncation import without_cut_end
@@ -146,10 +146,21 @@ class _Form(Protocol):
     def encode_deletion(self, charset: str, /) -> bytes: ...
 
 
-_FORMS = {Format.PLAIN: "plain", Format.CSV: "columns", Format.XML: "xmlform", Format.JSON: "jsonform"}
-
-
 @functools.cache
 def _form(format: Format) -> _Form:
     """A format's module, loaded when it is first used: most processes use one."""
-    return cast("_Form", import_module(f"{__name__}.{_FORMS[format]}"))
+    match format:
+        case Format.PLAIN:
+            from smsc_status._core.wire import plainform  # noqa: PLC0415
+
+            return plainform
+        case Format.CSV:
+            from smsc_status._core.wire import csvform  # noqa: PLC0415
+
+            return csvform
+        case Format.XML:
+            from smsc_status._core.wire import xmlform  # noqa: PLC0415
+
+            return xmlform
+        case Format.JSON:
+            return jsonform
