@@ -32,9 +32,10 @@ from lxml import etree as lxml_etree  # type: ignore[import-untyped]  # it has n
 
 from smsc_status import Detail, Format, MessageRef, StatusRecord
 from smsc_status._core.wire import codecs, protocol
+from smsc_status._core.wire.drafts import bind
 from smsc_status._core.wire.protocol import Wire
 from smsc_status.emulator._world import World
-from smsc_status.models import MOSCOW, Identity, bind
+from smsc_status.models import MOSCOW, Identity
 
 SEED = 1
 SENT_AT = datetime(2026, 3, 10, 6, 0, tzinfo=UTC).timestamp()

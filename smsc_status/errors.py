@@ -23,7 +23,7 @@ length without control characters, whatever the server has sent, so that it can 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from smsc_status._texts import one_line
 
@@ -93,9 +93,9 @@ class ProtocolError(SmscError):
         self, message: str, *, status: int | None = None, excerpt: str = "", retry_after: float | None = None
     ) -> None:
         super().__init__(message)
-        self.reason = one_line(message)
+        self.reason: str = one_line(message)
         self.status = status
-        self.excerpt = excerpt[:EXCERPT_CHARS]
+        self.excerpt: str = excerpt[:EXCERPT_CHARS]
         self.retry_after = retry_after
 
     @property
@@ -119,7 +119,7 @@ class ApiError(SmscError):
     that have a class of their own that class is raised; see `ApiError.of`.
     """
 
-    expected_code: int | None = None
+    expected_code: ClassVar[int | None] = None
 
     def __init__(self, code: int, text: str = "") -> None:
         text = one_line(text, EXCERPT_CHARS)
@@ -139,25 +139,25 @@ class ApiError(SmscError):
 class ParametersError(ApiError):
     """Code 1: the vendor can't use a parameter."""
 
-    expected_code = 1
+    expected_code: ClassVar[int | None] = 1
 
 
 class AuthError(ApiError):
     """Code 2: wrong credentials, or an address that the account does not allow. Concerns the whole account."""
 
-    expected_code = 2
+    expected_code: ClassVar[int | None] = 2
 
 
 class AddressBlocked(ApiError):
     """Code 4: the vendor has blocked this IP address for a time. Concerns the whole account."""
 
-    expected_code = 4
+    expected_code: ClassVar[int | None] = 4
 
 
 class DeleteError(ApiError):
     """Code 5: the message can't be deleted."""
 
-    expected_code = 5
+    expected_code: ClassVar[int | None] = 5
 
 
 class RateLimited(ApiError, LimitExceeded):
@@ -166,7 +166,7 @@ class RateLimited(ApiError, LimitExceeded):
     `retry_after`: seconds until a slot may come free, as far as known now; at least 0.
     """
 
-    expected_code = 9
+    expected_code: ClassVar[int | None] = 9
 
     def __init__(self, code: int = 9, text: str = "", retry_after: float = 0.0) -> None:
         super().__init__(code, text)

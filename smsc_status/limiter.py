@@ -87,12 +87,12 @@ class Permit(Generic[WantedT_co]):
         number: int = 0,
         lost: deque[Any] | None = None,
     ) -> None:
-        self.wanted = wanted
-        self.released = False
-        self.select = select
-        self.loop = loop
-        self.number = number
-        self.lost = lost
+        self.wanted: WantedT_co = wanted
+        self.released: bool = False
+        self.select: Selector[WantedT_co] | None = select
+        self.loop: object = loop
+        self.number: int = number
+        self.lost: deque[Any] | None = lost
 
     def __del__(self) -> None:
         # May run anywhere, even while the pacer is at work: only leave a note.
@@ -139,8 +139,8 @@ class LocalLimiter:
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-        self.pacer = Pacer(self.limits)
+        self.limits: Limits = limits or Limits()
+        self.pacer: Pacer = Pacer(self.limits)
         self.outlives_clients = False
         self.longest_request = LONGEST_REQUEST
         """How long a request of its clients may take, in seconds. One of a loop that stands still is given up then."""
@@ -166,7 +166,7 @@ class LocalLimiter:
         self._look_at = -inf
         # Since when which loop has been standing still, as far as anybody has looked.
         self._still: dict[object, float] = {}
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
 
     async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
         """See `Limiter.take`."""

@@ -333,43 +333,6 @@ class HlrRecord(StatusRecord):
         return False if self.status >= 3 else None
 
 
-class Draft(StatusRecord):
-    """A message's record in the making: its fields are set one by one, quicker than a constructor does it.
-
-    It is finished by giving it the class `StatusRecord`, which allows no more changes. Until then it is nobody else's,
-    and a field that was not set is an `AttributeError`.
-    """
-
-    __slots__ = ()
-
-    __setattr__ = object.__setattr__
-    __delattr__ = object.__delattr__  # the interpreter takes the short way only if both are its own
-
-
-class HlrDraft(HlrRecord):
-    """A look-up's record in the making, likewise."""
-
-    __slots__ = ()
-
-    __setattr__ = object.__setattr__
-    __delattr__ = object.__delattr__
-
-
-def bind(record: StatusRecord, ref: MessageRef, checked_at: datetime, zone: tzinfo) -> StatusRecord:
-    """Complete a record that a codec has just made and nobody else has seen yet, in place; the same record."""
-    _set_ref(record, ref)
-    _set_checked_at(record, checked_at)
-    if record.timezone is not zone:
-        _set_timezone(record, zone)
-    return record
-
-
-# The slots' own setters, which know no frozen class.
-_set_ref, _set_checked_at, _set_timezone = (
-    StatusRecord.__dict__[name].__set__ for name in ("ref", "checked_at", "timezone")
-)
-
-
 def _instant(timestamp: int | None, date: str | None, zone: tzinfo) -> datetime | None:
     """The moment that the wire names; 0 is how it writes "none"."""
     try:

@@ -37,11 +37,11 @@ from smsc_status import (
 )
 from smsc_status._core.scheduling.dispatch import Dispatcher, Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status._core.wire.drafts import bind
 from smsc_status._runtime import engine as engine_module
 from smsc_status._runtime.engine import Engine
 from smsc_status._runtime.pending import PendingChecks
 from smsc_status.emulator import Emulator
-from smsc_status.models import bind
 
 pytestmark = pytest.mark.anyio
 

@@ -10,8 +10,9 @@ import attrs
 import pytest
 
 from smsc_status import ConfigError, Detail, FailedCheck, Format, HlrRecord, Limits, MessageRef, StatusRecord
+from smsc_status._core.wire.drafts import bind
 from smsc_status.codes import Channel, Title
-from smsc_status.models import MOSCOW, Flags, bind, id_key, phone_key
+from smsc_status.models import MOSCOW, Flags, id_key, phone_key
 
 PHONE = "79990000000"
 SENT_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

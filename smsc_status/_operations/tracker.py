@@ -118,11 +118,11 @@ class Tracker:
         limits = engine.limiter.limits
         cycle = (limits.period + limits.margin) * speed
         self.engine = engine
-        self.plan = PollScheduler(
+        self.plan: PollScheduler = PollScheduler(
             policy, max_bulk=limits.max_bulk, cycle=cycle, slots=limits.connections, checks=limits.checks_per_id
         )
         self.error: SmscError | None = None
-        self.is_over = False
+        self.is_over: bool = False
         self.loop: object = None
         self._detail = detail
         self._until = until

@@ -84,7 +84,7 @@ class Engine:
         self.limiter = limiter
         self.wire = wire
         self.retries = retries
-        self.pending = PendingChecks(
+        self.pending: PendingChecks = PendingChecks(
             max_bulk=limiter.limits.max_bulk,
             retries=retries,
             mirrors=self._exchange.mirrors,
@@ -93,7 +93,7 @@ class Engine:
             account_refused=self._fail_waiting,
             all_told=self.look_again,
         )
-        self.closed = False
+        self.closed: bool = False
         self.cancellables: set[Cancellable] = set()
         self._followers: dict[Follower, None] = {}
         self._loop: object = None

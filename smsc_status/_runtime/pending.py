@@ -25,6 +25,7 @@ from smsc_status._core.scheduling.pacing import Pacer
 from smsc_status._core.scheduling.recent import RecentRecords
 from smsc_status._core.scheduling.start_deadlines import StartDeadlines
 from smsc_status._core.wire import protocol
+from smsc_status._core.wire.drafts import bind
 from smsc_status._core.wire.protocol import Outcome
 from smsc_status._runtime.portions import PORTION, Portions
 from smsc_status.errors import (
@@ -40,7 +41,7 @@ from smsc_status.errors import (
     SmscError,
     TransportError,
 )
-from smsc_status.models import Detail, Identity, MessageRef, StatusRecord, bind
+from smsc_status.models import Detail, Identity, MessageRef, StatusRecord
 
 MAX_MISSES = 3
 """How often a reply may leave a message out before that is its outcome."""
@@ -110,19 +111,19 @@ class PendingChecks:
         account_refused: Callable[[SmscError], None],
         all_told: Callable[[], None],
     ) -> None:
-        self.dispatcher = Dispatcher(max_bulk)
-        self.outage = backoff.Outage()
-        self.tally = Tally()
+        self.dispatcher: Dispatcher = Dispatcher(max_bulk)
+        self.outage: backoff.Outage = backoff.Outage()
+        self.tally: Tally = Tally()
         self._retries = retries
         self._mirrors = mirrors
         self._zone = zone
-        self.wall_clock = _guarded(wall_clock) if wall_clock is not None else _system_clock
+        self.wall_clock: Callable[[], datetime] = _guarded(wall_clock) if wall_clock is not None else _system_clock
         self._account_refused = account_refused
-        self.replies_read = 0
+        self.replies_read: int = 0
         """How many replies to checks could be read."""
         self._asked: dict[Identity, PendingCheck] = {}
         self._start_deadlines: StartDeadlines[Subscriber] = StartDeadlines()
-        self.recent = RecentRecords()
+        self.recent: RecentRecords = RecentRecords()
         # How often the account was refused, and why last: what was asked before is not asked again.
         self._epoch = 0
         self._refusal: SmscError | None = None

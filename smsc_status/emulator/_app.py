@@ -137,10 +137,10 @@ class Emulator:
             raise ConfigError(f"latency {latency!r}: expected seconds, at least 0")
         if header_charset is not None and _CHARSET.fullmatch(header_charset) is None:
             raise ConfigError(f"header_charset {header_charset!r}: expected a charset's name, or None")
-        self.world = World(seed) if world is None else world
-        self.clock = EmulatedClock(speed, wall_clock)
-        self.referee = Referee() if referee is None else referee
-        self.faults = faults if isinstance(faults, Faults) else Faults(seed)
+        self.world: World = World(seed) if world is None else world
+        self.clock: EmulatedClock = EmulatedClock(speed, wall_clock)
+        self.referee: Referee = Referee() if referee is None else referee
+        self.faults: Faults = faults if isinstance(faults, Faults) else Faults(seed)
         if isinstance(faults, Mapping):
             self.faults.change(**faults)
         self.enforce = enforce
@@ -151,7 +151,7 @@ class Emulator:
         self.empty_numbers = empty_numbers
         self.blocked = False
         self.errors: Counter[int] = Counter()
-        self.connections = Connections()
+        self.connections: Connections = Connections()
         self._login = login
         self._passwords = (password, md5(password.encode(), usedforsecurity=False).hexdigest())
         self._apikey = apikey

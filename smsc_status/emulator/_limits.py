@@ -90,10 +90,10 @@ class Referee:
         self.period = period
         self.connections = connections
         self.count_invalid = count_invalid
-        self.open = 0
-        self.peak_checks_per_id = 0
-        self.peak_bulk = 0
-        self.peak_open = 0
+        self.open: int = 0
+        self.peak_checks_per_id: int = 0
+        self.peak_bulk: int = 0
+        self.peak_open: int = 0
         self.requests: Counter[Kind] = Counter()
         self.refusals: Counter[Refusal] = Counter()
         self.messages = 0

@@ -14,8 +14,9 @@ from unittest.mock import patch
 from smsc_status import ApiError, Detail, Format, HlrRecord, MessageRef, ProtocolError, StatusRecord, TransportError
 from smsc_status._core.wire import codecs, jsonfast, protocol
 from smsc_status._core.wire.codecs import CHARSETS, BadRow
+from smsc_status._core.wire.drafts import bind
 from smsc_status._core.wire.protocol import Outcome, Wire
-from smsc_status.models import MOSCOW, Identity, bind, id_key, phone_key
+from smsc_status.models import MOSCOW, Identity, id_key, phone_key
 
 CHECKED_AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ASKED: list[Identity] = [(5, "79990000001"), (6, "79990000002"), ("a-7", "79990000003"), (8, "bob@example.ru")]

@@ -31,9 +31,9 @@ class BatchBisection:
     """The size of bulk requests and the share of suspects in them, as the vendor's answers leave it."""
 
     def __init__(self, max_bulk: int) -> None:
-        self.limit = max_bulk
+        self.limit: int = max_bulk
         """How many messages the next bulk request may have."""
-        self.portion = 0
+        self.portion: int = 0
         """How many of them may be suspects."""
         self._max = self._before = max_bulk
         self._proven = 1

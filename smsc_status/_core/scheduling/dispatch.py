@@ -203,8 +203,8 @@ class Dispatcher:
     """The waiting messages of one client, and the order in which they go."""
 
     def __init__(self, max_bulk: int) -> None:
-        self.bisection = BatchBisection(max_bulk)
-        self.waiting = 0
+        self.bisection: BatchBisection = BatchBisection(max_bulk)
+        self.waiting: int = 0
         """How many checks wait, those that pause before a retry included; those of feeds are not counted."""
         self.feeds: dict[Feed, None] = {}
         # Those that a caller waits for at this moment, in the order of their coming.

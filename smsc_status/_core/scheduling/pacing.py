@@ -63,7 +63,7 @@ class Pacer:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.refunds = 0
+        self.refunds: int = 0
         """How often tokens came back before their time was up; whoever planned by that time may look again."""
         self._capacity: dict[Key, int] = {BULK: limits.bulk_requests}
         self._caps_singles = limits.singles_per_minute is not None

@@ -60,8 +60,8 @@ class Minute(list[DatedT]):
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self.number = number
-        self.waiting = 0
+        self.number: int = number
+        self.waiting: int = 0
 
 
 class Deadlines(Generic[DatedT]):

@@ -24,8 +24,8 @@ class Turn(list[DueT]):
 
     def __init__(self, at: float) -> None:
         super().__init__()
-        self.at = at
-        self.waiting = 0
+        self.at: float = at
+        self.waiting: int = 0
 
 
 class CalendarQueue(Generic[DueT]):
@@ -39,7 +39,7 @@ class CalendarQueue(Generic[DueT]):
     """
 
     def __init__(self, grain: float) -> None:
-        self.entries = 0
+        self.entries: int = 0
         """How many it holds, and those that have left for another."""
         self._grain = grain
         self._turns: dict[int, Turn[DueT]] = {}

@@ -25,9 +25,9 @@ class Dates:
     """The date as a function of the monotonic clock. Dates are seconds since 1970."""
 
     def __init__(self) -> None:
-        self.offset = 0.0
+        self.offset: float = 0.0
         """The believed date, less the monotonic instant."""
-        self.is_overruled = False
+        self.is_overruled: bool = False
         """Whether the server's date counts because the local clock differs from it."""
         self._local: float | None = None
         self._server: float | None = None

@@ -87,20 +87,20 @@ class Tracked:
     )  # fmt: skip
 
     def __init__(self, ref: MessageRef, sent_at: float, *, is_known: bool, answered_at: float) -> None:
-        self.ref = ref
-        self.sent_at = sent_at
-        self.told_at = None if is_known else sent_at
+        self.ref: MessageRef = ref
+        self.sent_at: float = sent_at
+        self.told_at: float | None = None if is_known else sent_at
         """When it was given to us, while the time of sending is not known."""
-        self.answered_at = answered_at
+        self.answered_at: float = answered_at
         """When its last answer came in; before the first, when it was sent, or given to us."""
         self.turn: Turn[Tracked] | None = None
         """When it is due; `None` while it is being asked."""
         self.minute: Minute[Tracked] | None = None
         self.line: CalendarQueue[Tracked] | None = None
-        self.rate = 0.0
+        self.rate: float = 0.0
         self.last: tuple[int, int | None] | None = None
-        self.burst_at = -inf
-        self.burst = 0
+        self.burst_at: float = -inf
+        self.burst: int = 0
         """So many checks began within a period from `burst_at` on."""
 
     @property
@@ -134,9 +134,9 @@ class PollScheduler:
 
     def __init__(self, policy: Policy, *, max_bulk: int, cycle: float, slots: int, checks: int) -> None:
         self.policy = policy
-        self.ages = HazardModel()
-        self.dates = Dates()
-        self.slots = ceil(slots * policy.eagerness)
+        self.ages: HazardModel = HazardModel()
+        self.dates: Dates = Dates()
+        self.slots: int = ceil(slots * policy.eagerness)
         self._connections = slots
         self._max_bulk = max_bulk
         self._cycle = cycle

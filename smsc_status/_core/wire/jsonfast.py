@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from smsc_status._core.wire.drafts import Draft, HlrDraft
 from smsc_status._core.wire.values import COSTS, SHARED, refuse_flood
-from smsc_status.models import MOSCOW, Draft, HlrDraft, HlrRecord, Identity, StatusRecord
+from smsc_status.models import MOSCOW, HlrRecord, Identity, StatusRecord
 
 Int = Annotated[int, Meta(gt=-(10**18), lt=10**18)]
 NumericId = Annotated[int, Meta(ge=0, lt=10**18)]

@@ -16,9 +16,10 @@ from typing import Any
 
 import attrs
 
+from smsc_status._core.wire.drafts import finished, new_draft, new_hlr_draft
 from smsc_status._core.wire.layouts import HLR_KEYS, Columns
 from smsc_status.errors import EXCERPT_CHARS, ProtocolError
-from smsc_status.models import MOSCOW, Draft, HlrDraft, HlrRecord, Identity, Key, StatusRecord, id_key, is_look_up
+from smsc_status.models import HlrRecord, Identity, Key, StatusRecord, id_key
 
 CHARSETS = ("windows-1251", "utf-8", "koi8-r")
 
@@ -46,7 +47,6 @@ MAX_SHARED_CHARS = 64
 ORDER = tuple(field.name for field in attrs.fields(HlrRecord) if field.name not in OURS)
 FIELDS = frozenset(ORDER)
 _HLR = frozenset(HLR_KEYS)
-_COMMON = tuple(field.name for field in attrs.fields(StatusRecord))
 
 _INT = re.compile(r"\s*([-+]?\d{1,18})(?:\.0+)?\s*", re.ASCII)
 _COST = re.compile(r"\s*([-+]?\d{1,30}(?:\.\d{1,30})?(?:[eE][-+]?\d)?)\s*", re.ASCII)
@@ -267,55 +267,6 @@ def record_of(wire: Mapping[str, Any], unclear: Iterable[str] = ()) -> Row:
     if doubts:
         draft.unclear = tuple(name for name in ORDER if name in doubts)
     return finished(draft)
-
-
-def new_draft() -> Draft:
-    """A message's record in the making, of which nothing was sent yet."""
-    draft = object.__new__(Draft)
-    _clear(draft)
-    return draft
-
-
-def new_hlr_draft() -> HlrDraft:
-    """A look-up's record in the making, likewise."""
-    draft: Any = object.__new__(HlrDraft)
-    _clear(draft)
-    draft.imsi = draft.msc = draft.mcc = draft.mnc = draft.cn = draft.net = draft.rcn = draft.rnet = None
-    look_up: HlrDraft = draft
-    return look_up
-
-
-def _clear(draft: Any) -> None:
-    draft.status = draft.last_date = draft.last_timestamp = draft.flag = draft.err = None
-    draft.send_date = draft.send_timestamp = draft.phone = draft.cost = draft.sender_id = draft.status_name = None
-    draft.message = draft.comment = draft.type = draft.sms_cnt = draft.id = None
-    draft.mccmnc = draft.country = draft.operator = draft.operator_orig = draft.region = None
-    draft.ref = draft.checked_at = None
-    draft.timezone = MOSCOW
-    draft.unclear = ()
-
-
-def finished(draft: Any) -> StatusRecord:
-    """The record that a draft has become: a look-up also where only its type or its flag says so."""
-    kind = type(draft)
-    if kind is HlrDraft:
-        draft.__class__ = HlrRecord
-    elif is_look_up(draft.type, draft.flag):
-        return as_look_up(draft)
-    else:
-        draft.__class__ = StatusRecord
-    record: StatusRecord = draft
-    return record
-
-
-def as_look_up(draft: Any) -> HlrRecord:
-    """The look-up that a message's draft turns out to be."""
-    look_up: Any = new_hlr_draft()
-    for name in _COMMON:
-        setattr(look_up, name, getattr(draft, name))
-    look_up.__class__ = HlrRecord
-    record: HlrRecord = look_up
-    return record
 
 
 def bad_row(what: str, wire: Mapping[str, Any], index: int | None = None) -> BadRow:
