@@ -10,8 +10,7 @@ from typing import Any
 import anyio
 import attrs
 
-SLACK = 64
-"""So many notes of whom to ask may mean nothing, and twice as many as there are waiters."""
+from smsc_status._core.stale import has_outgrown
 
 
 @attrs.define(eq=False)
@@ -149,14 +148,14 @@ class WaitQueue:
         return waiter.wants_slot and waiter in self.waiting
 
     def _tidy(self) -> None:
-        most = SLACK + 2 * len(self.waiting)
-        if len(self._alarms) > most:
+        live = len(self.waiting)
+        if has_outgrown(len(self._alarms), live):
             self._alarms = [entry for entry in self._alarms if self._stands(entry)]
             heapify(self._alarms)
-        if len(self._called) > most:
+        if has_outgrown(len(self._called), live):
             self._called = list(dict.fromkeys(filter(self._is_called, self._called)))
             heapify(self._called)
-        if len(self._for_slot) > most:
+        if has_outgrown(len(self._for_slot), live):
             self._for_slot = list(dict.fromkeys(filter(self._is_for_slot, self._for_slot)))
             heapify(self._for_slot)
 

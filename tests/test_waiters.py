@@ -9,7 +9,8 @@ from functools import partial
 import anyio
 import pytest
 
-from smsc_status._waiters import SLACK, Waiter, WaitQueue
+from smsc_status._core.stale import SLACK
+from smsc_status._waiters import Waiter, WaitQueue
 
 pytestmark = pytest.mark.anyio
 

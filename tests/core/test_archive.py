@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 import pytest
 
-from smsc_status._core.tracking.archive import DAY, Deadlines, Minute, archive_deadline, next_deadline
+from smsc_status._core.tracking.archive import DAY, Deadlines, archive_deadline, next_deadline
+from smsc_status._core.tracking.bucket import Bucket
 
 MSK = timezone(timedelta(hours=3))
 VLADIVOSTOK = timezone(timedelta(hours=10))
@@ -18,7 +19,7 @@ VLADIVOSTOK = timezone(timedelta(hours=10))
 @attrs.define(eq=False)
 class Item:
     sent_at: float
-    minute: Minute[Any] | None = None
+    minute: Bucket[Any] | None = None
 
 
 @pytest.mark.parametrize(

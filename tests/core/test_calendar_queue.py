@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from math import ceil, inf
 
-from smsc_status._core.tracking.calendar_queue import CalendarQueue, Turn
+from smsc_status._core.tracking.bucket import Bucket
+from smsc_status._core.tracking.calendar_queue import CalendarQueue
 
 
 class Item:
     def __init__(self) -> None:
-        self.turn: Turn[Item] | None = None
+        self.turn: Bucket[Item] | None = None
 
 
 def test_in_the_order_of_time() -> None:

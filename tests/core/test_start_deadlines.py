@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsc_status._core.scheduling.dispatch import PendingCheck
-from smsc_status._core.scheduling.start_deadlines import AT_ONCE, LOOK_AGAIN, SLACK, StartDeadlines, TooLate
+from smsc_status._core.scheduling.start_deadlines import AT_ONCE, LOOK_AGAIN, StartDeadlines, TooLate
+from smsc_status._core.stale import SLACK
 from smsc_status.models import Detail
 
 
@@ -40,64 +41,64 @@ class Starts:
 class TestOneByOne:
     def test_one_who_can_start_in_time_waits_on(self) -> None:
         """Also at the very last instant; from which on he has waited long enough."""
-        patience: StartDeadlines[str] = StartDeadlines()
-        patience.join("a", ONE, 10.0)
-        assert patience.take_too_late(Starts(10.0), soonest=0.0, now=0.0) == []
-        assert patience.look_at(now=0.0) == 10.0
-        assert patience.take_too_late(Starts(9.9), soonest=9.9, now=9.9) == []
-        assert patience.take_too_late(Starts(10.0), soonest=10.0, now=10.0) == [TooLate("a", ONE, 10.0)]
-        assert (len(patience), patience.look_at(now=10.0)) == (0, inf)
+        waiting: StartDeadlines[str] = StartDeadlines()
+        waiting.join("a", ONE, 10.0)
+        assert waiting.take_too_late(Starts(10.0), soonest=0.0, now=0.0) == []
+        assert waiting.look_at(now=0.0) == 10.0
+        assert waiting.take_too_late(Starts(9.9), soonest=9.9, now=9.9) == []
+        assert waiting.take_too_late(Starts(10.0), soonest=10.0, now=10.0) == [TooLate("a", ONE, 10.0)]
+        assert (len(waiting), waiting.look_at(now=10.0)) == (0, inf)
 
     def test_one_who_cannot_is_told_at_once(self) -> None:
         """And the others are not."""
-        patience: StartDeadlines[str] = StartDeadlines()
-        patience.join("a", ONE, 10.0)
-        patience.join("b", TWO, 10.0)
-        assert patience.take_too_late(Starts(_1=10.1), soonest=0.0, now=0.0) == [TooLate("a", ONE, 10.1)]
-        assert len(patience) == 1
+        waiting: StartDeadlines[str] = StartDeadlines()
+        waiting.join("a", ONE, 10.0)
+        waiting.join("b", TWO, 10.0)
+        assert waiting.take_too_late(Starts(_1=10.1), soonest=0.0, now=0.0) == [TooLate("a", ONE, 10.1)]
+        assert len(waiting) == 1
 
     def test_where_nobody_can_start_nobody_is_looked_up_in_vain(self) -> None:
         """Those whose time is shorter than anybody's start go first."""
-        patience: StartDeadlines[int] = StartDeadlines()
+        waiting: StartDeadlines[int] = StartDeadlines()
         for k in range(1000):
-            patience.join(k, check_of(k), 5.0 + k)
+            waiting.join(k, check_of(k), 5.0 + k)
         starts = Starts(55.0)
-        late = patience.take_too_late(starts, soonest=55.0, now=0.0)
+        late = waiting.take_too_late(starts, soonest=55.0, now=0.0)
         assert [one.who for one in late] == list(range(50))
         assert starts.asked == 50 + AT_ONCE
 
     def test_who_leaves_is_told_nothing(self) -> None:
         """Nor is one who was never there."""
-        patience: StartDeadlines[str] = StartDeadlines()
-        patience.join("a", ONE, 10.0)
-        patience.leave("a")
-        patience.leave("b")
-        assert patience.look_at(now=0.0) == inf
-        assert patience.take_too_late(Starts(), soonest=0.0, now=20.0) == []
+        waiting: StartDeadlines[str] = StartDeadlines()
+        waiting.join("a", ONE, 10.0)
+        waiting.leave("a")
+        waiting.leave("b")
+        assert waiting.look_at(now=0.0) == inf
+        assert waiting.take_too_late(Starts(), soonest=0.0, now=20.0) == []
 
     def test_who_waits_for_another_question_is_looked_up_for_that(self) -> None:
         """Once."""
-        patience: StartDeadlines[str] = StartDeadlines()
-        patience.join("a", ONE, 10.0)
-        patience.join("a", TWO, 10.0)
-        assert patience.take_too_late(Starts(_1=99.0), soonest=0.0, now=0.0) == []
-        assert patience.take_too_late(Starts(), soonest=0.0, now=10.0) == [TooLate("a", TWO, 0.0)]
-        assert patience.take_too_late(Starts(), soonest=0.0, now=10.0) == []
+        waiting: StartDeadlines[str] = StartDeadlines()
+        waiting.join("a", ONE, 10.0)
+        waiting.join("a", TWO, 10.0)
+        assert waiting.take_too_late(Starts(_1=99.0), soonest=0.0, now=0.0) == []
+        assert waiting.take_too_late(Starts(), soonest=0.0, now=10.0) == [TooLate("a", TWO, 0.0)]
+        assert waiting.take_too_late(Starts(), soonest=0.0, now=10.0) == []
 
     def test_nobody_is_left(self) -> None:
-        patience: StartDeadlines[str] = StartDeadlines()
-        patience.join("a", ONE, 10.0)
-        patience.join("b", TWO, 20.0)
-        assert len(list(patience.let_go())) == 4, "one step for each of them, and each entry of the line"
-        assert (len(patience), patience.look_at(now=0.0)) == (0, inf)
+        waiting: StartDeadlines[str] = StartDeadlines()
+        waiting.join("a", ONE, 10.0)
+        waiting.join("b", TWO, 20.0)
+        assert len(list(waiting.let_go())) == 4, "one step for each of them, and each entry of the line"
+        assert (len(waiting), waiting.look_at(now=0.0)) == (0, inf)
 
     def test_no_more_are_taken_out_at_once_than_is_asked(self) -> None:
         """But for those few that are looked up; the others are taken out the next time."""
-        patience: StartDeadlines[int] = StartDeadlines()
+        waiting: StartDeadlines[int] = StartDeadlines()
         for who in range(10 * AT_ONCE):
-            patience.join(who, ONE, 10.0)
+            waiting.join(who, ONE, 10.0)
         taken = []
-        while late := patience.take_too_late(Starts(), soonest=10.0, now=10.0, at_most=AT_ONCE):
+        while late := waiting.take_too_late(Starts(), soonest=10.0, now=10.0, at_most=AT_ONCE):
             assert len(late) <= 2 * AT_ONCE
             taken += [one.who for one in late]
         assert sorted(taken) == list(range(10 * AT_ONCE))
@@ -105,47 +106,47 @@ class TestOneByOne:
 
 class TestMany:
     @pytest.fixture
-    def patience(self) -> StartDeadlines[int]:
-        patience: StartDeadlines[int] = StartDeadlines()
+    def waiting(self) -> StartDeadlines[int]:
+        waiting: StartDeadlines[int] = StartDeadlines()
         for k in range(AT_ONCE + 1):
-            patience.join(k, check_of(k), 100.0)
-        return patience
+            waiting.join(k, check_of(k), 100.0)
+        return waiting
 
-    def test_up_to_so_many_are_looked_up_each_time(self, patience: StartDeadlines[int]) -> None:
-        patience.leave(0)
+    def test_up_to_so_many_are_looked_up_each_time(self, waiting: StartDeadlines[int]) -> None:
+        waiting.leave(0)
         starts = Starts()
         for _ in range(3):
-            assert patience.take_too_late(starts, soonest=0.0, now=1.0) == []
+            assert waiting.take_too_late(starts, soonest=0.0, now=1.0) == []
         assert starts.asked == 3 * AT_ONCE
-        assert patience.look_at(now=1.0) == 100.0
+        assert waiting.look_at(now=1.0) == 100.0
 
-    def test_more_are_looked_up_in_turns(self, patience: StartDeadlines[int]) -> None:
+    def test_more_are_looked_up_in_turns(self, waiting: StartDeadlines[int]) -> None:
         """Who came last first, and nobody twice before all were."""
         starts = Starts(_0=200.0)
-        assert patience.take_too_late(starts, soonest=0.0, now=1.0) == []
-        assert patience.look_at(now=1.0) == 1.0 + LOOK_AGAIN
-        assert patience.look_at(now=50.0) == 50.0
-        assert patience.take_too_late(starts, soonest=0.0, now=1.0 + 0.9 * LOOK_AGAIN) == []
+        assert waiting.take_too_late(starts, soonest=0.0, now=1.0) == []
+        assert waiting.look_at(now=1.0) == 1.0 + LOOK_AGAIN
+        assert waiting.look_at(now=50.0) == 50.0
+        assert waiting.take_too_late(starts, soonest=0.0, now=1.0 + 0.9 * LOOK_AGAIN) == []
         assert starts.asked == AT_ONCE
-        late = patience.take_too_late(starts, soonest=0.0, now=1.0 + LOOK_AGAIN)
+        late = waiting.take_too_late(starts, soonest=0.0, now=1.0 + LOOK_AGAIN)
         assert [one.who for one in late] == [0]
 
-    def test_one_whose_time_is_over_is_told_all_the_same(self, patience: StartDeadlines[int]) -> None:
+    def test_one_whose_time_is_over_is_told_all_the_same(self, waiting: StartDeadlines[int]) -> None:
         """Between the looks."""
-        patience.take_too_late(Starts(), soonest=0.0, now=1.0)
-        patience.join(-1, ONE, 1.01)
-        assert patience.look_at(now=1.0) == 1.01
-        assert [one.who for one in patience.take_too_late(Starts(), soonest=0.0, now=1.01)] == [-1]
+        waiting.take_too_late(Starts(), soonest=0.0, now=1.0)
+        waiting.join(-1, ONE, 1.01)
+        assert waiting.look_at(now=1.0) == 1.01
+        assert [one.who for one in waiting.take_too_late(Starts(), soonest=0.0, now=1.01)] == [-1]
 
 
 def test_what_has_left_is_forgotten() -> None:
     """However many come and go before their time is over."""
-    patience: StartDeadlines[int] = StartDeadlines()
+    waiting: StartDeadlines[int] = StartDeadlines()
     for k in range(10_000):
-        patience.join(k, ONE, 1e6)
-        patience.leave(k - 10)
-        assert len(patience._line) <= 1 + SLACK + 2 * 11
-    assert len(patience) == 10
+        waiting.join(k, ONE, 1e6)
+        waiting.leave(k - 10)
+        assert len(waiting._by_deadline) <= 1 + SLACK + 2 * 11
+    assert len(waiting) == 10
 
 
 @given(
@@ -156,16 +157,16 @@ def test_few_are_told_as_by_looking_up_all(
     joins: list[tuple[int, float]], looks: list[tuple[float, dict[int, float]]]
 ) -> None:
     """What can't start in time, or has no time left."""
-    patience: StartDeadlines[int] = StartDeadlines()
+    waiting: StartDeadlines[int] = StartDeadlines()
     naive: dict[int, tuple[int, float]] = {}
     for who, (id, start_by) in enumerate(joins):
-        patience.join(who, check_of(id), start_by)
+        waiting.join(who, check_of(id), start_by)
         naive[who] = id, start_by
     now = 0.0
     for pause, at in looks:
         now += pause
         starts = {id: max(now, at.get(id, now)) for id in range(6)}
-        late = patience.take_too_late(
+        late = waiting.take_too_late(
             lambda check, starts=starts: starts[int(check.id)],  # type: ignore[misc]  # mypy can't infer it
             soonest=min(starts.values()),
             now=now,
@@ -174,4 +175,4 @@ def test_few_are_told_as_by_looking_up_all(
         assert {one.who for one in late} == expected
         assert len(late) == len(expected)
         naive = {who: known for who, known in naive.items() if who not in expected}
-        assert patience.look_at(now=now) == min((by for _, by in naive.values()), default=inf)
+        assert waiting.look_at(now=now) == min((by for _, by in naive.values()), default=inf)

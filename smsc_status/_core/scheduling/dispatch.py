@@ -34,11 +34,9 @@ import attrs
 
 from smsc_status._core.scheduling.bisection import BatchBisection
 from smsc_status._core.scheduling.pacing import Pacer
+from smsc_status._core.stale import has_outgrown
 from smsc_status.errors import SmscError
 from smsc_status.models import Detail, Identity, Key
-
-SLACK = 64
-"""So many entries of a queue may mean nothing, and as many as there are that do."""
 
 
 class CheckState(Enum):
@@ -362,7 +360,7 @@ class Dispatcher:
     def _count_out(self, group: _Group) -> None:
         group.waiting -= 1
         if group.waiting:
-            if len(group.queue) > SLACK + 2 * group.waiting:
+            if has_outgrown(len(group.queue), group.waiting):
                 group.queue = [entry for entry in group.queue if _stands(entry)]
                 heapify(group.queue)
             self._believe_ready(group)
@@ -519,15 +517,14 @@ class Dispatcher:
 
     def _tidy(self) -> None:
         """Drop what means nothing any more before it outgrows what does."""
-        most = SLACK + 2 * len(self._groups)
         for queue in (self._ready, self._held):
-            if len(queue) > most:
+            if has_outgrown(len(queue), len(self._groups)):
                 queue[:] = [entry for entry in queue if entry[2] == entry[3].stamp]
                 heapify(queue)
-        if len(self._alarms) > most:
+        if has_outgrown(len(self._alarms), len(self._groups)):
             self._alarms = [entry for entry in self._alarms if entry[1] == entry[2].stamp]
             heapify(self._alarms)
-        if len(self._backing_off) > SLACK + 2 * self.waiting:
+        if has_outgrown(len(self._backing_off), self.waiting):
             self._backing_off = [entry for entry in self._backing_off if entry[2].state is CheckState.BACKING_OFF]
             heapify(self._backing_off)
 

@@ -15,13 +15,11 @@ from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
 from smsc_status._core.scheduling.dispatch import PendingCheck
+from smsc_status._core.stale import has_outgrown
 
 AT_ONCE = 64
 LOOK_AGAIN = 0.05
 """Of more than `AT_ONCE`, so many are looked up once in so many seconds."""
-
-SLACK = 64
-"""So many entries of the line may mean nothing, and as many as there are that do."""
 
 WhoT = TypeVar("WhoT")
 
@@ -40,7 +38,7 @@ class StartDeadlines(Generic[WhoT]):
     def __init__(self) -> None:
         self._waiting: OrderedDict[WhoT, tuple[PendingCheck, float]] = OrderedDict()
         # Entries of those who have left are dropped lazily.
-        self._line: list[tuple[float, int, WhoT]] = []
+        self._by_deadline: list[tuple[float, int, WhoT]] = []
         self._counter = count()
         self._looked_at = -inf
 
@@ -51,10 +49,10 @@ class StartDeadlines(Generic[WhoT]):
         """Somebody waits, or waits for another check now; who came last is looked up first."""
         self._waiting[who] = check, start_by
         self._waiting.move_to_end(who, last=False)
-        heappush(self._line, (start_by, next(self._counter), who))
-        if len(self._line) > SLACK + 2 * len(self._waiting):
-            self._line = [entry for entry in self._line if self._stands(entry)]
-            heapify(self._line)
+        heappush(self._by_deadline, (start_by, next(self._counter), who))
+        if has_outgrown(len(self._by_deadline), len(self._waiting)):
+            self._by_deadline = [entry for entry in self._by_deadline if self._stands(entry)]
+            heapify(self._by_deadline)
 
     def leave(self, who: WhoT) -> None:
         """Somebody waits no more, if he did."""
@@ -65,8 +63,8 @@ class StartDeadlines(Generic[WhoT]):
         while self._waiting:
             self._waiting.popitem()
             yield
-        while self._line:
-            self._line.pop()
+        while self._by_deadline:
+            self._by_deadline.pop()
             yield
 
     def take_too_late(
@@ -78,7 +76,7 @@ class StartDeadlines(Generic[WhoT]):
         """
         late: list[TooLate[WhoT]] = []
         while len(late) < at_most and ((end := self._next_end()) < soonest or end <= now):
-            who = heappop(self._line)[2]
+            who = heappop(self._by_deadline)[2]
             check, _ = self._waiting.pop(who)
             late.append(TooLate(who, check, start_at(check)))
         if len(self._waiting) <= AT_ONCE or now >= self._looked_at + LOOK_AGAIN:
@@ -97,9 +95,9 @@ class StartDeadlines(Generic[WhoT]):
         return max(now, min(again_at, self._next_end()))
 
     def _next_end(self) -> float:
-        while self._line and not self._stands(self._line[0]):
-            heappop(self._line)
-        return self._line[0][0] if self._line else inf
+        while self._by_deadline and not self._stands(self._by_deadline[0]):
+            heappop(self._by_deadline)
+        return self._by_deadline[0][0] if self._by_deadline else inf
 
     def _stands(self, entry: tuple[float, int, WhoT]) -> bool:
         start_by, _, who = entry

@@ -7,16 +7,17 @@ moved to an archive; what is asked after that is "not found".
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Generic, Protocol, TypeVar
+
+from smsc_status._core.stale import has_outgrown
+from smsc_status._core.tracking.bucket import Bucket
 
 DAY = 86_400.0
 MINUTE = 60.0
 
 SETTLED_BEFORE_SWEEP = 9 * 3600.0
 """Between 18:00 and the sweep at 03:00, Moscow time."""
-
-SLACK = 64
-"""So many entries of a minute may mean nothing, and as many as there are that do."""
 
 
 def archive_deadline(sent_at: float) -> float:
@@ -47,41 +48,30 @@ class Dated(Protocol):
     """What has a deadline. `Deadlines` sets its `minute`: `None` while no deadline of it is watched."""
 
     sent_at: float
-    minute: Minute[Any] | None
+    minute: Bucket[Any] | None
 
 
 DatedT = TypeVar("DatedT", bound=Dated)
-
-
-class Minute(list[DatedT]):
-    """All whose deadline falls into one minute, and entries of such as have left: their own minute is another."""
-
-    __slots__ = ("number", "waiting")
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number: int = number
-        self.waiting: int = 0
 
 
 class Deadlines(Generic[DatedT]):
     """The next deadline of each message, to the minute."""
 
     def __init__(self) -> None:
-        self._minutes: dict[int, Minute[DatedT]] = {}
+        self._minutes: dict[float, Bucket[DatedT]] = {}
 
     def watch(self, item: DatedT, *, after: float = 0.0) -> None:
         """Watch its next deadline after a date, instead of the one that is being watched."""
-        number = int(next_deadline(item.sent_at, after) // MINUTE)
+        at = next_deadline(item.sent_at, after) // MINUTE * MINUTE
         if item.minute is not None:
-            if item.minute.number == number:
+            if item.minute.at == at:
                 return
             self.forget(item)
-        minute = self._minutes.get(number)
+        minute = self._minutes.get(at)
         if minute is None:
-            minute = self._minutes[number] = Minute(number)
+            minute = self._minutes[at] = Bucket(at)
         minute.append(item)
-        minute.waiting += 1
+        minute.live += 1
         item.minute = minute
 
     def forget(self, item: DatedT) -> None:
@@ -90,10 +80,10 @@ class Deadlines(Generic[DatedT]):
         if minute is None:
             return
         item.minute = None
-        minute.waiting -= 1
-        if not minute.waiting:
-            self._minutes.pop(minute.number, None)
-        elif len(minute) > SLACK + 2 * minute.waiting:
+        minute.live -= 1
+        if not minute.live:
+            self._minutes.pop(minute.at, None)
+        elif has_outgrown(len(minute), minute.live):
             minute[:] = dict.fromkeys(other for other in minute if other.minute is minute)
 
     def take(
@@ -111,23 +101,22 @@ class Deadlines(Generic[DatedT]):
             at_most: no more than so many, and the rest at another call.
             queued: so many that were taken before are still to be asked, and go first.
         """
-        before, critical = queued, -1
-        numbers = sorted(self._minutes)
-        for number in numbers:
-            before += self._minutes[number].waiting
-            if number * MINUTE - date <= before * seconds_each + guard:
-                critical = number
+        before, critical_at = queued, -inf
+        minutes = sorted(self._minutes.values(), key=lambda minute: minute.at)
+        for minute in minutes:
+            before += minute.live
+            if minute.at - date <= before * seconds_each + guard:
+                critical_at = minute.at
         taken: list[tuple[DatedT, float]] = []
-        for number in numbers:
-            if number > critical or len(taken) >= at_most:
+        for minute in minutes:
+            if minute.at > critical_at or len(taken) >= at_most:
                 break
-            minute = self._minutes[number]
-            while minute.waiting and len(taken) < at_most:
+            while minute.live and len(taken) < at_most:
                 item = minute.pop()
                 if item.minute is minute:
                     item.minute = None
-                    minute.waiting -= 1
-                    taken.append((item, number * MINUTE))
-            if not minute.waiting:
-                del self._minutes[number]
+                    minute.live -= 1
+                    taken.append((item, minute.at))
+            if not minute.live:
+                del self._minutes[minute.at]
         return taken

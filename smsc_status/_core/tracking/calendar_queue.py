@@ -7,25 +7,16 @@ from heapq import heapify, heappop, heappush
 from math import ceil, inf
 from typing import Any, Generic, Protocol, TypeVar
 
+from smsc_status._core.tracking.bucket import Bucket
+
 
 class Due(Protocol):
     """What an agenda holds. Agendas set its `turn`: `None` while it is in none."""
 
-    turn: Turn[Any] | None
+    turn: Bucket[Any] | None
 
 
 DueT = TypeVar("DueT", bound=Due)
-
-
-class Turn(list[DueT]):
-    """All that are due at the instant `at`, and entries of such as have left: their own turn is another."""
-
-    __slots__ = ("at", "waiting")
-
-    def __init__(self, at: float) -> None:
-        super().__init__()
-        self.at: float = at
-        self.waiting: int = 0
 
 
 class CalendarQueue(Generic[DueT]):
@@ -42,7 +33,7 @@ class CalendarQueue(Generic[DueT]):
         self.entries: int = 0
         """How many it holds, and those that have left for another."""
         self._grain = grain
-        self._turns: dict[int, Turn[DueT]] = {}
+        self._turns: dict[int, Bucket[DueT]] = {}
         self._keys: list[int] = []
 
     def __iter__(self) -> Iterator[DueT]:
@@ -54,12 +45,12 @@ class CalendarQueue(Generic[DueT]):
         key = ceil(at / self._grain)
         turn = self._turns.get(key)
         if turn is None:
-            turn = self._turns[key] = Turn(key * self._grain)
+            turn = self._turns[key] = Bucket(key * self._grain)
             heappush(self._keys, key)
         if item.turn is not None:
-            item.turn.waiting -= 1
+            item.turn.live -= 1
         turn.append(item)
-        turn.waiting += 1
+        turn.live += 1
         self.entries += 1
         item.turn = turn
 
@@ -67,7 +58,7 @@ class CalendarQueue(Generic[DueT]):
         """When the next is due; `inf` if there is none."""
         while self._keys:
             turn = self._turns[self._keys[0]]
-            if turn.waiting:
+            if turn.live:
                 return turn.at
             self.entries -= len(turn)
             del self._turns[heappop(self._keys)]
@@ -77,7 +68,7 @@ class CalendarQueue(Generic[DueT]):
         """Some of those who are due next, all at the same instant."""
         if self.due_at() == inf:
             return []
-        turn: Turn[DueT] = self._turns[self._keys[0]]
+        turn: Bucket[DueT] = self._turns[self._keys[0]]
         taken: list[DueT] = []
         before = len(turn)
         while turn and len(taken) < at_most:
@@ -85,13 +76,13 @@ class CalendarQueue(Generic[DueT]):
             if item.turn is turn:
                 item.turn = None
                 taken.append(item)
-        turn.waiting -= len(taken)
+        turn.live -= len(taken)
         self.entries -= before - len(turn)
         return taken
 
     def due(self, now: float) -> int:
         """How many are due now."""
-        return sum(turn.waiting for turn in self._turns.values() if turn.at <= now)
+        return sum(turn.live for turn in self._turns.values() if turn.at <= now)
 
     def forget_gone(self) -> None:
         """Let go of the entries of those that have left."""

@@ -15,16 +15,17 @@ from math import ceil, inf
 
 import attrs
 
+from smsc_status._core.stale import has_outgrown
 from smsc_status._core.tracking.archive import (
     DAY,
     MINUTE,
     SETTLED_BEFORE_SWEEP,
     Deadlines,
-    Minute,
     archive_deadline,
     next_deadline,
 )
-from smsc_status._core.tracking.calendar_queue import CalendarQueue, Turn
+from smsc_status._core.tracking.bucket import Bucket
+from smsc_status._core.tracking.calendar_queue import CalendarQueue
 from smsc_status._core.tracking.dates import Dates
 from smsc_status._core.tracking.hazard import HazardModel
 from smsc_status.codes import Status
@@ -37,6 +38,9 @@ LAST_CHANCE = 3.0
 LAG = 1.0
 """An id's tokens come back by the time of the replies, which are about so many seconds later than the checks."""
 
+MANY_BUSY = 64
+"""Of more ids without a token than this, those whose period has passed are forgotten."""
+
 RETRY_AFTER = 5.0
 """A message whose check got no answer is asked again after this many seconds, or at the least interval if longer."""
 
@@ -45,9 +49,6 @@ LONGEST_AGO = 3650 * DAY
 """A time of sending further in the future, or longer ago, is taken for a mistake, and for not known."""
 
 NOT_FOUND, STOPPED = int(Status.NOT_FOUND), int(Status.STOPPED)
-
-SLACK = 64
-"""So many entries of a line may mean nothing, and as many as there are that do."""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +84,17 @@ class Tracked:
     """One message that is followed. `sent_at` and `told_at` are dates, all other instants are monotonic."""
 
     __slots__ = (
-        "answered_at", "burst", "burst_at", "last", "line", "minute", "rate", "ref", "sent_at", "told_at", "turn",
+        "answered_at",
+        "burst",
+        "burst_at",
+        "last",
+        "minute",
+        "queue",
+        "rate",
+        "ref",
+        "sent_at",
+        "told_at",
+        "turn",
     )  # fmt: skip
 
     def __init__(self, ref: MessageRef, sent_at: float, *, is_known: bool, answered_at: float) -> None:
@@ -93,10 +104,10 @@ class Tracked:
         """When it was given to us, while the time of sending is not known."""
         self.answered_at: float = answered_at
         """When its last answer came in; before the first, when it was sent, or given to us."""
-        self.turn: Turn[Tracked] | None = None
+        self.turn: Bucket[Tracked] | None = None
         """When it is due; `None` while it is being asked."""
-        self.minute: Minute[Tracked] | None = None
-        self.line: CalendarQueue[Tracked] | None = None
+        self.minute: Bucket[Tracked] | None = None
+        self.queue: CalendarQueue[Tracked] | None = None
         self.rate: float = 0.0
         self.last: tuple[int, int | None] | None = None
         self.burst_at: float = -inf
@@ -117,7 +128,7 @@ class Tracked:
 class PollScheduler:
     """The messages that are followed, and the order in which they are asked.
 
-    `now` is on one monotonic line; `dates` slots it, and is kept by whoever can look at a clock. A message waits in
+    `now` is on one monotonic clock; `dates` slots it, and is kept by whoever can look at a clock. A message waits in
     the plan from `add` or `put_back` until it is taken.
 
     Messages near their deadline have priority over everything else that a client checks: those whose last call has
@@ -156,7 +167,7 @@ class PollScheduler:
         self._held_near: CalendarQueue[Tracked] = CalendarQueue(60.0)
         # Those that wait for a bulk request, because single checks of their id found no token.
         self._patient: CalendarQueue[Tracked] = CalendarQueue(1.0)
-        self._lines = (self._young, self._urgent, self._old, self._patient)
+        self._queues = (self._young, self._urgent, self._old, self._patient)
         # Those that must be asked at once because of their deadline, by that deadline (since 1970).
         self._last_call: CalendarQueue[Tracked] = CalendarQueue(60.0)
         self._busy: dict[Key, float] = {}
@@ -173,7 +184,7 @@ class PollScheduler:
         return self._count
 
     def __iter__(self) -> Iterator[Tracked]:
-        return chain(self._last_call, self._pressing, self._held_near, *self._lines)
+        return chain(self._last_call, self._pressing, self._held_near, *self._queues)
 
     # What happens to messages.
 
@@ -259,14 +270,14 @@ class PollScheduler:
 
     def held_up(self, item: Tracked, *, now: float) -> None:
         """A single check of it found no token: until a period has passed, messages of its id go in bulk."""
-        if len(self._busy) > SLACK:
+        if len(self._busy) > MANY_BUSY:
             self._busy = {key: until_at for key, until_at in self._busy.items() if until_at > now}
         self._busy[item.ref.identity[0]] = now + self._cycle
         item.burst -= 1
         if self._nears(self._deadline_of(item, now), now):
             self._enter(item, self._held_near, self._deadline_of(item, now))
             return
-        item.line = self._patient
+        item.queue = self._patient
         self._schedule(item, now=now, first=True)
 
     def wait_for_token(self, item: Tracked, at: float, *, now: float) -> None:
@@ -311,15 +322,15 @@ class PollScheduler:
         """
         self._press(now)
         by_deadline = (self._last_call, self._pressing)
-        for line in by_deadline if near_deadline else (self._young, *by_deadline, self._old):
-            while (line in by_deadline and line.due_at() < inf) or line.due_at() <= now:
-                [item] = line.take()
+        for queue in by_deadline if near_deadline else (self._young, *by_deadline, self._old):
+            while (queue in by_deadline and queue.due_at() < inf) or queue.due_at() <= now:
+                [item] = queue.take()
                 is_busy = bool(self._busy) and self._busy.get(item.ref.identity[0], now) > now
-                has_aged = line is self._young and now + self.dates.offset - item.sent_at > self.policy.young
+                has_aged = queue is self._young and now + self.dates.offset - item.sent_at > self.policy.young
                 if not (is_busy or has_aged):
                     return self._taken(item, now)
                 self._leave(item)
-                if is_busy and line in by_deadline:
+                if is_busy and queue in by_deadline:
                     self._enter(item, self._held_near, self._deadline_of(item, now))
                 else:
                     self._enter(item, self._patient if is_busy else self._old, now)
@@ -336,10 +347,10 @@ class PollScheduler:
         taken: list[Tracked] = []
         spent: list[Tracked] = []
         while len(taken) < at_most:
-            line = self._next_line(until)
-            if line is None:
+            queue = self._next_line(until)
+            if queue is None:
                 break
-            for item in line.take(at_most - len(taken)):
+            for item in queue.take(at_most - len(taken)):
                 if item.burst < self._checks or self._tokens_back_at(item) <= now:
                     taken.append(self._taken(item, now))
                 else:
@@ -368,15 +379,15 @@ class PollScheduler:
             if begins_at + MINUTE < item.sent_at + DAY:
                 self._deadlines.watch(item, after=begins_at + MINUTE)
         self._press(now)
-        for line in (*self._lines, self._pressing, self._held_near):
-            if line.entries > SLACK + 2 * self._count:
-                line.forget_gone()
+        for queue in (*self._queues, self._pressing, self._held_near):
+            if has_outgrown(queue.entries, self._count):
+                queue.forget_gone()
 
     def due(self, *, now: float) -> tuple[int, int]:
         """How many are due, and how many of them have been for longer than a bulk request's turn."""
-        overdue = sum(line.due(now - self._cycle) for line in self._lines)
+        overdue = sum(queue.due(now - self._cycle) for queue in self._queues)
         pressing = self._pressing.due(inf) + self._held_near.due(inf)
-        return self.last_calls + pressing + sum(line.due(now) for line in self._lines), overdue
+        return self.last_calls + pressing + sum(queue.due(now) for queue in self._queues), overdue
 
     def stalest(self, *, now: float) -> float:
         """How long ago the oldest answer came in, or a message without one was sent or given to us; to the second."""
@@ -406,16 +417,16 @@ class PollScheduler:
             if item.last is not None and item.last[0] == STOPPED:
                 wait = max(wait, policy.stopped)
             wait = max(wait, min(ahead, policy.ahead))
-        line = None
+        queue = None
         if age + 2 * wait > SETTLED_BEFORE_SWEEP:  # towards the deadline ever more often
             left = next_deadline(item.sent_at, item.sent_at + age) - LAST_CHANCE - item.sent_at - age
             if 0 < left < 2 * wait:
                 wait = min(wait, max(policy.least_interval, left / 2))
-                line = self._urgent
+                queue = self._urgent
         if item.burst >= self._checks:
             wait = max(wait, self._tokens_back_at(item) - now)
-        line = line or (self._young if age + wait <= policy.young else self._old)
-        self._enter(item, self._patient if item.line is self._patient else line, now + wait)
+        queue = queue or (self._young if age + wait <= policy.young else self._old)
+        self._enter(item, self._patient if item.queue is self._patient else queue, now + wait)
 
     def _deadline_of(self, item: Tracked, now: float) -> float:
         """Its next archive deadline, in seconds since 1970."""
@@ -434,7 +445,7 @@ class PollScheduler:
             self._pressing_at = min(self._pressing_at, due_at)
             for item in self._urgent.take(self._max_bulk):
                 self._pressing.add(item, self._deadline_of(item, now))
-                item.line = self._pressing
+                item.queue = self._pressing
         self._is_near = self._nears(self._pressing.due_at(), now)
 
     def _next_line(self, until: float) -> CalendarQueue[Tracked] | None:
@@ -445,25 +456,25 @@ class PollScheduler:
         due_at = self.due_at()
         if due_at > until or due_at == inf:
             return None
-        return self._pressing if self._pressing.due_at() < inf else min(self._lines, key=CalendarQueue.due_at)
+        return self._pressing if self._pressing.due_at() < inf else min(self._queues, key=CalendarQueue.due_at)
 
     def _tokens_back_at(self, item: Tracked) -> float:
         return item.burst_at + self._cycle + LAG
 
-    def _enter(self, item: Tracked, line: CalendarQueue[Tracked], at: float) -> None:
-        line.add(item, at)
-        item.line = line
+    def _enter(self, item: Tracked, queue: CalendarQueue[Tracked], at: float) -> None:
+        queue.add(item, at)
+        item.queue = queue
         self._count += 1
         self._rates += item.rate
-        if line is self._young:
+        if queue is self._young:
             self._young_rates += item.rate
 
     def _leave(self, item: Tracked) -> None:
         self._count -= 1
         self._rates = max(0.0, self._rates - item.rate)
-        if item.line is self._young:
+        if item.queue is self._young:
             self._young_rates = max(0.0, self._young_rates - item.rate)
-        item.line = None
+        item.queue = None
 
     def _taken(self, item: Tracked, now: float) -> Tracked:
         self._leave(item)
