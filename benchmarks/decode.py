@@ -31,8 +31,8 @@ import pydantic
 from lxml import etree as lxml_etree  # type: ignore[import-untyped]  # it has no types
 
 from smsc_status import Detail, Format, MessageRef, StatusRecord
+from smsc_status._core.drafts import bind
 from smsc_status._core.wire import codecs, protocol
-from smsc_status._core.wire.drafts import bind
 from smsc_status._core.wire.protocol import Wire
 from smsc_status.emulator._world import World
 from smsc_status.models import MOSCOW, Identity

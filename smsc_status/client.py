@@ -330,22 +330,22 @@ class StatusClient:
         from smsc_status import _loops  # noqa: PLC0415 (see the module's docstring)
 
         engine = self._engine
-        slots = engine.limiter.slots()
+        slots, tally = engine.limiter.slots(), engine.pending.tally
         trackers = [tracker for tracker in self._trackers if not tracker.is_over]
         busy = [tracker for tracker in trackers if tracker.loop is None or not _loops.has_ended(tracker.loop)]
         due = [tracker.due() for tracker in busy]
         return Stats(
-            requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | engine.pending.tally.requests),
-            records=engine.pending.tally.records,
-            refusals=MappingProxyType(dict(engine.pending.tally.refusals)),
-            retries=engine.pending.tally.retries,
+            requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | tally.requests),
+            records=tally.records,
+            refusals=MappingProxyType(dict(tally.refusals)),
+            retries=tally.retries,
             open_requests=slots.open_requests,
-            waiting=engine.pending.dispatcher.waiting,
+            waiting=engine.pending.waiting,
             bulk_slot_in=slots.bulk_slot_in,
             tracked=sum(tracker.tracked for tracker in busy),
             due=sum(waiting for waiting, _ in due),
             overdue=sum(overdue for _, overdue in due),
-            done=MappingProxyType(dict(engine.pending.tally.done)),
+            done=MappingProxyType(dict(tally.done)),
             stalest=max((tracker.stalest() for tracker in busy), default=0.0),
         )
 

@@ -31,7 +31,7 @@ LAYERS = [
     ["cli", "__main__"],
 ]
 CORE_ROOMS = {"scheduling", "tracking", "wire"}
-SHARED_IN_THE_CORE = {"stale"}
+SHARED_IN_THE_CORE = {"drafts", "stale"}
 # Beside the client, not below it: what it may use of the library.
 EMULATOR_MAY_USE = {"errors", "codes", "models", "_core", "_core.wire", "emulator"}
 

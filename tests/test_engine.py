@@ -35,12 +35,12 @@ from smsc_status import (
     StatusRecord,
     TransportError,
 )
+from smsc_status._core.drafts import bind
 from smsc_status._core.scheduling.dispatch import Dispatcher, Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
-from smsc_status._core.wire.drafts import bind
+from smsc_status._core.scheduling.pending import PendingChecks
 from smsc_status._runtime import engine as engine_module
 from smsc_status._runtime.engine import Engine
-from smsc_status._runtime.pending import PendingChecks
 from smsc_status.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
@@ -389,7 +389,7 @@ async def test_a_message_answered_at_a_higher_level_and_then_lost_at_the_lower_i
             group.start_soon(note, results, client.check(1, PHONE))
         assert network.count == 3
         assert all(isinstance(result, StatusRecord) for result in results)
-        assert not client._engine.pending._asked
+        assert client._engine.pending.is_empty
 
 
 async def test_each_caller_has_an_error_of_its_own() -> None:
@@ -722,7 +722,7 @@ async def test_what_nobody_waits_for_any_more_is_not_asked_again() -> None:
         with anyio.move_on_after(1):
             await client.check(1, PHONE)
         await anyio.sleep(100)
-        assert not client._engine.pending._asked
+        assert client._engine.pending.is_empty
     assert len(transport.requests) == 1
 
 
@@ -738,7 +738,7 @@ async def test_an_error_in_the_middle_of_a_reply_spoils_no_other_answer(
             raise ValueError("a bug")
         return bind(*args)
 
-    monkeypatch.setattr("smsc_status._runtime.pending.bind", odd)
+    monkeypatch.setattr("smsc_status._core.scheduling.pending.bind", odd)
     emulator = Emulator()
     refs = delivered(emulator, range(1, 11))
     async with client_of(emulator) as client:
@@ -788,7 +788,7 @@ async def test_a_mistake_with_a_whole_reply_leaves_nobody_waiting(
             assert all("ZeroDivisionError" in str(failure) for failure in failures)
         assert limiter.slots().open_requests == 0
         assert client.stats().waiting == 0
-        assert not client._engine.pending._asked
+        assert client._engine.pending.is_empty
         assert (await client.check(1, PHONE)).is_delivered
         await anyio.sleep(80)
         assert limiter.is_idle()

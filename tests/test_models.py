@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from smsc_status import ConfigError, Detail, FailedCheck, Format, HlrRecord, Limits, MessageRef, StatusRecord
-from smsc_status._core.wire.drafts import bind
+from smsc_status._core.drafts import bind
 from smsc_status.codes import Channel, Title
 from smsc_status.models import MOSCOW, Flags, id_key, phone_key
 

@@ -25,9 +25,9 @@ from smsc_status import (
     StatusRecord,
     _loops,
 )
+from smsc_status._core.scheduling.pending import PORTION
 from smsc_status._operations.source import READ_AT_ONCE
 from smsc_status._runtime.engine import GATHERING
-from smsc_status._runtime.portions import PORTION
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 

@@ -7,8 +7,8 @@ import attrs
 from anyio.lowlevel import checkpoint
 
 from smsc_status import _loops
+from smsc_status._core.scheduling.pending import CALLER_HEAD_START
 from smsc_status._runtime.engine import Engine
-from smsc_status._runtime.pending import CALLER_HEAD_START
 from smsc_status.errors import RequestTimeout, SmscError
 from smsc_status.models import Detail, MessageRef, StatusRecord
 
@@ -37,13 +37,13 @@ async def check(
     """
     await engine.bind()
     if max_age > 0:
-        engine.pending.recent.want(max_age)
-        known = engine.pending.known(ref, detail, max_age=max_age)
+        engine.pending.keep_records(max_age)
+        known = engine.pending.known(ref, detail, max_age=max_age, now=_loops.now())
         if known is not None:
             await checkpoint()
             return known
     call = _Call(ref, _loops.now() + max_wait)
-    check = engine.ask(detail, call, head_start=CALLER_HEAD_START)
+    pending_check = engine.ask(detail, call, head_start=CALLER_HEAD_START)
     try:
         if timeout is None:
             await call.done.wait()
@@ -52,7 +52,7 @@ async def check(
                 await call.done.wait()
     finally:
         if call.outcome is None:
-            engine.pending.drop(check, call)
+            engine.pending.drop(pending_check, call)
             engine.look_again()
     if call.outcome is None:
         raise RequestTimeout(f"no answer within {timeout:g} s")

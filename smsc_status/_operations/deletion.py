@@ -107,11 +107,11 @@ class Deletion:
         how = RequestEnd.REFUSED if isinstance(error, RateLimited) else RequestEnd.REPLIED
         await self._engine.release(permit, how)
         if error is None:
-            self._engine.pending.recent.forget(self._ref.identity)
+            self._engine.pending.forget_record(self._ref)
             return None
         if isinstance(error, RateLimited):  # the id has no slot for a whole period now
             limits = self._engine.limiter.limits
             error.retry_after = limits.period + limits.margin
         self._engine.hide_secrets(error)
-        self._engine.pending.refused(error)
+        self._engine.refused(error)
         return error

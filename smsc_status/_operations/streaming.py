@@ -14,10 +14,10 @@ from anyio.lowlevel import checkpoint
 
 from smsc_status import _loops
 from smsc_status._core.scheduling.dispatch import PendingCheck
+from smsc_status._core.scheduling.pending import CONCERNS_ACCOUNT
 from smsc_status._operations import source
 from smsc_status._operations.source import Messages
 from smsc_status._runtime.engine import Engine
-from smsc_status._runtime.pending import CONCERNS_ACCOUNT
 from smsc_status._runtime.signals import Signal
 from smsc_status.errors import ConfigError, SmscError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
@@ -151,7 +151,7 @@ class _State:
             return
         await self.engine.bind()
         self.loop = _loops.this_loop()
-        self.engine.pending.recent.want(TWIN_AGE)
+        self.engine.pending.keep_records(TWIN_AGE)
         self.engine.cancellables.add(self)
         if self._async_source is not None:
             pause = self.engine.read_on_later
@@ -160,7 +160,7 @@ class _State:
 
     def _is_through(self) -> bool:
         """Whether nothing comes any more. What is given up is told so in portions, while the loop of its own runs."""
-        is_told = not self.engine.pending.portions.is_busy or self.loop is not _loops.this_loop()
+        is_told = not self.engine.is_telling or self.loop is not _loops.this_loop()
         return self.ended and (not self.asked or (self.is_over and is_told))
 
     def _has_room(self) -> bool:
@@ -204,7 +204,7 @@ class _State:
         self.held[item] = None
         if self.ended:  # too late to be asked, but not to be given back
             return
-        known = self.engine.pending.known(ref, self.detail, max_age=TWIN_AGE)
+        known = self.engine.pending.known(ref, self.detail, max_age=TWIN_AGE, now=_loops.now())
         if known is not None:
             self.take_in(item, known)
         else:
@@ -257,10 +257,8 @@ class OutcomeStream:
         state.stop()
         if state.reader is not None:
             await state.reader.wait()
-        portions = state.engine.pending.portions
-        while state.asked and portions.is_busy:
-            portions.next_turn()
-            await checkpoint()
+        while state.asked and state.engine.is_telling:
+            await state.engine.tell_more()
 
     async def __aenter__(self) -> Self:
         return self

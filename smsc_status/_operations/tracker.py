@@ -30,11 +30,11 @@ from anyio.lowlevel import checkpoint
 from smsc_status import _loops
 from smsc_status._core.scheduling.dispatch import PendingCheck
 from smsc_status._core.scheduling.pacing import Pacer
+from smsc_status._core.scheduling.pending import CALLER_HEAD_START, CONCERNS_ACCOUNT, unexpected
 from smsc_status._core.tracking.polling import Policy, PollScheduler, Tracked
 from smsc_status._operations import source
 from smsc_status._operations.source import Messages, Source
 from smsc_status._runtime.engine import Engine
-from smsc_status._runtime.pending import CALLER_HEAD_START, CONCERNS_ACCOUNT, unexpected
 from smsc_status._runtime.signals import Signal
 from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.limiter import Limiter
@@ -345,12 +345,12 @@ class Tracker:
         if isinstance(error, TransportError | RateLimited):
             return False
         is_unreadable = isinstance(error, ProtocolError) and error.status is not None
-        if is_unreadable and self.engine.pending.outage.is_on and not self._has_warned_of_wall:
+        if is_unreadable and self.engine.pending.is_in_outage and not self._has_warned_of_wall:
             self._has_warned_of_wall = True
             logger.warning("no reply can be read, and tracking goes on: %s", error)
         if is_unreadable and not is_alone:
             return False
-        read = self.engine.pending.replies_read
+        read = self.engine.pending.tally.replies_read
         failures = self._failures.setdefault(item, _Failures(now))
         if not is_unreadable or failures.count >= TOLD_APART or read > failures.read:
             failures.count += 1
@@ -437,7 +437,7 @@ class Tracker:
             self.engine.look_again()
 
     def _look_at_clock(self) -> None:
-        self.plan.dates.read(self.engine.pending.wall_clock().timestamp(), now=self._now())
+        self.plan.dates.read(self.engine.wall_clock().timestamp(), now=self._now())
         self._call_last()
 
     def _call_last(self) -> None:

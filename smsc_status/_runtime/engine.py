@@ -24,10 +24,12 @@ from smsc_status import _loops
 from smsc_status._core.scheduling import backoff
 from smsc_status._core.scheduling.dispatch import Feed, PendingCheck, Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status._core.scheduling.pending import Conclusion, PendingChecks, Subscriber, own, unexpected
 from smsc_status._core.wire import protocol
 from smsc_status._core.wire.protocol import Outcome, Wire
 from smsc_status._runtime.http import HttpExchange, NoReply, Reply
-from smsc_status._runtime.pending import PendingChecks, Subscriber, own, unexpected
+from smsc_status._runtime.outbox import PortionedOutbox
+from smsc_status._runtime.wall_clock import guarded
 from smsc_status.errors import ClientClosed, ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.limiter import Limiter, Permit, Selector, WantedT
 from smsc_status.models import Detail
@@ -84,14 +86,14 @@ class Engine:
         self.limiter = limiter
         self.wire = wire
         self.retries = retries
+        self.wall_clock: Callable[[], datetime] = guarded(wall_clock)
+        self._outbox = PortionedOutbox(all_done=self.look_again)
         self.pending: PendingChecks = PendingChecks(
             max_bulk=limiter.limits.max_bulk,
             retries=retries,
             mirrors=self._exchange.mirrors,
             zone=zone,
-            wall_clock=wall_clock,
-            account_refused=self._fail_waiting,
-            all_told=self.look_again,
+            outbox=self._outbox,
         )
         self.closed: bool = False
         self.cancellables: set[Cancellable] = set()
@@ -102,14 +104,13 @@ class Engine:
         self._stands_by = False
         self._is_urgent = False
         self._nudged = False
+        self._has_warned_of_refusal = False
         # The limiter has failed in this way, and is not asked again before this instant.
         self._failed: tuple[Exception, float] | None = None
         self._failed_looks = 0
         # How many inputs are being read, and until when requests wait for that.
         self._readers = 0
         self._gather_until = -inf
-        # What the limiter has let go, and the worker that stands by has not taken over yet.
-        self._granted: Request | None = None
         self._open = 0
         self._background: set[_loops.BackgroundTask] = set()
 
@@ -137,13 +138,13 @@ class Engine:
 
     def ask(self, detail: Detail, subscriber: Subscriber, *, head_start: float = 0.0) -> PendingCheck:
         """Have the subscriber's message asked, `head_start` seconds ahead of its turn."""
-        check = self.pending.ask(detail, subscriber, head_start=head_start)
+        check = self.pending.ask(detail, subscriber, head_start=head_start, now=_loops.now())
         self._nudge()
         return check
 
     def look_again(self) -> None:
         """What waits has changed by other means than `ask`."""
-        if self.pending.dispatcher.has_work:
+        if self.pending.has_work:
             self._nudge()
 
     async def read_on_later(self) -> None:
@@ -162,14 +163,14 @@ class Engine:
         """From now on this one is asked for messages when a request is selected."""
         self.cancellables.add(follower)
         self._followers[follower] = None
-        self.pending.dispatcher.feeds[follower] = None
+        self.pending.add_feed(follower)
         self.look_again()
 
     def unfollow(self, follower: Follower) -> None:
         """It is not asked any more."""
         self.cancellables.discard(follower)
         self._followers.pop(follower, None)
-        self.pending.dispatcher.feeds.pop(follower, None)
+        self.pending.remove_feed(follower)
 
     async def acquire(
         self, select: Selector[WantedT], *, failed: Callable[[Exception, float], None] | None = None
@@ -255,10 +256,19 @@ class Engine:
                 await self._exchange.aclose()
             await self._all_told()
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether outcomes are still on their way to their subscribers."""
+        return self._outbox.is_busy
+
+    async def tell_more(self) -> None:
+        """Let one turn of the loop pass, in which the next outcomes are handed over."""
+        self._outbox.next_turn()
+        await checkpoint()
+
     async def _all_told(self) -> None:
-        while self.pending.portions.is_busy:
-            self.pending.portions.next_turn()
-            await checkpoint()
+        while self.is_telling:
+            await self.tell_more()
 
     # The workers.
 
@@ -272,6 +282,7 @@ class Engine:
         if self.closed or self._loop is not _loops.this_loop():
             return
         self._nudged = False
+        self._has_warned_of_refusal = False
         if not self._stands_by:
             self._call_worker()
             return
@@ -303,10 +314,8 @@ class Engine:
         """Start one request after the other, while something waits; carry out the last one, then stand by again."""
         while True:
             permit, request = await self._permit()
-            self._granted = None
-            self.pending.started(request)
             self._open += 1
-            if self.pending.dispatcher.has_work:
+            if self.pending.has_work:
                 self.spawn(partial(self._carry_out_beside, permit, request))
                 continue
             self._stands_by = False
@@ -326,16 +335,16 @@ class Engine:
         misses = 0
         while True:
             permit = await self.acquire(self._select, failed=self._acquire_failed)
-            granted = self._granted
-            if granted is not None and _is_for(permit, granted):
-                return permit, granted
+            request = self.pending.commit(permit.wanted)
+            if request is not None:
+                return permit, request
             await self.release(permit, RequestEnd.NOT_SENT)
             misses += 1
             if misses > 1:  # a limiter that does not permit what was chosen must not be asked without a pause
                 await anyio.sleep(backoff.delay(misses - 1, random.random()))
 
     def _acquire_failed(self, error: Exception, pause: float) -> None:
-        self._put_back_granted()
+        self.pending.cancel_selection()
         self._failed = error, _loops.now() + pause
         self._turn_down_unavailable(*self._failed)
 
@@ -344,57 +353,36 @@ class Engine:
         if self.pending.turn_down_unavailable(error, now=now, again_in=again_at - now):
             self._nudge()
 
-    def _put_back_granted(self) -> bool:
-        """What was selected, and got no permit, waits again; whether there was any."""
-        granted, self._granted = self._granted, None
-        if granted is not None:
-            self.pending.put_back(granted)
-        return granted is not None
-
     def _warn_of_limiter(self, error: Exception) -> None:
         logger.warning("the limiter failed, and is asked again: %s", _shown(error), exc_info=error)
 
     def _select(self, pacer: Pacer, *, now: float) -> Request | float:
         if self._loop is not _loops.this_loop():
             return inf  # this worker was left behind in another loop
-        if self._put_back_granted():  # asked again before it could use what it was given
+        if self.pending.cancel_selection():  # asked again before it could use what it was given
             self.pending.turn_down(pacer, now)
         if self._is_gathering(now):
             return self._gather_until
         while True:
-            request = self._take(pacer, now)
+            request = self.pending.select(pacer, in_flight=self._open, now=now)
             if request is not None:
                 return request
-            waiting = self.pending.dispatcher.waiting
+            waiting = self.pending.waiting
             again_at = self.pending.turn_down(pacer, now)
-            if again_at <= now or self.pending.dispatcher.waiting == waiting:
-                self._is_urgent = any(feed.due_at() == -inf for feed in self.pending.dispatcher.feeds)
-                return min(again_at, self._again_at(pacer, now))
+            if again_at <= now or self.pending.waiting == waiting:
+                self._is_urgent = self.pending.has_last_calls
+                return min(again_at, self.pending.due_at(pacer, in_flight=self._open, now=now))
 
     def is_urgent(self, *, now: float) -> bool:
         """Whether this client goes before other clients of its limiter.
 
         It does while a caller waits for a `check`, and while messages near their archive deadline wait.
         """
-        return self._is_urgent or self.pending.dispatcher.has_awaited
+        return self._is_urgent or self.pending.has_callers
 
     def _is_gathering(self, now: float) -> bool:
         """Whether more is read just now, so that a bulk request would not be full yet."""
-        dispatcher = self.pending.dispatcher
-        return bool(self._readers) and now < self._gather_until and dispatcher.waiting < dispatcher.bisection.limit
-
-    def _take(self, pacer: Pacer, now: float) -> Request | None:
-        outage = self.pending.outage
-        if outage.until_at > now or (outage.is_on and self._open):
-            return None
-        self._granted = self.pending.dispatcher.take(pacer, at_most=1 if outage.is_on else inf, now=now)
-        return self._granted
-
-    def _again_at(self, pacer: Pacer, now: float) -> float:
-        outage = self.pending.outage
-        if outage.until_at > now:
-            return outage.until_at
-        return inf if outage.is_on and self._open else self.pending.dispatcher.due_at(pacer, now=now)
+        return bool(self._readers) and now < self._gather_until and self.pending.waiting < self.pending.batch_limit
 
     async def _carry_out(self, permit: Permit[Request], request: Request) -> None:
         detail = request.detail
@@ -413,13 +401,41 @@ class Engine:
             if isinstance(reply, Reply) and not isinstance(verdict, TransportError | ProtocolError):
                 self._tell_date(reply)  # else something between the server and us may have answered
             how = RequestEnd.REFUSED if isinstance(verdict, RateLimited) else how
-            self.pending.conclude(request, verdict)
+            self._act_on(request, self._conclude(request, verdict))
         except Exception as error:  # such as a wall clock of the user's own that fails
             logger.exception("an answer could not be used: unexpected error")
             self.pending.answer_all(request, unexpected(error))
         finally:
             self._open -= 1
             await self.release(permit, how)
+
+    def _conclude(self, request: Request, verdict: list[Outcome] | SmscError) -> Conclusion:
+        return self.pending.conclude(
+            request, verdict, checked_at=self.wall_clock(), jitter=random.random, now=_loops.now()
+        )
+
+    def _act_on(self, request: Request, conclusion: Conclusion) -> None:
+        for mistake in conclusion.mistakes:
+            logger.error("an answer could not be used: unexpected error", exc_info=mistake)
+        if conclusion.rate_limited is not None:
+            self._warn_of_refusal(request, conclusion.rate_limited)
+        if conclusion.account_error is not None:
+            self._refuse_account(conclusion.account_error)
+
+    def _warn_of_refusal(self, request: Request, error: RateLimited) -> None:
+        level = logging.DEBUG if self._has_warned_of_refusal else logging.WARNING
+        self._has_warned_of_refusal = True
+        what = "a bulk request" if request.bulk else f"a request for id {request.checks[0].id}"
+        logger.log(level, "the server refuses %s (%s): does somebody else use this account?", what, error)
+
+    def refused(self, error: SmscError) -> None:
+        """The vendor said no to a request that is not a check."""
+        if self.pending.refused(error):
+            self._refuse_account(error)
+
+    def _refuse_account(self, error: SmscError) -> None:
+        logger.warning("the server refuses the account (%s): everything that waits is given back", error)
+        self._fail_waiting(error)
 
     def _tell_date(self, reply: Reply) -> None:
         if self._followers and (date := protocol.reply_date(reply.headers)) is not None:
@@ -440,8 +456,7 @@ class Engine:
 
     def _fail_waiting(self, error: SmscError) -> None:
         """The account is refused, or the client closed: nothing more is sent for those who wait now."""
-        granted, self._granted = self._granted, None
-        self.pending.fail_waiting(error, granted)
+        self.pending.fail_waiting(error)
         for other in list(self.cancellables):
             other.give_up(own(error))
 
@@ -453,7 +468,6 @@ class Engine:
         self.pending.forget_all()
         self.cancellables.clear()
         self._followers.clear()
-        self._granted = None
         self._stands_by = self._nudged = False
         self._failed = None
         self._open = 0
@@ -476,12 +490,6 @@ def _begin_anew() -> None:
 
 
 _loops.at_fork(_begin_anew)
-
-
-def _is_for(permit: Permit[Any], request: Request) -> bool:
-    """Whether the permit is for this request, or for any other that takes the same tokens."""
-    wanted = permit.wanted
-    return wanted is request or (wanted.bulk == request.bulk and set(wanted.keys) == set(request.keys))
 
 
 def _shown(error: Exception) -> str:

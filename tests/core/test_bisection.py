@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsc_status._core.scheduling.bisection import BatchBisection
+from smsc_status._core.scheduling.bisection import BatchBisection, may_be_divided
+from smsc_status.errors import ApiError, ParametersError, ProtocolError, RequestTimeout, SmscError, TransportError
 
 
 def test_at_first_the_size_is_the_largest_and_nobody_is_suspected() -> None:
@@ -251,3 +252,22 @@ def test_the_last_suspect_is_known() -> None:
     assert bisection.lone_suspect is None
     bisection.done("a")
     assert bisection.lone_suspect == "b"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ProtocolError("", status=200), True),
+        (ProtocolError("", status=413), True),
+        (ProtocolError("", status=414), True),
+        (ProtocolError("", status=403), False),
+        (ProtocolError(""), False),
+        (ParametersError(1), True),
+        (ApiError(77), True),
+        (TransportError(), False),
+        (RequestTimeout(), False),
+    ],
+)
+def test_what_smaller_requests_may_help_against(error: SmscError, expected: bool) -> None:
+    """One bad message, too large a request, or a text that spoils the answer; not a server that is away."""
+    assert may_be_divided(error) is expected

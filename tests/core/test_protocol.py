@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smsc_status._core.wire import codecs, protocol
 from smsc_status._core.wire.codecs import BadRow
-from smsc_status._core.wire.protocol import Wire, concerns_size, match, read, read_deletion, reply_date
+from smsc_status._core.wire.protocol import Wire, match, read, read_deletion, reply_date
 from smsc_status.errors import (
     ApiError,
     AuthError,
@@ -19,7 +19,6 @@ from smsc_status.errors import (
     ParametersError,
     ProtocolError,
     RateLimited,
-    RequestTimeout,
     SmscError,
     TransportError,
 )
@@ -405,22 +404,3 @@ class TestDeletion:
         error = read_deletion(Wire(), 200, {}, b"<html>")
         assert isinstance(error, ProtocolError)
         assert (error.status, error.excerpt) == (200, "<html>")
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (ProtocolError("", status=200), True),
-        (ProtocolError("", status=413), True),
-        (ProtocolError("", status=414), True),
-        (ProtocolError("", status=403), False),
-        (ProtocolError(""), False),
-        (ParametersError(1), True),
-        (ApiError(77), True),
-        (TransportError(), False),
-        (RequestTimeout(), False),
-    ],
-)
-def test_what_smaller_requests_may_help_against(error: SmscError, expected: bool) -> None:
-    """One bad message, too large a request, or a text that spoils the answer; not a server that is away."""
-    assert concerns_size(error) is expected

@@ -12,9 +12,9 @@ from time import process_time
 from unittest.mock import patch
 
 from smsc_status import ApiError, Detail, Format, HlrRecord, MessageRef, ProtocolError, StatusRecord, TransportError
+from smsc_status._core.drafts import bind
 from smsc_status._core.wire import codecs, jsonfast, protocol
 from smsc_status._core.wire.codecs import CHARSETS, BadRow
-from smsc_status._core.wire.drafts import bind
 from smsc_status._core.wire.protocol import Outcome, Wire
 from smsc_status.models import MOSCOW, Identity, id_key, phone_key
 

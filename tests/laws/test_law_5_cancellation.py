@@ -71,7 +71,7 @@ async def test_no_token_and_no_slot_leaks(moment: float, what: str) -> None:
         assert (stats.open_requests, stats.waiting, stats.bulk_slot_in) == (0, 0, 0.0)
         assert limiter.is_idle()
         assert len(limiter.pacer) == 0
-        assert not client._engine.pending._asked
+        assert client._engine.pending.is_empty
         assert not client._engine.pending._start_deadlines
         assert len(client._engine._background) <= 1  # its pump
         with anyio.fail_after(0.2):

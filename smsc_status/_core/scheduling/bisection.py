@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable
 
+from smsc_status.errors import ApiError, ProtocolError, SmscError
+
 GROWTH = 10
 """The size grows back by this part of the largest one with each bulk request that is answered."""
 
@@ -25,6 +27,20 @@ costs the minute's bulk request."""
 
 PARTS = 4
 """A filled-up request has one in so many of the suspects: a refusal, which is rarer then, costs a whole request."""
+
+
+TOO_LARGE = frozenset({413, 414})
+"""HTTP statuses that mind the length of a request."""
+
+
+def may_be_divided(error: SmscError) -> bool:
+    """Whether a bulk request that ended with this error may be answered in smaller parts.
+
+    The vendor may mind one of its messages, the request may be too large, or one text may have spoilt the whole reply.
+    """
+    if isinstance(error, ProtocolError):
+        return error.status == 200 or error.status in TOO_LARGE
+    return isinstance(error, ApiError)
 
 
 class BatchBisection:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from smsc_status._core.wire.drafts import Draft, HlrDraft
+from smsc_status._core.drafts import Draft, HlrDraft
 from smsc_status._core.wire.values import COSTS, SHARED, refuse_flood
 from smsc_status.models import MOSCOW, HlrRecord, Identity, StatusRecord
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from smsc_status._core.wire.drafts import finished, new_draft, new_hlr_draft
+from smsc_status._core.drafts import finished, new_draft, new_hlr_draft
 from smsc_status._core.wire.layouts import HLR_KEYS, Columns
 from smsc_status._core.wire.values import CODES, COSTS, NAMES, STAMPS, TEXTS, Shared
 from smsc_status.models import StatusRecord

@@ -23,7 +23,6 @@ PATH: Final = "/sys/status.php"
 
 # "Later" in HTTP's own words; 5xx are too.
 _LATER: Final = frozenset({408, 425, 429})
-_TOO_LARGE: Final = frozenset({413, 414})
 
 LONGEST_RETRY_AFTER: Final = 86_400.0
 """A reply that asks for a longer pause, in seconds, is taken to ask for this one."""
@@ -96,17 +95,6 @@ def read_deletion(wire: Wire, status: int, headers: Mapping[str, str], body: byt
     except ProtocolError as error:
         return ProtocolError(error.reason, status=status, excerpt=error.excerpt, retry_after=retry_after(headers))
     return None if refusal is None else ApiError.of(refusal.code, refusal.text)
-
-
-def concerns_size(error: SmscError) -> bool:
-    """Whether a bulk request with this outcome may be answered in smaller parts.
-
-    One of its messages may be what the vendor minds, the request may be too large, or one text may have spoilt the
-    whole answer.
-    """
-    if isinstance(error, ProtocolError):
-        return error.status == 200 or error.status in _TOO_LARGE
-    return isinstance(error, ApiError)
 
 
 def match(rows: Sequence[Row], asked: Sequence[Identity]) -> list[Outcome]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from smsc_status._core.wire.drafts import finished, new_draft, new_hlr_draft
+from smsc_status._core.drafts import finished, new_draft, new_hlr_draft
 from smsc_status._core.wire.layouts import HLR_KEYS, Columns
 from smsc_status.errors import EXCERPT_CHARS, ProtocolError
 from smsc_status.models import HlrRecord, Identity, Key, StatusRecord, id_key

@@ -1,0 +1,605 @@
+"""Which messages wait for an answer, who waits for each, and what a reply means for them.
+
+A *pending check* is one distinct message that is to be asked; its *subscribers* are those who wait for it. Calls for the
+same message share one pending check.
+
+All of it is bookkeeping: nothing here waits, and nothing is sent. What concerns the whole account is returned, and the
+shell acts on it. Outcomes go into an outbox, which the shell empties in portions.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, tzinfo
+from itertools import chain
+from math import inf
+from typing import Any, Protocol, TypeVar
+
+import attrs
+
+from smsc_status._core.drafts import bind
+from smsc_status._core.scheduling import backoff
+from smsc_status._core.scheduling.bisection import may_be_divided
+from smsc_status._core.scheduling.dispatch import CheckState, Dispatcher, Feed, PendingCheck, Request
+from smsc_status._core.scheduling.pacing import Pacer
+from smsc_status._core.scheduling.recent import RecentRecords
+from smsc_status._core.scheduling.start_deadlines import StartDeadlines
+from smsc_status.errors import (
+    AddressBlocked,
+    ApiError,
+    AuthError,
+    ClientClosed,
+    LimiterUnavailable,
+    LimitExceeded,
+    ProtocolError,
+    RateLimited,
+    RequestTimeout,
+    SmscError,
+    TransportError,
+)
+from smsc_status.models import Detail, Identity, MessageRef, StatusRecord
+
+MAX_MISSES = 3
+"""How often a reply may leave a message out before that is its outcome."""
+
+CALLER_HEAD_START = 300.0
+"""A caller who waits at this moment goes as early as if he had come so many seconds earlier."""
+
+PORTION = 100
+"""So many subscribers are told in one turn of the event loop. Together with what each leads to, that takes 2 ms."""
+
+CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
+
+ErrorT = TypeVar("ErrorT", bound=SmscError)
+
+
+class Subscriber(Protocol):
+    """Somebody who waits for a message."""
+
+    @property
+    def ref(self) -> MessageRef:
+        """The message, as this one put it in."""
+
+    @property
+    def start_by(self) -> float:
+        """The instant by which its request must have started; `inf` if that does not matter."""
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether it decides itself when to ask again after a failed request. For the others `PendingChecks` does."""
+
+    def on_result(self, outcome: StatusRecord | SmscError) -> None:
+        """Take the outcome. Called once, synchronously; if it raises, once more with an error."""
+
+
+class Outbox(Protocol):
+    """Hands outcomes to subscribers, and does other long work, in portions."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is left to do."""
+
+    def tell(self, who: Subscriber, what: StatusRecord | SmscError, /) -> None:
+        """Hand over the outcome, now or in its turn."""
+
+    def forget(self, who: Subscriber, /) -> None:
+        """Do not tell this one any more."""
+
+    def go_through(self, steps: Iterator[object], /) -> None:
+        """Do the steps: some now, the others in turn."""
+
+    def clear(self) -> None:
+        """Drop everything that is left."""
+
+
+@attrs.define
+class Tally:
+    """What has been counted since the client was made."""
+
+    requests: Counter[str] = attrs.field(factory=Counter)
+    refusals: Counter[int] = attrs.field(factory=Counter)
+    done: Counter[str] = attrs.field(factory=Counter)
+    """Tracked messages that are done, by outcome."""
+    records: int = 0
+    retries: int = 0
+    replies_read: int = 0
+    """Replies to checks that could be read."""
+
+
+@attrs.frozen
+class Conclusion:
+    """What a reply means beyond its messages' outcomes."""
+
+    account_error: SmscError | None = None
+    """The vendor refuses the whole account: send nothing more for those who wait."""
+    rate_limited: RateLimited | None = None
+    mistakes: tuple[Exception, ...] = ()
+    """Unexpected errors, each of which cost one message its answer."""
+
+
+class PendingChecks:
+    """The pending checks of one client, and their subscribers.
+
+    Args:
+        max_bulk: the largest number of messages in a bulk request.
+        retries: how often a message whose request failed is asked again.
+        mirrors: how many addresses there are to try without a pause.
+        zone: the time zone of the records' text dates.
+        outbox: takes the outcomes.
+    """
+
+    def __init__(self, *, max_bulk: int, retries: int, mirrors: int, zone: tzinfo, outbox: Outbox) -> None:
+        self.tally: Tally = Tally()
+        self._dispatcher = Dispatcher(max_bulk)
+        self._outage = backoff.Outage()
+        self._retries = retries
+        self._mirrors = mirrors
+        self._zone = zone
+        self._outbox = outbox
+        self._checks: dict[Identity, PendingCheck] = {}
+        self._start_deadlines: StartDeadlines[Subscriber] = StartDeadlines()
+        self._recent = RecentRecords()
+        # What may be sent next. It counts as waiting until `commit`.
+        self._selected: Request | None = None
+        # How often the account was refused, and why last. A check of an earlier epoch is not retried.
+        self._epoch = 0
+        self._refusal: SmscError | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no check is waiting or in flight, and every outcome is handed over."""
+        return not self._checks and not self._outbox.is_busy
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits, or will be due in a feed."""
+        return self._dispatcher.has_work
+
+    @property
+    def waiting(self) -> int:
+        """How many checks wait, those that back off included; messages of feeds are not counted."""
+        return self._dispatcher.waiting
+
+    @property
+    def has_callers(self) -> bool:
+        """Whether a caller waits at this moment for a message that is not in flight."""
+        return self._dispatcher.has_awaited
+
+    @property
+    def has_last_calls(self) -> bool:
+        """Whether a feed has messages near their archive deadline."""
+        return any(feed.due_at() == -inf for feed in self._dispatcher.feeds)
+
+    @property
+    def batch_limit(self) -> int:
+        """How many messages the next bulk request may have."""
+        return self._dispatcher.bisection.limit
+
+    @property
+    def records_kept(self) -> int:
+        """How many recent records can be given again."""
+        return len(self._recent)
+
+    @property
+    def is_in_outage(self) -> bool:
+        """Whether the server is taken to be away."""
+        return self._outage.is_on
+
+    def add_feed(self, feed: Feed) -> None:
+        """From now on this feed is asked for messages when a request is selected."""
+        self._dispatcher.feeds[feed] = None
+
+    def remove_feed(self, feed: Feed) -> None:
+        """This feed is not asked any more."""
+        self._dispatcher.feeds.pop(feed, None)
+
+    # Those who come and go.
+
+    def ask(self, detail: Detail, subscriber: Subscriber, *, now: float, head_start: float = 0.0) -> PendingCheck:
+        """Have the subscriber's message asked; those who ask for the same one share a check."""
+        check, is_new = self._check_for(detail, subscriber, now - head_start, head_start)
+        if is_new:
+            self._dispatcher.add(check)
+        if subscriber.start_by < inf and check.state is not CheckState.IN_FLIGHT:
+            self._start_deadlines.join(subscriber, check, subscriber.start_by)
+        return check
+
+    def adopt(self, detail: Detail, subscriber: Subscriber, *, rank: float) -> tuple[PendingCheck, bool]:
+        """A check for the subscriber's message, to go into a request that is being selected; and whether it may go.
+
+        It may not if it was there already: its answer is the subscriber's too.
+        """
+        check, is_new = self._check_for(detail, subscriber, rank, 0.0)
+        if is_new:
+            check.state = CheckState.IN_FLIGHT
+        return check, is_new
+
+    def _check_for(
+        self, detail: Detail, subscriber: Subscriber, rank: float, head_start: float
+    ) -> tuple[PendingCheck, bool]:
+        ref = subscriber.ref
+        identity = ref.identity
+        check = self._checks.get(identity)
+        is_new = check is None or (check.is_sent and check.detail < detail) or self._is_failing(check)
+        if check is None or is_new:
+            check = PendingCheck(str(ref.id), ref.phone, identity, detail, rank, head_start, epoch=self._epoch)
+            self._checks[identity] = check
+        else:
+            self._dispatcher.promote(check, rank, head_start=head_start)
+            check.detail = max(check.detail, detail)
+        check.subscribers[subscriber] = None
+        return check, is_new
+
+    def drop(self, check: PendingCheck, subscriber: Subscriber) -> None:
+        """The subscriber is given up; a request that is on its way stays so."""
+        self._start_deadlines.leave(subscriber)
+        self._outbox.forget(subscriber)
+        if subscriber not in check.subscribers:  # it has moved to another check for the same message
+            check = self._checks.get(check.identity, check)
+        check.subscribers.pop(subscriber, None)
+        if check.subscribers or check.state not in (CheckState.WAITING, CheckState.BACKING_OFF):
+            return
+        if self._is_failing(check):
+            check.state = CheckState.DONE
+        else:
+            self._dispatcher.withdraw(check)
+        self._forget(check)
+
+    def drop_all(self, subscribers: Iterator[tuple[PendingCheck, Subscriber]]) -> None:
+        """So many subscribers are given up, in portions."""
+        self._outbox.go_through(self._drop_each(subscribers))
+
+    def _drop_each(self, subscribers: Iterator[tuple[PendingCheck, Subscriber]]) -> Iterator[None]:
+        for check, subscriber in subscribers:
+            self.drop(check, subscriber)
+            yield
+
+    def known(self, ref: MessageRef, detail: Detail, *, max_age: float, now: float) -> StatusRecord | None:
+        """A record of this message, at this level or above, that came in at most `max_age` seconds ago."""
+        record = self._recent.find(ref.identity, detail, since=now - max_age)
+        return None if record is None else attrs.evolve(record, ref=ref)
+
+    def keep_records(self, max_age: float) -> None:
+        """From now on records are kept for `known` for at least so many seconds."""
+        self._recent.want(max_age)
+
+    def forget_record(self, ref: MessageRef) -> None:
+        """The record of this message, if there is one, is not given again."""
+        self._recent.forget(ref.identity)
+
+    def turn_down(self, pacer: Pacer, now: float) -> float:
+        """Tell those who can't be served in time, one portion; when are the next of the others to be told?"""
+
+        def start_at(check: PendingCheck) -> float:
+            return max(self._dispatcher.start_at(check, pacer, now=now), self._outage.until_at)
+
+        soonest = max(self._dispatcher.soonest_at(pacer, now=now), self._outage.until_at)
+        late = self._start_deadlines.take_too_late(start_at, soonest=soonest, now=now, at_most=PORTION)
+        for subscriber, check, at in late:
+            self.drop(check, subscriber)
+            self._outbox.tell(subscriber, _too_late(check.last_error, max(0.0, at - now)))
+        return now if len(late) >= PORTION else self._start_deadlines.look_at(now=now)
+
+    def turn_down_unavailable(self, cause: Exception, *, now: float, again_in: float) -> bool:
+        """The limiter failed, and will be asked again in so many seconds: tell those who can't wait for that.
+
+        One portion of them; whether there are more.
+        """
+        at = now + again_in
+        late = self._start_deadlines.take_too_late(lambda _check: at, soonest=at, now=now, at_most=PORTION)
+        for subscriber, check, _ in late:
+            self.drop(check, subscriber)
+            error = LimiterUnavailable(f"the limiter can't be reached: {type(cause).__name__}")
+            error.__cause__ = cause
+            self._outbox.tell(subscriber, error)
+        return len(late) >= PORTION
+
+    def _watch_start_deadline(self, check: PendingCheck) -> None:
+        for subscriber in check.subscribers:
+            if subscriber.start_by < inf:
+                self._start_deadlines.join(subscriber, check, subscriber.start_by)
+
+    def forget_all(self) -> None:
+        """Who waited is gone, and can't be told."""
+        self._epoch += 1
+        self._outbox.clear()
+        self._dispatcher.feeds.clear()
+        gone = [self._dispatcher.drain(), self._start_deadlines.let_go(), _let_go(self._checks)]
+        self._checks, self._start_deadlines, self._selected = {}, StartDeadlines(), None
+        for steps in gone:
+            self._outbox.go_through(steps)
+
+    # What an answer means.
+
+    def conclude(
+        self,
+        request: Request,
+        verdict: list[StatusRecord | SmscError | None] | SmscError,
+        *,
+        checked_at: datetime,
+        jitter: Callable[[], float],
+        now: float,
+    ) -> Conclusion:
+        """Apply what came of a request: its messages are answered, or wait again.
+
+        Args:
+            request: what was sent.
+            verdict: an outcome for each of its messages, `None` where the reply leaves one out; or one error for all.
+            checked_at: the date of the reply.
+            jitter: gives random numbers, at least 0 and below 1.
+            now: the instant of the reply.
+        """
+        if isinstance(verdict, TransportError | ProtocolError):
+            self._lose(request, verdict, jitter, now)
+            return Conclusion()
+        self._outage.record_success()
+        if isinstance(verdict, list):
+            self.tally.replies_read += 1
+            return Conclusion(mistakes=tuple(self._hand_out(request, verdict, checked_at, now)))
+        concerns_account = self.refused(verdict)
+        if isinstance(verdict, RateLimited):
+            for check in request.checks:
+                self._ask_again(check, verdict)
+            return Conclusion(rate_limited=verdict)
+        if len(request.checks) > 1 and may_be_divided(verdict) and not concerns_account:
+            self._divide(request, verdict)
+            return Conclusion()
+        if not concerns_account:
+            self._dispatcher.bisection.named(request.checks[0])
+        self.answer_all(request, verdict)
+        return Conclusion(account_error=verdict if concerns_account else None)
+
+    def _divide(self, request: Request, error: SmscError) -> None:
+        """One of the messages, or their number, is to blame: they are asked again in smaller requests."""
+        self._dispatcher.bulk_refused(request.checks)
+        for check in request.checks:
+            self._requeue(check, error)
+
+    def _hand_out(
+        self, request: Request, outcomes: list[StatusRecord | SmscError | None], checked_at: datetime, now: float
+    ) -> Iterator[Exception]:
+        """Give each message its own outcome; the mistakes that were made."""
+        for check, outcome in zip(request.checks, outcomes, strict=True):
+            try:
+                self._hand_out_one(check, outcome, checked_at, now)
+            except Exception as error:  # whatever it is, the others get their own
+                self._answer(check, unexpected(error))
+                yield error
+        if request.bulk:
+            self._dispatcher.bulk_succeeded(len(request.checks))
+
+    def _hand_out_one(
+        self, check: PendingCheck, outcome: StatusRecord | SmscError | None, checked_at: datetime, now: float
+    ) -> None:
+        if isinstance(outcome, StatusRecord):
+            self._answer_with(check, outcome, checked_at, now)
+        elif outcome is not None:
+            self._answer(check, outcome)
+        else:
+            check.misses += 1
+            missed = ProtocolError("the reply left this message out")
+            if check.misses >= MAX_MISSES:
+                self._answer(check, missed)
+            else:
+                self._ask_again(check, missed)
+
+    def _lose(
+        self, request: Request, error: TransportError | ProtocolError, jitter: Callable[[], float], now: float
+    ) -> None:
+        """There is no reply, or none that can be used. That is the server's state, unless others are answered."""
+        self._outage.record_failure(jitter=jitter(), now=now, retry_after=error.retry_after)
+        if len(request.checks) > 1 and may_be_divided(error):
+            self._divide(request, error)
+            return
+        if len(request.checks) > 1 and isinstance(error, RequestTimeout):
+            self._dispatcher.bulk_timed_out(len(request.checks))
+        for check in request.checks:
+            check.tries += 1
+            if self._outage.is_on:  # the next probe is another message's
+                check.rank = now - check.head_start
+            if check.tries > self._retries and not _has_plan(check):
+                if isinstance(error, ProtocolError) and len(request.checks) == 1:
+                    self._dispatcher.bisection.named(check)
+                self._answer(check, error)
+                continue
+            pause = 0.0 if check.tries < self._mirrors else backoff.delay(check.tries, jitter())
+            self._ask_again(check, error, due_at=now + pause)
+
+    def _ask_again(self, check: PendingCheck, error: SmscError, *, due_at: float = -inf) -> None:
+        """It waits again, or those who have a plan of their own are told."""
+        if _has_plan(check):
+            self.tally.retries += 1
+            self._answer(check, error)
+        else:
+            self._requeue(check, error, due_at=due_at)
+
+    def _requeue(self, check: PendingCheck, error: SmscError, *, due_at: float = -inf) -> None:
+        if check.epoch != self._epoch and self._refusal is not None:
+            self._answer(check, self._refusal)
+            return
+        check.last_error = error
+        self.tally.retries += 1
+        if not check.subscribers:
+            self._dispatcher.withdraw(check)
+            self._forget(check)
+            return
+        twin = self._checks.get(check.identity)
+        if twin is not None and twin is not check:
+            # Asked anew at a higher level meanwhile: that request answers these subscribers too.
+            self._dispatcher.withdraw(check)
+            twin.subscribers |= check.subscribers
+            twin.last_error = error
+            check.subscribers = {}
+            self._dispatcher.promote(twin, check.rank)
+            check = twin
+        else:
+            check.epoch = self._epoch
+            self._checks[check.identity] = check
+            self._dispatcher.add(check, due_at=due_at)
+        if check.state is not CheckState.IN_FLIGHT:
+            self._watch_start_deadline(check)
+
+    def _answer_with(self, check: PendingCheck, record: StatusRecord, checked_at: datetime, now: float) -> None:
+        self.tally.records += 1
+        subscriber = next(iter(check.subscribers), None)
+        ref = subscriber.ref if subscriber is not None else MessageRef(check.id, check.phone)
+        bind(record, ref, checked_at, self._zone)
+        self._recent.keep(check.identity, record, check.detail, now=now)
+        self._answer(check, record)
+
+    def answer_all(self, request: Request, error: SmscError) -> None:
+        """None of the request's messages that has no answer yet will get another than this."""
+        for check in request.checks:
+            if check.state is CheckState.IN_FLIGHT:
+                self._answer(check, error)
+
+    def _answer(self, check: PendingCheck, outcome: StatusRecord | SmscError) -> None:
+        check.state = CheckState.DONE
+        self._dispatcher.bisection.done(check)
+        self._forget(check)
+        telling = self._tell_all(check, outcome)
+        if len(check.subscribers) > PORTION:
+            self._outbox.go_through(telling)
+        else:
+            for _ in telling:
+                pass
+
+    def _tell_all(self, check: PendingCheck, outcome: StatusRecord | SmscError) -> Iterator[None]:
+        for subscriber in list(check.subscribers):
+            if subscriber in check.subscribers:  # else it has been given up meanwhile
+                del check.subscribers[subscriber]
+                self._start_deadlines.leave(subscriber)
+                self._outbox.tell(subscriber, outcome)
+            yield
+
+    # What goes next.
+
+    def select(self, pacer: Pacer, *, in_flight: int, now: float) -> Request | None:
+        """The request that may start now, if there is one. Nothing has changed until `commit`; select again as you like.
+
+        `in_flight` is the number of this client's open requests. During an outage only one probe goes at a time.
+        """
+        self.cancel_selection()
+        if self._outage.until_at > now or (self._outage.is_on and in_flight):
+            return None
+        self._selected = self._dispatcher.take(pacer, at_most=1 if self._outage.is_on else inf, now=now)
+        return self._selected
+
+    def commit(self, wanted: object) -> Request | None:
+        """The selected request is sent now; `None` if the permit is for something else, and everything waits on.
+
+        `wanted` is what the limiter's permit names: the request itself, or an equal one.
+        """
+        request = self._selected
+        if request is None or not _takes_same_tokens(wanted, request):
+            self.cancel_selection()
+            return None
+        self._selected = None
+        detail = request.detail
+        for check in request.checks:
+            check.detail = detail
+            check.is_sent = True
+            check.is_alone = len(request.checks) == 1
+            for subscriber in check.subscribers if self._start_deadlines else ():
+                self._start_deadlines.leave(subscriber)
+        return request
+
+    def cancel_selection(self) -> bool:
+        """The selected request is not sent: its messages wait at their old positions. Whether there was one."""
+        request, self._selected = self._selected, None
+        if request is None:
+            return False
+        for check in request.checks:
+            if check.subscribers:
+                self._dispatcher.add(check)
+                self._watch_start_deadline(check)
+            else:
+                self._dispatcher.withdraw(check)
+                self._forget(check)
+        return True
+
+    def due_at(self, pacer: Pacer, *, in_flight: int, now: float) -> float:
+        """When to select again after `select` gave nothing; `inf` while only an event can change that."""
+        if self._outage.until_at > now:
+            return self._outage.until_at
+        return inf if self._outage.is_on and in_flight else self._dispatcher.due_at(pacer, now=now)
+
+    def _forget(self, check: PendingCheck) -> None:
+        if self._checks.get(check.identity) is check:
+            del self._checks[check.identity]
+
+    def refused(self, error: SmscError) -> bool:
+        """Count that the vendor said no to a request. Whether it refuses the whole account."""
+        if isinstance(error, ApiError):
+            self.tally.refusals[error.code] += 1
+        return isinstance(error, CONCERNS_ACCOUNT)
+
+    def fail_waiting(self, error: SmscError) -> None:
+        """Everything that is not in flight ends with this error, in portions."""
+        self._epoch += 1
+        self._refusal = error
+        impatient, self._start_deadlines = self._start_deadlines, StartDeadlines()
+        selected, self._selected = self._selected, None
+        not_sent = selected.checks if selected else ()
+        for check in not_sent:
+            check.state = CheckState.WAITING
+        self._outbox.go_through(self._fail(chain(not_sent, self._dispatcher.drain()), error))
+        self._outbox.go_through(impatient.let_go())
+
+    def _fail(self, checks: Iterable[PendingCheck | None], error: SmscError) -> Iterator[None]:
+        for check in checks:
+            if check is not None and check.state is not CheckState.DONE:
+                self._answer(check, error)
+            yield
+
+    def _is_failing(self, check: PendingCheck) -> bool:
+        """Whether it was taken out of the line, and its end is still to be told."""
+        return check.epoch != self._epoch and check.state in (CheckState.WAITING, CheckState.BACKING_OFF)
+
+
+def _has_plan(check: PendingCheck) -> bool:
+    """Whether all who wait for it ask again by themselves."""
+    return bool(check.subscribers) and all(subscriber.has_plan for subscriber in check.subscribers)
+
+
+def _takes_same_tokens(wanted: Any, request: Request) -> bool:
+    """Whether a permit for `wanted` is leave to send this request."""
+    return wanted is request or (wanted.bulk == request.bulk and set(wanted.keys) == set(request.keys))
+
+
+def _let_go(asked: dict[Identity, PendingCheck]) -> Iterator[None]:
+    while asked:
+        asked.popitem()
+        yield
+
+
+def for_subscriber(outcome: StatusRecord | SmscError, ref: MessageRef) -> StatusRecord | SmscError:
+    """The outcome as this subscriber's own: its own ref, or an error that nobody else raises."""
+    if isinstance(outcome, StatusRecord):
+        return outcome if outcome.ref is ref else attrs.evolve(outcome, ref=ref)
+    return own(outcome)
+
+
+def own(error: ErrorT) -> ErrorT:
+    """A copy of the error, for one who raises it alone."""
+    mine = copy.copy(error)
+    mine.__cause__ = error.__cause__
+    return mine
+
+
+def unexpected(error: Exception) -> SmscError:
+    """What comes out where a mistake of ours has spoilt an answer."""
+    return ProtocolError(f"the answer could not be used: {type(error).__name__}")
+
+
+def _too_late(last: SmscError | None, retry_after: float) -> SmscError:
+    if isinstance(last, RateLimited):
+        return RateLimited(last.code, last.text, retry_after)
+    if isinstance(last, TransportError | ProtocolError):
+        mine = own(last)
+        mine.retry_after = retry_after
+        return mine
+    # Nothing has happened yet, or a bulk request was refused: which of its messages is to blame is not known.
+    return LimitExceeded(f"no slot comes free in time; try again in {retry_after:.1f} s", retry_after)
