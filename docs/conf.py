@@ -50,7 +50,8 @@ _CODE = re.compile(r"(?<![`:\w])`([^`\n]+)`(?![`\w])")
 def markdown_to_rst(*arguments: Any) -> None:
     """The docstrings are written in Markdown: fences and `code` become what Sphinx reads."""
     what, lines = arguments[1], arguments[-1]
-    written: list[str] = [""] if what == "attribute" else []  # else napoleon takes what is before a colon for its type
+    # An empty comment first: else napoleon takes what stands before an attribute's first colon for its type.
+    written: list[str] = ["..", ""] if what in {"attribute", "data", "property"} else []
     indent: str | None = None  # of the fence that is open
     for line in lines:
         fence = _FENCE.match(line)
