@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import builtins
+import functools
 import importlib
 import inspect
 import re
@@ -76,13 +77,17 @@ def test_its_python_is_run_here_or_by_itself(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "output"),
-    [pytest.param(*program, id=f"{relative(page)}-{n}") for page in PAGES for n, program in enumerate(programs(page))],
+    [
+        pytest.param(*program, id=f"{relative(page)}-{n}", marks=[pytest.mark.slow] if ".track(" in program[0] else [])
+        for page in PAGES
+        for n, program in enumerate(programs(page))
+    ],
 )
 def test_a_program_prints_what_the_page_says(code: str, output: str) -> None:
     """It runs offline, in a process of its own."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stderr == ""
-    assert done.stdout == output
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == output, done.stderr
 
 
 def test_a_worker_s_way_to_the_service(monkeypatch: pytest.MonkeyPatch, server: EmulatorServer, tmp_path: Path) -> None:
@@ -145,11 +150,13 @@ def test_a_user_s_test_on_the_emulator(test: str, tmp_path: Path) -> None:
     asyncio.run(getattr(module(on_page("howto/testing.md"), f"def {test}()", tmp_path), test)())
 
 
+@pytest.mark.slow
 def test_a_user_s_test_in_virtual_time(tmp_path: Path) -> None:
     """It passes."""
     module(on_page("howto/testing.md"), "MockClock", tmp_path).test_follow_for_hours()
 
 
+@pytest.mark.slow
 def test_a_user_s_fixture(tmp_path: Path) -> None:
     """A file of the fixture and a file of the test that uses it pass under pytest."""
     fixture, test = (
@@ -180,6 +187,7 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [link for link in links(page) if not (page.parent / link).exists()] == []
 
 
+@functools.cache
 def in_the_tree() -> tuple[set[str], set[str]]:
     """The names of classes and constants, and of functions, methods and attributes, that the package defines."""
     classes, others = set(), set()
