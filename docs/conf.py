@@ -28,6 +28,7 @@ html_title = f"smsc-status {release}"
 
 maximum_signature_line_length = 100
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
@@ -45,7 +46,7 @@ nitpick_ignore_regex = [
 ]
 
 _FENCE = re.compile(r"^( *)```(\w*)$")
-_CODE = re.compile(r"(?<![`:\w])`([^`\n]+)`(?![`\w])")
+_CODE = re.compile(r"(?<![`:\w])`([^`\n]+)`(?!`)(\w?)")
 
 
 def markdown_to_rst(*arguments: Any) -> None:
@@ -65,7 +66,7 @@ def markdown_to_rst(*arguments: Any) -> None:
         elif indent is not None:
             written.append(f"    {line}" if line.strip() else "")
         else:
-            written.append(_CODE.sub(r"``\1``", line))
+            written.append(_CODE.sub(lambda code: f"``{code[1]}``" + (f"\\ {code[2]}" if code[2] else ""), line))
     lines[:] = written
 
 
