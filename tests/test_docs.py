@@ -8,10 +8,12 @@ import builtins
 import functools
 import importlib
 import inspect
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ NAMING = [DOCS / "explanation/architecture.md", DOCS / "explanation/laws.md", CO
 USED = {
     "howto/web-app.md": {"def status_of", "by_key ="},
     "howto/worker.md": {"async def follow"},
-    "howto/sync-code.md": {"def fetch(", "start_blocking_portal"},
+    "howto/sync-code.md": {"def fetch(", "start_blocking_portal", "with blocking_check()"},
     "howto/testing.md": {
         "def test_my_code()",
         "@pytest.fixture",
@@ -136,12 +138,15 @@ def test_a_batch_from_synchronous_code(server: EmulatorServer, tmp_path: Path) -
     assert [outcome.is_delivered for outcome in outcomes] == [True] * 5
 
 
-def test_a_client_for_threads(server: EmulatorServer, tmp_path: Path) -> None:
-    """It checks, again and again."""
+def test_a_check_for_threads(server: EmulatorServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It checks from several threads, and as the page uses it."""
     page = module(on_page("howto/sync-code.md"), "start_blocking_portal", tmp_path)
-    with page.BlockingStatusClient() as client:
-        assert client.check(1, "79990000000").is_delivered
-        assert client.check("2", "79990000000").is_delivered
+    with page.blocking_check() as check, ThreadPoolExecutor(4) as threads:
+        records = list(threads.map(check, range(1, 9), ["79990000000"] * 8))
+    assert [record.ref.id for record in records if record.is_delivered] == list(range(1, 9))
+    (use,) = [code for code in blocks(on_page("howto/sync-code.md")) if "with blocking_check()" in code]
+    exec(use, vars(page))
+    assert capsys.readouterr().out == "True\n"
 
 
 @pytest.mark.parametrize("test", ["test_my_code", "test_at_sixty_times_the_speed"])
@@ -165,10 +170,9 @@ def test_a_user_s_fixture(tmp_path: Path) -> None:
     )
     (tmp_path / "conftest.py").write_text(fixture, encoding="utf-8")
     (tmp_path / "test_it.py").write_text(test, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:cov"]
-    done = subprocess.run(
-        [*command, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
-    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=60, check=False)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
