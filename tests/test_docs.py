@@ -1,0 +1,269 @@
+"""The documentation is true: its code runs, its links lead somewhere, the names that it mentions exist."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import builtins
+import functools
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+from documents import PAGES, README, README_RU, ROOT, blocks, links, module, names, programs, served, text_of
+
+import smsc_status
+from smsc_status import FailedCheck, StatusRecord, emulator
+from smsc_status.emulator import FAULTS, EmulatorServer
+
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "smsc_status"
+CONTRIBUTING, SECURITY = ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"
+NAMING = [DOCS / "explanation/architecture.md", DOCS / "explanation/laws.md", CONTRIBUTING]
+
+# The blocks that are imported and used below, by a word in each.
+USED = {
+    "howto/web-app.md": {"def status_of", "by_key ="},
+    "howto/worker.md": {"async def follow"},
+    "howto/sync-code.md": {"def fetch(", "start_blocking_portal", "with blocking_check()"},
+    "howto/testing.md": {
+        "def test_my_code()",
+        "@pytest.fixture",
+        "def test_my_command",
+        "def test_at_sixty_times_the_speed()",
+        "MockClock",
+    },
+    "tutorial.md": {"sys.argv"},
+}
+
+# Where something is to go.
+NOT_THERE_YET = {"smsc_status/_sharing/", "_sharing/"}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def on_page(name: str) -> Path:
+    return DOCS / name
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorServer]:
+    with served(monkeypatch) as server:
+        yield server
+
+
+# Code.
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_its_python_is_run_here_or_by_itself(page: Path) -> None:
+    """Each block compiles, and is a program whose output is shown, or used by a test below."""
+    shown = {code for code, _ in programs(page)}
+    marks = USED.get(page.relative_to(DOCS).as_posix(), set())
+    for code in blocks(page):
+        compile(code, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        assert code in shown or sum(mark in code for mark in marks) == 1, code
+
+
+@pytest.mark.parametrize(
+    ("code", "output"),
+    [
+        pytest.param(*program, id=f"{relative(page)}-{n}", marks=[pytest.mark.slow] if ".track(" in program[0] else [])
+        for page in PAGES
+        for n, program in enumerate(programs(page))
+    ],
+)
+def test_a_program_prints_what_the_page_says(code: str, output: str) -> None:
+    """It runs offline, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == output, done.stderr
+
+
+def test_a_worker_s_way_to_the_service(monkeypatch: pytest.MonkeyPatch, server: EmulatorServer, tmp_path: Path) -> None:
+    """It gets the status from the README's app."""
+    service = module(README, "Starlette", tmp_path).app
+    workers = module(on_page("howto/web-app.md"), "def status_of", tmp_path)
+
+    async def main() -> None:
+        async with (
+            service.router.lifespan_context(service),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app=service), base_url="http://statuses") as web,
+        ):
+            monkeypatch.setattr(workers, "STATUSES", web)
+            assert (await workers.status_of(1, "79990000000"))["delivered"] is True
+            assert await workers.status_of(1, "rubbish") is None
+
+    asyncio.run(main())
+
+
+def test_clients_with_one_limiter(tmp_path: Path) -> None:
+    """They are made as they stand."""
+    page = module(on_page("howto/web-app.md"), "by_key =", tmp_path)
+    assert page.by_key.stats().open_requests == page.by_login.stats().open_requests == 0
+
+
+@pytest.mark.slow
+def test_the_follower(server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every message is saved with its end; a refused account gives all of them back."""
+    follow = module(on_page("howto/worker.md"), "async def follow", tmp_path).follow
+    refs = list(server.emulator.world)
+    saved: list[StatusRecord | FailedCheck] = []
+
+    async def save(outcome: StatusRecord | FailedCheck) -> None:
+        saved.append(outcome)
+
+    assert asyncio.run(follow(refs, save)) == []
+    assert {outcome.ref for outcome in saved if isinstance(outcome, StatusRecord) and outcome.is_final} == set(refs)
+    monkeypatch.setenv("SMSC_APIKEY", "wrong")
+    assert set(asyncio.run(follow(refs, save))) == set(refs)
+
+
+def test_a_batch_from_synchronous_code(server: EmulatorServer, tmp_path: Path) -> None:
+    """Its outcomes come back."""
+    fetch = module(on_page("howto/sync-code.md"), "def fetch(", tmp_path).fetch
+    outcomes = fetch([(id, "79990000000") for id in range(1, 6)])
+    assert [outcome.is_delivered for outcome in outcomes] == [True] * 5
+
+
+def test_a_check_for_threads(server: EmulatorServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It checks from several threads, and as the page uses it."""
+    page = module(on_page("howto/sync-code.md"), "start_blocking_portal", tmp_path)
+    with page.blocking_check() as check, ThreadPoolExecutor(4) as threads:
+        records = list(threads.map(check, range(1, 9), ["79990000000"] * 8))
+    assert [record.ref.id for record in records if record.is_delivered] == list(range(1, 9))
+    (use,) = [code for code in blocks(on_page("howto/sync-code.md")) if "with blocking_check()" in code]
+    exec(use, vars(page))
+    assert capsys.readouterr().out == "True\n"
+
+
+@pytest.mark.parametrize("test", ["test_my_code", "test_at_sixty_times_the_speed"])
+def test_a_user_s_test_on_the_emulator(test: str, tmp_path: Path) -> None:
+    """It passes."""
+    asyncio.run(getattr(module(on_page("howto/testing.md"), f"def {test}()", tmp_path), test)())
+
+
+@pytest.mark.slow
+def test_a_user_s_test_in_virtual_time(tmp_path: Path) -> None:
+    """It passes."""
+    module(on_page("howto/testing.md"), "MockClock", tmp_path).test_follow_for_hours()
+
+
+@pytest.mark.slow
+def test_a_user_s_fixture(tmp_path: Path) -> None:
+    """A file of the fixture and a file of the test that uses it pass under pytest."""
+    fixture, test = (
+        next(code for code in blocks(on_page("howto/testing.md")) if mark in code)
+        for mark in ("@pytest.fixture", "def test_my_command")
+    )
+    (tmp_path / "conftest.py").write_text(fixture, encoding="utf-8")
+    (tmp_path / "test_it.py").write_text(test, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=60, check=False)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_program_for_one_s_own_account(server: EmulatorServer, tmp_path: Path) -> None:
+    """It reads the environment."""
+    page = module(on_page("tutorial.md"), "sys.argv", tmp_path)
+    asyncio.run(page.main("1", "79990000000"))
+
+
+# Links and names.
+
+
+@pytest.mark.parametrize("page", [README, README_RU, CONTRIBUTING, SECURITY, *PAGES], ids=relative)
+def test_links_lead_to_files(page: Path) -> None:
+    """Those into this repository."""
+    assert [link for link in links(page) if not (page.parent / link).exists()] == []
+
+
+@functools.cache
+def in_the_tree() -> tuple[set[str], set[str]]:
+    """The names of classes and constants, and of functions, methods and attributes, that the package defines."""
+    classes, others = set(), set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                classes.add(node.name)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.arg):
+                others.add(node.name if not isinstance(node, ast.arg) else node.arg)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                others.add(node.id)
+    return classes, others
+
+
+def is_there(name: str, classes: set[str], others: set[str]) -> bool:
+    """Whether a path is in the tree, or a class and its attribute in the package; anything else passes."""
+    if name in NOT_THERE_YET:
+        return True
+    if re.fullmatch(r"[\w./]+(\.py|\.md|/)", name):
+        return any((root / name).exists() for root in (ROOT, PACKAGE))
+    match = re.fullmatch(r"([A-Z][a-z]\w+)(?:\.(\w+))?", name)
+    if match is None:
+        return True
+    cls, attribute = match.groups()
+    return (cls in classes or hasattr(builtins, cls)) and (attribute is None or attribute in others)
+
+
+def missing(page: Path) -> list[str]:
+    """What the page names in backticks, as a path, a class or an attribute of a class, and is not in the tree."""
+    classes, others = in_the_tree()
+    return [name for name in names(page) if not is_there(name, classes, others)]
+
+
+@pytest.mark.parametrize("page", NAMING, ids=relative)
+def test_what_it_names_exists(page: Path) -> None:
+    """Modules, folders, classes, methods and test files."""
+    assert missing(page) == []
+
+
+def test_a_name_that_does_not_exist_is_noticed(tmp_path: Path) -> None:
+    """The test above does find something."""
+    page = tmp_path / "page.md"
+    page.write_text(
+        "`client.py` `StatusClient` `StatusClient.check` `clients.py` `StatusClients` `StatusClient.chek`\n"
+    )
+    assert missing(page) == ["clients.py", "StatusClients", "StatusClient.chek"]
+
+
+def test_the_reference_has_every_public_name() -> None:
+    """Each name that can be imported from the package, the emulator and the limiter's module is on a page."""
+    reference = "\n".join(map(text_of, (DOCS / "reference").glob("*.md")))
+    public = {name for name in smsc_status.__all__ if not issubclass(getattr(smsc_status, name), Exception)}
+    shown = set(re.findall(r"auto(?:class|function):: smsc_status\.(?:\w+\.)?(\w+)", reference))
+    assert public - shown == set()
+    ours = {name for name in emulator.__all__ if inspect.isclass(getattr(emulator, name)) and name != "Step"}
+    assert ours - shown == set()
+    assert ".. automodule:: smsc_status.errors" in reference  # with all of its members
+
+
+def test_the_reference_has_every_fault() -> None:
+    """By its name."""
+    assert set(FAULTS) - set(names(DOCS / "reference/emulator.md")) == set()
+
+
+def test_the_reference_has_every_command_and_option() -> None:
+    """As the command line itself has them."""
+    rows = dict(re.findall(r"^\| `(\w+)[^`]*` \|(.*)\|$", text_of(DOCS / "reference/cli.md"), re.MULTILINE))
+    group: Any = typer.main.get_command(importlib.import_module("smsc_status.cli._app").app)
+    options = {
+        name: {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
+        for name, command in group.commands.items()
+    }
+    assert {name: set(re.findall(r"`(--[\w-]+)`", row)) for name, row in rows.items()} == {
+        name: {option for option in all_of_it if option.startswith("--")} for name, all_of_it in options.items()
+    }
