@@ -13,7 +13,7 @@ from helpers import PHONE, Answering, answered_by, client_of, delivered
 from smsc_status import Detail, FailedCheck, MessageRef, ProtocolError, SmscError, StatusClient, StatusRecord
 from smsc_status._core.scheduling.recent import MAX_BYTES, RecentRecords
 from smsc_status._core.tracking.polling import PollScheduler
-from smsc_status._operations.streaming import _State
+from smsc_status._operations.streaming import Streaming
 from smsc_status._operations.tracker import Tracker
 from smsc_status.emulator import Emulator
 
@@ -82,7 +82,9 @@ async def test_a_mistake_with_one_item_of_a_stream_costs_no_other_its_outcome(
     """And it comes out itself."""
     emulator = Emulator()
     refs = delivered(emulator, range(1, 41))
-    monkeypatch.setattr(_State, "take_in", raising_for(_State.take_in, lambda _state, item, _outcome: item.ref.id == 7))
+    monkeypatch.setattr(
+        Streaming, "take_in", raising_for(Streaming.take_in, lambda _state, item, _outcome: item.ref.id == 7)
+    )
     async with client_of(emulator) as client:
         with anyio.fail_after(200):
             came = await collect(client.stream(refs))
@@ -97,8 +99,8 @@ async def test_one_who_can_not_be_told_at_all_costs_no_other_his_outcome(
     """It is logged."""
     emulator = Emulator()
     refs = delivered(emulator, range(1, 11))
-    is_it = raising_for(_State.take_in, lambda _state, item, _outcome: item.ref.id == 7, times=99)
-    monkeypatch.setattr(_State, "take_in", is_it)
+    is_it = raising_for(Streaming.take_in, lambda _state, item, _outcome: item.ref.id == 7, times=99)
+    monkeypatch.setattr(Streaming, "take_in", is_it)
     came = []
     async with client_of(emulator) as client:
         with anyio.move_on_after(100):

@@ -110,7 +110,7 @@ class Deletion:
             self._engine.pending.forget_record(self._ref)
             return None
         if isinstance(error, RateLimited):  # the id has no slot for a whole period now
-            limits = self._engine.limiter.limits
+            limits = self._engine.limits
             error.retry_after = limits.period + limits.margin
         self._engine.hide_secrets(error)
         self._engine.refused(error)

@@ -20,12 +20,11 @@ from collections.abc import AsyncIterable, Callable
 from functools import partial
 from inspect import isawaitable, iscoroutine
 from math import inf
-from typing import Any, NoReturn, Self
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import anyio
 import attrs
-from anyio.lowlevel import checkpoint
 
 from smsc_status import _loops
 from smsc_status._core.scheduling.dispatch import PendingCheck
@@ -33,9 +32,9 @@ from smsc_status._core.scheduling.pacing import Pacer
 from smsc_status._core.scheduling.pending import CALLER_HEAD_START, CONCERNS_ACCOUNT, unexpected
 from smsc_status._core.tracking.polling import Policy, PollScheduler, Tracked
 from smsc_status._operations import source
+from smsc_status._operations.outcomes import Outcomes, Work
 from smsc_status._operations.source import Messages, Source
 from smsc_status._runtime.engine import Engine
-from smsc_status._runtime.signals import Signal
 from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.limiter import Limiter
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
@@ -98,8 +97,8 @@ class _Failures:
     """How many replies had been read when the last of these came."""
 
 
-class Tracker:
-    """What is followed, apart from the object that the caller holds: dropping that one ends it.
+class Tracker(Work):
+    """A tracker at work: each message is asked again until it is done.
 
     Its plan lives in the server's time, which passes `speed` times as fast as ours: an emulator's may.
     """
@@ -115,15 +114,12 @@ class Tracker:
         look_ahead: int | None,
         speed: float,
     ) -> None:
-        limits = engine.limiter.limits
+        limits = engine.limits
         cycle = (limits.period + limits.margin) * speed
-        self.engine = engine
+        super().__init__(engine)
         self.plan: PollScheduler = PollScheduler(
             policy, max_bulk=limits.max_bulk, cycle=cycle, slots=limits.connections, checks=limits.checks_per_id
         )
-        self.error: SmscError | None = None
-        self.is_over: bool = False
-        self.loop: object = None
         self._detail = detail
         self._until = until
         self._look_ahead = inf if look_ahead is None else look_ahead
@@ -132,43 +128,27 @@ class Tracker:
         self._singles: set[_Poll] = set()
         self._failures: dict[Tracked, _Failures] = {}
         self._ready: deque[tuple[StatusRecord | FailedCheck, Tracked | None]] = deque()
-        self._work: list[_loops.BackgroundTask] = []
-        self._input_error: Exception | None = None
-        self._ended = self._is_closed = self._is_counted = False
-        self._given_out = 0
+        self._tasks: list[_loops.BackgroundTask] = []
+        self._is_closed = self._is_counted = False
         self._called_last_at = -inf
         self._has_warned_of_clock = self._has_warned_of_wall = False
-        self._news = Signal()
-        self._room = Signal()
         self._source: Source = aiter(messages) if isinstance(messages, AsyncIterable) else iter(messages)
 
     # For the caller.
 
     async def next(self) -> StatusRecord | FailedCheck:
-        """The next outcome.
-
-        Raises:
-            StopAsyncIteration: there are no more.
-            ConfigError: it was begun in another event loop.
-        """
+        """See `Work.next`."""
         await self._begin()
         while self._is_closed or not self._ready:
-            if self.error is not None:
-                error, self.error = self.error, None
-                error.pending = tuple(self.pending())
-                raise error
+            self._raise_error()
             if self.is_over or self._is_through():
                 if not self.is_over:
                     logger.info("every message is done")
                 self.stop()
-                error_of_input, self._input_error = self._input_error, None
-                raise error_of_input or StopAsyncIteration
+                self._raise_end()
             await self._news.wait()
-        self._given_out += 1
-        if self._given_out % 64 == 0:
-            await checkpoint()
-            if self._is_closed or not self._ready:  # taken by another consumer meanwhile
-                return await self.next()
+        if await self._yield_sometimes() and (self._is_closed or not self._ready):  # another consumer took it
+            return await self.next()
         outcome, _ = self._ready.popleft()
         self._room.send()
         if len(self._ready) == HELD - 1:
@@ -181,33 +161,28 @@ class Tracker:
         asked = [poll.item.ref for poll in self._polls]
         return [*ended, *asked, *(item.ref for item in self.plan)]
 
-    def give_up(self, error: SmscError) -> None:
-        """The account is refused, or the client closed: after what is ready, it ends with this."""
-        self.error = self.error or error
-        self.stop()
-
     def stop(self) -> None:
-        """Read no more and ask no more; what is not done stays pending."""
+        """See `Work.stop`."""
         self.engine.unfollow(self)
         if self._is_counted:
             self._is_counted = False
             _at_work[self.engine.limiter] -= 1
-        self._ended = self.is_over = True
+        self._has_all_input = self.is_over = True
         for poll in self._polls:
             check, poll.check = poll.check, None
             if check is not None:
                 self.engine.pending.drop(check, poll)
         self.engine.look_again()
-        for work in self._work:
+        for work in self._tasks:
             work.cancel()
         self._news.send()
         self._room.send()
 
     async def aclose(self) -> None:
-        """Stop, and wait for what that ends."""
+        """See `Work.aclose`."""
         self._is_closed = True
         self.stop()
-        for work in self._work:
+        for work in self._tasks:
             await work.wait()
 
     # For the numbers.
@@ -350,13 +325,13 @@ class Tracker:
             logger.warning("no reply can be read, and tracking goes on: %s", error)
         if is_unreadable and not is_alone:
             return False
-        read = self.engine.pending.tally.replies_read
+        read = self.engine.pending.replies_read
         failures = self._failures.setdefault(item, _Failures(now))
         if not is_unreadable or failures.count >= TOLD_APART or read > failures.read:
             failures.count += 1
             failures.read = read
         is_enough = failures.count >= max(MAX_FAILURES, self.engine.retries + 1)
-        return is_enough or now - failures.since >= self.plan.policy.expire_after
+        return is_enough or now - failures.since >= self.plan.expire_after
 
     def _end(self, item: Tracked, error: SmscError) -> None:
         self._tell(FailedCheck(item.ref, error), item)
@@ -365,7 +340,7 @@ class Tracker:
     def _finish(self, item: Tracked, outcome: str) -> None:
         self._failures.pop(item, None)
         self.plan.forget(item)
-        self.engine.pending.tally.done[outcome] += 1
+        self.engine.pending.count_done(outcome)
         self._room.send()
 
     def _tell(self, outcome: StatusRecord | FailedCheck, item: Tracked | None) -> None:
@@ -375,14 +350,8 @@ class Tracker:
     # The work.
 
     async def _begin(self) -> None:
-        if self.is_over:
+        if not await self._enter_loop():
             return
-        if self.loop is not None:
-            if self.loop is not _loops.this_loop():
-                raise ConfigError("this stream was begun in another event loop: put what is pending into a new one")
-            return
-        await self.engine.bind()
-        self.loop = _loops.this_loop()
         context = contextvars.copy_context()
         pause = self.engine.read_on_later
         read = partial(source.read, self._source, self._put_in, pause=pause, end=self._end_input)
@@ -390,10 +359,10 @@ class Tracker:
         _at_work[self.engine.limiter] = _at_work.get(self.engine.limiter, 0) + 1
         self._look_at_clock()
         self.engine.follow(self)
-        self._work = [self.engine.spawn(read, context=context), self.engine.spawn(self._watch_clock)]
+        self._tasks = [self.engine.spawn(read, context=context), self.engine.spawn(self._watch_clock)]
 
     def _is_through(self) -> bool:
-        return self._ended and not self.tracked
+        return self._has_all_input and not self.tracked
 
     def _now(self) -> float:
         return self._served(_loops.now())
@@ -403,8 +372,8 @@ class Tracker:
         return now if self._speed == 1.0 else now * self._speed + ROUNDING
 
     def _end_input(self, error: Exception | None) -> None:
-        if not self._ended:
-            self._ended, self._input_error = True, error
+        if not self._has_all_input:
+            self._has_all_input, self._input_error = True, error
             logger.info("the input has ended; %d messages are followed on", self.tracked)
         self._news.send()
 
@@ -413,7 +382,7 @@ class Tracker:
             ref = MessageRef.of(value)
         except ConfigError as error:
             self._tell(FailedCheck(value, error), None)
-            self.engine.pending.tally.done["ConfigError"] += 1
+            self.engine.pending.count_done(ConfigError.__name__)
         else:
             self.plan.add(ref, now=self._now())
             self.engine.look_again()
@@ -424,9 +393,8 @@ class Tracker:
 
     def told(self, date: float) -> None:
         """A reply has just said that it is this date."""
-        dates = self.plan.dates
-        dates.told(date, now=self._now())
-        if dates.is_overruled and not self._has_warned_of_clock:
+        self.plan.told_date(date, now=self._now())
+        if self.plan.is_clock_overruled and not self._has_warned_of_clock:
             self._has_warned_of_clock = True
             logger.warning("this machine's clock differs from the server's by more than a minute: the server's counts")
 
@@ -437,7 +405,7 @@ class Tracker:
             self.engine.look_again()
 
     def _look_at_clock(self) -> None:
-        self.plan.dates.read(self.engine.wall_clock().timestamp(), now=self._now())
+        self.plan.read_clock(self.engine.wall_clock().timestamp(), now=self._now())
         self._call_last()
 
     def _call_last(self) -> None:
@@ -460,7 +428,7 @@ def _ends(outcome: StatusRecord | FailedCheck, item: Tracked | None) -> bool:
     return item is not None or isinstance(outcome, FailedCheck)
 
 
-class TrackStream:
+class TrackStream(Outcomes):
     """The records of messages that are followed: the first of each, and every change, until each is done.
 
     Iterate over it, at once or inside `async with`; leaving the loop early ends it. An async generator that it reads is
@@ -468,35 +436,11 @@ class TrackStream:
     """
 
     def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
-
-    def __iter__(self) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} is asynchronous: iterate over it with `async for`, not `for`")
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> StatusRecord | FailedCheck:
-        return await self._tracker.next()
+        super().__init__(tracker)
 
     def pending(self) -> list[Any]:
         """The messages that were read from the input and are not done, ready to be tracked again.
 
         One whose last outcome was not taken yet is among them.
         """
-        return self._tracker.pending()
-
-    async def aclose(self) -> None:
-        """End it: nothing more is read, asked or given out. `pending` stays."""
-        await self._tracker.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
-
-    def __del__(self) -> None:
-        tracker = getattr(self, "_tracker", None)
-        if tracker is not None and tracker.loop is not None and not tracker.is_over:
-            _loops.call_in(tracker.loop, tracker.stop)
+        return self._work.pending()

@@ -32,7 +32,7 @@ from smsc_status._runtime.outbox import PortionedOutbox
 from smsc_status._runtime.wall_clock import guarded
 from smsc_status.errors import ClientClosed, ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.limiter import Limiter, Permit, Selector, WantedT
-from smsc_status.models import Detail
+from smsc_status.models import Detail, Limits
 
 GATHERING = 0.1
 """For so many seconds, and once in a second, requests wait for messages that are being read at this moment."""
@@ -142,6 +142,11 @@ class Engine:
         self._nudge()
         return check
 
+    @property
+    def limits(self) -> Limits:
+        """What the limiter keeps."""
+        return self.limiter.limits
+
     def look_again(self) -> None:
         """What waits has changed by other means than `ask`."""
         if self.pending.has_work:
@@ -196,7 +201,7 @@ class Engine:
 
         Cancelled, it counts as given up and is released.
         """
-        self.pending.tally.requests[kind] += 1
+        self.pending.count_request(kind)
         try:
             return await self._exchange.post(fields, messages=messages)
         except BaseException:

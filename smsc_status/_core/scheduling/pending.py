@@ -173,6 +173,19 @@ class PendingChecks:
         return any(feed.due_at() == -inf for feed in self._dispatcher.feeds)
 
     @property
+    def replies_read(self) -> int:
+        """How many replies to checks could be read."""
+        return self.tally.replies_read
+
+    def count_request(self, kind: str) -> None:
+        """A request of this kind is sent."""
+        self.tally.requests[kind] += 1
+
+    def count_done(self, outcome: str) -> None:
+        """A tracked message is done, with this outcome."""
+        self.tally.done[outcome] += 1
+
+    @property
     def batch_limit(self) -> int:
         """How many messages the next bulk request may have."""
         return self._dispatcher.bisection.limit

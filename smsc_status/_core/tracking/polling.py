@@ -186,6 +186,26 @@ class PollScheduler:
     def __iter__(self) -> Iterator[Tracked]:
         return chain(self._last_call, self._pressing, self._held_near, *self._queues)
 
+    @property
+    def expire_after(self) -> float:
+        """For how long a message is followed, in seconds after it was sent."""
+        return self.policy.expire_after
+
+    # Which date it is.
+
+    def read_clock(self, date: float, *, now: float) -> None:
+        """The local clock shows this date, in seconds since 1970."""
+        self.dates.read(date, now=now)
+
+    def told_date(self, date: float, *, now: float) -> None:
+        """A reply has just said that it is this date."""
+        self.dates.told(date, now=now)
+
+    @property
+    def is_clock_overruled(self) -> bool:
+        """Whether the replies' date counts, because the local clock differs from it."""
+        return self.dates.is_overruled
+
     # What happens to messages.
 
     def add(self, ref: MessageRef, *, now: float) -> Tracked:
