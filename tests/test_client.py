@@ -460,6 +460,16 @@ async def test_a_refused_bulk_request_takes_the_bulk_slot_out_and_nothing_else()
         assert anyio.current_time() - began_at < 65
 
 
+async def test_refusals_for_too_many_requests_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The first is a warning. The others are for whoever looks for them, so that a busy log stays readable."""
+    nine = b'{"error": "duplicate request, wait a minute", "error_code": 9}'
+    with caplog.at_level("DEBUG", logger="smsc_status"):
+        async with answered_by(nine, nine, nine, b'{"status": 1}') as client:
+            assert (await client.check(1, PHONE)).status == 1
+    levels = [record.levelname for record in caplog.records if "somebody else" in record.message]
+    assert levels == ["WARNING", "DEBUG", "DEBUG"]
+
+
 async def test_an_account_error_stops_everything_at_once_and_a_later_call_tries_again() -> None:
     emulator = Emulator()
     delivered(emulator, range(1, 3001))

@@ -287,7 +287,6 @@ class Engine:
         if self.closed or self._loop is not _loops.this_loop():
             return
         self._nudged = False
-        self._has_warned_of_refusal = False
         if not self._stands_by:
             self._call_worker()
             return
