@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import anyio
@@ -82,13 +83,10 @@ class World:
     def passed(self) -> float:
         return anyio.current_time() - self.began_at
 
-    def client(self) -> StatusClient:
+    def client(self, **options: Any) -> StatusClient:
+        options = {"transport": Network(self.emulator, delay=0.15)} | options
         return StatusClient(
-            apikey="demo-key",
-            base_url="http://localhost",
-            wall_clock=self.now,
-            transport=Network(self.emulator, delay=0.15),
-            limiter=self.limiter,
+            apikey="demo-key", base_url="http://localhost", wall_clock=self.now, limiter=self.limiter, **options
         )
 
     def add(self, ids: range, life: Any, *, ago: float = 3600.0) -> list[MessageRef]:
@@ -210,6 +208,60 @@ def test_a_mailing_costs_no_message_its_last_call(clients: int, loop: str) -> No
         assert not archived
         assert len(world.ends) == tracked
         assert world.passed < 75 * 60 + 60
+
+    run(main, loop)
+
+
+@LOOPS
+@pytest.mark.parametrize("clients", [1, 2])
+def test_two_trackers_share_the_bulk_requests(clients: int, loop: str) -> None:
+    """Of one client or of two: the first answers of both come within the bound, and so do all that follow."""
+    each = 30
+
+    async def main() -> None:
+        world = World()
+        most = bound(2 * each if clients == 1 else each, streams=0, clients=clients)
+        stalest = 0.0
+        async with world.client() as client, world.client() as other, anyio.create_task_group() as group:
+            of_each = [client, client if clients == 1 else other]
+            for number, one in enumerate(of_each):
+                refs = world.add(range(100 * number + 1, 100 * number + 1 + each), [(0, 0)])
+                group.start_soon(partial(world.track, one, refs, eagerness=0.0))
+            await anyio.sleep(most)
+            assert len(world.first) == 2 * each
+            for _ in range(int(most / 10)):
+                await anyio.sleep(10)
+                stalest = max(stalest, *(one.stats().stalest for one in of_each))
+            assert 0 < stalest <= most
+            assert world.emulator.referee.no_violations
+            group.cancel_scope.cancel()
+
+    run(main, loop)
+
+
+@LOOPS
+def test_a_check_of_another_client_goes_before_last_calls(loop: str) -> None:
+    """Hundreds of them want every place and every bulk request; their deadline is minutes away."""
+    tracked = 600
+
+    async def main() -> None:
+        world = World(SWEEP - timedelta(minutes=10))
+        refs = world.add(range(1, tracked + 1), [(0, 0)], ago=9 * 3600)
+        delivered = world.add(range(100_001, 100_011), [(0, 1)])
+        waits: list[float] = []
+        slow = {"transport": Network(world.emulator, round_trip=2.0)}
+        async with world.client(**slow) as client, world.client() as other, anyio.create_task_group() as group:
+            group.start_soon(world.track, client, refs)
+            await anyio.sleep(60)
+            for ref in delivered:
+                began_at = world.passed
+                await other.check(ref.id, ref.phone)
+                waits.append(world.passed - began_at)
+                await anyio.sleep(5)
+            heard_of = len(world.first)
+            group.cancel_scope.cancel()
+        assert heard_of < tracked
+        assert max(waits) < 3
 
     run(main, loop)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import parse_qs
 
 import anyio
 import httpx
 import pytest
 from helpers import PHONE, Answering, answered_by, client_of, delivered
+from network import Network
 
 from smsc_status import Detail, FailedCheck, MessageRef, ProtocolError, SmscError, StatusClient, StatusRecord
 from smsc_status._core.scheduling.recent import MAX_BYTES, RecentRecords
@@ -255,3 +257,34 @@ async def test_a_caller_and_a_tracker_of_a_message_that_replies_leave_out(comes_
     assert [type(error) for error in called] == [ProtocolError]
     assert [type(outcome) for outcome in tracked] == [FailedCheck]
     assert isinstance(tracked[0].error, ProtocolError)
+
+
+@pytest.mark.parametrize("is_dated", [True, False])
+@pytest.mark.parametrize("streams_first", [True, False])
+async def test_a_stream_and_a_tracker_of_the_same_messages_share_their_bulk_requests(
+    streams_first: bool, is_dated: bool
+) -> None:
+    """Each message stands once in a request, also where the tracker wants more of it; both get their outcomes."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 41))
+    if not is_dated:  # the tracker wants to know the time of sending
+        refs = [MessageRef(ref.id, ref.phone) for ref in refs]
+    network = Network(emulator, round_trip=0.1)
+    came: dict[str, dict[int, list[StatusRecord | FailedCheck]]] = {}
+    async with client_of(emulator, transport=network) as client:
+
+        async def collect_from(kind: str) -> None:
+            came[kind] = await collect(getattr(client, kind)(refs))
+
+        async with anyio.create_task_group() as group:
+            for kind in ("stream", "track") if streams_first else ("track", "stream"):
+                group.start_soon(collect_from, kind)
+        assert client.stats().requests["bulk"] == 1
+    asked = [parse_qs(body.decode())["id"][0].strip(",").split(",") for body in network.bodies]
+    assert max(len(ids) for ids in asked) == 40
+    assert all(len(set(ids)) == len(ids) for ids in asked)
+    for outcomes in came.values():
+        assert sorted(outcomes) == list(range(1, 41))
+        assert all(isinstance(one, StatusRecord) for ones in outcomes.values() for one in ones)
+        assert all(len(ones) == 1 for ones in outcomes.values())
+    assert len(came) == 2

@@ -416,6 +416,33 @@ async def test_a_bounded_look_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < most <= 10
 
 
+async def test_a_slow_consumer_s_tracker_fills_up_no_more_bulk_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others' go half empty then: no more outcomes are held than its bound, and one request more."""
+    monkeypatch.setattr(tracking, "HELD", 30)
+    day = Day()
+    refs = [day.add(id, [(60 * k, -k % 2) for k in range(200)], ago=30) for id in range(1, 41)]
+    others = [day.add(id, [(0, 1)], ago=60) for id in range(1001, 1161)]
+    limits = Limits(max_bulk=20)
+    async with day.client(limits=limits) as client:
+        stream = client.track(refs, eagerness=0.0, until=lambda record: False)
+        await anext(stream)
+        asked: list[int] = []
+        for number in range(0, len(others), 8):
+            before = client.stats().records
+            assert len([outcome async for outcome in client.stream(others[number : number + 8])]) == 8
+            await anyio.sleep(2 * 61)
+            asked.append(client.stats().records - before)
+        assert asked[0] > 8
+        assert asked[10:] == [8] * 10
+        held = 0
+        with anyio.move_on_after(0):
+            async for _ in stream:
+                held += 1
+        assert 30 <= held < 30 + limits.max_bulk
+        assert (await anext(stream)).ref in refs
+        await stream.aclose()
+
+
 async def test_many_outcomes_that_are_there_do_not_starve_others() -> None:
     day = Day()
     refs = [day.add(id, [(0, 1)], ago=60) for id in range(1, 200)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ from helpers import PHONE, answered_by
 from network import Network
 
 from smsc_status import ConfigError, FailedCheck, MessageRef, StatusClient, StatusRecord
+from smsc_status._core.tracking.polling import PollScheduler
 from smsc_status.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +41,7 @@ class Day:
         self.began_at = anyio.current_time()
         self.emulator = Emulator(seed=1, wall_clock=self.true)
         network = Network(self.emulator, delay=0.15)
-        self.transport = network if says_date else WithoutDate(network)
+        self.transport: httpx.AsyncBaseTransport = network if says_date else WithoutDate(network)
         self.wrong_by = timedelta()
 
     def true(self) -> datetime:
@@ -153,6 +155,73 @@ async def test_a_tracker_follows_an_emulator_that_is_faster_than_real_time() -> 
             seen.setdefault(outcome.ref, []).append(outcome.status)
     assert list(seen.values()) == [[-1, 0, 1]] * 5
     assert emulator.referee.no_violations
+
+
+@pytest.mark.parametrize("speed", [0.3, 0.7, 1.1, 3.3, 7.7, 59.9])
+async def test_a_speed_that_rounds_makes_nobody_busy(speed: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message is due at the same instant by our time and by the server's: none is looked for in vain."""
+    looks = 0
+
+    def counted(method: Any) -> Any:
+        def look(*args: Any, **options: Any) -> Any:
+            nonlocal looks
+            looks += 1
+            if looks > 10_000:
+                raise RecursionError("busy for nothing")
+            return method(*args, **options)
+
+        return look
+
+    for name in ("take", "take_single"):
+        monkeypatch.setattr(PollScheduler, name, counted(getattr(PollScheduler, name)))
+    emulator = Emulator(seed=1, speed=speed)
+    refs = [emulator.world.add(id, PHONE, sent_at=emulator.now(), life=[(0, 0), (60, 1)]) for id in range(1, 6)]
+    async with StatusClient(
+        apikey="demo-key",
+        base_url="http://localhost",
+        transport=Network(emulator, round_trip=0.1 / speed),
+        limits=emulator.client_limits(),
+        wall_clock=emulator.wall_clock,
+    ) as client:
+        with anyio.fail_after(600 / speed):
+            outcomes = [outcome async for outcome in client.track(refs, speed=speed)]
+        requests = sum(client.stats().requests.values())
+    assert sum(isinstance(outcome, StatusRecord) and outcome.is_final for outcome in outcomes) == 5
+    assert looks <= 5 * requests
+
+
+async def test_one_reply_with_a_wrong_date_ends_no_message() -> None:
+    """Hours ahead, of a mirror or a cache; the replies before and after it are right."""
+
+    class OnceWrong(Network):
+        wrong_by = timedelta()
+        said = 0
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await super().handle_async_request(request)
+            if self.wrong_by:
+                response.headers["date"] = format_datetime(day.true() + self.wrong_by, usegmt=True)
+                self.wrong_by = timedelta()
+                self.said += 1
+            return response
+
+    day = Day(says_date=True)
+    network = day.transport = OnceWrong(day.emulator, round_trip=0.1)
+    # The last ones are answered by -3 for a while, which means "archived" only after the deadline.
+    refs = [day.add(id, [(0, 0 if id < 5 else -3), (300, 0), (400, 1)]) for id in range(1, 9)]
+    outcomes: list[StatusRecord | FailedCheck] = []
+
+    async def follow(client: StatusClient) -> None:
+        outcomes.extend([outcome async for outcome in client.track(refs, expire_after=7200)])
+
+    async with day.client() as client, anyio.create_task_group() as group:
+        group.start_soon(follow, client)
+        for hours in (20, 40, -5):
+            await anyio.sleep(100)
+            network.wrong_by = timedelta(hours=hours)
+    assert network.said == 3
+    assert not [outcome for outcome in outcomes if isinstance(outcome, FailedCheck)]
+    assert len({o.ref for o in outcomes if isinstance(o, StatusRecord) and o.is_final}) == 8
 
 
 @pytest.mark.slow

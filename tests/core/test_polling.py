@@ -577,6 +577,20 @@ def test_a_check_without_an_answer_is_owed() -> None:
     assert due_of(item) >= deadline + 62.0
 
 
+def test_a_message_whose_last_deadline_is_over_is_owed_a_check_and_no_other_last_call() -> None:
+    p = plan(least_interval=4.0)
+    p.dates.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
+    item = p.add(ref(1, sent_at), now=90_000.0)
+    for _ in range(2):  # for the sweep, and for the end of the day
+        p.call_last(now=90_000.0)
+    assert p.take(1, now=90_000.0) == [item]
+    p.put_back_failed(item, now=90_001.0)
+    p.call_last(now=90_200.0)
+    assert p.last_calls == 0
+    assert not p.has_priority
+    assert is_just_after(due_of(item), 90_006.0, grain=1.0)
+
+
 @pytest.mark.parametrize("sent_at", [0.0, 4_102_444_800.0])
 def test_a_time_of_sending_that_can_not_be_is_not_known(sent_at: float) -> None:
     p = plan()
