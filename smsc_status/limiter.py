@@ -25,6 +25,8 @@ from smsc_status._waiters import Waiter, WaitQueue
 from smsc_status.errors import ConfigError
 from smsc_status.models import Key, Limits
 
+__all__ = ["Limiter", "LocalLimiter", "Pacer", "Permit", "RequestEnd", "Selector", "Slots", "Wanted"]
+
 LEAST_PAUSE = 1e-6
 """Seconds. The loop's clock may be too coarse for a shorter pause: in virtual time such a pause never ends."""
 
