@@ -1,23 +1,22 @@
-"""Which waiting messages go in the next request: a single one or a bulk one, now or when?
+"""Which waiting messages go in the next request: in a single or a bulk request, and now or when?
 
-Messages wait in groups, one for each id, because tokens are an id's. A group is in one of three states:
+Messages wait in groups, one for each id, because each id has its own tokens. Two heaps order the groups by the rank of
+their oldest message. Groups in the first heap may use either a single or a bulk request. Groups in the second heap may
+use only a bulk request: more of their messages wait than they have tokens, and their last token is kept for a bulk
+request, which answers many messages with it. A group without tokens is in neither heap. Groups that are not in the
+first heap have an alarm, at which they are put back into it. Before a group is used, the pacer is asked for its tokens,
+because other clients take tokens of the same account.
 
-    READY    a single or a bulk request may take its oldest message
-    HELD     only a bulk request may: its last token is kept for the bulk lane, which answers many messages with it
-    BLOCKED  no token is left
+Entries of heaps and alarms are dropped lazily: each move gives the group a new stamp, and an entry with an older stamp
+is stale.
 
-Beside the groups there are feeds: each holds many messages of its own, says when the next of them is due, and is asked
-for some while a request is selected. When a batch is selected, these go in, in this order:
+In addition there are feeds. A feed holds many messages of its own, says when the next one is due, and is asked for some
+of them while a request is selected. A batch is filled in this order:
 
-    1. if a feed has messages near a deadline: those that a caller waits for at this moment, then the feed's
-    2. the messages of the groups and those of the feeds that are due, the oldest first: a feed's message stands in queue
-       from the instant at which it was due
+    1. if a feed has messages near a deadline: messages that a caller waits for now, then those of the feed
+    2. the messages of the groups and the due messages of feeds, the oldest first; a feed's message counts as waiting
+       since the instant at which it was due
     3. if there is room left, the feeds' messages that are due next
-
-READY and HELD groups stand in queue by the rank of their oldest message; HELD and BLOCKED ones also have an alarm, at
-which they are looked at again. Entries of queues and alarms are dropped lazily: each move gives the group a new stamp,
-and an entry with an older stamp means nothing. What is believed of a group is checked against the pacer before it is
-used, for other clients take tokens of the same account.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from smsc_status.models import Detail, Identity, Key
 
 
 class CheckState(Enum):
-    """Where a check is."""
+    """The state of a pending check."""
 
     WAITING = "waiting"
     BACKING_OFF = "backing off"
@@ -50,16 +49,16 @@ class CheckState(Enum):
 
 @attrs.define(eq=False)
 class PendingCheck:
-    """One distinct message that somebody waits for; `id` and `phone` in the caller's own form."""
+    """One distinct message that somebody waits for. `id` and `phone` are kept as the caller wrote them."""
 
     id: str
     phone: str
     identity: Identity
     detail: Detail
     rank: float
-    """When it began to wait, less its head start: the smaller, the sooner its turn."""
+    """The instant at which it began to wait, less its head start. The smallest rank goes first."""
     head_start: float = 0.0
-    """Seconds. More than 0 where a caller waits for it at this moment."""
+    """Seconds. It is more than 0 if a caller waits for the message at this moment."""
     order: int = 0
     state: CheckState = CheckState.WAITING
     due_at: float = -inf
@@ -67,17 +66,18 @@ class PendingCheck:
     misses: int = 0
     last_error: SmscError | None = None
     is_sent: bool = False
-    """Whether its request is on its way; or else, while it is asked, that is still being selected."""
+    """Whether its request has been sent. In flight but not sent means that the request is still being selected."""
     is_alone: bool = False
-    """Whether the last request for it was about nothing else."""
+    """Whether the last request for it named no other message."""
     subscribers: dict[Any, None] = attrs.field(factory=dict)
-    """Who waits for it, and since which refusal of the account; nothing to the dispatcher."""
+    """Who waits for it. The dispatcher uses neither this nor `epoch`, by which `PendingChecks` knows what has happened
+    since it began to wait."""
     epoch: int = 0
 
 
 @attrs.frozen(eq=False)
 class Request:
-    """What goes on the wire together: the checks, and the distinct keys of their ids."""
+    """The checks that are sent together, and the distinct keys of their ids."""
 
     checks: tuple[PendingCheck, ...]
     keys: tuple[Key, ...]
@@ -85,34 +85,36 @@ class Request:
 
     @property
     def detail(self) -> Detail:
-        """The highest level that one of its messages asks for."""
+        """The highest level of detail that any of its messages asks for."""
         return max(check.detail for check in self.checks)
 
 
 class Feed(Protocol):
-    """A source of further messages: a tracker. All of it is asked at once, while a request is selected."""
+    """A source of further messages: a tracker. It is asked only while a request is selected."""
 
     def due_at(self, *, singly: bool = False) -> float:
-        """When the next message is due, `singly`: for a request of its own. `inf`: none, or none is wanted now."""
+        """When the next message is due; with `singly`, for a single request. `inf` if none is due, or none is wanted
+        now.
+        """
 
     def has_priority(self, *, now: float) -> bool:
-        """Whether messages are due that go before all but those that a caller waits for."""
+        """Whether messages are due that go before all others except those that a caller waits for."""
 
     def take(self, pacer: Pacer, *, at_most: int, until: float, now: float) -> list[PendingCheck]:
-        """Messages for a bulk request that were due at the instant `until`, or before.
+        """Messages for a bulk request that were due at or before `until`; with `until=-inf`, those that have priority.
 
-        Fewer than `at_most` only where there are no more; `until=-inf`: those that have priority. They have tokens.
+        Each of them has a token. There are fewer than `at_most` only if there are no more.
         """
 
     def take_single(self, pacer: Pacer, *, now: float) -> PendingCheck | None:
-        """A message for a request of its own; `None` where the one that was due can't go, and is due later now."""
+        """A message for a single request. `None` if the one that was due cannot go; it is then due later."""
 
 
 LOOKED_AT = 64
-"""So many of those that callers wait for are looked at for one that can go."""
+"""To find a message that can go, at most this many of those that callers wait for are examined."""
 
 FEED_HEAD_START = 60.0
-"""For a single request, a feed's message stands in queue as if it had been due so many seconds earlier."""
+"""Seconds. For single requests, a feed's message is placed as if it had been due this much earlier."""
 
 
 class _Group:
@@ -127,7 +129,7 @@ class _Group:
         self.stamp = 0
 
     def head(self) -> PendingCheck:
-        """The oldest that still waits; there is one while `waiting` is not 0."""
+        """The oldest message that still waits. There must be one: `waiting` is not 0."""
         queue = self.queue
         while not _stands(queue[0]):
             heappop(queue)
@@ -135,13 +137,15 @@ class _Group:
 
 
 def _stands(entry: tuple[float, int, PendingCheck]) -> bool:
-    """Whether the entry of a queue still means something."""
+    """Whether this entry of a group's queue is not stale."""
     rank, _, check = entry
     return check.state is CheckState.WAITING and check.rank == rank
 
 
 def _slot_at(pacer: Pacer, now: float) -> float:
-    """When a slot comes free at the earliest; a reply may come at once."""
+    """The earliest instant at which a slot can be free. While a request is in flight that is `now`: its reply may come
+    at once.
+    """
     return now if pacer.open_requests else pacer.slot_due_at(now=now)
 
 
@@ -177,14 +181,14 @@ def _unload(
 
 @attrs.define(eq=False)
 class _Batch:
-    """A bulk request while it is selected."""
+    """A bulk request that is being selected."""
 
     size: int
     taken: list[PendingCheck] = attrs.field(factory=list)
     skipped: list[PendingCheck] = attrs.field(factory=list)
     """Suspects that are not to be in this one."""
     left: dict[Key, int] = attrs.field(factory=dict)
-    """How many more of an id's messages could go singly instead."""
+    """By id, how many more of its messages could go in single requests instead."""
     could_go_singly: int = 0
     suspects: int = 0
     fed: int = 0
@@ -198,14 +202,14 @@ _Entry = tuple[float, int, int, _Group]
 
 
 class Dispatcher:
-    """The waiting messages of one client, and the order in which they go."""
+    """The waiting messages of one client, and the order in which they are sent."""
 
     def __init__(self, max_bulk: int) -> None:
         self.bisection: BatchBisection = BatchBisection(max_bulk)
         self.waiting: int = 0
-        """How many checks wait, those that pause before a retry included; those of feeds are not counted."""
+        """How many checks wait, including those that are backing off. Messages of feeds are not counted."""
         self.feeds: dict[Feed, None] = {}
-        # Those that a caller waits for at this moment, in the order of their coming.
+        # Waiting checks that a caller waits for at this moment, in the order of arrival.
         self._awaited: dict[PendingCheck, None] = {}
         self._groups: dict[Key, _Group] = {}
         self._ready: list[_Entry] = []
@@ -218,7 +222,7 @@ class Dispatcher:
     # What happened.
 
     def add(self, check: PendingCheck, *, due_at: float = -inf) -> None:
-        """This check waits, for the first time or again; it is not sent before `due_at`."""
+        """This check waits, for the first time or again. It is not sent before `due_at`."""
         check.order = check.order or next(self._counter)
         check.is_sent = False
         check.due_at = due_at
@@ -235,7 +239,7 @@ class Dispatcher:
         return bool(self.waiting) or any(feed.due_at() < inf for feed in self.feeds)
 
     def promote(self, check: PendingCheck, rank: float, *, head_start: float = 0.0) -> None:
-        """Somebody in more of a hurry waits for it too."""
+        """Another subscriber, which may be in more of a hurry, waits for the check too."""
         check.head_start = max(check.head_start, head_start)
         if check.state is CheckState.WAITING and check.head_start:
             self._awaited[check] = None
@@ -248,7 +252,7 @@ class Dispatcher:
             self._believe_ready(group)
 
     def withdraw(self, check: PendingCheck) -> None:
-        """Nobody waits for it any more."""
+        """Nobody waits for the check any more."""
         waited, check.state = check.state, CheckState.DONE
         self.bisection.done(check)
         if waited in (CheckState.WAITING, CheckState.BACKING_OFF):
@@ -259,7 +263,7 @@ class Dispatcher:
             self._count_out(self._groups[check.identity[0]])
 
     def bulk_refused(self, checks: Collection[PendingCheck]) -> None:
-        """The server refused a bulk request of these as a whole; they are added again by themselves."""
+        """The server refused a bulk request of these checks as a whole. The caller adds them again itself."""
         self.bisection.batch_refused(checks)
         self._hasten_lone_suspect()
 
@@ -273,16 +277,17 @@ class Dispatcher:
         self._hasten_lone_suspect()
 
     def _hasten_lone_suspect(self) -> None:
-        """It goes alone, and nothing else goes in bulk until it has gone."""
+        """Send the last suspect first. Until it has gone, a bulk request has room for only one message."""
         suspect = self.bisection.lone_suspect
         if isinstance(suspect, PendingCheck):
             self.promote(suspect, -inf)
 
     def drain(self) -> Iterator[PendingCheck | None]:
-        """Take out everything that waits, at once, and give it step by step: about in the order of coming.
+        """Remove everything that waits at once, and return an iterator over it, roughly in the order of arrival.
 
-        Between the steps more may be added. The caller ends each check that is given, and may end others before; a
-        step that gives `None` has only freed memory. To go through very many at once takes long.
+        It goes step by step, because going through very many at once takes long. More checks may be added between the
+        steps. The caller ends each check that it is given, and may end others before; a step that yields `None` has
+        only freed memory.
         """
         groups, self._groups = self._groups, {}
         awaited, self._awaited = self._awaited, {}
@@ -295,10 +300,10 @@ class Dispatcher:
     # What to do now, and when to look again.
 
     def take(self, pacer: Pacer, *, at_most: float = inf, now: float) -> Request | None:
-        """The next request, of `at_most` so many messages, if one may start now; the caller starts it.
+        """The next request, with at most `at_most` messages, if one may start now. The caller starts it.
 
-        If more messages could go than the free slots can take one by one, and the bulk slot is free, they go in bulk;
-        otherwise one goes by itself; the oldest first.
+        If the minute's bulk slot is free, and single requests in the free slots could not take all messages that can
+        go, a bulk request takes them. Otherwise one message goes in a single request. The oldest messages go first.
         """
         if not self.has_work:
             return None
@@ -314,7 +319,7 @@ class Dispatcher:
         return self._take_single(pacer, now) if may_single else None
 
     def due_at(self, pacer: Pacer, *, now: float) -> float:
-        """When to look again, after `take` gave nothing; `inf` while only an event can change that."""
+        """When to call `take` again after it returned nothing; `inf` if only an event can change that."""
         lane_at = inf
         if self._front(self._ready):
             lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
@@ -327,18 +332,20 @@ class Dispatcher:
         return min(due_at, self._next_alarm_at(), self._next_pause_ends_at())
 
     def start_at(self, check: PendingCheck, pacer: Pacer, *, now: float) -> float:
-        """The earliest instant at which this waiting check can go, as far as is known: never too late."""
+        """A lower bound of the instant at which this waiting check can be sent: it may be too early, but is never too
+        late.
+        """
         token_at = pacer.due_at(check.identity[0], now=now)
         single_at = pacer.singles_due_at(now=now)
         group = self._groups.get(check.identity[0])
         tokens = 0 if group is None else pacer.tokens(group.key, now=now)
-        if group is not None and 0 < tokens <= self._kept(group, pacer, now):  # singly only with one more
+        if group is not None and 0 < tokens <= self._kept(group, pacer, now):  # a single request needs one more
             single_at = max(single_at, pacer.due_at(group.key, spare=tokens, now=now))
         lane_at = min(single_at, pacer.bulk_due_at(now=now))
         return max(token_at, lane_at, _slot_at(pacer, now), check.due_at)
 
     def soonest_at(self, pacer: Pacer, *, now: float) -> float:
-        """The earliest instant at which any check can go, as far as is known: never too late."""
+        """A lower bound, likewise, of the instant at which any check can be sent."""
         lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
         return max(lane_at, _slot_at(pacer, now))
 
@@ -381,13 +388,12 @@ class Dispatcher:
         self._count_out(group)
 
     def _take_single(self, pacer: Pacer, now: float) -> Request | None:
-        """The oldest that may go by itself; messages of feeds have a head start."""
+        """Select the oldest message that may go in a single request. Messages of feeds have a head start."""
         while True:
             entry = self._front(self._ready)
             feed = min(self.feeds, key=_single_due_at, default=None)
-            if (
-                feed is not None and feed.due_at(singly=True) == -inf
-            ):  # all but those that a caller waits for stand back
+            # Near a deadline: only messages that a caller waits for go before the feed's.
+            if feed is not None and feed.due_at(singly=True) == -inf:
                 check = self._take_awaited(pacer, now)
                 if check is not None:
                     return Request((check,), (check.identity[0],), bulk=False)
@@ -405,7 +411,7 @@ class Dispatcher:
             return Request((self._take_from(group),), (group.key,), bulk=False)
 
     def _take_awaited(self, pacer: Pacer, now: float) -> PendingCheck | None:
-        """One that a caller waits for and that can go singly, if there is one among the first of them."""
+        """Select one of the first messages that callers wait for, if one of them can go in a single request."""
         for check in islice(self._awaited, LOOKED_AT):
             group = self._groups[check.identity[0]]
             if pacer.tokens(group.key, now=now) > self._kept(group, pacer, now):
@@ -415,16 +421,19 @@ class Dispatcher:
 
     @property
     def has_awaited(self) -> bool:
-        """Whether a caller waits at this moment for a message that waits."""
+        """Whether a message waits that a caller waits for at this moment."""
         return bool(self._awaited)
 
     def _goes_before(self, feed: Feed, entry: _Entry | None, now: float) -> bool:
-        """Whether the feed's next message goes singly before the oldest of the groups."""
+        """Whether the feed's next message goes in a single request before the oldest message of the groups."""
         due_at = feed.due_at(singly=True)
         return due_at <= now and (entry is None or due_at - FEED_HEAD_START < entry[0])
 
     def _take_bulk(self, pacer: Pacer, slots: int, at_most: float, now: float) -> Request | None:
-        """A batch, as the module says; none if the free slots can take all that waits singly, and no feed is due."""
+        """Select a batch, in the order that the module's docstring gives.
+
+        None if no message of a feed is in it and single requests in the free slots can take all of its messages.
+        """
         batch = _Batch(int(min(self.bisection.limit, at_most)))
         if any(feed.has_priority(now=now) for feed in self.feeds):
             for check in list(self._awaited):
@@ -475,7 +484,7 @@ class Dispatcher:
             batch.could_go_singly += 1
 
     def _take_fed(self, batch: _Batch, pacer: Pacer, *, until: float, now: float) -> None:
-        """Messages of the feeds, the longest due first."""
+        """Add messages of the feeds; the feed whose next message has been due longest goes first."""
         for feed in sorted(self.feeds, key=_due_at):
             if batch.room and feed.due_at() < inf and (until > -inf or feed.has_priority(now=now)):
                 checks = feed.take(pacer, at_most=batch.room, until=until, now=now)
@@ -506,7 +515,7 @@ class Dispatcher:
         return self._backing_off[0][0] if self._backing_off else inf
 
     def _kept(self, group: _Group, pacer: Pacer, now: float) -> int:
-        """How many of the group's tokens single requests must leave alone."""
+        """How many of the group's tokens single requests must leave for a bulk request."""
         return 1 if group.waiting > pacer.tokens(group.key, now=now) else 0
 
     def _believe_ready(self, group: _Group) -> None:
@@ -516,7 +525,7 @@ class Dispatcher:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Drop what means nothing any more before it outgrows what does."""
+        """Filter each heap that has too many stale entries."""
         for queue in (self._ready, self._held):
             if has_outgrown(len(queue), len(self._groups)):
                 queue[:] = [entry for entry in queue if entry[2] == entry[3].stamp]
@@ -529,7 +538,9 @@ class Dispatcher:
             heapify(self._backing_off)
 
     def _park(self, group: _Group, pacer: Pacer, now: float) -> None:
-        """Put a group that a single request can't take from where its tokens belong."""
+        """Move a group that may not use a single request now: to the bulk-only heap if it has tokens, and set its
+        alarm.
+        """
         tokens = pacer.tokens(group.key, now=now)
         head = group.head()
         group.stamp = next(self._counter)

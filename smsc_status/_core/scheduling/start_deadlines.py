@@ -1,8 +1,9 @@
-"""Those who wait for a limited time: whom to tell now that it will not do?
+"""Which subscribers with a time limit must be told now that their request cannot start in time?
 
-A check that waits may be put off by what others take; so its start is looked up again and again, at most so often,
-and for many who wait only for some of them at a time. Where nobody can start, and when somebody's time is over, nobody
-has to be looked up: all are also in the order of the instants until which they wait.
+Other requests may delay a waiting check, so its earliest start is computed again and again. To bound the cost, at most
+`AT_ONCE` subscribers are examined at a time, and with more of them at most once in `LOOK_AGAIN` seconds. Two cases need
+no such examination: no check can start in time, or a deadline has passed. For these, all subscribers are also kept in
+the order of their deadlines.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from smsc_status._core.stale import has_outgrown
 
 AT_ONCE = 64
 LOOK_AGAIN = 0.05
-"""Of more than `AT_ONCE`, so many are looked up once in so many seconds."""
+"""Seconds. With more than `AT_ONCE` subscribers, `AT_ONCE` of them are examined once in so many seconds."""
 
 WhoT = TypeVar("WhoT")
 
 
 class TooLate(NamedTuple, Generic[WhoT]):
-    """One whose check can't start in time, as far as is known."""
+    """A subscriber whose check cannot start in time, as far as is known."""
 
     who: WhoT
     check: PendingCheck
@@ -33,11 +34,12 @@ class TooLate(NamedTuple, Generic[WhoT]):
 
 
 class StartDeadlines(Generic[WhoT]):
-    """Those who wait, each for a check, and until when its request must have started."""
+    """Subscribers that each wait for a check, and the instants by which their requests must have started."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[WhoT, tuple[PendingCheck, float]] = OrderedDict()
-        # Entries of those who have left are dropped lazily.
+        # The entry of a subscriber that has left stays here until it reaches the front, or until `join` filters the
+        # heap.
         self._by_deadline: list[tuple[float, int, WhoT]] = []
         self._counter = count()
         self._looked_at = -inf
@@ -46,7 +48,7 @@ class StartDeadlines(Generic[WhoT]):
         return len(self._waiting)
 
     def join(self, who: WhoT, check: PendingCheck, start_by: float) -> None:
-        """Somebody waits, or waits for another check now; who came last is looked up first."""
+        """A subscriber waits, or now waits for another check. The latest to join is examined first."""
         self._waiting[who] = check, start_by
         self._waiting.move_to_end(who, last=False)
         heappush(self._by_deadline, (start_by, next(self._counter), who))
@@ -55,11 +57,11 @@ class StartDeadlines(Generic[WhoT]):
             heapify(self._by_deadline)
 
     def leave(self, who: WhoT) -> None:
-        """Somebody waits no more, if he did."""
+        """A subscriber no longer waits. Does nothing if it did not wait."""
         self._waiting.pop(who, None)
 
     def let_go(self) -> Iterator[None]:
-        """Nobody waits any more; step by step, for to forget very many at once takes long."""
+        """Forget all subscribers, step by step, because forgetting very many at once takes long."""
         while self._waiting:
             self._waiting.popitem()
             yield
@@ -70,9 +72,10 @@ class StartDeadlines(Generic[WhoT]):
     def take_too_late(
         self, start_at: Callable[[PendingCheck], float], *, soonest: float, now: float, at_most: float = inf
     ) -> list[TooLate[WhoT]]:
-        """Take out those who can't be served in time, as far as is found now; `at_most`, and a few more, at once.
+        """Remove and return subscribers that cannot be served in time, as far as can be told now.
 
-        `start_at` gives the earliest instant at which a check can start, `soonest` the earliest for any.
+        `start_at` gives the earliest instant at which a check can start, `soonest` the earliest for any check. About
+        `at_most` are returned; the subscribers that are examined may come on top, `AT_ONCE` at most.
         """
         late: list[TooLate[WhoT]] = []
         while len(late) < at_most and ((end := self._next_end()) < soonest or end <= now):
@@ -90,7 +93,7 @@ class StartDeadlines(Generic[WhoT]):
         return late
 
     def look_at(self, *, now: float) -> float:
-        """When to look again, whatever else happens; `inf` if that will do."""
+        """When to look again even if nothing else happens; `inf` if there is no need to."""
         again_at = self._looked_at + LOOK_AGAIN if len(self._waiting) > AT_ONCE else inf
         return max(now, min(again_at, self._next_end()))
 
