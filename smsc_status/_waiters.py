@@ -1,4 +1,7 @@
-"""Those who wait for the limits, and which of them is to be asked next."""
+"""The waiters for an account's limits, and which of their selectors to call next.
+
+The limiter calls the selectors. This module only keeps their order, and remembers which of them are due.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from smsc_status._core.stale import has_outgrown
 
 @attrs.define(eq=False)
 class Waiter:
-    """One that waits: its number in the order of coming, its selector, what it is woken by, and its event loop."""
+    """One caller that waits: its number in the order of arrival, its selector, the event that wakes it, and its event
+    loop.
+    """
 
     number: int
     select: Any
@@ -23,12 +28,12 @@ class Waiter:
     loop: object = None
     ask_at: float = inf
     is_called: bool = False
-    """Whether it is to be asked in its turn, even if no slot is free."""
+    """Whether its selector is to be called, even if no slot is free."""
     wants_slot: bool = False
-    """Whether it is to be asked as soon as a slot is free; or else something other than a slot is missing."""
+    """Whether its selector is to be called once a slot is free. If not, it lacks something other than a slot."""
     permit: Any = None
     error: Exception | None = None
-    """What its selector has raised."""
+    """The exception that its selector raised."""
 
     def __lt__(self, other: Waiter) -> bool:
         return self.number < other.number
@@ -36,10 +41,11 @@ class Waiter:
 
 @attrs.define(eq=False)
 class WaitQueue:
-    """All who wait, of all event loops: the urgent ones first, then in the order of coming.
+    """All waiters of all event loops: urgent ones first, then in the order of arrival.
 
-    A slot is what everyone needs. So those who were asked while there was none are asked again one by one, as far as
-    slots come free; those who were asked while there was one wait for something else, until the instant that they say.
+    Every request needs a slot. So waiters whose selectors were called while no slot was free are due again, one by one,
+    as slots come free. Waiters whose selectors were called while a slot was free lack something else, and are due again
+    at the instant that their selector gave.
     """
 
     waiting: dict[Waiter, None] = attrs.field(factory=dict)
@@ -47,11 +53,11 @@ class WaitQueue:
     _alarms: list[tuple[float, int, Waiter]] = attrs.field(factory=list)
     _called: list[Waiter] = attrs.field(factory=list)
     _for_slot: list[Waiter] = attrs.field(factory=list)
-    # Those who may be urgent, and what says whether they are.
+    # The waiters that may be urgent, and the function that says whether they are.
     _urgency: dict[Waiter, Any] = attrs.field(factory=dict)
 
     def join(self, waiter: Waiter) -> None:
-        """It waits."""
+        """Add the waiter."""
         self.waiting[waiter] = None
         self._of.setdefault(waiter.select, []).append(waiter)
         is_urgent = _urgency_of(waiter.select)
@@ -59,7 +65,7 @@ class WaitQueue:
             self._urgency[waiter] = is_urgent
 
     def leave(self, waiter: Waiter) -> None:
-        """It does not wait any more; nothing if it did not."""
+        """Remove the waiter. Does nothing if it did not wait."""
         if waiter not in self.waiting:
             return
         del self.waiting[waiter]
@@ -71,7 +77,10 @@ class WaitQueue:
         self._tidy()
 
     def looked(self, waiter: Waiter, ask_at: float, *, has_slot: bool) -> None:
-        """It was asked, while a slot was free or not, and is to be asked again at that instant."""
+        """The waiter's selector was called and named no request; it is to be called again at `ask_at`.
+
+        `has_slot` says whether a slot was free. If none was, the waiter is also due once one is.
+        """
         before, waiter.ask_at = waiter.ask_at, ask_at
         if ask_at < before:
             waiter.woken.set()
@@ -82,26 +91,26 @@ class WaitQueue:
             self.offer_slot(waiter)
 
     def offer_slot(self, waiter: Waiter) -> None:
-        """It is to be asked when its turn for a slot has come."""
+        """Its selector is to be called once a slot is free."""
         if not waiter.wants_slot:
             waiter.wants_slot = True
             heappush(self._for_slot, waiter)
 
     def offer_all(self) -> None:
-        """All are to be asked in their turn: whatever they have waited for, it may be there."""
+        """All selectors are to be called once a slot is free: what their waiters lack may be there now."""
         self._for_slot = list(self.waiting)
         for waiter in self.waiting:
             waiter.wants_slot = True
 
     def call(self, waiters: Iterable[Waiter]) -> None:
-        """They are to be asked in their turn, even if no slot is free."""
+        """Their selectors are to be called, even if no slot is free."""
         for waiter in waiters:
             if not waiter.is_called:
                 waiter.is_called = True
                 heappush(self._called, waiter)
 
     def call_due(self, now: float) -> None:
-        """Those whose instant has come are to be asked."""
+        """Mark the waiters whose instant has come: their selectors are to be called, even if no slot is free."""
         while self._alarms and self._alarms[0][0] <= now:
             entry = heappop(self._alarms)
             waiter = entry[2]
@@ -110,7 +119,7 @@ class WaitQueue:
                 self.call([waiter])
 
     def first(self, *, has_slot: bool, now: float) -> Waiter | None:
-        """The one whose turn it is to be asked, while a slot is free or not."""
+        """The waiter whose selector is to be called next; `has_slot` says whether a slot is free."""
         urgent = [
             waiter
             for waiter, is_urgent in self._urgency.items()
@@ -126,15 +135,15 @@ class WaitQueue:
         return min(heads, default=None)
 
     def taken(self, waiter: Waiter) -> None:
-        """It is asked now."""
+        """Its selector is being called now."""
         waiter.is_called = waiter.wants_slot = False
 
     def of(self, select: object) -> list[Waiter]:
-        """Those with this selector."""
+        """The waiters with this selector."""
         return list(self._of.get(select, ()))
 
     def inside(self, loop: object) -> list[Waiter]:
-        """Those who wait in this event loop."""
+        """The waiters of this event loop."""
         return [waiter for waiter in self.waiting if waiter.loop is loop]
 
     def _stands(self, entry: tuple[float, int, Waiter]) -> bool:
@@ -161,6 +170,6 @@ class WaitQueue:
 
 
 def _urgency_of(select: Any) -> Any:
-    """What says whether the selector is urgent: its own method, or that of the object whose method it is."""
+    """The selector's `is_urgent` method, or that of the object whose method it is; `None` if there is none."""
     own = getattr(select, "is_urgent", None)
     return own if own is not None else getattr(getattr(select, "__self__", None), "is_urgent", None)

@@ -1,8 +1,8 @@
-"""Waiting for the limits, for all clients of one account.
+"""Waiting for the limits of one account, on behalf of all its clients.
 
-`Limiter` is what a client needs; `LocalLimiter` keeps the limits for one process. One that is shared by processes or
-machines implements the same four methods: it may keep a `Pacer` of its own as its belief of the account's tokens, and
-ask the others' consent before it lets `acquire` return.
+A client needs only the `Limiter` protocol. `LocalLimiter` implements it within one process. A limiter that processes or
+machines share implements the same four methods. It may estimate the account's tokens with a `Pacer` of its own, and ask
+the other processes for consent before `acquire` returns.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from smsc_status.errors import ConfigError
 from smsc_status.models import Key, Limits
 
 LEAST_PAUSE = 1e-6
-"""Seconds. The loop's clock may be too coarse for a shorter pause: in virtual time such a pause never ends."""
+"""Seconds. A loop's clock may be too coarse for a shorter pause; in virtual time a shorter pause never ends."""
 
 PATIENCE = 0.05
-"""So many seconds a loop has to ask its first in the queue; then the turn goes on to the next one's loop."""
+"""Seconds that a loop has to call the selector whose turn it is. After that, the next waiter's loop has the turn."""
 
 LOOK = 1.0
-"""While several loops share a limiter, those that can't be heard of are looked at once in so many seconds."""
+"""Seconds. While several loops share a limiter, it looks this often whether the others still run: a loop that has
+stopped cannot report it."""
 
 LONGEST_REQUEST = 30.0
-"""How long a request may take, in seconds, if no client says that its own may take longer."""
+"""How long a request may take, in seconds, unless a client says that its own requests may take longer."""
 
 
 class Wanted(Protocol):
-    """A request as the limits see it."""
+    """A request, as far as the limits are concerned."""
 
     @property
     def keys(self) -> Collection[Key]:
@@ -47,7 +48,7 @@ class Wanted(Protocol):
 
     @property
     def bulk(self) -> bool:
-        """Whether the server takes it for a bulk request."""
+        """Whether the server counts it as a bulk request."""
 
 
 WantedT = TypeVar("WantedT", bound=Wanted)
@@ -55,26 +56,28 @@ WantedT_co = TypeVar("WantedT_co", bound=Wanted, covariant=True)
 
 
 class Selector(Protocol[WantedT_co]):
-    """Says what to start now, if anything. It is called in the event loop of the one who waits, and nowhere else.
+    """Says which request to start now, if any. It is called only in the event loop of the caller that waits.
 
-    A selector, or the object whose method it is, may have a method `is_urgent(*, now: float) -> bool`. Of those whose
-    turn has come, the urgent ones are asked first, whichever client or loop they are of; else the first comer is. It is
-    called in any thread whenever a turn is given, so that it must be quick, take no lock and raise nothing.
+    A selector, or the object whose method it is, may have a method `is_urgent(*, now: float) -> bool`. Of the selectors
+    that are to be called, urgent ones are called first, whatever their client or loop; otherwise the one that has
+    waited longest is. `is_urgent` is called in any thread, each time that the next selector is chosen. So it must be
+    quick, take no lock and raise nothing.
     """
 
     def __call__(self, pacer: Pacer, *, now: float) -> WantedT_co | float:
-        """A request that the pacer lets start now, or the instant at which to ask again (`inf`: only an event).
+        """A request that the pacer lets start now, or the instant at which to ask again (`inf`: only after an event).
 
-        Events are: a slot comes free where there was none; a bulk request ends; one of any kind ends otherwise than by
-        a reply; one that this same selector has named ends; `wake`. Choosers are hashable; the same method of the
-        same object is the same selector.
+        Events are: a slot comes free when there was none; a bulk request ends; a request of either kind ends as
+        anything but `RequestEnd.REPLIED`; a request ends that this same selector has named; `wake` is called. Selectors
+        are hashable. The same method of the same object is the same selector.
         """
 
 
 class Permit(Generic[WantedT_co]):
-    """Leave to send one request: its tokens are out until it is released.
+    """The right to send one request, which counts as in flight until the permit is released.
 
-    One that is lost unreleased (its loop has ended, say) counts as given up when that is found.
+    A permit may be lost before its release, for example because its loop has ended. Its request counts as abandoned as
+    soon as the loss is noticed.
     """
 
     __slots__ = ("loop", "lost", "number", "released", "select", "wanted")
@@ -95,28 +98,30 @@ class Permit(Generic[WantedT_co]):
         self.lost: deque[Any] | None = lost
 
     def __del__(self) -> None:
-        # May run anywhere, even while the pacer is at work: only leave a note.
+        # This may run anywhere, even while the pacer is at work. So only take a note.
         if not self.released and self.lost is not None:
             self.lost.append((self.loop, self.number))
 
 
 class Limiter(Protocol):
-    """Keeps one account within its limits. All methods are called from inside an event loop, any one."""
+    """Keeps one account within its limits. All methods are called from inside an event loop, which may be any."""
 
     limits: Limits
 
     async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
         """Wait until `select` names a request that may start now, and start it.
 
-        First come, first served among those who wait for the same thing; nobody waits for a thing he has no need of.
-        Cancelled, it takes nothing.
+        Among callers that wait for the same thing, the first to come is served first. No caller waits for a thing that
+        it does not need. A cancelled call takes nothing.
         """
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
-        """The permitted request has ended. A second release of the same permit does nothing."""
+        """Report that the permitted request has ended. A second release of the same permit does nothing."""
 
     def wake(self, select: Selector[Any] | None = None) -> None:
-        """What this one, or by default anyone who waits in this loop, would select may have changed: ask again."""
+        """Ask this selector again, because what it would name may have changed. By default, ask all that wait in this
+        event loop.
+        """
 
     def slots(self) -> Slots:
         """What is known of the account now."""
@@ -124,18 +129,19 @@ class Limiter(Protocol):
 
 @attrs.frozen
 class Slots:
-    """A glance at an account: its open requests, and the seconds until the next bulk request may start."""
+    """The state of an account: its open requests, and the seconds until the next bulk request may start."""
 
     open_requests: int
     bulk_slot_in: float
 
 
 class LocalLimiter:
-    """The limiter of one account for one process: exact, fair, safe to cancel, on any number of event loops.
+    """The limiter of one account in one process: exact, fair, safe to cancel, and usable from any number of event
+    loops.
 
-    Whoever waits is asked in his turn, and only in his own loop's thread. So where the first in the queue is of another
-    loop, the turn is handed to that loop, and nobody after him is asked until he has been, or for `PATIENCE` seconds. A
-    loop that lets them pass is not waited for again until it is heard of.
+    A selector is called only in the thread of its own loop. So if the next selector to call is of another loop, the
+    turn is given to that loop. No later selector is called until that loop has called its own, or for at most
+    `TURN_TIMEOUT` seconds. A loop that has missed its turn is not waited for again until it is next seen to run.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -143,7 +149,8 @@ class LocalLimiter:
         self.pacer: Pacer = Pacer(self.limits)
         self.outlives_clients = False
         self.longest_request = LONGEST_REQUEST
-        """How long a request of its clients may take, in seconds. One of a loop that stands still is given up then."""
+        """How long a request of its clients may take, in seconds. After that, the requests of a loop that has stopped
+        count as abandoned."""
         self._numbers = count()
         self._begin()
         with _registry:
@@ -151,25 +158,25 @@ class LocalLimiter:
 
     def _begin(self) -> None:
         self._queue = WaitQueue()
-        # The requests in flight, by the loop that they were permitted in and the number of their permit.
+        # The requests in flight, by the loop of their permit and by its number.
         self._open: dict[object, dict[int, Wanted]] = {}
-        # The permits that were lost.
+        # Loop and number of each permit that was lost.
         self._lost: deque[tuple[object, int]] = deque()
-        # The loop whose turn it is, and until when the others wait for it.
+        # The loop that has the turn, and the instant until which the others wait for it.
         self._turn: tuple[object, float] = (None, -inf)
-        # Those that have not taken their turn, and those that will be told when a turn is over.
+        # Loops that have missed their turn, and loops that have a timer set for the end of a turn.
         self._late: WeakSet[Any] = WeakSet()
         self._timed: WeakSet[Any] = WeakSet()
-        # The one that was met first, and whether there are others.
+        # The loop that was met first, and whether there are others.
         self._home: object = None
         self._is_shared = False
         self._look_at = -inf
-        # Since when which loop has been standing still, as far as anybody has looked.
+        # By loop, the instant since which it is known to have stopped.
         self._still: dict[object, float] = {}
         self.lock: threading.RLock = threading.RLock()
 
     async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
-        """See `Limiter.take`."""
+        """See `Limiter.acquire`."""
         here, now = _loops.here_and_now()
         with self.lock:
             self._look(here, now)
@@ -180,7 +187,7 @@ class LocalLimiter:
                     return self._start(wanted, select, here, now)
                 self._queue.join(waiter)
                 self._queue.looked(waiter, wanted, has_slot=self.pacer.free_slots(now=now) > 0)
-            else:  # others come first
+            else:  # other selectors are to be called first
                 self._queue.join(waiter)
                 self._queue.call([waiter])
                 self._tell_when_over(here)
@@ -207,7 +214,7 @@ class LocalLimiter:
         finally:
             with self.lock:
                 self._queue.leave(waiter)
-        # Its loop stood still for so long that the permit was given up meanwhile.
+        # The loop had stopped for so long that the request counted as abandoned. So wait for a new permit.
         return await self.acquire(partial(_again, permit.wanted))
 
     def _is_open(self, permit: Permit[Any]) -> bool:
@@ -242,17 +249,17 @@ class LocalLimiter:
             return Slots(self.pacer.open_requests, max(0.0, self.pacer.bulk_due_at(now=now) - now))
 
     def is_idle(self) -> bool:
-        """Whether every token is back: nothing is remembered any more."""
+        """Whether every token and slot is back, so that nothing need be remembered."""
         with self.lock:
             now = _loops.now()
             self._find_lost(None, now)
             self._go_round(None, now)
             return self.pacer.is_idle(now=now)
 
-    # Whom to ask. Each loop's selectors are asked in the loop's own thread.
+    # Which selector to call. Each loop's selectors are called only in the loop's own thread.
 
     def _look(self, here: object, now: float) -> None:
-        """Ask whoever is to be asked by now."""
+        """Call every selector that is to be called by now, as far as this loop may call it."""
         self._hear_of(here)
         self._find_lost(here, now)
         self._queue.call_due(now)
@@ -262,15 +269,17 @@ class LocalLimiter:
         queue = self._queue
         if how is RequestEnd.NOT_SENT:
             queue.offer_all()
-        # After a single one's reply nothing has changed but its slot and its own selector's affairs; what never left
-        # has taken nothing from anybody. What else happens may put off what others count on.
+        # A reply to a single request changes only its slot and what its own selector may name, and an unsent request is
+        # refunded. Any other end may delay tokens that other selectors count on.
         for_all = how in (RequestEnd.REFUSED, RequestEnd.ABANDONED) or (
             permit.wanted.bulk and how is RequestEnd.REPLIED
         )
         queue.call(queue.waiting if for_all else queue.of(permit.select))
 
     def _go_round(self, here: object, now: float) -> None:
-        """Ask one after the other whose turn it is, as far as they are of this loop; then it is another's."""
+        """Call the selectors that are to be called, one by one, until the next is of another loop. Then give that loop
+        the turn.
+        """
         queue = self._queue
         while (waiter := queue.first(has_slot=self.pacer.free_slots(now=now) > 0, now=now)) is not None:
             if waiter.loop is here:
@@ -293,7 +302,7 @@ class LocalLimiter:
     def _ask(self, waiter: Waiter, now: float) -> None:
         try:
             wanted = waiter.select(self.pacer, now=now)
-        except Exception as error:  # which is for its own taker, not for the one who happens to ask
+        except Exception as error:  # the exception belongs to its own caller, not to the task that happens to run this
             waiter.error = error
         else:
             if isinstance(wanted, float | int):
@@ -318,10 +327,10 @@ class LocalLimiter:
             self._look(here, now)
 
     def _tell_when_over(self, here: Any) -> None:
-        """Look from this loop when whoever has the turn has had it long enough."""
+        """Have this loop look again when the time of the loop that has the turn is over."""
         if here not in self._timed:
             self._timed.add(here)
-            # A little later than that: the clocks of two loops are the same but for rounding.
+            # A little later, because the clocks of two loops differ by rounding.
             _loops.later(PATIENCE + 0.001, self._turn_may_be_over)
 
     def _tell_when_over_there(self) -> None:
@@ -337,7 +346,7 @@ class LocalLimiter:
                 self._tell_when_over(here)
 
     def _hear_of(self, here: Any) -> None:
-        """This loop runs, and may be another than before."""
+        """Note that this loop runs. It may be a new one."""
         if here is not self._home:
             self._meet(here)
         if self._still:
@@ -351,7 +360,7 @@ class LocalLimiter:
             return
         if self._home is not None and not _loops.has_ended(self._home):
             self._is_shared = True
-            _loops.call_in(self._home, self._wake_all)  # from now on they look at the other loops
+            _loops.call_in(self._home, self._wake_all)  # so that they look at the other loops from now on
         else:
             self._home = here
 
@@ -360,7 +369,7 @@ class LocalLimiter:
             for waiter in self._queue.inside(_loops.this_loop()):
                 waiter.woken.set()
 
-    # What is in flight.
+    # Requests in flight.
 
     def _start(self, wanted: WantedT, select: Selector[WantedT], loop: object, now: float) -> Permit[WantedT]:
         self.pacer.started(wanted.keys, wanted.bulk, now)
@@ -374,7 +383,7 @@ class LocalLimiter:
         return Permit(wanted, select, loop, number, self._lost)
 
     def _finish(self, loop: object, number: int, how: RequestEnd, now: float) -> bool:
-        """Whether it was open; one whose loop has ended has been given up already."""
+        """Report the end of a request. Returns whether it was open; if its loop had ended, it was abandoned before."""
         wanted = self._open.get(loop, {}).pop(number, None)
         if wanted is None:
             return False
@@ -384,7 +393,7 @@ class LocalLimiter:
         return True
 
     def _find_lost(self, here: object, now: float) -> None:
-        if len(self._open) > (here in self._open) and (here is None or now >= self._look_at):  # there are others
+        if len(self._open) > (here in self._open) and (here is None or now >= self._look_at):  # other loops have requests
             self._look_at = now + LOOK
             for loop in [loop for loop in self._open if loop is not here and self._is_over(loop, now)]:
                 self._lost += [(loop, number) for number in self._open[loop]]
@@ -393,10 +402,12 @@ class LocalLimiter:
             loop, number = self._lost.popleft()
             found = self._finish(loop, number, RequestEnd.ABANDONED, now) or found
         if found:
-            self._queue.call(self._queue.waiting)  # what they count on comes later
+            self._queue.call(self._queue.waiting)  # tokens that they count on come back later
 
     def _is_over(self, loop: object, now: float) -> bool:
-        """Whether all that is in flight in this loop must have ended: it has, or stands still for longer than that."""
+        """Whether every request of this loop must have ended: the loop has ended, or has stopped for longer than a
+        request takes.
+        """
         if _loops.is_running(loop):
             self._still.pop(loop, None)
             return False
@@ -407,9 +418,10 @@ class LocalLimiter:
         return is_over
 
     def begin_anew(self) -> None:
-        """In a process that was forked: nothing here is its own but the tokens that the account has out.
+        """Reset the limiter in a forked process. Only the tokens that are out are kept.
 
-        Requests in flight are the parent's. They count as given up, since nobody here learns how they end.
+        The requests in flight belong to the parent. They count as abandoned, because this process does not learn how
+        they end.
         """
         for in_loop in self._open.values():
             for wanted in in_loop.values():
@@ -418,28 +430,28 @@ class LocalLimiter:
         self._begin()
 
     def forget_if_idle(self) -> None:
-        """Nothing has to outlive its clients any more."""
+        """Do not keep this limiter alive without clients any longer, if it is idle."""
         with self.lock:
             if self.is_idle():
                 _unfinished.discard(self)
 
 
 def _again(wanted: Wanted, pacer: Pacer, *, now: float) -> Any:
-    """The selector of one that has chosen before, and wants no other."""
+    """The selector of a caller that has named its request before and wants no other."""
     lane_at = pacer.bulk_due_at(now=now) if wanted.bulk else pacer.singles_due_at(now=now)
     at = max(lane_at, pacer.slot_due_at(now=now), *(pacer.due_at(key, now=now) for key in wanted.keys))
     return wanted if at <= now else at
 
 
 _shared: WeakValueDictionary[str, LocalLimiter] = WeakValueDictionary()
-# What keeps a limiter alive after its last client: tokens that are still out.
+# Limiters that must outlive their last client, because tokens are still out.
 _unfinished: set[LocalLimiter] = set()
 _all: WeakSet[LocalLimiter] = WeakSet()
 _registry = threading.RLock()
 
 
 def shared(account: str, limits: Limits) -> LocalLimiter:
-    """The one limiter that all clients of this account have in this process.
+    """The one limiter that all clients of this account share in this process.
 
     Raises:
         ConfigError: the account is in use with other limits.
@@ -456,8 +468,8 @@ def shared(account: str, limits: Limits) -> LocalLimiter:
         return limiter
 
 
-# A fork while another thread is at work on a limiter would copy it half changed, and locked for ever. So every lock is
-# held while a process is forked.
+# A fork while another thread works on a limiter would copy that limiter half changed, and locked for ever. So the
+# process holds every lock while it forks.
 _held: list[LocalLimiter] = []
 
 

@@ -365,7 +365,7 @@ class PendingChecks:
         for check, outcome in zip(request.checks, outcomes, strict=True):
             try:
                 self._hand_out_one(check, outcome, checked_at, now)
-            except Exception as error:  # a mistake in one message must not affect the others
+            except Exception as error:  # the others get their own outcomes
                 self._answer(check, unexpected(error))
                 yield error
         if request.bulk:
