@@ -57,7 +57,7 @@ class Timeline:
         try:
             return self.here_and_now()[1]
         except RuntimeError:
-            return self._carried_on()
+            return self._extrapolate()
 
     def here_and_now(self) -> tuple[object, float]:
         """The running loop's identity, and the present instant. Raises RuntimeError where no loop runs."""
@@ -74,13 +74,13 @@ class Timeline:
         offset = self._offsets.get(loop)
         if offset is None:
             with self._lock:
-                offset = self._offsets[loop] = self._carried_on() - here
+                offset = self._offsets[loop] = self._extrapolate() - here
         return offset
 
-    def _carried_on(self) -> float:
+    def _extrapolate(self) -> float:
         return self._seen_at + max(0.0, time.monotonic() - self._seen_monotonic)
 
-    def begin_anew(self) -> list[object]:
+    def forget_loops(self) -> list[object]:
         """Forget all loops, and return those that had been met. Time goes on."""
         met = list(self._offsets)
         self._lock = threading.Lock()
@@ -104,7 +104,7 @@ class BackgroundTask:
         self._among = set() if among is None else among
         # These are made when they are first used, which is always in a task. This constructor may run in a callback.
         self._scope: anyio.CancelScope | None = None
-        self._news: anyio.Event | None = None
+        self._end_event: anyio.Event | None = None
         self._is_cancelled = self._has_ended = False
 
     def cancel(self) -> None:
@@ -116,8 +116,8 @@ class BackgroundTask:
     async def wait(self) -> None:
         """Wait until it has ended, in whatever way."""
         if not self._has_ended:
-            self._news = self._news or anyio.Event()
-            await self._news.wait()
+            self._end_event = self._end_event or anyio.Event()
+            await self._end_event.wait()
 
     async def _run(self) -> None:
         try:
@@ -130,8 +130,8 @@ class BackgroundTask:
         finally:
             self._has_ended = True
             self._among.discard(self)
-            if self._news is not None:
-                self._news.set()
+            if self._end_event is not None:
+                self._end_event.set()
 
 
 # Strong references to the tasks: asyncio itself keeps only weak ones.
@@ -208,7 +208,7 @@ def this_loop() -> object:
 
 def call_in(loop: Any, function: Callable[[], object]) -> None:
     """Have `function` called soon in another loop. Does nothing if that loop has ended."""
-    if loop in _of_parent:
+    if loop in _parent_loops:
         return
     try:
         if hasattr(loop, "run_sync_soon"):
@@ -221,13 +221,13 @@ def call_in(loop: Any, function: Callable[[], object]) -> None:
 
 def has_ended(loop: Any) -> bool:
     """Whether the loop can no longer run anything. In a forked process that includes every loop of the parent."""
-    if loop in _of_parent:
+    if loop in _parent_loops:
         return True
     is_closed = getattr(loop, "is_closed", None)
     if is_closed is not None:
         return bool(is_closed())
     try:
-        loop.run_sync_soon(_nothing)
+        loop.run_sync_soon(_noop)
     except RuntimeError:
         return True
     return False
@@ -240,7 +240,7 @@ def is_running(loop: Any) -> bool:
     return bool(loop.is_running()) if hasattr(loop, "is_running") else True
 
 
-def _nothing() -> None:
+def _noop() -> None:
     pass
 
 
@@ -251,17 +251,17 @@ def _is_trio() -> bool:
 # In a forked process: the parent's event loops, which do not run here. Their tasks and sockets belong to the parent.
 # Any use of them here, even their destruction, may affect the parent's sockets or the `epoll` that both processes
 # share. So they are kept for good and never touched.
-_of_parent: WeakSet[Any] = WeakSet()
-_kept: list[object] = []
+_parent_loops: WeakSet[Any] = WeakSet()
+_never_destroyed: list[object] = []
 
 
 def keep(thing: object) -> None:
     """Never destroy this object, which belongs to the parent of this forked process."""
-    _kept.append(thing)
+    _never_destroyed.append(thing)
 
 
 def at_fork(
-    in_child: Callable[[], None], *, before: Callable[[], None] = _nothing, in_parent: Callable[[], None] = _nothing
+    in_child: Callable[[], None], *, before: Callable[[], None] = _noop, in_parent: Callable[[], None] = _noop
 ) -> None:
     """Have these functions called at every fork of this process: `before` ahead of it, the other two after it.
 
@@ -271,12 +271,12 @@ def at_fork(
         os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
 
 
-def _leave_parent() -> None:
-    for loop in _timeline.begin_anew():
-        _of_parent.add(loop)
+def _disown_parent_loops() -> None:
+    for loop in _timeline.forget_loops():
+        _parent_loops.add(loop)
         keep(loop)
     keep(dict(_tasks))
     _tasks.clear()
 
 
-at_fork(_leave_parent)
+at_fork(_disown_parent_loops)

@@ -25,13 +25,13 @@ from smsc_status._waiters import Waiter, WaitQueue
 from smsc_status.errors import ConfigError
 from smsc_status.models import Key, Limits
 
-LEAST_PAUSE = 1e-6
+MIN_PAUSE = 1e-6
 """Seconds. A loop's clock may be too coarse for a shorter pause; in virtual time a shorter pause never ends."""
 
-PATIENCE = 0.05
+TURN_TIMEOUT = 0.05
 """Seconds that a loop has to call the selector whose turn it is. After that, the next waiter's loop has the turn."""
 
-LOOK = 1.0
+LOOP_WATCH_INTERVAL = 1.0
 """Seconds. While several loops share a limiter, it looks this often whether the others still run: a loop that has
 stopped cannot report it."""
 
@@ -59,8 +59,8 @@ class Selector(Protocol[WantedT_co]):
     """Says which request to start now, if any. It is called only in the event loop of the caller that waits.
 
     A selector, or the object whose method it is, may have a method `is_urgent(*, now: float) -> bool`. Of the selectors
-    that are to be called, urgent ones are called first, whatever their client or loop; otherwise the one that has
-    waited longest is. `is_urgent` is called in any thread, each time that the next selector is chosen. So it must be
+    that are to be called, urgent ones are called first, whatever their client or loop; after them, those that have
+    waited longest. `is_urgent` is called in any thread, each time that the next selector is chosen. So it must be
     quick, take no lock and raise nothing.
     """
 
@@ -74,7 +74,7 @@ class Selector(Protocol[WantedT_co]):
 
 
 class Permit(Generic[WantedT_co]):
-    """The right to send one request, which counts as in flight until the permit is released.
+    """The right to send one request. The request counts as in flight until the permit is released.
 
     A permit may be lost before its release, for example because its loop has ended. Its request counts as abandoned as
     soon as the loss is noticed.
@@ -111,17 +111,15 @@ class Limiter(Protocol):
     async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
         """Wait until `select` names a request that may start now, and start it.
 
-        Among callers that wait for the same thing, the first to come is served first. No caller waits for a thing that
-        it does not need. A cancelled call takes nothing.
+        Callers that wait for the same thing are served in the order of arrival. No caller waits for a thing that it
+        does not need. A cancelled call takes nothing.
         """
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
         """Report that the permitted request has ended. A second release of the same permit does nothing."""
 
     def wake(self, select: Selector[Any] | None = None) -> None:
-        """Ask this selector again, because what it would name may have changed. By default, ask all that wait in this
-        event loop.
-        """
+        """Call `select` again: its answer may have changed. By default, call all selectors that wait in this loop."""
 
     def slots(self) -> Slots:
         """What is known of the account now."""
@@ -136,8 +134,7 @@ class Slots:
 
 
 class LocalLimiter:
-    """The limiter of one account in one process: exact, fair, safe to cancel, and usable from any number of event
-    loops.
+    """Keeps the limits of one account in one process: exact, fair, safe to cancel, on any number of event loops.
 
     A selector is called only in the thread of its own loop. So if the next selector to call is of another loop, the
     turn is given to that loop. No later selector is called until that loop has called its own, or for at most
@@ -152,11 +149,11 @@ class LocalLimiter:
         """How long a request of its clients may take, in seconds. After that, the requests of a loop that has stopped
         count as abandoned."""
         self._numbers = count()
-        self._begin()
+        self._reset()
         with _registry:
             _all.add(self)
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._queue = WaitQueue()
         # The requests in flight, by the loop of their permit and by its number.
         self._open: dict[object, dict[int, Wanted]] = {}
@@ -165,43 +162,43 @@ class LocalLimiter:
         # The loop that has the turn, and the instant until which the others wait for it.
         self._turn: tuple[object, float] = (None, -inf)
         # Loops that have missed their turn, and loops that have a timer set for the end of a turn.
-        self._late: WeakSet[Any] = WeakSet()
-        self._timed: WeakSet[Any] = WeakSet()
+        self._unresponsive: WeakSet[Any] = WeakSet()
+        self._with_timer: WeakSet[Any] = WeakSet()
         # The loop that was met first, and whether there are others.
-        self._home: object = None
+        self._first_loop: object = None
         self._is_shared = False
-        self._look_at = -inf
+        self._watch_at = -inf
         # By loop, the instant since which it is known to have stopped.
-        self._still: dict[object, float] = {}
+        self._stopped_since: dict[object, float] = {}
         self.lock: threading.RLock = threading.RLock()
 
     async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
         """See `Limiter.acquire`."""
         here, now = _loops.here_and_now()
         with self.lock:
-            self._look(here, now)
+            self._call_due_selectors(here, now)
             waiter = Waiter(next(self._numbers), select, anyio.Event(), here)
             if self._turn[0] is None:
                 wanted = select(self.pacer, now=now)
                 if not isinstance(wanted, float | int):
                     return self._start(wanted, select, here, now)
                 self._queue.join(waiter)
-                self._queue.looked(waiter, wanted, has_slot=self.pacer.free_slots(now=now) > 0)
+                self._queue.defer(waiter, wanted, has_slot=self.pacer.free_slots(now=now) > 0)
             else:  # other selectors are to be called first
                 self._queue.join(waiter)
-                self._queue.call([waiter])
-                self._tell_when_over(here)
+                self._queue.mark_due([waiter])
+                self._set_turn_timer(here)
         return await self._wait(waiter, here)
 
     async def _wait(self, waiter: Waiter, here: object) -> Permit[Any]:
         try:
             while waiter.permit is None:
                 waiter.woken = anyio.Event()
-                at_most = LOOK if self._is_shared else inf
-                with anyio.move_on_after(min(max(LEAST_PAUSE, waiter.ask_at - _loops.now()), at_most)):
+                at_most = LOOP_WATCH_INTERVAL if self._is_shared else inf
+                with anyio.move_on_after(min(max(MIN_PAUSE, waiter.ask_at - _loops.now()), at_most)):
                     await waiter.woken.wait()
                 with self.lock:
-                    self._look(here, _loops.now())
+                    self._call_due_selectors(here, _loops.now())
                 if waiter.error is not None:
                     raise waiter.error
             permit: Permit[Any] = waiter.permit
@@ -215,7 +212,7 @@ class LocalLimiter:
             with self.lock:
                 self._queue.leave(waiter)
         # The loop had stopped for so long that the request counted as abandoned. So wait for a new permit.
-        return await self.acquire(partial(_again, permit.wanted))
+        return await self.acquire(partial(_select_again, permit.wanted))
 
     def _is_open(self, permit: Permit[Any]) -> bool:
         return permit.number in self._open.get(permit.loop, ())
@@ -227,20 +224,20 @@ class LocalLimiter:
             if permit.released:
                 return
             permit.released = True
-            self._hear_of(here)
+            self._note_running(here)
             self._find_lost(here, now)
             is_found = self._finish(permit.loop, permit.number, how, now)
             if self._queue.waiting:
                 if is_found:
-                    self._call_after(permit, how)
-                self._go_round(here, now)
+                    self._mark_after_release(permit, how)
+                self._call_in_order(here, now)
 
     def wake(self, select: Selector[Any] | None = None) -> None:
         """See `Limiter.wake`."""
         here, now = _loops.here_and_now()
         with self.lock:
-            self._queue.call(self._queue.inside(here) if select is None else self._queue.of(select))
-            self._look(here, now)
+            self._queue.mark_due(self._queue.in_loop(here) if select is None else self._queue.with_selector(select))
+            self._call_due_selectors(here, now)
 
     def slots(self) -> Slots:
         """See `Limiter.slots`."""
@@ -253,120 +250,120 @@ class LocalLimiter:
         with self.lock:
             now = _loops.now()
             self._find_lost(None, now)
-            self._go_round(None, now)
+            self._call_in_order(None, now)
             return self.pacer.is_idle(now=now)
 
     # Which selector to call. Each loop's selectors are called only in the loop's own thread.
 
-    def _look(self, here: object, now: float) -> None:
+    def _call_due_selectors(self, here: object, now: float) -> None:
         """Call every selector that is to be called by now, as far as this loop may call it."""
-        self._hear_of(here)
+        self._note_running(here)
         self._find_lost(here, now)
-        self._queue.call_due(now)
-        self._go_round(here, now)
+        self._queue.mark_due_by(now)
+        self._call_in_order(here, now)
 
-    def _call_after(self, permit: Permit[Any], how: RequestEnd) -> None:
+    def _mark_after_release(self, permit: Permit[Any], how: RequestEnd) -> None:
         queue = self._queue
         if how is RequestEnd.NOT_SENT:
-            queue.offer_all()
+            queue.mark_all_due_with_slot()
         # A reply to a single request changes only its slot and what its own selector may name, and an unsent request is
         # refunded. Any other end may delay tokens that other selectors count on.
         for_all = how in (RequestEnd.REFUSED, RequestEnd.ABANDONED) or (
             permit.wanted.bulk and how is RequestEnd.REPLIED
         )
-        queue.call(queue.waiting if for_all else queue.of(permit.select))
+        queue.mark_due(queue.waiting if for_all else queue.with_selector(permit.select))
 
-    def _go_round(self, here: object, now: float) -> None:
-        """Call the selectors that are to be called, one by one, until the next is of another loop. Then give that loop
-        the turn.
+    def _call_in_order(self, here: object, now: float) -> None:
+        """Call the selectors that are to be called, in order, as far as they are of this loop. Then give the next loop
+        its turn.
         """
         queue = self._queue
-        while (waiter := queue.first(has_slot=self.pacer.free_slots(now=now) > 0, now=now)) is not None:
+        while (waiter := queue.next_due(has_slot=self.pacer.free_slots(now=now) > 0, now=now)) is not None:
             if waiter.loop is here:
-                queue.taken(waiter)
-                self._ask(waiter, now)
+                queue.unmark(waiter)
+                self._call_selector(waiter, now)
             elif _loops.has_ended(waiter.loop):
-                for left in queue.inside(waiter.loop):
+                for left in queue.in_loop(waiter.loop):
                     queue.leave(left)
-            elif waiter.loop in self._late:
-                queue.taken(waiter)
+            elif waiter.loop in self._unresponsive:
+                queue.unmark(waiter)
             elif self._turn[0] is not waiter.loop:
-                self._hand_turn_to(waiter.loop, here, now)
+                self._give_turn_to(waiter.loop, here, now)
                 return
             elif now < self._turn[1]:
                 return
             else:
-                self._late.add(waiter.loop)
+                self._unresponsive.add(waiter.loop)
         self._turn = (None, -inf)
 
-    def _ask(self, waiter: Waiter, now: float) -> None:
+    def _call_selector(self, waiter: Waiter, now: float) -> None:
         try:
             wanted = waiter.select(self.pacer, now=now)
         except Exception as error:  # the exception belongs to its own caller, not to the task that happens to run this
             waiter.error = error
         else:
             if isinstance(wanted, float | int):
-                self._queue.looked(waiter, wanted, has_slot=self.pacer.free_slots(now=now) > 0)
+                self._queue.defer(waiter, wanted, has_slot=self.pacer.free_slots(now=now) > 0)
                 return
             waiter.permit = self._start(wanted, waiter.select, waiter.loop, now)
         self._queue.leave(waiter)
         waiter.woken.set()
 
-    def _hand_turn_to(self, loop: object, here: object, now: float) -> None:
-        self._turn = (loop, now + PATIENCE)
-        _loops.call_in(loop, self._look_from)
+    def _give_turn_to(self, loop: object, here: object, now: float) -> None:
+        self._turn = (loop, now + TURN_TIMEOUT)
+        _loops.call_in(loop, self._call_due_selectors_here)
         for other in {waiter.loop for waiter in self._queue.waiting}:
             if other is here:
-                self._tell_when_over(here)
+                self._set_turn_timer(here)
             elif other is not loop:
-                _loops.call_in(other, self._tell_when_over_there)
+                _loops.call_in(other, self._set_turn_timer_here)
 
-    def _look_from(self) -> None:
+    def _call_due_selectors_here(self) -> None:
         here, now = _loops.here_and_now()
         with self.lock:
-            self._look(here, now)
+            self._call_due_selectors(here, now)
 
-    def _tell_when_over(self, here: Any) -> None:
-        """Have this loop look again when the time of the loop that has the turn is over."""
-        if here not in self._timed:
-            self._timed.add(here)
+    def _set_turn_timer(self, here: Any) -> None:
+        """Have this loop call its due selectors when the time of the loop that has the turn is over."""
+        if here not in self._with_timer:
+            self._with_timer.add(here)
             # A little later, because the clocks of two loops differ by rounding.
-            _loops.later(PATIENCE + 0.001, self._turn_may_be_over)
+            _loops.later(TURN_TIMEOUT + 0.001, self._on_turn_timer)
 
-    def _tell_when_over_there(self) -> None:
+    def _set_turn_timer_here(self) -> None:
         with self.lock:
-            self._tell_when_over(_loops.this_loop())
+            self._set_turn_timer(_loops.this_loop())
 
-    def _turn_may_be_over(self) -> None:
+    def _on_turn_timer(self) -> None:
         here, now = _loops.here_and_now()
         with self.lock:
-            self._timed.discard(here)
-            self._look(here, now)
-            if self._turn[0] not in (None, here) and self._queue.inside(here):
-                self._tell_when_over(here)
+            self._with_timer.discard(here)
+            self._call_due_selectors(here, now)
+            if self._turn[0] not in (None, here) and self._queue.in_loop(here):
+                self._set_turn_timer(here)
 
-    def _hear_of(self, here: Any) -> None:
+    def _note_running(self, here: Any) -> None:
         """Note that this loop runs. It may be a new one."""
-        if here is not self._home:
-            self._meet(here)
-        if self._still:
-            self._still.pop(here, None)
-        if self._late and here in self._late:
-            self._late.discard(here)
-            self._queue.call(self._queue.inside(here))
+        if here is not self._first_loop:
+            self._note_loop(here)
+        if self._stopped_since:
+            self._stopped_since.pop(here, None)
+        if self._unresponsive and here in self._unresponsive:
+            self._unresponsive.discard(here)
+            self._queue.mark_due(self._queue.in_loop(here))
 
-    def _meet(self, here: object) -> None:
+    def _note_loop(self, here: object) -> None:
         if self._is_shared:
             return
-        if self._home is not None and not _loops.has_ended(self._home):
+        if self._first_loop is not None and not _loops.has_ended(self._first_loop):
             self._is_shared = True
-            _loops.call_in(self._home, self._wake_all)  # so that they look at the other loops from now on
+            _loops.call_in(self._first_loop, self._wake_all)  # so that they look at the other loops from now on
         else:
-            self._home = here
+            self._first_loop = here
 
     def _wake_all(self) -> None:
         with self.lock:
-            for waiter in self._queue.inside(_loops.this_loop()):
+            for waiter in self._queue.in_loop(_loops.this_loop()):
                 waiter.woken.set()
 
     # Requests in flight.
@@ -393,28 +390,27 @@ class LocalLimiter:
         return True
 
     def _find_lost(self, here: object, now: float) -> None:
-        if len(self._open) > (here in self._open) and (here is None or now >= self._look_at):  # other loops have requests
-            self._look_at = now + LOOK
-            for loop in [loop for loop in self._open if loop is not here and self._is_over(loop, now)]:
+        # The first condition: other loops have requests in flight.
+        if len(self._open) > (here in self._open) and (here is None or now >= self._watch_at):
+            self._watch_at = now + LOOP_WATCH_INTERVAL
+            for loop in [loop for loop in self._open if loop is not here and self._requests_are_over(loop, now)]:
                 self._lost += [(loop, number) for number in self._open[loop]]
         found = False
         while self._lost:
             loop, number = self._lost.popleft()
             found = self._finish(loop, number, RequestEnd.ABANDONED, now) or found
         if found:
-            self._queue.call(self._queue.waiting)  # tokens that they count on come back later
+            self._queue.mark_due(self._queue.waiting)  # tokens that they count on come back later
 
-    def _is_over(self, loop: object, now: float) -> bool:
-        """Whether every request of this loop must have ended: the loop has ended, or has stopped for longer than a
-        request takes.
-        """
+    def _requests_are_over(self, loop: object, now: float) -> bool:
+        """Whether all requests of this loop must be over: it has ended, or has stopped for longer than any takes."""
         if _loops.is_running(loop):
-            self._still.pop(loop, None)
+            self._stopped_since.pop(loop, None)
             return False
-        since = self._still.setdefault(loop, now)
+        since = self._stopped_since.setdefault(loop, now)
         is_over = _loops.has_ended(loop) or now - since >= self.longest_request
         if is_over:
-            del self._still[loop]
+            del self._stopped_since[loop]
         return is_over
 
     def begin_anew(self) -> None:
@@ -427,7 +423,7 @@ class LocalLimiter:
             for wanted in in_loop.values():
                 self.pacer.finished(wanted.keys, wanted.bulk, RequestEnd.ABANDONED, _loops.now())
         _loops.keep((self._queue, self._open, self._lost))
-        self._begin()
+        self._reset()
 
     def forget_if_idle(self) -> None:
         """Do not keep this limiter alive without clients any longer, if it is idle."""
@@ -436,7 +432,7 @@ class LocalLimiter:
                 _unfinished.discard(self)
 
 
-def _again(wanted: Wanted, pacer: Pacer, *, now: float) -> Any:
+def _select_again(wanted: Wanted, pacer: Pacer, *, now: float) -> Any:
     """The selector of a caller that has named its request before and wants no other."""
     lane_at = pacer.bulk_due_at(now=now) if wanted.bulk else pacer.singles_due_at(now=now)
     at = max(lane_at, pacer.slot_due_at(now=now), *(pacer.due_at(key, now=now) for key in wanted.keys))
@@ -470,29 +466,29 @@ def shared(account: str, limits: Limits) -> LocalLimiter:
 
 # A fork while another thread works on a limiter would copy that limiter half changed, and locked for ever. So the
 # process holds every lock while it forks.
-_held: list[LocalLimiter] = []
+_locked: list[LocalLimiter] = []
 
 
-def _hold() -> None:
+def _lock_all() -> None:
     _registry.acquire()
-    _held.extend(_all)
-    for limiter in _held:
+    _locked.extend(_all)
+    for limiter in _locked:
         limiter.lock.acquire()
 
 
-def _release() -> None:
-    for limiter in _held:
+def _unlock_all() -> None:
+    for limiter in _locked:
         limiter.lock.release()
-    _held.clear()
+    _locked.clear()
     _registry.release()
 
 
-def _begin_anew() -> None:
+def _reset_in_child() -> None:
     global _registry  # noqa: PLW0603 (this thread holds the old one, and other threads may have waited for it)
     _registry = threading.RLock()
-    for limiter in _held:
+    for limiter in _locked:
         limiter.begin_anew()
-    _held.clear()
+    _locked.clear()
 
 
-_loops.at_fork(before=_hold, in_parent=_release, in_child=_begin_anew)
+_loops.at_fork(before=_lock_all, in_parent=_unlock_all, in_child=_reset_in_child)

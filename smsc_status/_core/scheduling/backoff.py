@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-FIRST = 0.5
-LONGEST = 60.0
+FIRST_DELAY = 0.5
+MAX_DELAY = 60.0
 OUTAGE_AFTER = 4
 
-LONGEST_TOLD = 3600.0
+MAX_RETRY_AFTER = 3600.0
 """Seconds. A longer pause that the server asks for is cut to this."""
 
 
@@ -16,7 +16,7 @@ def delay(tries: int, jitter: float) -> float:
     `jitter` is the caller's random number, at least 0 and below 1. It shortens the pause by up to half, so that many
     clients that failed together do not all come back together.
     """
-    longest = min(LONGEST, FIRST * 2.0 ** min(tries - 1, 30))
+    longest = min(MAX_DELAY, FIRST_DELAY * 2.0 ** min(tries - 1, 30))
     return longest * (1.0 - jitter / 2)
 
 
@@ -34,7 +34,7 @@ class Outage:
     def __init__(self) -> None:
         self._failures = 0
         self._probe_at = 0.0
-        self._told_at = 0.0
+        self._retry_after_at = 0.0
 
     @property
     def is_on(self) -> bool:
@@ -44,7 +44,7 @@ class Outage:
     @property
     def until_at(self) -> float:
         """No request starts before this instant."""
-        return max(self._probe_at, self._told_at)
+        return max(self._probe_at, self._retry_after_at)
 
     def record_failure(self, *, jitter: float, now: float, retry_after: float | None = None) -> None:
         """Count a request without a usable answer. `retry_after`: the pause in seconds that the server asked for."""
@@ -52,7 +52,7 @@ class Outage:
         if self.is_on:
             self._probe_at = max(self._probe_at, now + delay(self._failures - OUTAGE_AFTER + 1, jitter))
         if retry_after is not None:
-            self._told_at = max(self._told_at, now + min(retry_after, LONGEST_TOLD))
+            self._retry_after_at = max(self._retry_after_at, now + min(retry_after, MAX_RETRY_AFTER))
 
     def record_success(self) -> None:
         """A request got an answer, whatever the answer says. This ends the outage."""

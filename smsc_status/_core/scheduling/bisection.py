@@ -18,16 +18,17 @@ from collections.abc import Collection, Hashable
 
 from smsc_status.errors import ApiError, ProtocolError, SmscError
 
-GROWTH = 10
-"""Each bulk request that is answered lets the size grow by this fraction (1/10) of the largest size."""
+GROWTH_DIVISOR = 10
+"""Each bulk request that is answered lets the size grow by the largest size, divided by this."""
 
-CAREFUL_GROWTH = 100
-"""Near a size that was not answered in time the size grows by 1/100 of the largest size, and by at most 1/`GROWTH` of
-the present size. It grows so slowly because each failure costs the minute's bulk request."""
+CAREFUL_GROWTH_DIVISOR = 100
+"""Near a size that was not answered in time, the size grows by the largest size divided by this, and by no more than
+the present size divided by `GROWTH_DIVISOR`. It grows so slowly because each failure costs the minute's bulk request.
+"""
 
-PARTS = 4
-"""A request that is filled up with other messages holds one in this many of the suspects. So it is refused less often,
-and each refusal costs a whole request."""
+SUSPECT_DIVISOR = 4
+"""A request that is filled up with other messages holds the number of suspects, divided by this. The part is small
+because each refusal then costs a whole request; a small part is refused less often."""
 
 
 TOO_LARGE = frozenset({413, 414})
@@ -53,7 +54,7 @@ class BatchBisection:
         """How many messages the next bulk request may have."""
         self.portion: int = 0
         """How many of them may be suspects."""
-        self._max = self._before = max_bulk
+        self._max = self._limit_before = max_bulk
         self._proven = 1
         self._too_slow = max_bulk + 1
         self._suspects: set[Hashable] = set()
@@ -70,7 +71,7 @@ class BatchBisection:
     def batch_refused(self, messages: Collection[Hashable]) -> None:
         """A bulk request of these messages was refused as a whole."""
         if not self._suspects:
-            self._before = self.limit
+            self._limit_before = self.limit
         self._suspects = self._suspects.intersection(messages) or set(messages)
         self._plan()
 
@@ -82,9 +83,9 @@ class BatchBisection:
         if self._suspects:
             self._plan()
         else:
-            growth = self._max // GROWTH
+            growth = self._max // GROWTH_DIVISOR
             if self.limit + growth >= self._too_slow:
-                growth = min(self._max // CAREFUL_GROWTH, self.limit // GROWTH)
+                growth = min(self._max // CAREFUL_GROWTH_DIVISOR, self.limit // GROWTH_DIVISOR)
             self.limit = min(self._max, self.limit + max(1, growth))
 
     def batch_timed_out(self, size: int) -> None:
@@ -101,15 +102,15 @@ class BatchBisection:
         """Clear all suspects: none of them will be asked again."""
         self._suspects = set()
 
-    def named(self, message: Hashable) -> None:
+    def refused_alone(self, message: Hashable) -> None:
         """This message was refused in a request of its own. If it was a suspect, it was the culprit."""
         if message in self._suspects:
             self._suspects.clear()
-            self.limit = self._before
+            self.limit = self._limit_before
 
     def _plan(self) -> None:
         half = max(1, len(self._suspects) // 2)
         if self._proven > half and len(self._suspects) > 1:
-            self.limit, self.portion = self._proven, max(1, len(self._suspects) // PARTS)
+            self.limit, self.portion = self._proven, max(1, len(self._suspects) // SUSPECT_DIVISOR)
         else:
             self.limit = self.portion = half

@@ -6,7 +6,7 @@ request arrives, only that it arrives between its start and its reply. So each l
 taken when its request starts, stays out while the request is in flight, and comes back `period + margin` after the
 reply. So the server cannot see one token twice within a period, whatever the network delays.
 
-Ids whose tokens have all come back are forgotten. To save time, an id is looked at once in `period + margin`, not once
+Ids whose tokens have all come back are forgotten. To save time, each id is reviewed once in `period + margin`, not once
 for each token. An id that was asked once and answered is forgotten when its token comes back; any other id is forgotten
 at most `period + margin` later.
 
@@ -36,8 +36,8 @@ This client cannot have asked so many ids too often. Somebody else must be using
 connections. The text of the reply may tell which of the two it is, but texts change. Fewer requests help in both cases.
 """
 
-LEAST_LOOK: Final = 1.0
-"""Seconds. However short the period, each id is looked at no more often than this."""
+MIN_REVIEW_INTERVAL: Final = 1.0
+"""Seconds. However short the period, no id is reviewed more often than this."""
 
 
 class RequestEnd(Enum):
@@ -45,18 +45,18 @@ class RequestEnd(Enum):
 
     REPLIED = "replied"
     REFUSED = "refused"  # the reply was "too many requests", so somebody else's requests count too
-    ABANDONED = "given up"
-    NOT_SENT = "never left"
+    ABANDONED = "abandoned"
+    NOT_SENT = "not sent"
 
 
 # Module-level names, because reading a member from its enum class takes as long as everything that depends on it.
 _REPLIED: Final = RequestEnd.REPLIED
-_GIVEN_UP: Final = RequestEnd.ABANDONED
-_NEVER_LEFT: Final = RequestEnd.NOT_SENT
+_ABANDONED: Final = RequestEnd.ABANDONED
+_NOT_SENT: Final = RequestEnd.NOT_SENT
 
-# An id with several tokens out has a list. Its item 0 is one of these marks: whether the id is in the queue of ids to
-# look at. The instants follow in ascending order. Since -inf and inf are below and above all of them, comparing
-# neighbours is safe.
+# Item 0 of the list of an id with several tokens out: is a review of the id queued? The instants follow in ascending
+# order. `finished` compares a new instant with the item before the last, which may be this mark. After -inf every
+# instant is in order. After inf none is, so the branch runs that queues a review.
 _QUEUED: Final = -inf
 _NOT_QUEUED: Final = inf
 
@@ -74,15 +74,15 @@ class Pacer:
         if limits.singles_per_minute is not None:
             self._capacity[SINGLE] = limits.singles_per_minute
         self._back_after = limits.period + limits.margin
-        self._look_after = max(self._back_after, LEAST_LOOK)
+        self._review_after = max(self._back_after, MIN_REVIEW_INTERVAL)
         # By id, the instants at which its tokens come back or came back: ascending, `inf` for one in flight. A single
         # token is a plain number, because most ids are asked once, and all ids of a bulk request then share one float
         # object. Several tokens are a list that begins with a mark; see `_QUEUED`.
         self._out: dict[Key, float | list[float]] = {}
-        # The ids to look at, each at most once, and the instant for each entry. One id alone is stored without a tuple,
+        # The ids to review, each at most once, and the instant for each entry. One id alone is stored without a tuple,
         # which would add a third to its memory.
-        self._look_at: deque[float] = deque()
-        self._queue: deque[Key | tuple[Key, ...]] = deque()
+        self._review_at: deque[float] = deque()
+        self._review_queue: deque[Key | tuple[Key, ...]] = deque()
         self._open = 0
         # The instants until which abandoned requests keep their slots.
         self._lingering: deque[float] = deque()
@@ -91,7 +91,7 @@ class Pacer:
         self._closures: deque[tuple[float, Key]] = deque()
         self._refused: dict[Key, float] = {}
         self._singles_at = -inf
-        # Before `_next_at` nothing needs to be looked at; before `_next_other_at`, nothing but the ids. Most calls come
+        # Before `_next_at` nothing needs to be done; before `_next_other_at`, nothing but reviews. Most calls come
         # earlier than both, and cost one comparison.
         self._next_at = inf
         self._next_other_at = inf
@@ -114,7 +114,7 @@ class Pacer:
         """How many requests that name this id may start now, as far as its tokens go. `key` may also be a lane."""
         if now >= self._next_at:
             self._advance(now)
-        return 0 if key in self._closed else self._room(key, now)
+        return 0 if key in self._closed else self._available(key, now)
 
     def due_at(self, key: Key, *, spare: int = 0, now: float) -> float:
         """The earliest instant at which more than `spare` tokens of this id (or lane) can be available.
@@ -124,7 +124,7 @@ class Pacer:
         """
         if now >= self._next_at:
             self._advance(now)
-        missing = spare + 1 - self._room(key, now)
+        missing = spare + 1 - self._available(key, now)
         if missing <= 0:
             return self._closed.get(key, now)
         out = self._still_out(key, now)
@@ -153,7 +153,7 @@ class Pacer:
             self._advance(now)
         if any(self._still_out(key, now) for key in self._out):  # slots and refusals end no later than their tokens
             return False
-        for kept in (self._out, self._look_at, self._queue):
+        for kept in (self._out, self._review_at, self._review_queue):
             kept.clear()
         self._next_at = inf
         return True
@@ -185,10 +185,10 @@ class Pacer:
         names = self._with_lane(keys, bulk) if bulk or self._caps_singles else keys
         back_at = now + self._back_after
         if how is not _REPLIED:
-            if how is _NEVER_LEFT:
-                self._put_back(names)
+            if how is _NOT_SENT:
+                self._refund(names)
                 return
-            if how is _GIVEN_UP:
+            if how is _ABANDONED:
                 back_at += self.limits.linger
                 self._linger(now + self.limits.linger)
             else:
@@ -209,20 +209,20 @@ class Pacer:
                     known[0] = _QUEUED
                     not_queued.append(key)
         if not_queued:
-            self._look(not_queued, now + self._look_after)
+            self._schedule_review(not_queued, now + self._review_after)
 
     # Inside.
 
-    def _room(self, key: Key, now: float) -> int:
-        room = self._capacity.get(key, self.limits.checks_per_id)
+    def _available(self, key: Key, now: float) -> int:
+        available = self._capacity.get(key, self.limits.checks_per_id)
         known = self._out.get(key)
         if known is None:
-            return room
+            return available
         if not isinstance(known, list):
-            return room - (known > now)
+            return available - (known > now)
         while len(known) > 1 and known[1] <= now:
             del known[1]
-        return room + 1 - len(known)
+        return available + 1 - len(known)
 
     def _still_out(self, key: Key, now: float) -> Sequence[float]:
         known = self._out.get(key)
@@ -236,7 +236,7 @@ class Pacer:
     def _with_lane(keys: Collection[Key], bulk: bool) -> tuple[Key, ...]:
         return (*keys, BULK if bulk else SINGLE)
 
-    def _put_back(self, names: Collection[Key]) -> None:
+    def _refund(self, names: Collection[Key]) -> None:
         self.refunds += 1
         out = self._out
         for key in names:
@@ -248,12 +248,12 @@ class Pacer:
 
     def _linger(self, until_at: float) -> None:
         self._lingering.append(until_at)
-        self._look_ahead()
+        self._update_next_at()
 
     def _refuse(self, key: Key, now: float, until_at: float) -> None:
         self._closed[key] = until_at
         self._closures.append((until_at, key))
-        self._look_ahead()
+        self._update_next_at()
         if key != BULK:
             self._count_refusal(key, now, until_at)
 
@@ -264,21 +264,21 @@ class Pacer:
             self._refused.clear()
             self._singles_at = until_at
 
-    def _look(self, names: Sequence[Key], at: float) -> None:
-        """Have these ids looked at at the instant `at`, which must not be before any that is queued already."""
-        self._look_at.append(at)
-        self._queue.append(names[0] if len(names) == 1 else tuple(names))
+    def _schedule_review(self, names: Sequence[Key], at: float) -> None:
+        """Queue a review of these ids at the instant `at`, which must not be before any queued one."""
+        self._review_at.append(at)
+        self._review_queue.append(names[0] if len(names) == 1 else tuple(names))
         if at < self._next_at:  # noqa: PLR1730 (a call of `min` would take as long as all else for one id)
             self._next_at = at
 
     def _advance(self, now: float) -> None:
-        """Look at all ids that are due: drop the tokens that have come back, and forget ids that have no others."""
+        """Carry out all reviews that are due: drop tokens that have come back, and forget ids that have no others."""
         if now >= self._next_other_at:
             self._advance_others(now)
-        out, look_at, queue = self._out, self._look_at, self._queue
+        out, review_at, queue = self._out, self._review_at, self._review_queue
         again: list[Key] = []
-        while look_at and look_at[0] <= now:
-            look_at.popleft()
+        while review_at and review_at[0] <= now:
+            review_at.popleft()
             names = queue.popleft()
             for key in names if isinstance(names, tuple) else (names,):
                 known = out[key]
@@ -294,10 +294,10 @@ class Pacer:
         if not out:
             out.clear()  # an emptied dict keeps its memory until `clear`
         self._next_at = self._next_other_at
-        if look_at and look_at[0] < self._next_at:
-            self._next_at = look_at[0]
+        if review_at and review_at[0] < self._next_at:
+            self._next_at = review_at[0]
         if again:
-            self._look(again, now + self._look_after)
+            self._schedule_review(again, now + self._review_after)
 
     def _advance_others(self, now: float) -> None:
         while self._lingering and self._lingering[0] <= now:
@@ -306,9 +306,9 @@ class Pacer:
             until_at, key = self._closures.popleft()
             if self._closed.get(key) == until_at:
                 del self._closed[key]
-        self._look_ahead()
+        self._update_next_at()
 
-    def _look_ahead(self) -> None:
+    def _update_next_at(self) -> None:
         lingers_until = self._lingering[0] if self._lingering else inf
         closed_until = self._closures[0][0] if self._closures else inf
         self._next_other_at = min(lingers_until, closed_until)

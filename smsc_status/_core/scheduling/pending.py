@@ -166,7 +166,7 @@ class PendingChecks:
     @property
     def has_callers(self) -> bool:
         """Whether a caller waits at this moment for a message that is neither in flight nor backing off."""
-        return self._dispatcher.has_awaited
+        return self._dispatcher.has_caller_checks
 
     @property
     def has_last_calls(self) -> bool:
@@ -281,7 +281,7 @@ class PendingChecks:
         for subscriber, check, at in late:
             self.drop(check, subscriber)
             self._outbox.tell(subscriber, _too_late(check.last_error, max(0.0, at - now)))
-        return now if len(late) >= PORTION else self._start_deadlines.look_at(now=now)
+        return now if len(late) >= PORTION else self._start_deadlines.due_at(now=now)
 
     def turn_down_unavailable(self, cause: Exception, *, now: float, again_in: float) -> bool:
         """The limiter failed, and will be asked again in `again_in` seconds. Tell subscribers that cannot wait so long.
@@ -307,7 +307,7 @@ class PendingChecks:
         self._epoch += 1
         self._outbox.clear()
         self._dispatcher.feeds.clear()
-        gone = [self._dispatcher.drain(), self._start_deadlines.let_go(), _let_go(self._checks)]
+        gone = [self._dispatcher.drain(), self._start_deadlines.drain(), _clear_steps(self._checks)]
         self._checks, self._start_deadlines, self._selected = {}, StartDeadlines(), None
         for steps in gone:
             self._outbox.go_through(steps)
@@ -327,18 +327,18 @@ class PendingChecks:
 
         Args:
             request: what was sent.
-            verdict: an outcome for each of its messages, with `None` for one that the reply leaves out; or one error for all.
+            verdict: an outcome for each of its messages, `None` where the reply leaves one out; or one error for all.
             checked_at: the date of the reply.
             jitter: gives random numbers, at least 0 and below 1.
             now: the instant of the reply.
         """
         if isinstance(verdict, TransportError | ProtocolError):
-            self._lose(request, verdict, jitter, now)
+            self._request_failed(request, verdict, jitter, now)
             return Conclusion()
         self._outage.record_success()
         if isinstance(verdict, list):
             self.tally.replies_read += 1
-            return Conclusion(mistakes=tuple(self._hand_out(request, verdict, checked_at, now)))
+            return Conclusion(mistakes=tuple(self._distribute(request, verdict, checked_at, now)))
         concerns_account = self.refused(verdict)
         if isinstance(verdict, RateLimited):
             for check in request.checks:
@@ -348,7 +348,7 @@ class PendingChecks:
             self._divide(request, verdict)
             return Conclusion()
         if not concerns_account:
-            self._dispatcher.bisection.named(request.checks[0])
+            self._dispatcher.bisection.refused_alone(request.checks[0])
         self.answer_all(request, verdict)
         return Conclusion(account_error=verdict if concerns_account else None)
 
@@ -358,20 +358,20 @@ class PendingChecks:
         for check in request.checks:
             self._requeue(check, error)
 
-    def _hand_out(
+    def _distribute(
         self, request: Request, outcomes: list[StatusRecord | SmscError | None], checked_at: datetime, now: float
     ) -> Iterator[Exception]:
         """Give each message its own outcome. Yields the unexpected errors."""
         for check, outcome in zip(request.checks, outcomes, strict=True):
             try:
-                self._hand_out_one(check, outcome, checked_at, now)
+                self._distribute_one(check, outcome, checked_at, now)
             except Exception as error:  # the others get their own outcomes
                 self._answer(check, unexpected(error))
                 yield error
         if request.bulk:
             self._dispatcher.bulk_succeeded(len(request.checks))
 
-    def _hand_out_one(
+    def _distribute_one(
         self, check: PendingCheck, outcome: StatusRecord | SmscError | None, checked_at: datetime, now: float
     ) -> None:
         if isinstance(outcome, StatusRecord):
@@ -386,7 +386,7 @@ class PendingChecks:
             else:
                 self._ask_again(check, missed)
 
-    def _lose(
+    def _request_failed(
         self, request: Request, error: TransportError | ProtocolError, jitter: Callable[[], float], now: float
     ) -> None:
         """There was no usable reply. The server is taken to be failing, until other requests are answered."""
@@ -402,7 +402,7 @@ class PendingChecks:
                 check.rank = now - check.head_start
             if check.tries > self._retries and not _has_plan(check):
                 if isinstance(error, ProtocolError) and len(request.checks) == 1:
-                    self._dispatcher.bisection.named(check)
+                    self._dispatcher.bisection.refused_alone(check)
                 self._answer(check, error)
                 continue
             pause = 0.0 if check.tries < self._mirrors else backoff.delay(check.tries, jitter())
@@ -546,13 +546,13 @@ class PendingChecks:
         """End every check that is not in flight with this error, in portions."""
         self._epoch += 1
         self._refusal = error
-        impatient, self._start_deadlines = self._start_deadlines, StartDeadlines()
+        start_deadlines, self._start_deadlines = self._start_deadlines, StartDeadlines()
         selected, self._selected = self._selected, None
         not_sent = selected.checks if selected else ()
         for check in not_sent:
             check.state = CheckState.WAITING
         self._outbox.go_through(self._fail(chain(not_sent, self._dispatcher.drain()), error))
-        self._outbox.go_through(impatient.let_go())
+        self._outbox.go_through(start_deadlines.drain())
 
     def _fail(self, checks: Iterable[PendingCheck | None], error: SmscError) -> Iterator[None]:
         for check in checks:
@@ -575,9 +575,9 @@ def _takes_same_tokens(wanted: Any, request: Request) -> bool:
     return wanted is request or (wanted.bulk == request.bulk and set(wanted.keys) == set(request.keys))
 
 
-def _let_go(asked: dict[Identity, PendingCheck]) -> Iterator[None]:
-    while asked:
-        asked.popitem()
+def _clear_steps(checks: dict[Identity, PendingCheck]) -> Iterator[None]:
+    while checks:
+        checks.popitem()
         yield
 
 
