@@ -1,5 +1,4 @@
-"""Everything that differs between asyncio's and trio's event loops: clocks, tasks and callbacks. No other module knows
-which of the two runs.
+"""The event loop's clocks, tasks and callbacks. Only this module knows whether asyncio or trio runs.
 
 A background task belongs to the event loop, not to a caller. So a client may be opened in one task and closed in
 another, and a caller's cancellation ends only the caller's own waiting.
@@ -40,8 +39,8 @@ def _loop_and_time() -> tuple[object, float]:
 class Timeline:
     """One monotonic clock, in seconds, for all event loops of the process.
 
-    Each loop has a clock with its own origin, but tokens outlive loops. So when a loop is met for the first time, its
-    clock is set to the last instant that was read, plus the real time that has passed since.
+    Each loop's own clock has a different origin, but tokens outlive loops. So when a loop is met for the first time,
+    its present is taken to be the last instant that was read, plus the real time that has passed since.
     """
 
     def __init__(self) -> None:
@@ -173,8 +172,8 @@ def spawn(
 
 
 def call_soon(function: Callable[[], None]) -> None:
-    """Call `function` in the running loop after one turn of it, with an empty context: in a callback on asyncio, a task
-    on trio.
+    """Call `function` in the running loop after one turn of it, in an empty context. It runs in a callback or in a
+    task.
 
     Only for very short work that never fails, because nobody can wait for it or cancel it.
     """

@@ -18,9 +18,7 @@ from smsc_status._core.stale import has_outgrown
 
 @attrs.define(eq=False)
 class Waiter:
-    """One caller that waits: its number in the order of arrival, its selector, the event that wakes it, and its event
-    loop.
-    """
+    """A caller that waits: its number in the order of arrival, its selector, its event loop, and what wakes it."""
 
     number: int
     select: Any
@@ -97,7 +95,7 @@ class WaitQueue:
             heappush(self._due_with_slot, waiter)
 
     def mark_all_due_with_slot(self) -> None:
-        """All selectors are to be called once a slot is free: what their waiters lack may be there now."""
+        """All selectors are to be called once a slot is free: whatever their waiters lack may be there now."""
         self._due_with_slot = list(self.waiting)
         for waiter in self.waiting:
             waiter.is_due_with_slot = True
@@ -110,7 +108,9 @@ class WaitQueue:
                 heappush(self._due, waiter)
 
     def mark_due_by(self, now: float) -> None:
-        """Mark the waiters whose instant has come: their selectors are to be called, even if no slot is free."""
+        """Mark every waiter whose instant is at or before `now`. Its selector is to be called, even without a free
+        slot.
+        """
         while self._alarms and self._alarms[0][0] <= now:
             entry = heappop(self._alarms)
             waiter = entry[2]
@@ -135,7 +135,7 @@ class WaitQueue:
         return min(heads, default=None)
 
     def unmark(self, waiter: Waiter) -> None:
-        """Its selector is being called now."""
+        """Its selector is called now, so it is no longer due."""
         waiter.is_due = waiter.is_due_with_slot = False
 
     def with_selector(self, select: object) -> list[Waiter]:

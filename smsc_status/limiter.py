@@ -246,7 +246,7 @@ class LocalLimiter:
             return Slots(self.pacer.open_requests, max(0.0, self.pacer.bulk_due_at(now=now) - now))
 
     def is_idle(self) -> bool:
-        """Whether every token and slot is back, so that nothing need be remembered."""
+        """Whether every token and slot is back. If so, nothing is remembered any more."""
         with self.lock:
             now = _loops.now()
             self._find_lost(None, now)
@@ -256,7 +256,7 @@ class LocalLimiter:
     # Which selector to call. Each loop's selectors are called only in the loop's own thread.
 
     def _call_due_selectors(self, here: object, now: float) -> None:
-        """Call every selector that is to be called by now, as far as this loop may call it."""
+        """Find out which selectors are due, and call those that may be called in this loop."""
         self._note_running(here)
         self._find_lost(here, now)
         self._queue.mark_due_by(now)
@@ -274,8 +274,8 @@ class LocalLimiter:
         queue.mark_due(queue.waiting if for_all else queue.with_selector(permit.select))
 
     def _call_in_order(self, here: object, now: float) -> None:
-        """Call the selectors that are to be called, in order, as far as they are of this loop. Then give the next loop
-        its turn.
+        """Call the due selectors of this loop in order, until the next one is of another loop. Then give that loop the
+        turn.
         """
         queue = self._queue
         while (waiter := queue.next_due(has_slot=self.pacer.free_slots(now=now) > 0, now=now)) is not None:
@@ -324,7 +324,7 @@ class LocalLimiter:
             self._call_due_selectors(here, now)
 
     def _set_turn_timer(self, here: Any) -> None:
-        """Have this loop call its due selectors when the time of the loop that has the turn is over."""
+        """Have this loop call its due selectors when another loop's turn is over."""
         if here not in self._with_timer:
             self._with_timer.add(here)
             # A little later, because the clocks of two loops differ by rounding.

@@ -70,8 +70,7 @@ class PendingCheck:
     is_alone: bool = False
     """Whether the last request for it named no other message."""
     subscribers: dict[Any, None] = attrs.field(factory=dict)
-    """Who waits for it. The dispatcher uses neither this nor `epoch`, by which `PendingChecks` knows what has happened
-    since it began to wait."""
+    """Who waits for it. This and `epoch` are for `PendingChecks` alone; the dispatcher does not use them."""
     epoch: int = 0
 
 
@@ -93,9 +92,7 @@ class Feed(Protocol):
     """A source of further messages: a tracker. It is asked only while a request is selected."""
 
     def due_at(self, *, singly: bool = False) -> float:
-        """When the next message is due; with `singly`, for a single request. `inf` if none is due, or none is wanted
-        now.
-        """
+        """When the next message is due; with `singly`, for a single request. `inf` if none is due or wanted now."""
 
     def has_priority(self, *, now: float) -> bool:
         """Whether messages are due that go before all others except those that a caller waits for."""
@@ -143,8 +140,8 @@ def _is_current(entry: tuple[float, int, PendingCheck]) -> bool:
 
 
 def _slot_at(pacer: Pacer, now: float) -> float:
-    """The earliest instant at which a slot can be free. While a request is in flight that is `now`: its reply may come
-    at once.
+    """The earliest instant at which a slot can be free: `now` if a request is in flight, for its reply may come at
+    once.
     """
     return now if pacer.open_requests else pacer.slot_due_at(now=now)
 
@@ -284,7 +281,7 @@ class Dispatcher:
             self.promote(suspect, -inf)
 
     def drain(self) -> Iterator[PendingCheck | None]:
-        """Remove everything that waits at once, and return an iterator over it, roughly in the order of arrival.
+        """Remove everything that waits, at once, and return an iterator over it, roughly in the order of arrival.
 
         It goes step by step, because going through very many at once takes long. More checks may be added between the
         steps. The caller ends each check that it is given, and may end others before; a step that yields `None` has
@@ -333,8 +330,9 @@ class Dispatcher:
         return min(due_at, self._next_alarm_at(), self._next_retry_at())
 
     def start_at(self, check: PendingCheck, pacer: Pacer, *, now: float) -> float:
-        """A lower bound of the instant at which this waiting check can be sent: it may be too early, but is never too
-        late.
+        """The earliest instant at which this waiting check can be sent, as far as is known.
+
+        It may be too early, but is never too late.
         """
         token_at = pacer.due_at(check.identity[0], now=now)
         single_at = pacer.singles_due_at(now=now)
@@ -347,7 +345,7 @@ class Dispatcher:
         return max(token_at, lane_at, _slot_at(pacer, now), check.due_at)
 
     def soonest_at(self, pacer: Pacer, *, now: float) -> float:
-        """A lower bound, likewise, of the instant at which any check can be sent."""
+        """The earliest instant at which any check can be sent, as far as is known: never too late."""
         lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
         return max(lane_at, _slot_at(pacer, now))
 
@@ -413,7 +411,10 @@ class Dispatcher:
             return Request((self._pop_oldest(group),), (group.key,), bulk=False)
 
     def _take_caller_check(self, pacer: Pacer, now: float) -> PendingCheck | None:
-        """Select one of the first messages that callers wait for, if one of them can go in a single request."""
+        """Select the first message that a caller waits for and that can go in a single request, if there is one.
+
+        Only the first `CALLER_CHECKS_EXAMINED` are examined.
+        """
         for check in islice(self._caller_checks, CALLER_CHECKS_EXAMINED):
             group = self._groups[check.identity[0]]
             if pacer.tokens(group.key, now=now) > self._tokens_for_bulk(group, pacer, now):

@@ -30,7 +30,7 @@ BULK: Final = "*bulk"
 SINGLE: Final = "*single"
 
 REFUSALS_THAT_STOP_SINGLES: Final = 3
-"""After refusals of this many different ids within a period, all single requests stop until `period + margin` is over.
+"""After refusals of this many different ids within a period, all single requests stop for `period + margin`.
 
 This client cannot have asked so many ids too often. Somebody else must be using the account, or holding its
 connections. The text of the reply may tell which of the two it is, but texts change. Fewer requests help in both cases.
@@ -49,14 +49,15 @@ class RequestEnd(Enum):
     NOT_SENT = "not sent"
 
 
-# Module-level names, because reading a member from its enum class takes as long as everything that depends on it.
+# Module-level names, because reading a member from the class costs as much as the rest of a decision that uses it.
 _REPLIED: Final = RequestEnd.REPLIED
 _ABANDONED: Final = RequestEnd.ABANDONED
 _NOT_SENT: Final = RequestEnd.NOT_SENT
 
-# Item 0 of the list of an id with several tokens out: is a review of the id queued? The instants follow in ascending
-# order. `finished` compares a new instant with the item before the last, which may be this mark. After -inf every
-# instant is in order. After inf none is, so the branch runs that queues a review.
+# An id with several tokens out has a list. Item 0 is one of these marks: is a review of the id queued? The instants
+# follow in ascending order. `finished` compares a new instant with the item before the last, which may be the mark. Any
+# instant is above -inf, so nothing more needs to be done. No instant is above inf, so `finished` takes its slower
+# branch, which queues a review.
 _QUEUED: Final = -inf
 _NOT_QUEUED: Final = inf
 
@@ -67,8 +68,8 @@ class Pacer:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.refunds: int = 0
-        """How often tokens came back at once because a request was not sent. Plans that counted on their later return
-        may be made anew."""
+        """How often tokens came back at once because a request was not sent. A plan that counted on a later return is
+        then outdated."""
         self._capacity: dict[Key, int] = {BULK: limits.bulk_requests}
         self._caps_singles = limits.singles_per_minute is not None
         if limits.singles_per_minute is not None:
@@ -117,10 +118,11 @@ class Pacer:
         return 0 if key in self._closed else self._available(key, now)
 
     def due_at(self, key: Key, *, spare: int = 0, now: float) -> float:
-        """The earliest instant at which more than `spare` tokens of this id (or lane) can be available.
+        """The earliest instant at which more than `spare` tokens of this id (or lane) can be available; `now` if they
+        are.
 
-        This is `now` if they are available. A token in flight is taken to be back `period + margin` from now, as if its
-        reply came now. So the instant may be too early, but is never too late.
+        A token in flight is taken to come back `period + margin` from now, as if its reply came now. So the instant may
+        be too early, but is never too late.
         """
         if now >= self._next_at:
             self._advance(now)
@@ -162,7 +164,7 @@ class Pacer:
         """How many ids and lanes are remembered: those with a token out, and some whose tokens have all come back."""
         return len(self._out)
 
-    # What happened.
+    # Reports of what happened.
 
     def started(self, keys: Collection[Key], bulk: bool, now: float) -> None:
         """A request that names these distinct ids has started. The caller has made sure that it may."""
@@ -202,7 +204,7 @@ class Pacer:
                 not_queued.append(key)
             elif known[-2] <= back_at:
                 known[-1] = back_at
-            else:  # other tokens of the id are in flight, or come back later
+            else:  # no review is queued, or other tokens are in flight or come back later
                 known.pop()
                 insort(known, back_at, lo=1)
                 if known[0] == _NOT_QUEUED:

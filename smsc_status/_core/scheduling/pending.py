@@ -42,13 +42,14 @@ from smsc_status.errors import (
 from smsc_status.models import Detail, Identity, MessageRef, StatusRecord
 
 MAX_MISSES = 3
-"""After this many replies that leave a message out, its outcome is an error that says so."""
+"""After this many replies that leave a message out, its outcome is an error."""
 
 CALLER_HEAD_START = 300.0
 """Seconds. A message that a caller waits for is ranked as if the caller had come this much earlier."""
 
 PORTION = 100
-"""How many subscribers are told in one turn of the event loop. With all that this leads to, it takes 2 ms."""
+"""How many subscribers are told in one turn of the event loop. With everything that follows from it, that takes 2 ms.
+"""
 
 CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
 
@@ -389,7 +390,7 @@ class PendingChecks:
     def _request_failed(
         self, request: Request, error: TransportError | ProtocolError, jitter: Callable[[], float], now: float
     ) -> None:
-        """There was no usable reply. The server is taken to be failing, until other requests are answered."""
+        """There was no usable reply. That counts as a failure of the server, until any request is answered."""
         self._outage.record_failure(jitter=jitter(), now=now, retry_after=error.retry_after)
         if len(request.checks) > 1 and may_be_divided(error):
             self._divide(request, error)
@@ -398,7 +399,7 @@ class PendingChecks:
             self._dispatcher.bulk_timed_out(len(request.checks))
         for check in request.checks:
             check.tries += 1
-            if self._outage.is_on:  # so that the next probe asks about another message
+            if self._outage.is_on:  # go behind the others, so that the next probe asks about another message
                 check.rank = now - check.head_start
             if check.tries > self._retries and not _has_plan(check):
                 if isinstance(error, ProtocolError) and len(request.checks) == 1:
@@ -479,10 +480,10 @@ class PendingChecks:
     # What goes next.
 
     def select(self, pacer: Pacer, *, in_flight: int, now: float) -> Request | None:
-        """The request that may start now, if there is one. Nothing is final until `commit`, so it may be called again
-        at any time.
+        """The request that may start now, if there is one.
 
-        `in_flight` is the number of this client's open requests. During an outage only one request is sent at a time.
+        Nothing is final until `commit`, so this may be called again at any time. `in_flight` is the number of this
+        client's open requests. During an outage only one request is sent at a time.
         """
         self.cancel_selection()
         if self._outage.until_at > now or (self._outage.is_on and in_flight):
@@ -491,8 +492,8 @@ class PendingChecks:
         return self._selected
 
     def commit(self, wanted: object) -> Request | None:
-        """The selected request, which is sent now. `None` if the permit is for another request; then every message
-        waits on.
+        """Return the selected request, which is sent now; `None` if the permit is for another. Then every message waits
+        on.
 
         `wanted` is what the limiter's permit names: the request itself, or one with the same tokens.
         """
@@ -511,8 +512,9 @@ class PendingChecks:
         return request
 
     def cancel_selection(self) -> bool:
-        """Put the messages of the selected request back at their old positions. Returns whether there was such a
-        request.
+        """Put the messages of the selected request back at their old positions.
+
+        Returns whether there was a selected request.
         """
         request, self._selected = self._selected, None
         if request is None:
