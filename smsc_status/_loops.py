@@ -188,7 +188,7 @@ def call_soon(function: Callable[[], None]) -> None:
 
 
 def later(seconds: float, function: Callable[[], None]) -> None:
-    """Call `function` in the running loop after so many seconds. As for `call_soon`, it must never fail."""
+    """Call `function` in the running loop after `seconds` seconds. As for `call_soon`, it must never fail."""
     if _is_trio():
 
         async def call() -> None:

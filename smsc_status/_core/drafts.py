@@ -54,14 +54,14 @@ def bind(record: StatusRecord, ref: MessageRef, checked_at: datetime, zone: tzin
 
 
 def new_draft() -> Draft:
-    """A draft of a message's record, with every field at its default."""
+    """A draft of a message's record in which no field is filled in yet."""
     draft = object.__new__(Draft)
     _clear(draft)
     return draft
 
 
 def new_hlr_draft() -> HlrDraft:
-    """A draft of a look-up's record, with every field at its default."""
+    """A draft of a look-up's record in which no field is filled in yet."""
     draft: Any = object.__new__(HlrDraft)
     _clear(draft)
     draft.imsi = draft.msc = draft.mcc = draft.mnc = draft.cn = draft.net = draft.rcn = draft.rnet = None

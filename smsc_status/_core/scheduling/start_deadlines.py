@@ -20,7 +20,7 @@ from smsc_status._core.stale import has_outgrown
 
 EXAMINED_AT_ONCE = 64
 EXAMINE_INTERVAL = 0.05
-"""Seconds. If there are more than `EXAMINED_AT_ONCE` subscribers, so many are examined once in this time."""
+"""Seconds. With more subscribers than `EXAMINED_AT_ONCE`, only that many are examined, once in this time."""
 
 SubscriberT = TypeVar("SubscriberT")
 
@@ -38,8 +38,7 @@ class StartDeadlines(Generic[SubscriberT]):
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[SubscriberT, tuple[PendingCheck, float]] = OrderedDict()
-        # The entry of a subscriber that has left stays here until it reaches the front, or until `join` filters the
-        # heap.
+        # The entry of a subscriber that has left stays until it reaches the front, or until `join` filters the heap.
         self._by_deadline: list[tuple[float, int, SubscriberT]] = []
         self._counter = count()
         self._examined_at = -inf
