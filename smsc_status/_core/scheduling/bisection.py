@@ -27,8 +27,8 @@ the present size divided by `GROWTH_DIVISOR`. It grows so slowly because each fa
 """
 
 SUSPECT_DIVISOR = 4
-"""A request that is filled up with other messages holds the suspects divided by this. A refusal of such a request costs
-all of its messages a request, and with few suspects it is refused less often."""
+"""A request that is filled up with other messages holds the suspects divided by this. Each refusal costs a whole
+request, and with few suspects refusals are rarer."""
 
 
 TOO_LARGE = frozenset({413, 414})
