@@ -1,7 +1,7 @@
-"""The seam to the event loop: the only module that knows whether it is asyncio's or trio's.
+"""The event loop's clocks, tasks and callbacks. Only this module knows whether asyncio or trio runs.
 
-BackgroundTask work is a task of the loop itself, so that it belongs to no caller: a client may be opened in one task and
-closed in another, and a caller's cancellation ends only the caller's waiting.
+A background task belongs to the event loop, not to a caller. So a client may be opened in one task and closed in
+another, and a caller's cancellation ends only the caller's own waiting.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ def _loop_and_time() -> tuple[object, float]:
         return current_token().native_token, anyio.current_time()
     if "trio" not in sys.modules or asyncio.current_task(loop) is not None:
         return loop, loop.time()
-    try:  # trio as a guest of asyncio
+    try:  # trio runs as a guest of asyncio
         return current_token().native_token, anyio.current_time()
     except RuntimeError:  # a callback of asyncio
         return loop, loop.time()
 
 
 class Timeline:
-    """One line of monotonic seconds for all event loops of the process.
+    """One monotonic clock, in seconds, for all event loops of the process.
 
-    Each loop has a clock with an origin of its own. Tokens outlive loops, so that a loop met for the first time is put
-    where the last one was seen, plus the real time that has passed since.
+    Each loop's own clock has a different origin, but tokens outlive loops. So when a loop is met for the first time,
+    its present is taken to be the last instant that was read, plus the real time that has passed since.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._offsets: WeakKeyDictionary[object, float] = WeakKeyDictionary()
-        # The loop that was met last, and its offset: mostly there is only one.
+        # The loop that was met last, and its offset. Most processes have only one loop, so this spares a look-up.
         self._last: tuple[Callable[[], object], float] = (object, 0.0)
         self._seen_at = 0.0
         self._seen_monotonic = time.monotonic()
 
     def now(self) -> float:
-        """The present instant; also where no loop runs."""
+        """The present instant. Also works where no loop runs."""
         try:
             return self.here_and_now()[1]
         except RuntimeError:
-            return self._carried_on()
+            return self._extrapolate()
 
     def here_and_now(self) -> tuple[object, float]:
-        """The running loop's identity, and the present instant. RuntimeError where none runs."""
+        """The running loop's identity, and the present instant. Raises RuntimeError where no loop runs."""
         loop, here = _loop_and_time()
         last, offset = self._last
         if last() is not loop:
@@ -73,14 +73,14 @@ class Timeline:
         offset = self._offsets.get(loop)
         if offset is None:
             with self._lock:
-                offset = self._offsets[loop] = self._carried_on() - here
+                offset = self._offsets[loop] = self._extrapolate() - here
         return offset
 
-    def _carried_on(self) -> float:
+    def _extrapolate(self) -> float:
         return self._seen_at + max(0.0, time.monotonic() - self._seen_monotonic)
 
-    def begin_anew(self) -> list[object]:
-        """No loop was met yet; those that were. Time goes on."""
+    def forget_loops(self) -> list[object]:
+        """Forget all loops, and return those that had been met. Time goes on."""
         met = list(self._offsets)
         self._lock = threading.Lock()
         self._offsets = WeakKeyDictionary()
@@ -90,33 +90,33 @@ class Timeline:
 
 _timeline = Timeline()
 now = _timeline.now
-"""The present instant on the one line that all loops of the process share, in seconds."""
+"""The present instant in seconds, on the one clock that all loops of the process share."""
 here_and_now = _timeline.here_and_now
-"""The running loop's identity, and that instant: both by one look. RuntimeError where no loop runs."""
+"""The running loop's identity and that instant, in one call. Raises RuntimeError where no loop runs."""
 
 
 class BackgroundTask:
-    """A piece of background work: it can be cancelled and waited for, from any task of its loop."""
+    """A piece of background work. Any task of its loop can cancel it or wait for it."""
 
     def __init__(self, work: Callable[[], Awaitable[None]], among: set[BackgroundTask] | None = None) -> None:
         self._work = work
         self._among = set() if among is None else among
-        # Made where they are used, which is always in a task: this may be a callback.
+        # These are made when they are first used, which is always in a task. This constructor may run in a callback.
         self._scope: anyio.CancelScope | None = None
-        self._news: anyio.Event | None = None
+        self._end_event: anyio.Event | None = None
         self._is_cancelled = self._has_ended = False
 
     def cancel(self) -> None:
-        """Ask it to stop; it is over when `wait` returns."""
+        """Ask it to stop. It has stopped when `wait` returns."""
         self._is_cancelled = True
         if self._scope is not None:
             self._scope.cancel()
 
     async def wait(self) -> None:
-        """Wait until it has ended, however it ends."""
+        """Wait until it has ended, in whatever way."""
         if not self._has_ended:
-            self._news = self._news or anyio.Event()
-            await self._news.wait()
+            self._end_event = self._end_event or anyio.Event()
+            await self._end_event.wait()
 
     async def _run(self) -> None:
         try:
@@ -124,16 +124,16 @@ class BackgroundTask:
                 if self._is_cancelled:
                     self._scope.cancel()
                 await self._work()
-        except Exception:  # on trio one that got out would take the whole program down
+        except Exception:  # on trio an exception that escaped would end the whole program
             logger.exception("background work ended by an unexpected error")
         finally:
             self._has_ended = True
             self._among.discard(self)
-            if self._news is not None:
-                self._news.set()
+            if self._end_event is not None:
+                self._end_event.set()
 
 
-# asyncio itself keeps only weak references to its tasks.
+# Strong references to the tasks: asyncio itself keeps only weak ones.
 _tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Task[None]]] = {}
 
 
@@ -152,8 +152,8 @@ def spawn(
 ) -> BackgroundTask:
     """Start `work` in the background of the running loop, outside every caller's cancel scope.
 
-    It runs in `context`, or in an empty one: what serves many callers is no part of any one's trace. It is in the set
-    `among` until it has ended; an eager task may have ended when this returns.
+    It runs in `context`, or else in an empty one, because work for many callers belongs in no single caller's trace. It
+    is in the set `among` until it has ended. An eager task may have ended before this returns.
     """
     background = BackgroundTask(work, among)
     background._among.add(background)
@@ -172,9 +172,10 @@ def spawn(
 
 
 def call_soon(function: Callable[[], None]) -> None:
-    """Call `function` after one turn of the running loop, in a callback or a task of it; in an empty context.
+    """Call `function` in the running loop after one turn of it, in an empty context. It runs in a callback or in a
+    task.
 
-    For the shortest work, that never fails: nobody can wait for it or cancel it.
+    Only for very short work that never fails, because nobody can wait for it or cancel it.
     """
     if _is_trio():
 
@@ -187,7 +188,7 @@ def call_soon(function: Callable[[], None]) -> None:
 
 
 def later(seconds: float, function: Callable[[], None]) -> None:
-    """Call `function` in the running loop after so many seconds. As for `call_soon`, it never fails."""
+    """Call `function` in the running loop after `seconds` seconds. As for `call_soon`, it must never fail."""
     if _is_trio():
 
         async def call() -> None:
@@ -200,13 +201,13 @@ def later(seconds: float, function: Callable[[], None]) -> None:
 
 
 def this_loop() -> object:
-    """The running loop's identity; the same object as long as it runs. RuntimeError where none does."""
+    """The running loop's identity: the same object as long as it runs. Raises RuntimeError where no loop runs."""
     return _loop_and_time()[0]
 
 
 def call_in(loop: Any, function: Callable[[], object]) -> None:
-    """Have `function` called in another loop, soon; nothing if that loop has ended meanwhile."""
-    if loop in _of_parent:
+    """Have `function` called soon in another loop. Does nothing if that loop has ended."""
+    if loop in _parent_loops:
         return
     try:
         if hasattr(loop, "run_sync_soon"):
@@ -218,27 +219,27 @@ def call_in(loop: Any, function: Callable[[], object]) -> None:
 
 
 def has_ended(loop: Any) -> bool:
-    """Whether the loop can't run anything any more; one of the process that this one was forked from can't."""
-    if loop in _of_parent:
+    """Whether the loop can no longer run anything. In a forked process that includes every loop of the parent."""
+    if loop in _parent_loops:
         return True
     is_closed = getattr(loop, "is_closed", None)
     if is_closed is not None:
         return bool(is_closed())
     try:
-        loop.run_sync_soon(_nothing)
+        loop.run_sync_soon(_noop)
     except RuntimeError:
         return True
     return False
 
 
 def is_running(loop: Any) -> bool:
-    """Whether the loop runs now. One of asyncio's may stand still and go on later; trio's run until they end."""
+    """Whether the loop runs now. An asyncio loop may stop and be run again; a trio loop runs until it ends."""
     if has_ended(loop):
         return False
     return bool(loop.is_running()) if hasattr(loop, "is_running") else True
 
 
-def _nothing() -> None:
+def _noop() -> None:
     pass
 
 
@@ -246,32 +247,35 @@ def _is_trio() -> bool:
     return "trio" in sys.modules and type(this_loop()).__module__.startswith("trio")
 
 
-# In a process that was forked: the loops of its parent, which do not run here. Their tasks and sockets are the
-# parent's, and whatever is done with them here, be it their destruction, may reach the parent's sockets or the `epoll`
-# that both share. So they are kept for good, and never touched.
-_of_parent: WeakSet[Any] = WeakSet()
-_kept: list[object] = []
+# In a forked process: the parent's event loops, which do not run here. Their tasks and sockets belong to the parent.
+# Any use of them here, even their destruction, may affect the parent's sockets or the `epoll` that both processes
+# share. So they are kept for good and never touched.
+_parent_loops: WeakSet[Any] = WeakSet()
+_never_destroyed: list[object] = []
 
 
 def keep(thing: object) -> None:
-    """Never destroy this one, which belongs to the process that this one was forked from."""
-    _kept.append(thing)
+    """Never destroy this object, which belongs to the parent of this forked process."""
+    _never_destroyed.append(thing)
 
 
 def at_fork(
-    in_child: Callable[[], None], *, before: Callable[[], None] = _nothing, in_parent: Callable[[], None] = _nothing
+    in_child: Callable[[], None], *, before: Callable[[], None] = _noop, in_parent: Callable[[], None] = _noop
 ) -> None:
-    """Have these called whenever this process is forked: before it, and in either process first of all."""
+    """Have these functions called at every fork of this process: `before` ahead of it, the other two after it.
+
+    `in_parent` and `in_child` run before anything else does in their process.
+    """
     if hasattr(os, "register_at_fork"):  # pragma: no branch (Windows has no fork)
         os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
 
 
-def _leave_parent() -> None:
-    for loop in _timeline.begin_anew():
-        _of_parent.add(loop)
+def _disown_parent_loops() -> None:
+    for loop in _timeline.forget_loops():
+        _parent_loops.add(loop)
         keep(loop)
     keep(dict(_tasks))
     _tasks.clear()
 
 
-at_fork(_leave_parent)
+at_fork(_disown_parent_loops)

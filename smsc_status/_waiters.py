@@ -1,4 +1,7 @@
-"""Those who wait for the limits, and which of them is to be asked next."""
+"""The waiters for an account's limits, and which of their selectors to call next.
+
+The limiter calls the selectors. This module only keeps their order, and remembers which of them are due.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,20 @@ from smsc_status._core.stale import has_outgrown
 
 @attrs.define(eq=False)
 class Waiter:
-    """One that waits: its number in the order of coming, its selector, what it is woken by, and its event loop."""
+    """A caller that waits: its number in the order of arrival, its selector, its event loop, and what wakes it."""
 
     number: int
     select: Any
     woken: anyio.Event
     loop: object = None
     ask_at: float = inf
-    is_called: bool = False
-    """Whether it is to be asked in its turn, even if no slot is free."""
-    wants_slot: bool = False
-    """Whether it is to be asked as soon as a slot is free; or else something other than a slot is missing."""
+    is_due: bool = False
+    """Whether its selector is to be called, even if no slot is free."""
+    is_due_with_slot: bool = False
+    """Whether its selector is to be called once a slot is free. If not, it lacks something other than a slot."""
     permit: Any = None
     error: Exception | None = None
-    """What its selector has raised."""
+    """The exception that its selector raised."""
 
     def __lt__(self, other: Waiter) -> bool:
         return self.number < other.number
@@ -36,131 +39,137 @@ class Waiter:
 
 @attrs.define(eq=False)
 class WaitQueue:
-    """All who wait, of all event loops: the urgent ones first, then in the order of coming.
+    """All waiters of all event loops: urgent ones first, then in the order of arrival.
 
-    A slot is what everyone needs. So those who were asked while there was none are asked again one by one, as far as
-    slots come free; those who were asked while there was one wait for something else, until the instant that they say.
+    Every request needs a slot. So waiters whose selectors were called while no slot was free are due again, one by one,
+    as slots come free. Waiters whose selectors were called while a slot was free lack something else, and are due again
+    at the instant that their selector gave.
     """
 
     waiting: dict[Waiter, None] = attrs.field(factory=dict)
-    _of: dict[object, list[Waiter]] = attrs.field(factory=dict)
+    _by_selector: dict[object, list[Waiter]] = attrs.field(factory=dict)
     _alarms: list[tuple[float, int, Waiter]] = attrs.field(factory=list)
-    _called: list[Waiter] = attrs.field(factory=list)
-    _for_slot: list[Waiter] = attrs.field(factory=list)
-    # Those who may be urgent, and what says whether they are.
-    _urgency: dict[Waiter, Any] = attrs.field(factory=dict)
+    _due: list[Waiter] = attrs.field(factory=list)
+    _due_with_slot: list[Waiter] = attrs.field(factory=list)
+    # The waiters that may be urgent, and the function that says whether they are.
+    _maybe_urgent: dict[Waiter, Any] = attrs.field(factory=dict)
 
     def join(self, waiter: Waiter) -> None:
-        """It waits."""
+        """Add the waiter."""
         self.waiting[waiter] = None
-        self._of.setdefault(waiter.select, []).append(waiter)
-        is_urgent = _urgency_of(waiter.select)
+        self._by_selector.setdefault(waiter.select, []).append(waiter)
+        is_urgent = _find_is_urgent(waiter.select)
         if is_urgent is not None:
-            self._urgency[waiter] = is_urgent
+            self._maybe_urgent[waiter] = is_urgent
 
     def leave(self, waiter: Waiter) -> None:
-        """It does not wait any more; nothing if it did not."""
+        """Remove the waiter. Does nothing if it did not wait."""
         if waiter not in self.waiting:
             return
         del self.waiting[waiter]
-        self._urgency.pop(waiter, None)
-        same = self._of[waiter.select]
+        self._maybe_urgent.pop(waiter, None)
+        same = self._by_selector[waiter.select]
         same.remove(waiter)
         if not same:
-            del self._of[waiter.select]
-        self._tidy()
+            del self._by_selector[waiter.select]
+        self._drop_stale()
 
-    def looked(self, waiter: Waiter, ask_at: float, *, has_slot: bool) -> None:
-        """It was asked, while a slot was free or not, and is to be asked again at that instant."""
+    def defer(self, waiter: Waiter, ask_at: float, *, has_slot: bool) -> None:
+        """The waiter's selector was called and named no request; it is to be called again at `ask_at`.
+
+        `has_slot` says whether a slot was free. If none was, the waiter is also due once one is.
+        """
         before, waiter.ask_at = waiter.ask_at, ask_at
         if ask_at < before:
             waiter.woken.set()
         if ask_at < inf and ask_at != before:
             heappush(self._alarms, (ask_at, waiter.number, waiter))
-            self._tidy()
+            self._drop_stale()
         if not has_slot:
-            self.offer_slot(waiter)
+            self.mark_due_with_slot(waiter)
 
-    def offer_slot(self, waiter: Waiter) -> None:
-        """It is to be asked when its turn for a slot has come."""
-        if not waiter.wants_slot:
-            waiter.wants_slot = True
-            heappush(self._for_slot, waiter)
+    def mark_due_with_slot(self, waiter: Waiter) -> None:
+        """Its selector is to be called once a slot is free."""
+        if not waiter.is_due_with_slot:
+            waiter.is_due_with_slot = True
+            heappush(self._due_with_slot, waiter)
 
-    def offer_all(self) -> None:
-        """All are to be asked in their turn: whatever they have waited for, it may be there."""
-        self._for_slot = list(self.waiting)
+    def mark_all_due_with_slot(self) -> None:
+        """All selectors are to be called once a slot is free: whatever their waiters lack may be there now."""
+        self._due_with_slot = list(self.waiting)
         for waiter in self.waiting:
-            waiter.wants_slot = True
+            waiter.is_due_with_slot = True
 
-    def call(self, waiters: Iterable[Waiter]) -> None:
-        """They are to be asked in their turn, even if no slot is free."""
+    def mark_due(self, waiters: Iterable[Waiter]) -> None:
+        """Their selectors are to be called, even if no slot is free."""
         for waiter in waiters:
-            if not waiter.is_called:
-                waiter.is_called = True
-                heappush(self._called, waiter)
+            if not waiter.is_due:
+                waiter.is_due = True
+                heappush(self._due, waiter)
 
-    def call_due(self, now: float) -> None:
-        """Those whose instant has come are to be asked."""
+    def mark_due_by(self, now: float) -> None:
+        """Mark every waiter whose instant is at or before `now`. Its selector is to be called, even without a free
+        slot.
+        """
         while self._alarms and self._alarms[0][0] <= now:
             entry = heappop(self._alarms)
             waiter = entry[2]
-            if self._stands(entry):
+            if self._is_current(entry):
                 waiter.ask_at = inf
-                self.call([waiter])
+                self.mark_due([waiter])
 
-    def first(self, *, has_slot: bool, now: float) -> Waiter | None:
-        """The one whose turn it is to be asked, while a slot is free or not."""
+    def next_due(self, *, has_slot: bool, now: float) -> Waiter | None:
+        """The waiter whose selector is to be called next; `has_slot` says whether a slot is free."""
         urgent = [
             waiter
-            for waiter, is_urgent in self._urgency.items()
-            if (waiter.is_called or (has_slot and waiter.wants_slot)) and is_urgent(now=now)
+            for waiter, is_urgent in self._maybe_urgent.items()
+            if (waiter.is_due or (has_slot and waiter.is_due_with_slot)) and is_urgent(now=now)
         ]
         if urgent:
             return min(urgent)
-        while self._called and not self._is_called(self._called[0]):
-            heappop(self._called)
-        while self._for_slot and not self._is_for_slot(self._for_slot[0]):
-            heappop(self._for_slot)
-        heads = self._called[:1] + self._for_slot[: 1 if has_slot else 0]
+        while self._due and not self._is_still_due(self._due[0]):
+            heappop(self._due)
+        while self._due_with_slot and not self._is_still_due_with_slot(self._due_with_slot[0]):
+            heappop(self._due_with_slot)
+        heads = self._due[:1] + self._due_with_slot[: 1 if has_slot else 0]
         return min(heads, default=None)
 
-    def taken(self, waiter: Waiter) -> None:
-        """It is asked now."""
-        waiter.is_called = waiter.wants_slot = False
+    def unmark(self, waiter: Waiter) -> None:
+        """Its selector is called now, so it is no longer due."""
+        waiter.is_due = waiter.is_due_with_slot = False
 
-    def of(self, select: object) -> list[Waiter]:
-        """Those with this selector."""
-        return list(self._of.get(select, ()))
+    def with_selector(self, select: object) -> list[Waiter]:
+        """The waiters with this selector."""
+        return list(self._by_selector.get(select, ()))
 
-    def inside(self, loop: object) -> list[Waiter]:
-        """Those who wait in this event loop."""
+    def in_loop(self, loop: object) -> list[Waiter]:
+        """The waiters of this event loop."""
         return [waiter for waiter in self.waiting if waiter.loop is loop]
 
-    def _stands(self, entry: tuple[float, int, Waiter]) -> bool:
+    def _is_current(self, entry: tuple[float, int, Waiter]) -> bool:
         ask_at, _, waiter = entry
         return waiter.ask_at == ask_at and waiter in self.waiting
 
-    def _is_called(self, waiter: Waiter) -> bool:
-        return waiter.is_called and waiter in self.waiting
+    def _is_still_due(self, waiter: Waiter) -> bool:
+        return waiter.is_due and waiter in self.waiting
 
-    def _is_for_slot(self, waiter: Waiter) -> bool:
-        return waiter.wants_slot and waiter in self.waiting
+    def _is_still_due_with_slot(self, waiter: Waiter) -> bool:
+        return waiter.is_due_with_slot and waiter in self.waiting
 
-    def _tidy(self) -> None:
+    def _drop_stale(self) -> None:
         live = len(self.waiting)
         if has_outgrown(len(self._alarms), live):
-            self._alarms = [entry for entry in self._alarms if self._stands(entry)]
+            self._alarms = [entry for entry in self._alarms if self._is_current(entry)]
             heapify(self._alarms)
-        if has_outgrown(len(self._called), live):
-            self._called = list(dict.fromkeys(filter(self._is_called, self._called)))
-            heapify(self._called)
-        if has_outgrown(len(self._for_slot), live):
-            self._for_slot = list(dict.fromkeys(filter(self._is_for_slot, self._for_slot)))
-            heapify(self._for_slot)
+        if has_outgrown(len(self._due), live):
+            self._due = list(dict.fromkeys(filter(self._is_still_due, self._due)))
+            heapify(self._due)
+        if has_outgrown(len(self._due_with_slot), live):
+            self._due_with_slot = list(dict.fromkeys(filter(self._is_still_due_with_slot, self._due_with_slot)))
+            heapify(self._due_with_slot)
 
 
-def _urgency_of(select: Any) -> Any:
-    """What says whether the selector is urgent: its own method, or that of the object whose method it is."""
+def _find_is_urgent(select: Any) -> Any:
+    """The selector's `is_urgent` method, or that of the object whose method it is; `None` if there is none."""
     own = getattr(select, "is_urgent", None)
     return own if own is not None else getattr(getattr(select, "__self__", None), "is_urgent", None)

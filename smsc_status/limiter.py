@@ -1,8 +1,8 @@
-"""Waiting for the limits, for all clients of one account.
+"""Waiting for the limits of one account, on behalf of all its clients.
 
-`Limiter` is what a client needs; `LocalLimiter` keeps the limits for one process. One that is shared by processes or
-machines implements the same four methods: it may keep a `Pacer` of its own as its belief of the account's tokens, and
-ask the others' consent before it lets `acquire` return.
+A client needs only the `Limiter` protocol. `LocalLimiter` implements it within one process. A limiter that processes or
+machines share implements the same four methods. It may estimate the account's tokens with a `Pacer` of its own, and ask
+the other processes for consent before `acquire` returns.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ from smsc_status.models import Key, Limits
 
 __all__ = ["Limiter", "LocalLimiter", "Pacer", "Permit", "RequestEnd", "Selector", "Slots", "Wanted"]
 
-LEAST_PAUSE = 1e-6
-"""Seconds. The loop's clock may be too coarse for a shorter pause: in virtual time such a pause never ends."""
+MIN_PAUSE = 1e-6
+"""Seconds. A loop's clock may be too coarse for a shorter pause; in virtual time a shorter pause never ends."""
 
-PATIENCE = 0.05
-"""So many seconds a loop has to ask its first in the queue; then the turn goes on to the next one's loop."""
+TURN_TIMEOUT = 0.05
+"""Seconds that a loop has to call the selector whose turn it is. After that, the next waiter's loop has the turn."""
 
-LOOK = 1.0
-"""While several loops share a limiter, those that can't be heard of are looked at once in so many seconds."""
+LOOP_WATCH_INTERVAL = 1.0
+"""Seconds. While several loops share a limiter, it looks this often whether the others still run: a loop that has
+stopped cannot report it."""
 
 LONGEST_REQUEST = 30.0
-"""How long a request may take, in seconds, if no client says that its own may take longer."""
+"""How long a request may take, in seconds, unless a client says that its own requests may take longer."""
 
 
 class Wanted(Protocol):
-    """A request as the limits see it."""
+    """A request, as far as the limits are concerned."""
 
     @property
     def keys(self) -> Collection[Key]:
@@ -49,7 +50,7 @@ class Wanted(Protocol):
 
     @property
     def bulk(self) -> bool:
-        """Whether the server takes it for a bulk request."""
+        """Whether the server counts it as a bulk request."""
 
 
 WantedT = TypeVar("WantedT", bound=Wanted)
@@ -57,26 +58,28 @@ WantedT_co = TypeVar("WantedT_co", bound=Wanted, covariant=True)
 
 
 class Selector(Protocol[WantedT_co]):
-    """Says what to start now, if anything. It is called in the event loop of the one who waits, and nowhere else.
+    """Says which request to start now, if any. It is called only in the event loop of the caller that waits.
 
-    A selector, or the object whose method it is, may have a method `is_urgent(*, now: float) -> bool`. Of those whose
-    turn has come, the urgent ones are asked first, whichever client or loop they are of; else the first comer is. It is
-    called in any thread whenever a turn is given, so that it must be quick, take no lock and raise nothing.
+    A selector, or the object whose method it is, may have a method `is_urgent(*, now: float) -> bool`. Of the selectors
+    that are to be called, urgent ones are called first, whatever their client or loop; after them, those that have
+    waited longest. `is_urgent` is called in any thread, each time that the next selector is chosen. So it must be
+    quick, take no lock and raise nothing.
     """
 
     def __call__(self, pacer: Pacer, *, now: float) -> WantedT_co | float:
-        """A request that the pacer lets start now, or the instant at which to ask again (`inf`: only an event).
+        """A request that the pacer lets start now, or the instant at which to ask again (`inf`: only after an event).
 
-        Events are: a slot comes free where there was none; a bulk request ends; one of any kind ends otherwise than by
-        a reply; one that this same selector has named ends; `wake`. Choosers are hashable; the same method of the
-        same object is the same selector.
+        Events are: a slot comes free when there was none; a bulk request ends; a request of either kind ends as
+        anything but `RequestEnd.REPLIED`; a request ends that this same selector has named; `wake` is called. Selectors
+        are hashable. The same method of the same object is the same selector.
         """
 
 
 class Permit(Generic[WantedT_co]):
-    """Leave to send one request: its tokens are out until it is released.
+    """The right to send one request. The request counts as in flight until the permit is released.
 
-    One that is lost unreleased (its loop has ended, say) counts as given up when that is found.
+    A permit may be lost before its release, for example because its loop has ended. Its request counts as abandoned as
+    soon as the loss is noticed.
     """
 
     __slots__ = ("loop", "lost", "number", "released", "select", "wanted")
@@ -97,28 +100,28 @@ class Permit(Generic[WantedT_co]):
         self.lost: deque[Any] | None = lost
 
     def __del__(self) -> None:
-        # May run anywhere, even while the pacer is at work: only leave a note.
+        # This may run anywhere, even while the pacer is at work. So only take a note.
         if not self.released and self.lost is not None:
             self.lost.append((self.loop, self.number))
 
 
 class Limiter(Protocol):
-    """Keeps one account within its limits. All methods are called from inside an event loop, any one."""
+    """Keeps one account within its limits. All methods are called from inside an event loop, which may be any."""
 
     limits: Limits
 
     async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
         """Wait until `select` names a request that may start now, and start it.
 
-        First come, first served among those who wait for the same thing; nobody waits for a thing he has no need of.
-        Cancelled, it takes nothing.
+        Callers that wait for the same thing are served in the order of arrival. No caller waits for a thing that it
+        does not need. A cancelled call takes nothing.
         """
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
-        """The permitted request has ended. A second release of the same permit does nothing."""
+        """Report that the permitted request has ended. A second release of the same permit does nothing."""
 
     def wake(self, select: Selector[Any] | None = None) -> None:
-        """What this one, or by default anyone who waits in this loop, would select may have changed: ask again."""
+        """Call `select` again: its answer may have changed. By default, call all selectors that wait in this loop."""
 
     def slots(self) -> Slots:
         """What is known of the account now."""
@@ -126,18 +129,18 @@ class Limiter(Protocol):
 
 @attrs.frozen
 class Slots:
-    """A glance at an account: its open requests, and the seconds until the next bulk request may start."""
+    """The state of an account: its open requests, and the seconds until the next bulk request may start."""
 
     open_requests: int
     bulk_slot_in: float
 
 
 class LocalLimiter:
-    """The limiter of one account for one process: exact, fair, safe to cancel, on any number of event loops.
+    """Keeps the limits of one account in one process: exact, fair, safe to cancel, on any number of event loops.
 
-    Whoever waits is asked in his turn, and only in his own loop's thread. So where the first in the queue is of another
-    loop, the turn is handed to that loop, and nobody after him is asked until he has been, or for `PATIENCE` seconds. A
-    loop that lets them pass is not waited for again until it is heard of.
+    A selector is called only in the thread of its own loop. So if the next selector to call is of another loop, the
+    turn is given to that loop. No later selector is called until that loop has called its own, or for at most
+    `TURN_TIMEOUT` seconds. A loop that has missed its turn is not waited for again until it is next seen to run.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -145,58 +148,59 @@ class LocalLimiter:
         self.pacer: Pacer = Pacer(self.limits)
         self.outlives_clients = False
         self.longest_request = LONGEST_REQUEST
-        """How long a request of its clients may take, in seconds. One of a loop that stands still is given up then."""
+        """How long a request of its clients may take, in seconds. After that, the requests of a loop that has stopped
+        count as abandoned."""
         self._numbers = count()
-        self._begin()
+        self._reset()
         with _registry:
             _all.add(self)
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._queue = WaitQueue()
-        # The requests in flight, by the loop that they were permitted in and the number of their permit.
+        # The requests in flight, by the loop of their permit and by its number.
         self._open: dict[object, dict[int, Wanted]] = {}
-        # The permits that were lost.
+        # Loop and number of each permit that was lost.
         self._lost: deque[tuple[object, int]] = deque()
-        # The loop whose turn it is, and until when the others wait for it.
+        # The loop that has the turn, and the instant until which the others wait for it.
         self._turn: tuple[object, float] = (None, -inf)
-        # Those that have not taken their turn, and those that will be told when a turn is over.
-        self._late: WeakSet[Any] = WeakSet()
-        self._timed: WeakSet[Any] = WeakSet()
-        # The one that was met first, and whether there are others.
-        self._home: object = None
+        # Loops that have missed their turn, and loops that have a timer set for the end of a turn.
+        self._unresponsive: WeakSet[Any] = WeakSet()
+        self._with_timer: WeakSet[Any] = WeakSet()
+        # The loop that was met first, and whether there are others.
+        self._first_loop: object = None
         self._is_shared = False
-        self._look_at = -inf
-        # Since when which loop has been standing still, as far as anybody has looked.
-        self._still: dict[object, float] = {}
+        self._watch_at = -inf
+        # By loop, the instant since which it is known to have stopped.
+        self._stopped_since: dict[object, float] = {}
         self.lock: threading.RLock = threading.RLock()
 
     async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
-        """See `Limiter.take`."""
+        """See `Limiter.acquire`."""
         here, now = _loops.here_and_now()
         with self.lock:
-            self._look(here, now)
+            self._call_due_selectors(here, now)
             waiter = Waiter(next(self._numbers), select, anyio.Event(), here)
             if self._turn[0] is None:
                 wanted = select(self.pacer, now=now)
                 if not isinstance(wanted, float | int):
                     return self._start(wanted, select, here, now)
                 self._queue.join(waiter)
-                self._queue.looked(waiter, wanted, has_slot=self.pacer.free_slots(now=now) > 0)
-            else:  # others come first
+                self._queue.defer(waiter, wanted, has_slot=self.pacer.free_slots(now=now) > 0)
+            else:  # other selectors are to be called first
                 self._queue.join(waiter)
-                self._queue.call([waiter])
-                self._tell_when_over(here)
+                self._queue.mark_due([waiter])
+                self._set_turn_timer(here)
         return await self._wait(waiter, here)
 
     async def _wait(self, waiter: Waiter, here: object) -> Permit[Any]:
         try:
             while waiter.permit is None:
                 waiter.woken = anyio.Event()
-                at_most = LOOK if self._is_shared else inf
-                with anyio.move_on_after(min(max(LEAST_PAUSE, waiter.ask_at - _loops.now()), at_most)):
+                at_most = LOOP_WATCH_INTERVAL if self._is_shared else inf
+                with anyio.move_on_after(min(max(MIN_PAUSE, waiter.ask_at - _loops.now()), at_most)):
                     await waiter.woken.wait()
                 with self.lock:
-                    self._look(here, _loops.now())
+                    self._call_due_selectors(here, _loops.now())
                 if waiter.error is not None:
                     raise waiter.error
             permit: Permit[Any] = waiter.permit
@@ -209,8 +213,8 @@ class LocalLimiter:
         finally:
             with self.lock:
                 self._queue.leave(waiter)
-        # Its loop stood still for so long that the permit was given up meanwhile.
-        return await self.acquire(partial(_again, permit.wanted))
+        # The loop had stopped for so long that the request counted as abandoned. So wait for a new permit.
+        return await self.acquire(partial(_select_again, permit.wanted))
 
     def _is_open(self, permit: Permit[Any]) -> bool:
         return permit.number in self._open.get(permit.loop, ())
@@ -222,20 +226,20 @@ class LocalLimiter:
             if permit.released:
                 return
             permit.released = True
-            self._hear_of(here)
+            self._note_running(here)
             self._find_lost(here, now)
             is_found = self._finish(permit.loop, permit.number, how, now)
             if self._queue.waiting:
                 if is_found:
-                    self._call_after(permit, how)
-                self._go_round(here, now)
+                    self._mark_after_release(permit, how)
+                self._call_in_order(here, now)
 
     def wake(self, select: Selector[Any] | None = None) -> None:
         """See `Limiter.wake`."""
         here, now = _loops.here_and_now()
         with self.lock:
-            self._queue.call(self._queue.inside(here) if select is None else self._queue.of(select))
-            self._look(here, now)
+            self._queue.mark_due(self._queue.in_loop(here) if select is None else self._queue.with_selector(select))
+            self._call_due_selectors(here, now)
 
     def slots(self) -> Slots:
         """See `Limiter.slots`."""
@@ -244,125 +248,127 @@ class LocalLimiter:
             return Slots(self.pacer.open_requests, max(0.0, self.pacer.bulk_due_at(now=now) - now))
 
     def is_idle(self) -> bool:
-        """Whether every token is back: nothing is remembered any more."""
+        """Whether every token and slot is back. If so, nothing is remembered any more."""
         with self.lock:
             now = _loops.now()
             self._find_lost(None, now)
-            self._go_round(None, now)
+            self._call_in_order(None, now)
             return self.pacer.is_idle(now=now)
 
-    # Whom to ask. Each loop's selectors are asked in the loop's own thread.
+    # Which selector to call. Each loop's selectors are called only in the loop's own thread.
 
-    def _look(self, here: object, now: float) -> None:
-        """Ask whoever is to be asked by now."""
-        self._hear_of(here)
+    def _call_due_selectors(self, here: object, now: float) -> None:
+        """Find out which selectors are due, and call those that may be called in this loop."""
+        self._note_running(here)
         self._find_lost(here, now)
-        self._queue.call_due(now)
-        self._go_round(here, now)
+        self._queue.mark_due_by(now)
+        self._call_in_order(here, now)
 
-    def _call_after(self, permit: Permit[Any], how: RequestEnd) -> None:
+    def _mark_after_release(self, permit: Permit[Any], how: RequestEnd) -> None:
         queue = self._queue
         if how is RequestEnd.NOT_SENT:
-            queue.offer_all()
-        # After a single one's reply nothing has changed but its slot and its own selector's affairs; what never left
-        # has taken nothing from anybody. What else happens may put off what others count on.
+            queue.mark_all_due_with_slot()
+        # A reply to a single request changes only its slot and what its own selector may name, and an unsent request is
+        # refunded. Any other end may delay tokens that other selectors count on.
         for_all = how in (RequestEnd.REFUSED, RequestEnd.ABANDONED) or (
             permit.wanted.bulk and how is RequestEnd.REPLIED
         )
-        queue.call(queue.waiting if for_all else queue.of(permit.select))
+        queue.mark_due(queue.waiting if for_all else queue.with_selector(permit.select))
 
-    def _go_round(self, here: object, now: float) -> None:
-        """Ask one after the other whose turn it is, as far as they are of this loop; then it is another's."""
+    def _call_in_order(self, here: object, now: float) -> None:
+        """Call the due selectors of this loop in order, until the next one is of another loop. Then give that loop the
+        turn.
+        """
         queue = self._queue
-        while (waiter := queue.first(has_slot=self.pacer.free_slots(now=now) > 0, now=now)) is not None:
+        while (waiter := queue.next_due(has_slot=self.pacer.free_slots(now=now) > 0, now=now)) is not None:
             if waiter.loop is here:
-                queue.taken(waiter)
-                self._ask(waiter, now)
+                queue.unmark(waiter)
+                self._call_selector(waiter, now)
             elif _loops.has_ended(waiter.loop):
-                for left in queue.inside(waiter.loop):
+                for left in queue.in_loop(waiter.loop):
                     queue.leave(left)
-            elif waiter.loop in self._late:
-                queue.taken(waiter)
+            elif waiter.loop in self._unresponsive:
+                queue.unmark(waiter)
             elif self._turn[0] is not waiter.loop:
-                self._hand_turn_to(waiter.loop, here, now)
+                self._give_turn_to(waiter.loop, here, now)
                 return
             elif now < self._turn[1]:
                 return
             else:
-                self._late.add(waiter.loop)
+                self._unresponsive.add(waiter.loop)
         self._turn = (None, -inf)
 
-    def _ask(self, waiter: Waiter, now: float) -> None:
+    def _call_selector(self, waiter: Waiter, now: float) -> None:
         try:
             wanted = waiter.select(self.pacer, now=now)
-        except Exception as error:  # which is for its own taker, not for the one who happens to ask
+        except Exception as error:  # the exception belongs to its own caller, not to the task that happens to run this
             waiter.error = error
         else:
             if isinstance(wanted, float | int):
-                self._queue.looked(waiter, wanted, has_slot=self.pacer.free_slots(now=now) > 0)
+                self._queue.defer(waiter, wanted, has_slot=self.pacer.free_slots(now=now) > 0)
                 return
             waiter.permit = self._start(wanted, waiter.select, waiter.loop, now)
         self._queue.leave(waiter)
         waiter.woken.set()
 
-    def _hand_turn_to(self, loop: object, here: object, now: float) -> None:
-        self._turn = (loop, now + PATIENCE)
-        _loops.call_in(loop, self._look_from)
+    def _give_turn_to(self, loop: object, here: object, now: float) -> None:
+        self._turn = (loop, now + TURN_TIMEOUT)
+        _loops.call_in(loop, self._call_due_selectors_here)
         for other in {waiter.loop for waiter in self._queue.waiting}:
             if other is here:
-                self._tell_when_over(here)
+                self._set_turn_timer(here)
             elif other is not loop:
-                _loops.call_in(other, self._tell_when_over_there)
+                _loops.call_in(other, self._set_turn_timer_here)
 
-    def _look_from(self) -> None:
+    def _call_due_selectors_here(self) -> None:
         here, now = _loops.here_and_now()
         with self.lock:
-            self._look(here, now)
+            self._call_due_selectors(here, now)
 
-    def _tell_when_over(self, here: Any) -> None:
-        """Look from this loop when whoever has the turn has had it long enough."""
-        if here not in self._timed:
-            self._timed.add(here)
-            # A little later than that: the clocks of two loops are the same but for rounding.
-            _loops.later(PATIENCE + 0.001, self._turn_may_be_over)
+    def _set_turn_timer(self, here: Any) -> None:
+        """Have this loop call its due selectors when another loop's turn is over."""
+        if here not in self._with_timer:
+            self._with_timer.add(here)
+            # A little later, because the clocks of two loops differ by rounding.
+            _loops.later(TURN_TIMEOUT + 0.001, self._on_turn_timer)
 
-    def _tell_when_over_there(self) -> None:
+    def _set_turn_timer_here(self) -> None:
         with self.lock:
-            self._tell_when_over(_loops.this_loop())
+            self._set_turn_timer(_loops.this_loop())
 
-    def _turn_may_be_over(self) -> None:
+    def _on_turn_timer(self) -> None:
         here, now = _loops.here_and_now()
         with self.lock:
-            self._timed.discard(here)
-            self._look(here, now)
-            if self._turn[0] not in (None, here) and self._queue.inside(here):
-                self._tell_when_over(here)
+            self._with_timer.discard(here)
+            self._call_due_selectors(here, now)
+            if self._turn[0] not in (None, here) and self._queue.in_loop(here):
+                self._set_turn_timer(here)
 
-    def _hear_of(self, here: Any) -> None:
-        """This loop runs, and may be another than before."""
-        if here is not self._home:
-            self._meet(here)
-        if self._still:
-            self._still.pop(here, None)
-        if self._late and here in self._late:
-            self._late.discard(here)
-            self._queue.call(self._queue.inside(here))
+    def _note_running(self, here: Any) -> None:
+        """Note that this loop runs. It may be a new one."""
+        if here is not self._first_loop:
+            self._note_loop(here)
+        if self._stopped_since:
+            self._stopped_since.pop(here, None)
+        if self._unresponsive and here in self._unresponsive:
+            self._unresponsive.discard(here)
+            self._queue.mark_due(self._queue.in_loop(here))
 
-    def _meet(self, here: object) -> None:
+    def _note_loop(self, here: object) -> None:
         if self._is_shared:
             return
-        if self._home is not None and not _loops.has_ended(self._home):
+        if self._first_loop is not None and not _loops.has_ended(self._first_loop):
             self._is_shared = True
-            _loops.call_in(self._home, self._wake_all)  # from now on they look at the other loops
+            _loops.call_in(self._first_loop, self._wake_all)  # so that they look at the other loops from now on
         else:
-            self._home = here
+            self._first_loop = here
 
     def _wake_all(self) -> None:
         with self.lock:
-            for waiter in self._queue.inside(_loops.this_loop()):
+            for waiter in self._queue.in_loop(_loops.this_loop()):
                 waiter.woken.set()
 
-    # What is in flight.
+    # Requests in flight.
 
     def _start(self, wanted: WantedT, select: Selector[WantedT], loop: object, now: float) -> Permit[WantedT]:
         self.pacer.started(wanted.keys, wanted.bulk, now)
@@ -376,7 +382,7 @@ class LocalLimiter:
         return Permit(wanted, select, loop, number, self._lost)
 
     def _finish(self, loop: object, number: int, how: RequestEnd, now: float) -> bool:
-        """Whether it was open; one whose loop has ended has been given up already."""
+        """Report the end of a request. Returns whether it was open; if its loop had ended, it was abandoned before."""
         wanted = self._open.get(loop, {}).pop(number, None)
         if wanted is None:
             return False
@@ -386,62 +392,64 @@ class LocalLimiter:
         return True
 
     def _find_lost(self, here: object, now: float) -> None:
-        if len(self._open) > (here in self._open) and (here is None or now >= self._look_at):  # there are others
-            self._look_at = now + LOOK
-            for loop in [loop for loop in self._open if loop is not here and self._is_over(loop, now)]:
+        # The first condition: other loops have requests in flight.
+        if len(self._open) > (here in self._open) and (here is None or now >= self._watch_at):
+            self._watch_at = now + LOOP_WATCH_INTERVAL
+            for loop in [loop for loop in self._open if loop is not here and self._requests_are_over(loop, now)]:
                 self._lost += [(loop, number) for number in self._open[loop]]
         found = False
         while self._lost:
             loop, number = self._lost.popleft()
             found = self._finish(loop, number, RequestEnd.ABANDONED, now) or found
         if found:
-            self._queue.call(self._queue.waiting)  # what they count on comes later
+            self._queue.mark_due(self._queue.waiting)  # tokens that they count on come back later
 
-    def _is_over(self, loop: object, now: float) -> bool:
-        """Whether all that is in flight in this loop must have ended: it has, or stands still for longer than that."""
+    def _requests_are_over(self, loop: object, now: float) -> bool:
+        """Whether all requests of this loop must be over: it has ended, or has stopped for longer than any takes."""
         if _loops.is_running(loop):
-            self._still.pop(loop, None)
+            self._stopped_since.pop(loop, None)
             return False
-        since = self._still.setdefault(loop, now)
+        since = self._stopped_since.setdefault(loop, now)
         is_over = _loops.has_ended(loop) or now - since >= self.longest_request
         if is_over:
-            del self._still[loop]
+            del self._stopped_since[loop]
         return is_over
 
     def begin_anew(self) -> None:
-        """In a process that was forked: nothing here is its own but the tokens that the account has out.
+        """Reset the limiter in a forked process. Only the tokens that are out are kept.
 
-        Requests in flight are the parent's. They count as given up, since nobody here learns how they end.
+        The requests in flight belong to the parent. They count as abandoned, because this process does not learn how
+        they end.
         """
         for in_loop in self._open.values():
             for wanted in in_loop.values():
                 self.pacer.finished(wanted.keys, wanted.bulk, RequestEnd.ABANDONED, _loops.now())
         _loops.keep((self._queue, self._open, self._lost))
-        self._begin()
+        self._reset()
 
     def forget_if_idle(self) -> None:
-        """Nothing has to outlive its clients any more."""
+        """Do not keep this limiter alive without clients any longer, if it is idle."""
         with self.lock:
             if self.is_idle():
                 _unfinished.discard(self)
 
 
-def _again(wanted: Wanted, pacer: Pacer, *, now: float) -> Any:
-    """The selector of one that has chosen before, and wants no other."""
+def _select_again(wanted: Wanted, pacer: Pacer, *, now: float) -> Any:
+    """The selector of a caller that has named its request before and wants no other."""
     lane_at = pacer.bulk_due_at(now=now) if wanted.bulk else pacer.singles_due_at(now=now)
     at = max(lane_at, pacer.slot_due_at(now=now), *(pacer.due_at(key, now=now) for key in wanted.keys))
     return wanted if at <= now else at
 
 
 _shared: WeakValueDictionary[str, LocalLimiter] = WeakValueDictionary()
-# What keeps a limiter alive after its last client: tokens that are still out.
+# Limiters that must outlive their last client, because tokens are still out.
 _unfinished: set[LocalLimiter] = set()
 _all: WeakSet[LocalLimiter] = WeakSet()
 _registry = threading.RLock()
 
 
 def shared(account: str, limits: Limits) -> LocalLimiter:
-    """The one limiter that all clients of this account have in this process.
+    """The one limiter that all clients of this account share in this process.
 
     Raises:
         ConfigError: the account is in use with other limits.
@@ -458,31 +466,31 @@ def shared(account: str, limits: Limits) -> LocalLimiter:
         return limiter
 
 
-# A fork while another thread is at work on a limiter would copy it half changed, and locked for ever. So every lock is
-# held while a process is forked.
-_held: list[LocalLimiter] = []
+# A fork while another thread works on a limiter would copy that limiter half changed, and locked for ever. So the
+# process holds every lock while it forks.
+_locked: list[LocalLimiter] = []
 
 
-def _hold() -> None:
+def _lock_all() -> None:
     _registry.acquire()
-    _held.extend(_all)
-    for limiter in _held:
+    _locked.extend(_all)
+    for limiter in _locked:
         limiter.lock.acquire()
 
 
-def _release() -> None:
-    for limiter in _held:
+def _unlock_all() -> None:
+    for limiter in _locked:
         limiter.lock.release()
-    _held.clear()
+    _locked.clear()
     _registry.release()
 
 
-def _begin_anew() -> None:
+def _reset_in_child() -> None:
     global _registry  # noqa: PLW0603 (this thread holds the old one, and other threads may have waited for it)
     _registry = threading.RLock()
-    for limiter in _held:
+    for limiter in _locked:
         limiter.begin_anew()
-    _held.clear()
+    _locked.clear()
 
 
-_loops.at_fork(before=_hold, in_parent=_release, in_child=_begin_anew)
+_loops.at_fork(before=_lock_all, in_parent=_unlock_all, in_child=_reset_in_child)

@@ -464,7 +464,7 @@ def join(limiter: LocalLimiter, loop: BlockingPortal, work: Callable[[], object]
 
 def test_a_slot_goes_to_the_first_comer_of_whichever_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """And not first to those of the loop in which it has come free."""
-    monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)  # however busy this machine is
+    monkeypatch.setattr("smsc_status.limiter.TURN_TIMEOUT", 10.0)  # however busy this machine is
     limiter = LocalLimiter(Limits(connections=1))
     order: list[str] = []
 
@@ -485,7 +485,7 @@ def test_a_slot_goes_to_the_first_comer_of_whichever_loop(monkeypatch: pytest.Mo
 
 def test_busy_loops_let_each_other_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that asks again and again gives a slot to the other's after what was before it, and no later."""
-    monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)
+    monkeypatch.setattr("smsc_status.limiter.TURN_TIMEOUT", 10.0)
     limiter = LocalLimiter(Limits(connections=2))
     started: list[str] = []
     is_over = threading.Event()
@@ -515,7 +515,7 @@ def test_busy_loops_let_each_other_have_their_turns(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_loop_that_is_stuck_delays_others_only_once() -> None:
-    """Its turn passes to the next in queue after `PATIENCE`, and it is not waited for again until it is heard of."""
+    """Its turn passes on after `TURN_TIMEOUT`, and it is not waited for again until it is seen to run."""
     limiter = LocalLimiter(Limits(connections=1))
     is_free = threading.Event()
     order: list[str] = []
@@ -601,7 +601,7 @@ async def test_the_urgent_are_asked_before_those_who_came_first(bulk: bool) -> N
 
 
 def test_the_urgent_of_another_loop_are_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)
+    monkeypatch.setattr("smsc_status.limiter.TURN_TIMEOUT", 10.0)
     limiter = LocalLimiter(Limits(connections=1))
     order: list[str] = []
 
@@ -723,7 +723,7 @@ def test_a_permit_that_was_given_up_before_it_was_noticed_is_waited_for_again() 
 
 
 def test_each_loop_that_stands_still_delays_the_others_a_little() -> None:
-    """By `PATIENCE`, and only once."""
+    """By `TURN_TIMEOUT`, and only once."""
     limiter = LocalLimiter(Limits(connections=1))
     stills = [VirtualLoop(), VirtualLoop()]
 
@@ -751,7 +751,7 @@ def test_each_loop_that_stands_still_delays_the_others_a_little() -> None:
 
 def test_who_comes_while_another_loop_has_its_turn_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """However often the others look meanwhile; a third loop waits as well."""
-    monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)
+    monkeypatch.setattr("smsc_status.limiter.TURN_TIMEOUT", 10.0)
     limiter = LocalLimiter(Limits(connections=1))
     is_free = threading.Event()
     order: list[str] = []
@@ -784,14 +784,14 @@ async def give_up_after(seconds: float, work: Callable[[], Awaitable[None]]) -> 
 def test_a_fork_holds_every_lock_and_renews_it_in_the_child() -> None:
     """In the parent they are given back; a shared limiter is made and found in either."""
     account = shared("an account that is forked", Limits())
-    for after in (limiter_module._release, limiter_module._begin_anew):
+    for after in (limiter_module._unlock_all, limiter_module._reset_in_child):
         lock = account.lock
-        limiter_module._hold()
+        limiter_module._lock_all()
         assert not asyncio.run(asyncio.wait_for(asyncio.to_thread(lock.acquire, blocking=False), 10))
         after()
         assert shared("an account that is forked", Limits()) is account
         assert asyncio.run(asyncio.wait_for(asyncio.to_thread(account.lock.acquire, blocking=False), 10))
-        assert (account.lock is lock) is (after is limiter_module._release)
+        assert (account.lock is lock) is (after is limiter_module._unlock_all)
         account.begin_anew()
 
 

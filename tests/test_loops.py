@@ -214,8 +214,8 @@ def test_a_loop_of_asyncio_may_stand_still() -> None:
 def test_in_a_forked_process_the_loops_of_its_parent_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is called in them, for that would reach the parent; and time goes on."""
     monkeypatch.setattr(_loops, "_timeline", _loops.Timeline())
-    monkeypatch.setattr(_loops, "_of_parent", type(_loops._of_parent)())
-    monkeypatch.setattr(_loops, "_kept", [])
+    monkeypatch.setattr(_loops, "_parent_loops", type(_loops._parent_loops)())
+    monkeypatch.setattr(_loops, "_never_destroyed", [])
     monkeypatch.setattr(_loops, "_tasks", {})
     called: list[int] = []
 
@@ -225,10 +225,10 @@ def test_in_a_forked_process_the_loops_of_its_parent_have_ended(monkeypatch: pyt
         await anyio.sleep(5)
         left_at = _loops._timeline.now()
         assert left_at >= begun_at + 5
-        _loops._leave_parent()
+        _loops._disown_parent_loops()
         assert _loops.has_ended(loop)
         assert not _loops.is_running(loop)
-        assert loop in _loops._kept
+        assert loop in _loops._never_destroyed
         _loops.call_in(loop, lambda: called.append(1))
         await anyio.sleep(1)
         assert left_at <= _loops._timeline.now() < left_at + 5

@@ -27,15 +27,15 @@ def waiters(count: int, queue: WaitQueue, select: object = None) -> list[Waiter]
 
 def next_of(queue: WaitQueue, *, has_slot: bool = True) -> Waiter | None:
     """The next one, who is asked now."""
-    waiter = queue.first(has_slot=has_slot, now=0.0)
+    waiter = queue.next_due(has_slot=has_slot, now=0.0)
     if waiter is not None:
-        queue.taken(waiter)
+        queue.unmark(waiter)
     return waiter
 
 
 def due(queue: WaitQueue, now: float) -> list[Waiter]:
     """Those who are asked at this instant, whether or not a slot is free."""
-    queue.call_due(now)
+    queue.mark_due_by(now)
     return list(iter(partial(next_of, queue, has_slot=False), None))
 
 
@@ -43,14 +43,14 @@ async def test_whose_instant_has_come_is_told_once_and_in_the_order_of_coming() 
     """An instant that was replaced by another means nothing."""
     queue = WaitQueue()
     first, second, third = waiters(3, queue)
-    queue.looked(second, 5.0, has_slot=True)
-    queue.looked(first, 7.0, has_slot=True)
-    queue.looked(third, 1.0, has_slot=True)
-    queue.looked(third, 50.0, has_slot=True)
+    queue.defer(second, 5.0, has_slot=True)
+    queue.defer(first, 7.0, has_slot=True)
+    queue.defer(third, 1.0, has_slot=True)
+    queue.defer(third, 50.0, has_slot=True)
     assert due(queue, 4.9) == []
     assert due(queue, 7.0) == [first, second]
     assert due(queue, 7.0) == []
-    queue.looked(first, 7.0, has_slot=True)
+    queue.defer(first, 7.0, has_slot=True)
     assert due(queue, 7.0) == [first]
 
 
@@ -60,7 +60,7 @@ async def test_the_last_instant_stands_however_many_came_before_it() -> None:
         queue = WaitQueue()
         (waiter,) = waiters(1, queue)
         for at in range(changes):
-            queue.looked(waiter, float(at), has_slot=True)
+            queue.defer(waiter, float(at), has_slot=True)
         assert due(queue, changes - 1.5) == []
         assert due(queue, changes - 1.0) == [waiter]
 
@@ -68,11 +68,11 @@ async def test_the_last_instant_stands_however_many_came_before_it() -> None:
 async def test_an_earlier_instant_wakes_a_later_one_does_not() -> None:
     queue = WaitQueue()
     (waiter,) = waiters(1, queue)
-    queue.looked(waiter, 9.0, has_slot=True)
+    queue.defer(waiter, 9.0, has_slot=True)
     waiter.woken = anyio.Event()
-    queue.looked(waiter, 10.0, has_slot=True)
+    queue.defer(waiter, 10.0, has_slot=True)
     assert not waiter.woken.is_set()
-    queue.looked(waiter, 8.0, has_slot=True)
+    queue.defer(waiter, 8.0, has_slot=True)
     assert waiter.woken.is_set()
 
 
@@ -81,12 +81,12 @@ async def test_slots_are_offered_in_the_order_of_coming() -> None:
     queue = WaitQueue()
     first, second, third, fourth = waiters(4, queue)
     for waiter in (third, second, third):
-        queue.looked(waiter, math.inf, has_slot=False)
-    queue.looked(fourth, math.inf, has_slot=True)
-    queue.offer_slot(first)
+        queue.defer(waiter, math.inf, has_slot=False)
+    queue.defer(fourth, math.inf, has_slot=True)
+    queue.mark_due_with_slot(first)
     queue.leave(second)
     assert [next_of(queue) for _ in range(3)] == [first, third, None]
-    queue.offer_all()
+    queue.mark_all_due_with_slot()
     assert [next_of(queue) for _ in range(4)] == [first, third, fourth, None]
 
 
@@ -95,29 +95,29 @@ async def test_waiters_with_the_same_chooser_are_found_together() -> None:
     queue, select = WaitQueue(), object()
     first, second = waiters(2, queue, select)
     waiters(3, queue)
-    assert queue.of(select) == [first, second]
+    assert queue.with_selector(select) == [first, second]
     queue.leave(first)
     queue.leave(first)
-    assert queue.of(select) == [second]
+    assert queue.with_selector(select) == [second]
     queue.leave(second)
-    assert queue.of(select) == []
+    assert queue.with_selector(select) == []
 
 
 async def test_notes_that_mean_nothing_do_not_pile_up() -> None:
     """Neither instants that were replaced, nor slots that were offered to those who are gone."""
     queue = WaitQueue()
     (stays,) = waiters(1, queue)
-    queue.looked(stays, math.inf, has_slot=False)
+    queue.defer(stays, math.inf, has_slot=False)
     for at in range(1000):
-        queue.looked(stays, float(at), has_slot=True)
+        queue.defer(stays, float(at), has_slot=True)
     for waiter in waiters(1000, queue):
-        queue.looked(waiter, math.inf, has_slot=False)
+        queue.defer(waiter, math.inf, has_slot=False)
         queue.leave(waiter)
     for waiter in waiters(1000, queue):
-        queue.call([waiter])
+        queue.mark_due([waiter])
         queue.leave(waiter)
-    assert len(queue._called) <= SLACK + 2
+    assert len(queue._due) <= SLACK + 2
     assert len(queue._alarms) <= SLACK + 2
-    assert len(queue._for_slot) <= SLACK + 2
+    assert len(queue._due_with_slot) <= SLACK + 2
     assert due(queue, 999.0) == [stays]
     assert next_of(queue) is None  # it was asked just now

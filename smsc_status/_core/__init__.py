@@ -1,6 +1,7 @@
-"""Decisions: pure functions of state and an explicit `now`; no clock, loop, socket or randomness is imported here.
+"""Decisions: pure functions of state and of an explicit `now`. No clock, event loop, socket or random source is
+imported here.
 
-The stateful ones answer three checks in the same words: something happened (`add`, `started`, `finished`), when
-must I look again (`due_at`), what do I do now (`take`). Times are seconds on one monotonic line; an instant's name
-ends in `_at`.
+Stateful classes share one vocabulary. Methods such as `add`, `started` and `finished` report that something happened;
+`due_at` says when to look again; `take` says what to do now. Times are seconds of one monotonic clock, and the name of
+an instant ends in `_at`.
 """

@@ -1,7 +1,7 @@
-"""Records in the making, and how they are completed.
+"""Records that are still being filled in, and how they are completed.
 
-A record is frozen. A draft is the same record before that: its fields are set one by one, and it is then given the
-record's class. That makes a record about three times as quickly as its constructor does (`python -m benchmarks.decode`).
+A record is frozen. A draft has the same fields, which are set one by one; then it is given the record's class. That
+makes a record about three times as fast as its constructor does (`python -m benchmarks.decode`).
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ from smsc_status.models import MOSCOW, HlrRecord, MessageRef, StatusRecord, is_l
 
 _COMMON = tuple(field.name for field in attrs.fields(StatusRecord))
 
-# The slots' own setters, which know no frozen class.
+# These set an attribute directly. The frozen class's own `__setattr__` would refuse.
 _set_ref, _set_checked_at, _set_timezone = (
     StatusRecord.__dict__[name].__set__ for name in ("ref", "checked_at", "timezone")
 )
 
 
 class Draft(StatusRecord):
-    """A message's record in the making: its fields are set one by one, quicker than a constructor does it.
+    """A message's record that is still being filled in.
 
-    It is finished by giving it the class `StatusRecord`, which allows no more changes. Until then it is nobody else's,
-    and a field that was not set is an `AttributeError`.
+    Its fields are set one by one, which is faster than calling a constructor. Giving it the class `StatusRecord`
+    completes it and forbids further changes. Until then only its maker may hold it, and reading a field that was not
+    set raises `AttributeError`.
     """
 
     __slots__ = ()
 
     __setattr__ = object.__setattr__
-    __delattr__ = object.__delattr__  # the interpreter takes the short way only if both are its own
+    __delattr__ = object.__delattr__  # the interpreter's fast path needs both methods to be `object`'s
 
 
 class HlrDraft(HlrRecord):
-    """A look-up's record in the making, likewise."""
+    """A look-up's record that is still being filled in, as in `Draft`."""
 
     __slots__ = ()
 
@@ -44,7 +45,7 @@ class HlrDraft(HlrRecord):
 
 
 def bind(record: StatusRecord, ref: MessageRef, checked_at: datetime, zone: tzinfo) -> StatusRecord:
-    """Complete a record that a codec has just made and nobody else has seen yet, in place; the same record."""
+    """Complete, in place, a record that a codec has just made and nobody else has seen. Returns the same record."""
     _set_ref(record, ref)
     _set_checked_at(record, checked_at)
     if record.timezone is not zone:
@@ -53,14 +54,14 @@ def bind(record: StatusRecord, ref: MessageRef, checked_at: datetime, zone: tzin
 
 
 def new_draft() -> Draft:
-    """A message's record in the making, of which nothing was sent yet."""
+    """A draft of a message's record in which no field is filled in yet."""
     draft = object.__new__(Draft)
     _clear(draft)
     return draft
 
 
 def new_hlr_draft() -> HlrDraft:
-    """A look-up's record in the making, likewise."""
+    """A draft of a look-up's record in which no field is filled in yet."""
     draft: Any = object.__new__(HlrDraft)
     _clear(draft)
     draft.imsi = draft.msc = draft.mcc = draft.mnc = draft.cn = draft.net = draft.rcn = draft.rnet = None
@@ -79,7 +80,7 @@ def _clear(draft: Any) -> None:
 
 
 def finished(draft: Any) -> StatusRecord:
-    """The record that a draft has become: a look-up also where only its type or its flag says so."""
+    """Complete a draft and return it. It becomes a look-up also if only its type or its flag says so."""
     kind = type(draft)
     if kind is HlrDraft:
         draft.__class__ = HlrRecord
@@ -92,7 +93,7 @@ def finished(draft: Any) -> StatusRecord:
 
 
 def as_look_up(draft: Any) -> HlrRecord:
-    """The look-up that a message's draft turns out to be."""
+    """The look-up's record for a draft that was begun as a message's."""
     look_up: Any = new_hlr_draft()
     for name in _COMMON:
         setattr(look_up, name, getattr(draft, name))

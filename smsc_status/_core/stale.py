@@ -1,15 +1,15 @@
-"""When a queue is to drop its stale entries.
+"""When a queue should drop its stale entries.
 
-A heap or a list can't cheaply give up an entry in its middle. So an item that leaves early leaves its entry behind, and
-the entry is skipped when its turn comes. A queue that holds more stale entries than live ones is filtered.
+A heap or a list cannot cheaply remove an entry from its middle. So an item that leaves early leaves its entry behind,
+and the entry is skipped when it reaches the front. A queue is filtered when it holds more stale entries than live ones.
 """
 
 from __future__ import annotations
 
 SLACK = 64
-"""Fewer stale entries than this are not worth the work."""
+"""So few stale entries are never worth removing."""
 
 
 def has_outgrown(entries: int, live: int) -> bool:
-    """Whether so many entries are too many for so many live items."""
+    """Whether a queue with this many entries holds too many stale ones, given its number of live items."""
     return entries > SLACK + 2 * live

@@ -81,7 +81,7 @@ def test_wrong_credentials_end_it() -> None:
 def test_no_server_is_a_matter_of_the_network() -> None:
     """If nothing at all came through."""
     env = {"SMSC_BASE_URL": "http://127.0.0.1:1", "SMSC_APIKEY": "s3cret-key"}
-    with mock.patch("smsc_status._core.scheduling.backoff.FIRST", 0.01):
+    with mock.patch("smsc_status._core.scheduling.backoff.FIRST_DELAY", 0.01):
         ended = run("fetch", "-", stdin=b"id,phone\n1,71\n2,72\n", env=env)
     rows = [json.loads(line) for line in ended.out.splitlines()]
     assert ended.status == 4

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsc_status._core.scheduling.backoff import LONGEST, LONGEST_TOLD, OUTAGE_AFTER, Outage, delay
+from smsc_status._core.scheduling.backoff import MAX_DELAY, MAX_RETRY_AFTER, OUTAGE_AFTER, Outage, delay
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_the_delay_doubles_from_half_a_second_to_a_minute(tries: int, seconds: f
 @given(st.integers(1, 10**9), st.floats(0.0, 1.0, exclude_max=True))
 def test_jitter_takes_off_up_to_half(tries: int, jitter: float) -> None:
     """And adds nothing."""
-    assert delay(tries, 0.0) / 2 <= delay(tries, jitter) <= delay(tries, 0.0) <= LONGEST
+    assert delay(tries, 0.0) / 2 <= delay(tries, jitter) <= delay(tries, 0.0) <= MAX_DELAY
 
 
 def test_a_few_failures_in_a_row_are_an_outage() -> None:
@@ -88,7 +88,7 @@ def test_a_pause_of_a_day_is_kept_for_an_hour() -> None:
     """A mistake of the server's must not stop everything for so long."""
     outage = Outage()
     outage.record_failure(jitter=0.0, now=100.0, retry_after=86_400.0)
-    assert outage.until_at == 100.0 + LONGEST_TOLD == 3700.0
+    assert outage.until_at == 100.0 + MAX_RETRY_AFTER == 3700.0
 
 
 def test_the_longer_of_the_two_pauses_counts() -> None:

@@ -82,9 +82,9 @@ def test_the_culprit_restores_the_size() -> None:
     bisection.batch_refused(range(1000))
     bisection.batch_refused(range(500))
     assert bisection.limit == 250
-    bisection.named("somebody else")
+    bisection.refused_alone("somebody else")
     assert bisection.limit == 250
-    bisection.named(7)
+    bisection.refused_alone(7)
     assert bisection.limit == 1000
     assert not bisection.is_suspect(8)
 
@@ -123,7 +123,7 @@ def test_the_size_before_the_search_is_what_comes_back() -> None:
     bisection.batch_succeeded(50)
     assert bisection.limit == 60
     bisection.batch_refused(range(200, 260))
-    bisection.named(200)
+    bisection.refused_alone(200)
     assert bisection.limit == 60
 
 
@@ -156,7 +156,7 @@ def test_the_search_finds_the_culprit(count: int, data: st.DataObject) -> None:
         elif len(part) > 1:
             bisection.batch_refused(part)
         else:
-            bisection.named(culprit)
+            bisection.refused_alone(culprit)
             bisection.done(culprit)
             waiting.remove(culprit)
         assert 1 <= bisection.limit <= 1000

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsc_status._core.scheduling.pacing import BULK, LEAST_LOOK, SINGLE, Pacer, RequestEnd
+from smsc_status._core.scheduling.pacing import BULK, MIN_REVIEW_INTERVAL, SINGLE, Pacer, RequestEnd
 from smsc_status.models import Key, Limits
 
 REPLIED, REFUSED = RequestEnd.REPLIED, RequestEnd.REFUSED
@@ -253,13 +253,13 @@ def test_an_id_that_is_never_left_in_peace_costs_no_more_and_no_more() -> None:
     now = 0.0
     for round in range(7 * 300):
         room = pacer.tokens(7, now=now)
-        assert all(at > now for at in pacer._look_at)
+        assert all(at > now for at in pacer._review_at)
         for _ in range(room):
             pacer.started([7], bulk=False, now=now)
         for number in range(room):
             pacer.finished([7], bulk=False, how=ends[(round + number) % 7], now=now + number)
         now = pacer.due_at(7, now=now + 5)
-        assert len(pacer._queue) == len(pacer._look_at) <= 1
+        assert len(pacer._review_queue) == len(pacer._review_at) <= 1
         assert len(pacer._lingering) <= 5
         assert all(len(out) <= 6 for out in pacer._out.values() if isinstance(out, list))
     assert now > 3600
@@ -270,8 +270,8 @@ def test_with_the_shortest_period_nothing_is_looked_at_again_and_again() -> None
     pacer = Pacer(Limits(period=5e-324, margin=0))
     asked(pacer, *range(1000), bulk=True, how=ABANDONED)
     assert [pacer.tokens(7, now=at) for at in (0.0, 9.99, 10.0)] == [4, 4, 5]
-    assert len(pacer._look_at) == 1
-    assert pacer._look_at[0] > 10.0
+    assert len(pacer._review_at) == 1
+    assert pacer._review_at[0] > 10.0
     assert pacer.is_idle(now=10.0)
 
 
@@ -487,11 +487,14 @@ def test_what_is_over_is_forgotten_by_itself(limits: Limits, history: list[tuple
         account.now += pause
         account.do(step)
         queued = Counter(
-            key for names in account.pacer._queue for key in (names if isinstance(names, tuple) else (names,))
+            key for names in account.pacer._review_queue for key in (names if isinstance(names, tuple) else (names,))
         )
         assert all(count == 1 for count in queued.values())
     period = limits.period + limits.margin
-    for at in (account.now + limits.linger + period, account.now + limits.linger + period + max(period, LEAST_LOOK)):
+    for at in (
+        account.now + limits.linger + period,
+        account.now + limits.linger + period + max(period, MIN_REVIEW_INTERVAL),
+    ):
         account.pacer.free_slots(now=at)
     no_buckets = set() if limits.singles_per_minute else {SINGLE}
     assert set(account.pacer._out) == {name for sent in account.open for name in sent.names()} - no_buckets

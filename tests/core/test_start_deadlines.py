@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsc_status._core.scheduling.dispatch import PendingCheck
-from smsc_status._core.scheduling.start_deadlines import AT_ONCE, LOOK_AGAIN, StartDeadlines, TooLate
+from smsc_status._core.scheduling.start_deadlines import EXAMINE_INTERVAL, EXAMINED_AT_ONCE, StartDeadlines, TooLate
 from smsc_status._core.stale import SLACK
 from smsc_status.models import Detail
 
@@ -44,10 +44,10 @@ class TestOneByOne:
         waiting: StartDeadlines[str] = StartDeadlines()
         waiting.join("a", ONE, 10.0)
         assert waiting.take_too_late(Starts(10.0), soonest=0.0, now=0.0) == []
-        assert waiting.look_at(now=0.0) == 10.0
+        assert waiting.due_at(now=0.0) == 10.0
         assert waiting.take_too_late(Starts(9.9), soonest=9.9, now=9.9) == []
         assert waiting.take_too_late(Starts(10.0), soonest=10.0, now=10.0) == [TooLate("a", ONE, 10.0)]
-        assert (len(waiting), waiting.look_at(now=10.0)) == (0, inf)
+        assert (len(waiting), waiting.due_at(now=10.0)) == (0, inf)
 
     def test_one_who_cannot_is_told_at_once(self) -> None:
         """And the others are not."""
@@ -64,8 +64,8 @@ class TestOneByOne:
             waiting.join(k, check_of(k), 5.0 + k)
         starts = Starts(55.0)
         late = waiting.take_too_late(starts, soonest=55.0, now=0.0)
-        assert [one.who for one in late] == list(range(50))
-        assert starts.asked == 50 + AT_ONCE
+        assert [one.subscriber for one in late] == list(range(50))
+        assert starts.asked == 50 + EXAMINED_AT_ONCE
 
     def test_who_leaves_is_told_nothing(self) -> None:
         """Nor is one who was never there."""
@@ -73,7 +73,7 @@ class TestOneByOne:
         waiting.join("a", ONE, 10.0)
         waiting.leave("a")
         waiting.leave("b")
-        assert waiting.look_at(now=0.0) == inf
+        assert waiting.due_at(now=0.0) == inf
         assert waiting.take_too_late(Starts(), soonest=0.0, now=20.0) == []
 
     def test_who_waits_for_another_question_is_looked_up_for_that(self) -> None:
@@ -89,26 +89,26 @@ class TestOneByOne:
         waiting: StartDeadlines[str] = StartDeadlines()
         waiting.join("a", ONE, 10.0)
         waiting.join("b", TWO, 20.0)
-        assert len(list(waiting.let_go())) == 4, "one step for each of them, and each entry of the line"
-        assert (len(waiting), waiting.look_at(now=0.0)) == (0, inf)
+        assert len(list(waiting.drain())) == 4, "one step for each of them, and each entry of the line"
+        assert (len(waiting), waiting.due_at(now=0.0)) == (0, inf)
 
     def test_no_more_are_taken_out_at_once_than_is_asked(self) -> None:
         """But for those few that are looked up; the others are taken out the next time."""
         waiting: StartDeadlines[int] = StartDeadlines()
-        for who in range(10 * AT_ONCE):
+        for who in range(10 * EXAMINED_AT_ONCE):
             waiting.join(who, ONE, 10.0)
         taken = []
-        while late := waiting.take_too_late(Starts(), soonest=10.0, now=10.0, at_most=AT_ONCE):
-            assert len(late) <= 2 * AT_ONCE
-            taken += [one.who for one in late]
-        assert sorted(taken) == list(range(10 * AT_ONCE))
+        while late := waiting.take_too_late(Starts(), soonest=10.0, now=10.0, at_most=EXAMINED_AT_ONCE):
+            assert len(late) <= 2 * EXAMINED_AT_ONCE
+            taken += [one.subscriber for one in late]
+        assert sorted(taken) == list(range(10 * EXAMINED_AT_ONCE))
 
 
 class TestMany:
     @pytest.fixture
     def waiting(self) -> StartDeadlines[int]:
         waiting: StartDeadlines[int] = StartDeadlines()
-        for k in range(AT_ONCE + 1):
+        for k in range(EXAMINED_AT_ONCE + 1):
             waiting.join(k, check_of(k), 100.0)
         return waiting
 
@@ -117,26 +117,26 @@ class TestMany:
         starts = Starts()
         for _ in range(3):
             assert waiting.take_too_late(starts, soonest=0.0, now=1.0) == []
-        assert starts.asked == 3 * AT_ONCE
-        assert waiting.look_at(now=1.0) == 100.0
+        assert starts.asked == 3 * EXAMINED_AT_ONCE
+        assert waiting.due_at(now=1.0) == 100.0
 
     def test_more_are_looked_up_in_turns(self, waiting: StartDeadlines[int]) -> None:
         """Who came last first, and nobody twice before all were."""
         starts = Starts(_0=200.0)
         assert waiting.take_too_late(starts, soonest=0.0, now=1.0) == []
-        assert waiting.look_at(now=1.0) == 1.0 + LOOK_AGAIN
-        assert waiting.look_at(now=50.0) == 50.0
-        assert waiting.take_too_late(starts, soonest=0.0, now=1.0 + 0.9 * LOOK_AGAIN) == []
-        assert starts.asked == AT_ONCE
-        late = waiting.take_too_late(starts, soonest=0.0, now=1.0 + LOOK_AGAIN)
-        assert [one.who for one in late] == [0]
+        assert waiting.due_at(now=1.0) == 1.0 + EXAMINE_INTERVAL
+        assert waiting.due_at(now=50.0) == 50.0
+        assert waiting.take_too_late(starts, soonest=0.0, now=1.0 + 0.9 * EXAMINE_INTERVAL) == []
+        assert starts.asked == EXAMINED_AT_ONCE
+        late = waiting.take_too_late(starts, soonest=0.0, now=1.0 + EXAMINE_INTERVAL)
+        assert [one.subscriber for one in late] == [0]
 
     def test_one_whose_time_is_over_is_told_all_the_same(self, waiting: StartDeadlines[int]) -> None:
         """Between the looks."""
         waiting.take_too_late(Starts(), soonest=0.0, now=1.0)
         waiting.join(-1, ONE, 1.01)
-        assert waiting.look_at(now=1.0) == 1.01
-        assert [one.who for one in waiting.take_too_late(Starts(), soonest=0.0, now=1.01)] == [-1]
+        assert waiting.due_at(now=1.0) == 1.01
+        assert [one.subscriber for one in waiting.take_too_late(Starts(), soonest=0.0, now=1.01)] == [-1]
 
 
 def test_what_has_left_is_forgotten() -> None:
@@ -172,7 +172,7 @@ def test_few_are_told_as_by_looking_up_all(
             now=now,
         )
         expected = {who for who, (id, by) in naive.items() if starts[id] > by or by <= now}
-        assert {one.who for one in late} == expected
+        assert {one.subscriber for one in late} == expected
         assert len(late) == len(expected)
         naive = {who: known for who, known in naive.items() if who not in expected}
-        assert waiting.look_at(now=now) == min((by for _, by in naive.values()), default=inf)
+        assert waiting.due_at(now=now) == min((by for _, by in naive.values()), default=inf)

@@ -1,1 +1,1 @@
-"""What goes next, and when: the limits, the order, retries and deadlines for starting."""
+"""Which request goes next, and when: limits, order, retries, and deadlines for starting."""

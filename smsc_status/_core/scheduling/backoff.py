@@ -1,59 +1,60 @@
-"""How long until the next attempt."""
+"""How long to wait before the next attempt, after failures of one message or of the whole server."""
 
 from __future__ import annotations
 
-FIRST = 0.5
-LONGEST = 60.0
+FIRST_DELAY = 0.5
+MAX_DELAY = 60.0
 OUTAGE_AFTER = 4
 
-LONGEST_TOLD = 3600.0
-"""A pause that the server asks for is kept up to so many seconds."""
+MAX_RETRY_AFTER = 3600.0
+"""Seconds. A longer pause that the server asks for is cut to this."""
 
 
 def delay(tries: int, jitter: float) -> float:
-    """Seconds to wait after the `tries`-th failure in a row (1 and up): doubling from half a second to a minute.
+    """Seconds to wait after the `tries`-th failure in a row (1 and up). It doubles from half a second up to a minute.
 
-    `jitter`, at least 0 and below 1, is the caller's random number: it takes off up to half, so that many clients that
-    failed together do not come back together.
+    `jitter` is the caller's random number, at least 0 and below 1. It shortens the pause by up to half, so that many
+    clients that failed together do not all come back together.
     """
-    longest = min(LONGEST, FIRST * 2.0 ** min(tries - 1, 30))
+    longest = min(MAX_DELAY, FIRST_DELAY * 2.0 ** min(tries - 1, 30))
     return longest * (1.0 - jitter / 2)
 
 
 class Outage:
-    """Failures in a row, whatever messages they concerned: after a few of them the server is taken to be away.
+    """Counts failures in a row, of any messages. After `OUTAGE_AFTER` of them the server is taken to be unreachable.
 
-    A failure is anything that is not an answer of the vendor's script: no reply, another HTTP status, a page of HTML.
-    One alone is its own messages' business. When several in a row fail, all sending pauses, longer each time, and then
-    only one message at a time is asked, so that an outage does not use up the retries of everything that waits.
+    A failure is anything but an answer of the vendor's script: no reply, another HTTP status, a page of HTML. A single
+    failure concerns only its own messages. After several in a row all sending pauses, longer each time. Then only one
+    message is asked at a time, so that an outage does not use up the retries of every waiting message.
 
-    A pause that the server itself asks for (`Retry-After`) is kept by all requests, whatever others are answered.
+    A pause that the server itself asks for (`Retry-After`) holds for all requests, even if others are answered
+    meanwhile.
     """
 
     def __init__(self) -> None:
         self._failures = 0
         self._probe_at = 0.0
-        self._told_at = 0.0
+        self._retry_after_at = 0.0
 
     @property
     def is_on(self) -> bool:
-        """Whether the server is taken to be away."""
+        """Whether the server is taken to be unreachable."""
         return self._failures >= OUTAGE_AFTER
 
     @property
     def until_at(self) -> float:
         """No request starts before this instant."""
-        return max(self._probe_at, self._told_at)
+        return max(self._probe_at, self._retry_after_at)
 
     def record_failure(self, *, jitter: float, now: float, retry_after: float | None = None) -> None:
-        """A request got no usable answer; the server may have said in how many seconds to come again."""
+        """Count a request without a usable answer. `retry_after`: the pause in seconds that the server asked for."""
         self._failures += 1
         if self.is_on:
             self._probe_at = max(self._probe_at, now + delay(self._failures - OUTAGE_AFTER + 1, jitter))
         if retry_after is not None:
-            self._told_at = max(self._told_at, now + min(retry_after, LONGEST_TOLD))
+            self._retry_after_at = max(self._retry_after_at, now + min(retry_after, MAX_RETRY_AFTER))
 
     def record_success(self) -> None:
-        """A request got an answer, whatever it says."""
+        """A request got an answer, whatever the answer says. This ends the outage."""
         self._failures = 0
         self._probe_at = 0.0

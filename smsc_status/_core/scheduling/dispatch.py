@@ -1,23 +1,22 @@
-"""Which waiting messages go in the next request: a single one or a bulk one, now or when?
+"""Which waiting messages go in the next request: in a single or a bulk request, and now or when?
 
-Messages wait in groups, one for each id, because tokens are an id's. A group is in one of three states:
+Messages wait in groups, one for each id, because each id has its own tokens. Two heaps order the groups by the rank of
+their oldest message. Groups in the heap `_ready` may use either a single or a bulk request. Groups in the heap
+`_bulk_only` may use only a bulk request: more of their messages wait than they have tokens, and their last token is
+kept for a bulk request, which answers many messages with it. A group without tokens is in neither heap. Groups that are
+not in `_ready` have an alarm, at which they are put back into it. Before a group is used, the pacer is asked for its
+tokens, because other clients take tokens of the same account.
 
-    READY    a single or a bulk request may take its oldest message
-    HELD     only a bulk request may: its last token is kept for the bulk lane, which answers many messages with it
-    BLOCKED  no token is left
+Entries of heaps and alarms are dropped lazily: each move gives the group a new stamp, and an entry with an older stamp
+is stale.
 
-Beside the groups there are feeds: each holds many messages of its own, says when the next of them is due, and is asked
-for some while a request is selected. When a batch is selected, these go in, in this order:
+In addition there are feeds. A feed holds many messages of its own, says when the next one is due, and is asked for some
+of them while a request is selected. A batch is filled in this order:
 
-    1. if a feed has messages near a deadline: those that a caller waits for at this moment, then the feed's
-    2. the messages of the groups and those of the feeds that are due, the oldest first: a feed's message stands in queue
-       from the instant at which it was due
+    1. if a feed has messages near a deadline: messages that a caller waits for now, then those of the feed
+    2. the messages of the groups and the due messages of feeds, the oldest first; a feed's message counts as waiting
+       since the instant at which it was due
     3. if there is room left, the feeds' messages that are due next
-
-READY and HELD groups stand in queue by the rank of their oldest message; HELD and BLOCKED ones also have an alarm, at
-which they are looked at again. Entries of queues and alarms are dropped lazily: each move gives the group a new stamp,
-and an entry with an older stamp means nothing. What is believed of a group is checked against the pacer before it is
-used, for other clients take tokens of the same account.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from smsc_status.models import Detail, Identity, Key
 
 
 class CheckState(Enum):
-    """Where a check is."""
+    """The state of a pending check."""
 
     WAITING = "waiting"
     BACKING_OFF = "backing off"
@@ -50,16 +49,16 @@ class CheckState(Enum):
 
 @attrs.define(eq=False)
 class PendingCheck:
-    """One distinct message that somebody waits for; `id` and `phone` in the caller's own form."""
+    """One distinct message that somebody waits for. `id` and `phone` are kept as the caller wrote them."""
 
     id: str
     phone: str
     identity: Identity
     detail: Detail
     rank: float
-    """When it began to wait, less its head start: the smaller, the sooner its turn."""
+    """The instant at which it began to wait, less its head start. The smallest rank goes first."""
     head_start: float = 0.0
-    """Seconds. More than 0 where a caller waits for it at this moment."""
+    """Seconds. It is more than 0 if a caller waits for the message at this moment."""
     order: int = 0
     state: CheckState = CheckState.WAITING
     due_at: float = -inf
@@ -67,17 +66,17 @@ class PendingCheck:
     misses: int = 0
     last_error: SmscError | None = None
     is_sent: bool = False
-    """Whether its request is on its way; or else, while it is asked, that is still being selected."""
+    """Whether its request has been sent. In flight but not sent means that the request is still being selected."""
     is_alone: bool = False
-    """Whether the last request for it was about nothing else."""
+    """Whether the last request for it named no other message."""
     subscribers: dict[Any, None] = attrs.field(factory=dict)
-    """Who waits for it, and since which refusal of the account; nothing to the dispatcher."""
+    """Who waits for it. This and `epoch` are for `PendingChecks` alone; the dispatcher does not use them."""
     epoch: int = 0
 
 
 @attrs.frozen(eq=False)
 class Request:
-    """What goes on the wire together: the checks, and the distinct keys of their ids."""
+    """The checks that are sent together, and the distinct keys of their ids."""
 
     checks: tuple[PendingCheck, ...]
     keys: tuple[Key, ...]
@@ -85,34 +84,34 @@ class Request:
 
     @property
     def detail(self) -> Detail:
-        """The highest level that one of its messages asks for."""
+        """The highest level of detail that any of its messages asks for."""
         return max(check.detail for check in self.checks)
 
 
 class Feed(Protocol):
-    """A source of further messages: a tracker. All of it is asked at once, while a request is selected."""
+    """A source of further messages: a tracker. It is asked only while a request is selected."""
 
     def due_at(self, *, singly: bool = False) -> float:
-        """When the next message is due, `singly`: for a request of its own. `inf`: none, or none is wanted now."""
+        """When the next message is due; with `singly`, for a single request. `inf` if none is due or wanted now."""
 
     def has_priority(self, *, now: float) -> bool:
-        """Whether messages are due that go before all but those that a caller waits for."""
+        """Whether messages are due that go before all others except those that a caller waits for."""
 
     def take(self, pacer: Pacer, *, at_most: int, until: float, now: float) -> list[PendingCheck]:
-        """Messages for a bulk request that were due at the instant `until`, or before.
+        """Messages for a bulk request: those due at or before `until`, or with `until=-inf` those that have priority.
 
-        Fewer than `at_most` only where there are no more; `until=-inf`: those that have priority. They have tokens.
+        Each of them has a token. There are fewer than `at_most` only if there are no more.
         """
 
     def take_single(self, pacer: Pacer, *, now: float) -> PendingCheck | None:
-        """A message for a request of its own; `None` where the one that was due can't go, and is due later now."""
+        """A message for a single request. `None` if the one that was due cannot go; it is then due later."""
 
 
-LOOKED_AT = 64
-"""So many of those that callers wait for are looked at for one that can go."""
+CALLER_CHECKS_EXAMINED = 64
+"""To find a message that can go, at most this many of those that callers wait for are examined."""
 
-FEED_HEAD_START = 60.0
-"""For a single request, a feed's message stands in queue as if it had been due so many seconds earlier."""
+FEED_SINGLE_HEAD_START = 60.0
+"""Seconds. For single requests, a feed's message is placed as if it had been due this much earlier."""
 
 
 class _Group:
@@ -127,21 +126,23 @@ class _Group:
         self.stamp = 0
 
     def head(self) -> PendingCheck:
-        """The oldest that still waits; there is one while `waiting` is not 0."""
+        """The oldest message that still waits. There must be one: `waiting` is not 0."""
         queue = self.queue
-        while not _stands(queue[0]):
+        while not _is_current(queue[0]):
             heappop(queue)
         return queue[0][2]
 
 
-def _stands(entry: tuple[float, int, PendingCheck]) -> bool:
-    """Whether the entry of a queue still means something."""
+def _is_current(entry: tuple[float, int, PendingCheck]) -> bool:
+    """Whether this entry of a group's queue is not stale."""
     rank, _, check = entry
     return check.state is CheckState.WAITING and check.rank == rank
 
 
 def _slot_at(pacer: Pacer, now: float) -> float:
-    """When a slot comes free at the earliest; a reply may come at once."""
+    """The earliest instant at which a slot can be free: `now` if a request is in flight, for its reply may come at
+    once.
+    """
     return now if pacer.open_requests else pacer.slot_due_at(now=now)
 
 
@@ -153,8 +154,8 @@ def _single_due_at(feed: Feed) -> float:
     return feed.due_at(singly=True)
 
 
-def _unload(
-    groups: dict[Key, _Group], awaited: dict[PendingCheck, None], queues: tuple[list[Any], ...]
+def _drain_steps(
+    groups: dict[Key, _Group], caller_checks: dict[PendingCheck, None], queues: tuple[list[Any], ...]
 ) -> Iterator[PendingCheck | None]:
     backing_off, *_ = queues
     for queue in itertools.chain((group.queue for group in groups.values()), [backing_off]):
@@ -170,24 +171,24 @@ def _unload(
     while groups:
         groups.popitem()
         yield None
-    while awaited:
-        awaited.popitem()
+    while caller_checks:
+        caller_checks.popitem()
         yield None
 
 
 @attrs.define(eq=False)
-class _Batch:
-    """A bulk request while it is selected."""
+class _BatchSelection:
+    """A bulk request that is being selected."""
 
     size: int
     taken: list[PendingCheck] = attrs.field(factory=list)
-    skipped: list[PendingCheck] = attrs.field(factory=list)
-    """Suspects that are not to be in this one."""
-    left: dict[Key, int] = attrs.field(factory=dict)
-    """How many more of an id's messages could go singly instead."""
+    skipped_suspects: list[PendingCheck] = attrs.field(factory=list)
+    """Suspects that may not be in this one."""
+    single_tokens: dict[Key, int] = attrs.field(factory=dict)
+    """By id, how many more of its messages could go in single requests instead."""
     could_go_singly: int = 0
     suspects: int = 0
-    fed: int = 0
+    from_feeds: int = 0
 
     @property
     def room(self) -> int:
@@ -198,27 +199,28 @@ _Entry = tuple[float, int, int, _Group]
 
 
 class Dispatcher:
-    """The waiting messages of one client, and the order in which they go."""
+    """The waiting messages of one client, and the order in which they are sent."""
 
     def __init__(self, max_bulk: int) -> None:
         self.bisection: BatchBisection = BatchBisection(max_bulk)
         self.waiting: int = 0
-        """How many checks wait, those that pause before a retry included; those of feeds are not counted."""
+        """How many checks wait, including those that are backing off. Messages of feeds are not counted."""
         self.feeds: dict[Feed, None] = {}
-        # Those that a caller waits for at this moment, in the order of their coming.
-        self._awaited: dict[PendingCheck, None] = {}
+        # Waiting checks that a caller waits for at this moment, in the order of arrival.
+        self._caller_checks: dict[PendingCheck, None] = {}
         self._groups: dict[Key, _Group] = {}
+        # Groups that may use either kind of request, and groups that may use only a bulk request.
         self._ready: list[_Entry] = []
-        self._held: list[_Entry] = []
+        self._bulk_only: list[_Entry] = []
         self._alarms: list[tuple[float, int, _Group]] = []
         self._backing_off: list[tuple[float, int, PendingCheck]] = []
         self._counter = itertools.count(1)
         self._refunds = 0
 
-    # What happened.
+    # Reports of what happened.
 
     def add(self, check: PendingCheck, *, due_at: float = -inf) -> None:
-        """This check waits, for the first time or again; it is not sent before `due_at`."""
+        """This check waits, for the first time or again. It is not sent before `due_at`."""
         check.order = check.order or next(self._counter)
         check.is_sent = False
         check.due_at = due_at
@@ -227,7 +229,7 @@ class Dispatcher:
             check.state = CheckState.BACKING_OFF
             heappush(self._backing_off, (due_at, check.order, check))
         else:
-            self._enter(check)
+            self._enqueue(check)
 
     @property
     def has_work(self) -> bool:
@@ -235,74 +237,75 @@ class Dispatcher:
         return bool(self.waiting) or any(feed.due_at() < inf for feed in self.feeds)
 
     def promote(self, check: PendingCheck, rank: float, *, head_start: float = 0.0) -> None:
-        """Somebody in more of a hurry waits for it too."""
+        """Another subscriber, which may be in more of a hurry, waits for the check too."""
         check.head_start = max(check.head_start, head_start)
         if check.state is CheckState.WAITING and check.head_start:
-            self._awaited[check] = None
+            self._caller_checks[check] = None
         if rank >= check.rank:
             return
         check.rank = rank
         if check.state is CheckState.WAITING:
             group = self._groups[check.identity[0]]
             heappush(group.queue, (rank, check.order, check))
-            self._believe_ready(group)
+            self._mark_ready(group)
 
     def withdraw(self, check: PendingCheck) -> None:
-        """Nobody waits for it any more."""
+        """Nobody waits for the check any more."""
         waited, check.state = check.state, CheckState.DONE
         self.bisection.done(check)
         if waited in (CheckState.WAITING, CheckState.BACKING_OFF):
             self.waiting -= 1
-            self._tidy()
+            self._drop_stale()
         if waited is CheckState.WAITING:
-            self._awaited.pop(check, None)
-            self._count_out(self._groups[check.identity[0]])
+            self._caller_checks.pop(check, None)
+            self._remove_one(self._groups[check.identity[0]])
 
     def bulk_refused(self, checks: Collection[PendingCheck]) -> None:
-        """The server refused a bulk request of these as a whole; they are added again by themselves."""
+        """The server refused a bulk request of these checks as a whole. The caller adds them again itself."""
         self.bisection.batch_refused(checks)
-        self._hasten_lone_suspect()
+        self._promote_lone_suspect()
 
     def bulk_timed_out(self, size: int) -> None:
-        """The server did not answer a bulk request of so many messages in time."""
+        """The server did not answer a bulk request of `size` messages in time."""
         self.bisection.batch_timed_out(size)
 
     def bulk_succeeded(self, size: int) -> None:
-        """The server answered a bulk request of so many messages."""
+        """The server answered a bulk request of `size` messages."""
         self.bisection.batch_succeeded(size)
-        self._hasten_lone_suspect()
+        self._promote_lone_suspect()
 
-    def _hasten_lone_suspect(self) -> None:
-        """It goes alone, and nothing else goes in bulk until it has gone."""
+    def _promote_lone_suspect(self) -> None:
+        """Send the last suspect first. Until it has gone, a bulk request has room for only one message."""
         suspect = self.bisection.lone_suspect
         if isinstance(suspect, PendingCheck):
             self.promote(suspect, -inf)
 
     def drain(self) -> Iterator[PendingCheck | None]:
-        """Take out everything that waits, at once, and give it step by step: about in the order of coming.
+        """Remove everything that waits, at once, and return an iterator over it, roughly in the order of arrival.
 
-        Between the steps more may be added. The caller ends each check that is given, and may end others before; a
-        step that gives `None` has only freed memory. To go through very many at once takes long.
+        It goes step by step, because going through very many at once takes long. More checks may be added between the
+        steps. The caller ends each check that it is given, and may end others before; a step that yields `None` has
+        only freed memory.
         """
         groups, self._groups = self._groups, {}
-        awaited, self._awaited = self._awaited, {}
-        queues: tuple[list[Any], ...] = (self._backing_off, self._ready, self._held, self._alarms)
-        self._backing_off, self._ready, self._held, self._alarms = [], [], [], []
+        caller_checks, self._caller_checks = self._caller_checks, {}
+        queues: tuple[list[Any], ...] = (self._backing_off, self._ready, self._bulk_only, self._alarms)
+        self._backing_off, self._ready, self._bulk_only, self._alarms = [], [], [], []
         self.waiting = 0
         self.bisection.forget_suspects()
-        return _unload(groups, awaited, queues)
+        return _drain_steps(groups, caller_checks, queues)
 
     # What to do now, and when to look again.
 
     def take(self, pacer: Pacer, *, at_most: float = inf, now: float) -> Request | None:
-        """The next request, of `at_most` so many messages, if one may start now; the caller starts it.
+        """The next request, with at most `at_most` messages, if one may start now. The caller starts it.
 
-        If more messages could go than the free slots can take one by one, and the bulk slot is free, they go in bulk;
-        otherwise one goes by itself; the oldest first.
+        If the minute's bulk slot is free, and single requests in the free slots could not take all messages that can
+        go, a bulk request takes them. Otherwise one message goes in a single request. The oldest messages go first.
         """
         if not self.has_work:
             return None
-        self._look_again(pacer, now)
+        self._process_due(pacer, now)
         slots = pacer.free_slots(now=now)
         if slots <= 0:
             return None
@@ -314,37 +317,41 @@ class Dispatcher:
         return self._take_single(pacer, now) if may_single else None
 
     def due_at(self, pacer: Pacer, *, now: float) -> float:
-        """When to look again, after `take` gave nothing; `inf` while only an event can change that."""
+        """When to call `take` again after it returned nothing; `inf` if only an event can change that."""
         lane_at = inf
-        if self._front(self._ready):
+        if self._first_current(self._ready):
             lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
-        elif self._front(self._held):
+        elif self._first_current(self._bulk_only):
             lane_at = pacer.bulk_due_at(now=now)
         for feed in self.feeds:
             bulk_at = max(feed.due_at(), pacer.bulk_due_at(now=now))
             lane_at = min(lane_at, bulk_at, max(feed.due_at(singly=True), pacer.singles_due_at(now=now)))
         due_at = max(lane_at, pacer.slot_due_at(now=now))
-        return min(due_at, self._next_alarm_at(), self._next_pause_ends_at())
+        return min(due_at, self._next_alarm_at(), self._next_retry_at())
 
     def start_at(self, check: PendingCheck, pacer: Pacer, *, now: float) -> float:
-        """The earliest instant at which this waiting check can go, as far as is known: never too late."""
+        """The earliest instant at which this waiting check can be sent, as far as is known.
+
+        It may be too early, but is never too late.
+        """
         token_at = pacer.due_at(check.identity[0], now=now)
         single_at = pacer.singles_due_at(now=now)
         group = self._groups.get(check.identity[0])
         tokens = 0 if group is None else pacer.tokens(group.key, now=now)
-        if group is not None and 0 < tokens <= self._kept(group, pacer, now):  # singly only with one more
+        if group is not None and 0 < tokens <= self._tokens_for_bulk(group, pacer, now):
+            # A single request needs one token more than these.
             single_at = max(single_at, pacer.due_at(group.key, spare=tokens, now=now))
         lane_at = min(single_at, pacer.bulk_due_at(now=now))
         return max(token_at, lane_at, _slot_at(pacer, now), check.due_at)
 
     def soonest_at(self, pacer: Pacer, *, now: float) -> float:
-        """The earliest instant at which any check can go, as far as is known: never too late."""
+        """The earliest instant at which any check can be sent, as far as is known: never too late."""
         lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
         return max(lane_at, _slot_at(pacer, now))
 
-    # Inside.
+    # Internals.
 
-    def _enter(self, check: PendingCheck) -> None:
+    def _enqueue(self, check: PendingCheck) -> None:
         check.state = CheckState.WAITING
         key = check.identity[0]
         group = self._groups.get(key)
@@ -353,45 +360,44 @@ class Dispatcher:
         heappush(group.queue, (check.rank, check.order, check))
         group.waiting += 1
         if check.head_start:
-            self._awaited[check] = None
+            self._caller_checks[check] = None
         if group.queue[0][2] is check or group.waiting == 1:
-            self._believe_ready(group)
+            self._mark_ready(group)
 
-    def _count_out(self, group: _Group) -> None:
+    def _remove_one(self, group: _Group) -> None:
         group.waiting -= 1
         if group.waiting:
             if has_outgrown(len(group.queue), group.waiting):
-                group.queue = [entry for entry in group.queue if _stands(entry)]
+                group.queue = [entry for entry in group.queue if _is_current(entry)]
                 heapify(group.queue)
-            self._believe_ready(group)
+            self._mark_ready(group)
         else:
             group.stamp = -1
             del self._groups[group.key]
 
-    def _take_from(self, group: _Group) -> PendingCheck:
+    def _pop_oldest(self, group: _Group) -> PendingCheck:
         check = group.head()
         heappop(group.queue)
-        self._take_out(check, group)
+        self._remove(check, group)
         return check
 
-    def _take_out(self, check: PendingCheck, group: _Group) -> None:
+    def _remove(self, check: PendingCheck, group: _Group) -> None:
         check.state = CheckState.IN_FLIGHT
-        self._awaited.pop(check, None)
+        self._caller_checks.pop(check, None)
         self.waiting -= 1
-        self._count_out(group)
+        self._remove_one(group)
 
     def _take_single(self, pacer: Pacer, now: float) -> Request | None:
-        """The oldest that may go by itself; messages of feeds have a head start."""
+        """Select the oldest message that may go in a single request. Messages of feeds have a head start."""
         while True:
-            entry = self._front(self._ready)
+            entry = self._first_current(self._ready)
             feed = min(self.feeds, key=_single_due_at, default=None)
-            if (
-                feed is not None and feed.due_at(singly=True) == -inf
-            ):  # all but those that a caller waits for stand back
-                check = self._take_awaited(pacer, now)
+            # Near a deadline: only messages that a caller waits for go before the feed's.
+            if feed is not None and feed.due_at(singly=True) == -inf:
+                check = self._take_caller_check(pacer, now)
                 if check is not None:
                     return Request((check,), (check.identity[0],), bulk=False)
-            if feed is not None and self._goes_before(feed, entry, now):
+            if feed is not None and self._feed_goes_first(feed, entry, now):
                 check = feed.take_single(pacer, now=now)
                 if check is None:
                     continue
@@ -399,95 +405,101 @@ class Dispatcher:
             if entry is None:
                 return None
             group = entry[3]
-            if pacer.tokens(group.key, now=now) <= self._kept(group, pacer, now):
-                self._park(group, pacer, now)
+            if pacer.tokens(group.key, now=now) <= self._tokens_for_bulk(group, pacer, now):
+                self._mark_not_ready(group, pacer, now)
                 continue
-            return Request((self._take_from(group),), (group.key,), bulk=False)
+            return Request((self._pop_oldest(group),), (group.key,), bulk=False)
 
-    def _take_awaited(self, pacer: Pacer, now: float) -> PendingCheck | None:
-        """One that a caller waits for and that can go singly, if there is one among the first of them."""
-        for check in islice(self._awaited, LOOKED_AT):
+    def _take_caller_check(self, pacer: Pacer, now: float) -> PendingCheck | None:
+        """Select the first message that a caller waits for and that can go in a single request, if there is one.
+
+        Only the first `CALLER_CHECKS_EXAMINED` are examined.
+        """
+        for check in islice(self._caller_checks, CALLER_CHECKS_EXAMINED):
             group = self._groups[check.identity[0]]
-            if pacer.tokens(group.key, now=now) > self._kept(group, pacer, now):
-                self._take_out(check, group)
+            if pacer.tokens(group.key, now=now) > self._tokens_for_bulk(group, pacer, now):
+                self._remove(check, group)
                 return check
         return None
 
     @property
-    def has_awaited(self) -> bool:
-        """Whether a caller waits at this moment for a message that waits."""
-        return bool(self._awaited)
+    def has_caller_checks(self) -> bool:
+        """Whether a message waits that a caller waits for at this moment."""
+        return bool(self._caller_checks)
 
-    def _goes_before(self, feed: Feed, entry: _Entry | None, now: float) -> bool:
-        """Whether the feed's next message goes singly before the oldest of the groups."""
+    def _feed_goes_first(self, feed: Feed, entry: _Entry | None, now: float) -> bool:
+        """Whether the feed's next message goes in a single request before the oldest message of the groups."""
         due_at = feed.due_at(singly=True)
-        return due_at <= now and (entry is None or due_at - FEED_HEAD_START < entry[0])
+        return due_at <= now and (entry is None or due_at - FEED_SINGLE_HEAD_START < entry[0])
 
     def _take_bulk(self, pacer: Pacer, slots: int, at_most: float, now: float) -> Request | None:
-        """A batch, as the module says; none if the free slots can take all that waits singly, and no feed is due."""
-        batch = _Batch(int(min(self.bisection.limit, at_most)))
+        """Select a batch, in the order that the module's docstring gives.
+
+        None if no message of a feed is in it and single requests in the free slots can take all of its messages.
+        """
+        batch = _BatchSelection(int(min(self.bisection.limit, at_most)))
         if any(feed.has_priority(now=now) for feed in self.feeds):
-            for check in list(self._awaited):
+            for check in list(self._caller_checks):
                 if not batch.room:
                     break
-                self._take_own(check, batch, pacer, now)
-            self._take_fed(batch, pacer, until=-inf, now=now)
-        self._take_oldest(batch, pacer, now)
-        fits_in_slots = not batch.fed and len(batch.taken) <= min(slots, batch.could_go_singly)
-        for check in [*batch.skipped, *batch.taken] if fits_in_slots else batch.skipped:
+                self._add_from_group(check, batch, pacer, now)
+            self._add_from_feeds(batch, pacer, until=-inf, now=now)
+        self._add_oldest(batch, pacer, now)
+        fits_in_slots = not batch.from_feeds and len(batch.taken) <= min(slots, batch.could_go_singly)
+        for check in [*batch.skipped_suspects, *batch.taken] if fits_in_slots else batch.skipped_suspects:
             self.add(check)
         if fits_in_slots:
             return None
-        self._take_fed(batch, pacer, until=inf, now=now)
+        self._add_from_feeds(batch, pacer, until=inf, now=now)
         keys = tuple(dict.fromkeys(check.identity[0] for check in batch.taken))
         return Request(tuple(batch.taken), keys, bulk=True)
 
-    def _take_oldest(self, batch: _Batch, pacer: Pacer, now: float) -> None:
+    def _add_oldest(self, batch: _BatchSelection, pacer: Pacer, now: float) -> None:
         while batch.room:
-            group = self._oldest()
+            group = self._oldest_group()
             head = None if group is None else group.head()
             head_at = inf if head is None else head.rank
             fed_at = min(map(_due_at, self.feeds)) if self.feeds else inf
             if fed_at <= now and fed_at <= head_at:
-                self._take_fed(batch, pacer, until=min(head_at, now), now=now)
+                self._add_from_feeds(batch, pacer, until=min(head_at, now), now=now)
             elif head is not None:
-                self._take_own(head, batch, pacer, now)
+                self._add_from_group(head, batch, pacer, now)
             else:
                 break
 
-    def _take_own(self, check: PendingCheck, batch: _Batch, pacer: Pacer, now: float) -> None:
+    def _add_from_group(self, check: PendingCheck, batch: _BatchSelection, pacer: Pacer, now: float) -> None:
         group = self._groups[check.identity[0]]
-        if group.key not in batch.left:
+        if group.key not in batch.single_tokens:
             tokens = pacer.tokens(group.key, now=now)
             if not tokens:
-                self._park(group, pacer, now)
+                self._mark_not_ready(group, pacer, now)
                 return
-            batch.left[group.key] = tokens - (group.waiting > tokens)
-        self._take_out(check, group)
+            batch.single_tokens[group.key] = tokens - (group.waiting > tokens)
+        self._remove(check, group)
         if self.bisection.is_suspect(check):
             if batch.suspects == self.bisection.portion:
-                batch.skipped.append(check)
+                batch.skipped_suspects.append(check)
                 return
             batch.suspects += 1
         batch.taken.append(check)
-        if batch.left[group.key]:
-            batch.left[group.key] -= 1
+        if batch.single_tokens[group.key]:
+            batch.single_tokens[group.key] -= 1
             batch.could_go_singly += 1
 
-    def _take_fed(self, batch: _Batch, pacer: Pacer, *, until: float, now: float) -> None:
-        """Messages of the feeds, the longest due first."""
+    def _add_from_feeds(self, batch: _BatchSelection, pacer: Pacer, *, until: float, now: float) -> None:
+        """Add messages of the feeds; the feed whose next message has been due longest goes first."""
         for feed in sorted(self.feeds, key=_due_at):
             if batch.room and feed.due_at() < inf and (until > -inf or feed.has_priority(now=now)):
                 checks = feed.take(pacer, at_most=batch.room, until=until, now=now)
                 batch.taken += checks
-                batch.fed += len(checks)
+                batch.from_feeds += len(checks)
 
-    def _oldest(self) -> _Group | None:
-        ready, held = self._front(self._ready), self._front(self._held)
-        entry = ready or held if ready is None or held is None else min(ready, held)
+    def _oldest_group(self) -> _Group | None:
+        ready, bulk_only = self._first_current(self._ready), self._first_current(self._bulk_only)
+        entry = ready or bulk_only if ready is None or bulk_only is None else min(ready, bulk_only)
         return None if entry is None else entry[3]
 
-    def _front(self, queue: list[_Entry]) -> _Entry | None:
+    def _first_current(self, queue: list[_Entry]) -> _Entry | None:
         while queue:
             entry = queue[0]
             if entry[2] == entry[3].stamp:
@@ -500,24 +512,24 @@ class Dispatcher:
             heappop(self._alarms)
         return self._alarms[0][0] if self._alarms else inf
 
-    def _next_pause_ends_at(self) -> float:
+    def _next_retry_at(self) -> float:
         while self._backing_off and self._backing_off[0][2].state is not CheckState.BACKING_OFF:
             heappop(self._backing_off)
         return self._backing_off[0][0] if self._backing_off else inf
 
-    def _kept(self, group: _Group, pacer: Pacer, now: float) -> int:
-        """How many of the group's tokens single requests must leave alone."""
+    def _tokens_for_bulk(self, group: _Group, pacer: Pacer, now: float) -> int:
+        """How many of the group's tokens single requests must leave for a bulk request."""
         return 1 if group.waiting > pacer.tokens(group.key, now=now) else 0
 
-    def _believe_ready(self, group: _Group) -> None:
+    def _mark_ready(self, group: _Group) -> None:
         head = group.head()
         group.stamp = next(self._counter)
         heappush(self._ready, (head.rank, head.order, group.stamp, group))
-        self._tidy()
+        self._drop_stale()
 
-    def _tidy(self) -> None:
-        """Drop what means nothing any more before it outgrows what does."""
-        for queue in (self._ready, self._held):
+    def _drop_stale(self) -> None:
+        """Filter each heap that has too many stale entries."""
+        for queue in (self._ready, self._bulk_only):
             if has_outgrown(len(queue), len(self._groups)):
                 queue[:] = [entry for entry in queue if entry[2] == entry[3].stamp]
                 heapify(queue)
@@ -528,22 +540,22 @@ class Dispatcher:
             self._backing_off = [entry for entry in self._backing_off if entry[2].state is CheckState.BACKING_OFF]
             heapify(self._backing_off)
 
-    def _park(self, group: _Group, pacer: Pacer, now: float) -> None:
-        """Put a group that a single request can't take from where its tokens belong."""
+    def _mark_not_ready(self, group: _Group, pacer: Pacer, now: float) -> None:
+        """Take the group out of `_ready`, put it into `_bulk_only` if it has tokens, and set its alarm."""
         tokens = pacer.tokens(group.key, now=now)
         head = group.head()
         group.stamp = next(self._counter)
         if tokens:
-            heappush(self._held, (head.rank, head.order, group.stamp, group))
+            heappush(self._bulk_only, (head.rank, head.order, group.stamp, group))
         heappush(self._alarms, (pacer.due_at(group.key, spare=tokens, now=now), group.stamp, group))
 
-    def _look_again(self, pacer: Pacer, now: float) -> None:
+    def _process_due(self, pacer: Pacer, now: float) -> None:
         while self._backing_off and self._backing_off[0][0] <= now:
             *_, check = heappop(self._backing_off)
             if check.state is CheckState.BACKING_OFF:
-                self._enter(check)
+                self._enqueue(check)
         refunded, self._refunds = pacer.refunds != self._refunds, pacer.refunds
         while self._alarms and (refunded or self._alarms[0][0] <= now):
             _, stamp, group = heappop(self._alarms)
             if stamp == group.stamp:
-                self._believe_ready(group)
+                self._mark_ready(group)

@@ -1,16 +1,17 @@
 """May a request that names these ids start now, and if not, when?
 
 The vendor counts arrivals: in any minute at most five requests that name an id and one bulk request, and fewer than
-five open at once (https://smsc.ru/api/http/status_messages/check_status/). When a request arrives is not known here;
-it is only known to lie between its start and its reply. So each limit is a bucket of tokens, and a token is taken when
-its request starts, stays out while the request is in flight, and comes back `period + margin` after the reply. No token
-can then be seen twice by the server inside one period, whatever the network delays.
+five requests open at once (https://smsc.ru/api/http/status_messages/check_status/). The client does not know when a
+request arrives, only that it arrives between its start and its reply. So each limit is a bucket of tokens. A token is
+taken when its request starts, stays out while the request is in flight, and comes back `period + margin` after the
+reply. So the server cannot see one token twice within a period, whatever the network delays.
 
-What has come back is forgotten: an id that was asked once and answered at the very instant, any other a period later at
-most, so that it costs one look a period and not one for each token.
+Ids whose tokens have all come back are forgotten. To save time, each id is reviewed once in `period + margin`, not once
+for each token. An id that was asked once and answered is forgotten when its token comes back; any other id is forgotten
+at most `period + margin` later.
 
-The one assumption: a request that was given up (timed out, cut, abandoned at closing) arrives within `linger` or never.
-Its tokens count from that moment on, and it keeps its slot among the open ones as long.
+There is one assumption: an abandoned request (timed out, cut off, or given up at closing) arrives within `linger` or
+never. Its tokens come back `linger` later than after a reply, and it keeps its slot for `linger`.
 """
 
 from __future__ import annotations
@@ -24,75 +25,80 @@ from typing import Final
 
 from smsc_status.models import Key, Limits
 
-# No id can look like these: they stand for the lanes among the ids.
+# Keys for the lanes. No id can be equal to one of these.
 BULK: Final = "*bulk"
 SINGLE: Final = "*single"
 
 REFUSALS_THAT_STOP_SINGLES: Final = 3
-"""After refusals of so many different ids within a period, all single requests rest for one.
+"""After refusals of this many different ids within a period, all single requests stop for `period + margin`.
 
-That many ids can't all have been asked too often by us: somebody else uses the account, or holds connections to it. The
-reply's text may tell the two apart, but texts change. Fewer requests are the cure for both.
+This client cannot have asked so many ids too often. Somebody else must be using the account, or holding its
+connections. The text of the reply may tell which of the two it is, but texts change. Fewer requests help in both cases.
 """
 
-LEAST_LOOK: Final = 1.0
-"""However short the period, nothing is looked at more often than once in so many seconds."""
+MIN_REVIEW_INTERVAL: Final = 1.0
+"""Seconds. However short the period, no id is reviewed more often than this."""
 
 
 class RequestEnd(Enum):
-    """How a request ended, as far as the limits care."""
+    """How a request ended, as far as the limits are concerned."""
 
     REPLIED = "replied"
-    REFUSED = "refused"  # replied with "too many requests": somebody else's requests count too
-    ABANDONED = "given up"
-    NOT_SENT = "never left"
+    REFUSED = "refused"  # the reply was "too many requests", so somebody else's requests count too
+    ABANDONED = "abandoned"
+    NOT_SENT = "not sent"
 
 
-# To mention a member of an enumeration costs as much as the rest of what is decided by it.
+# Module-level names, because reading a member from the class costs as much as the rest of a decision that uses it.
 _REPLIED: Final = RequestEnd.REPLIED
-_GIVEN_UP: Final = RequestEnd.ABANDONED
-_NEVER_LEFT: Final = RequestEnd.NOT_SENT
+_ABANDONED: Final = RequestEnd.ABANDONED
+_NOT_SENT: Final = RequestEnd.NOT_SENT
 
-# The mark before an id's instants: below all of them, so that they ascend from it, or above all of them.
+# An id with several tokens out has a list. Item 0 is one of these marks: is a review of the id queued? The instants
+# follow in ascending order. `finished` compares a new instant with the item before the last, which may be the mark. Any
+# instant is above -inf, so nothing more needs to be done. No instant is above inf, so `finished` takes its slower
+# branch, which queues a review. A list class with methods in place of the mark took 15 to 30 % longer for an id that is
+# asked again and again.
 _QUEUED: Final = -inf
 _NOT_QUEUED: Final = inf
 
 
 class Pacer:
-    """The tokens of one account. All instants come from one monotonic line and never go back."""
+    """The tokens of one account. All instants are read from one monotonic clock and never go back."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.refunds: int = 0
-        """How often tokens came back before their time was up; whoever planned by that time may look again."""
+        """How often tokens came back at once because a request was not sent. A plan that counted on a later return is
+        then outdated."""
         self._capacity: dict[Key, int] = {BULK: limits.bulk_requests}
         self._caps_singles = limits.singles_per_minute is not None
         if limits.singles_per_minute is not None:
             self._capacity[SINGLE] = limits.singles_per_minute
         self._back_after = limits.period + limits.margin
-        self._look_after = max(self._back_after, LEAST_LOOK)
-        # Per id, the instants at which its tokens come back, or have: ascending, `inf` while in flight. That of a lone
-        # token stands by itself: most ids are asked once, and those of a bulk request then share one object. Several
-        # are a list behind a mark, which says whether the id is in the queue.
+        self._review_after = max(self._back_after, MIN_REVIEW_INTERVAL)
+        # By id, the instants at which its tokens come back or came back: ascending, `inf` for one in flight. A single
+        # token is a plain number, because most ids are asked once, and all ids of a bulk request then share one float
+        # object. Several tokens are a list that begins with a mark; see `_QUEUED`.
         self._out: dict[Key, float | list[float]] = {}
-        # The ids that are to be looked at, each once, and beside them when. An id by itself stands by itself: a tuple
-        # around it would be a third of what it costs.
-        self._look_at: deque[float] = deque()
-        self._queue: deque[Key | tuple[Key, ...]] = deque()
+        # The ids to review, each at most once, and the instant for each entry. One id alone is stored without a tuple,
+        # which would add a third to its memory.
+        self._review_at: deque[float] = deque()
+        self._review_queue: deque[Key | tuple[Key, ...]] = deque()
         self._open = 0
-        # Until when what was given up keeps its slot.
+        # The instants until which abandoned requests keep their slots.
         self._lingering: deque[float] = deque()
-        # What the vendor has refused is closed until the instant given, however many tokens it has.
+        # Ids and lanes that the vendor has refused are closed until the given instant, however many tokens they have.
         self._closed: dict[Key, float] = {}
         self._closures: deque[tuple[float, Key]] = deque()
         self._refused: dict[Key, float] = {}
         self._singles_at = -inf
-        # Before the first instant nothing is to be looked at; before the second, nothing but the queue. Most questions
-        # come before: they cost a comparison.
+        # Before `_next_at` nothing needs to be done; before `_next_other_at`, nothing but reviews. Most calls come
+        # earlier than both, and cost one comparison.
         self._next_at = inf
         self._next_other_at = inf
 
-    # Questions.
+    # What may start, and when.
 
     def free_slots(self, *, now: float) -> int:
         """How many more requests may be open."""
@@ -101,26 +107,27 @@ class Pacer:
         return self.limits.connections - self._open - len(self._lingering)
 
     def slot_due_at(self, *, now: float) -> float:
-        """When the next slot is free: `now`, a known instant, or `inf` while that depends on replies."""
+        """When the next slot is free: `now`, a known instant, or `inf` if that depends on replies."""
         if self.free_slots(now=now) > 0:
             return now
         return self._lingering[0] if self._lingering else inf
 
     def tokens(self, key: Key, *, now: float) -> int:
-        """How many requests that name this id (or of this lane) may start now."""
+        """How many requests that name this id may start now, as far as its tokens go. `key` may also be a lane."""
         if now >= self._next_at:
             self._advance(now)
-        return 0 if key in self._closed else self._room(key, now)
+        return 0 if key in self._closed else self._available(key, now)
 
     def due_at(self, key: Key, *, spare: int = 0, now: float) -> float:
-        """The earliest instant at which more than `spare` tokens of this id (or lane) can be there.
+        """The earliest instant at which more than `spare` tokens of this id (or lane) can be available; `now` if they
+        are.
 
-        `now` if they are. Where a token is still in flight, the instant at which it would come back if its reply came
-        now: never too late, perhaps too early.
+        A token in flight is taken to come back `period + margin` from now, as if its reply came now. So the instant may
+        be too early, but is never too late.
         """
         if now >= self._next_at:
             self._advance(now)
-        missing = spare + 1 - self._room(key, now)
+        missing = spare + 1 - self._available(key, now)
         if missing <= 0:
             return self._closed.get(key, now)
         out = self._still_out(key, now)
@@ -130,38 +137,38 @@ class Pacer:
         return max(due_at, self._closed.get(key, due_at))
 
     def bulk_due_at(self, *, now: float) -> float:
-        """The earliest instant at which a bulk request may start, as far as its slot is concerned."""
+        """The earliest instant at which the minute's bulk slot can be free."""
         return self.due_at(BULK, now=now)
 
     def singles_due_at(self, *, now: float) -> float:
-        """The earliest instant at which a request for one message may start, whatever its id."""
+        """The earliest instant at which a single request may start, whatever its id."""
         capped_at = self.due_at(SINGLE, now=now) if SINGLE in self._capacity else now
         return max(now, capped_at, self._singles_at)
 
     @property
     def open_requests(self) -> int:
-        """How many requests are in flight; those given up not counted."""
+        """How many requests are in flight, without the abandoned ones."""
         return self._open
 
     def is_idle(self, *, now: float) -> bool:
-        """Whether every token and slot is back: nothing is remembered any more."""
+        """Whether every token and slot is back. If so, nothing is remembered any more."""
         if now >= self._next_at:
             self._advance(now)
-        if any(self._still_out(key, now) for key in self._out):  # a slot or a refusal is over before its tokens are
+        if any(self._still_out(key, now) for key in self._out):  # slots and refusals end no later than their tokens
             return False
-        for kept in (self._out, self._look_at, self._queue):
+        for kept in (self._out, self._review_at, self._review_queue):
             kept.clear()
         self._next_at = inf
         return True
 
     def __len__(self) -> int:
-        """How many ids and lanes are remembered: those with a token out, and some whose last has come back."""
+        """How many ids and lanes are remembered: those with a token out, and some whose tokens have all come back."""
         return len(self._out)
 
-    # What happened.
+    # Reports of what happened.
 
     def started(self, keys: Collection[Key], bulk: bool, now: float) -> None:
-        """A request that names these distinct ids has started. The caller has asked first."""
+        """A request that names these distinct ids has started. The caller has made sure that it may."""
         if now >= self._next_at:
             self._advance(now)
         out = self._out
@@ -176,15 +183,15 @@ class Pacer:
         self._open += 1
 
     def finished(self, keys: Collection[Key], bulk: bool, how: RequestEnd, now: float) -> None:
-        """The request that had `started` with the same ids has ended."""
+        """The request that was reported to `started` with the same ids has ended."""
         self._open -= 1
         names = self._with_lane(keys, bulk) if bulk or self._caps_singles else keys
         back_at = now + self._back_after
         if how is not _REPLIED:
-            if how is _NEVER_LEFT:
-                self._put_back(names)
+            if how is _NOT_SENT:
+                self._refund(names)
                 return
-            if how is _GIVEN_UP:
+            if how is _ABANDONED:
                 back_at += self.limits.linger
                 self._linger(now + self.limits.linger)
             else:
@@ -193,32 +200,32 @@ class Pacer:
         not_queued = []
         for key in names:
             known = out[key]
-            if type(known) is not list:  # half of what `isinstance` costs
+            if type(known) is not list:  # `type` takes half as long as `isinstance`
                 out[key] = back_at
                 not_queued.append(key)
             elif known[-2] <= back_at:
                 known[-1] = back_at
-            else:  # others are in flight, or count for longer
+            else:  # no review is queued, or other tokens are in flight or come back later
                 known.pop()
                 insort(known, back_at, lo=1)
                 if known[0] == _NOT_QUEUED:
                     known[0] = _QUEUED
                     not_queued.append(key)
         if not_queued:
-            self._look(not_queued, now + self._look_after)
+            self._schedule_review(not_queued, now + self._review_after)
 
-    # Inside.
+    # Internals.
 
-    def _room(self, key: Key, now: float) -> int:
-        room = self._capacity.get(key, self.limits.checks_per_id)
+    def _available(self, key: Key, now: float) -> int:
+        available = self._capacity.get(key, self.limits.checks_per_id)
         known = self._out.get(key)
         if known is None:
-            return room
+            return available
         if not isinstance(known, list):
-            return room - (known > now)
+            return available - (known > now)
         while len(known) > 1 and known[1] <= now:
             del known[1]
-        return room + 1 - len(known)
+        return available + 1 - len(known)
 
     def _still_out(self, key: Key, now: float) -> Sequence[float]:
         known = self._out.get(key)
@@ -232,7 +239,7 @@ class Pacer:
     def _with_lane(keys: Collection[Key], bulk: bool) -> tuple[Key, ...]:
         return (*keys, BULK if bulk else SINGLE)
 
-    def _put_back(self, names: Collection[Key]) -> None:
+    def _refund(self, names: Collection[Key]) -> None:
         self.refunds += 1
         out = self._out
         for key in names:
@@ -244,12 +251,12 @@ class Pacer:
 
     def _linger(self, until_at: float) -> None:
         self._lingering.append(until_at)
-        self._look_ahead()
+        self._update_next_at()
 
     def _refuse(self, key: Key, now: float, until_at: float) -> None:
         self._closed[key] = until_at
         self._closures.append((until_at, key))
-        self._look_ahead()
+        self._update_next_at()
         if key != BULK:
             self._count_refusal(key, now, until_at)
 
@@ -260,21 +267,21 @@ class Pacer:
             self._refused.clear()
             self._singles_at = until_at
 
-    def _look(self, names: Sequence[Key], at: float) -> None:
-        """Queue these ids to be looked at then, which is not before any that are queued already."""
-        self._look_at.append(at)
-        self._queue.append(names[0] if len(names) == 1 else tuple(names))
-        if at < self._next_at:  # noqa: PLR1730 (calling `min` would take as long as the rest for one id)
+    def _schedule_review(self, names: Sequence[Key], at: float) -> None:
+        """Queue a review of these ids at the instant `at`, which must not be before any queued one."""
+        self._review_at.append(at)
+        self._review_queue.append(names[0] if len(names) == 1 else tuple(names))
+        if at < self._next_at:  # noqa: PLR1730 (a call of `min` would take as long as all else for one id)
             self._next_at = at
 
     def _advance(self, now: float) -> None:
-        """Look at what is to be looked at by now."""
+        """Carry out all reviews that are due: drop tokens that have come back, and forget ids that have no others."""
         if now >= self._next_other_at:
             self._advance_others(now)
-        out, look_at, queue = self._out, self._look_at, self._queue
+        out, review_at, queue = self._out, self._review_at, self._review_queue
         again: list[Key] = []
-        while look_at and look_at[0] <= now:
-            look_at.popleft()
+        while review_at and review_at[0] <= now:
+            review_at.popleft()
             names = queue.popleft()
             for key in names if isinstance(names, tuple) else (names,):
                 known = out[key]
@@ -288,12 +295,12 @@ class Pacer:
                 else:
                     again.append(key)
         if not out:
-            out.clear()  # an empty dict keeps the room that it has grown to
+            out.clear()  # an emptied dict keeps its memory until `clear`
         self._next_at = self._next_other_at
-        if look_at and look_at[0] < self._next_at:
-            self._next_at = look_at[0]
+        if review_at and review_at[0] < self._next_at:
+            self._next_at = review_at[0]
         if again:
-            self._look(again, now + self._look_after)
+            self._schedule_review(again, now + self._review_after)
 
     def _advance_others(self, now: float) -> None:
         while self._lingering and self._lingering[0] <= now:
@@ -302,9 +309,9 @@ class Pacer:
             until_at, key = self._closures.popleft()
             if self._closed.get(key) == until_at:
                 del self._closed[key]
-        self._look_ahead()
+        self._update_next_at()
 
-    def _look_ahead(self) -> None:
+    def _update_next_at(self) -> None:
         lingers_until = self._lingering[0] if self._lingering else inf
         closed_until = self._closures[0][0] if self._closures else inf
         self._next_other_at = min(lingers_until, closed_until)

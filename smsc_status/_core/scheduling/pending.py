@@ -1,10 +1,10 @@
 """Which messages wait for an answer, who waits for each, and what a reply means for them.
 
-A *pending check* is one distinct message that is to be asked; its *subscribers* are those who wait for it. Calls for the
-same message share one pending check.
+A *pending check* is one distinct message that is to be asked. Its *subscribers* are those that wait for it. Calls for
+the same message share one pending check.
 
-All of it is bookkeeping: nothing here waits, and nothing is sent. What concerns the whole account is returned, and the
-shell acts on it. Outcomes go into an outbox, which the shell empties in portions.
+This module only keeps books: nothing here waits, and nothing is sent. What concerns the whole account is returned, and
+the runtime acts on it. Outcomes go into an outbox, which the runtime empties in portions.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from smsc_status.errors import (
 from smsc_status.models import Detail, Identity, MessageRef, StatusRecord
 
 MAX_MISSES = 3
-"""How often a reply may leave a message out before that is its outcome."""
+"""After this many replies that leave a message out, its outcome is an error."""
 
 CALLER_HEAD_START = 300.0
-"""A caller who waits at this moment goes as early as if he had come so many seconds earlier."""
+"""Seconds. A message that a caller waits for is ranked as if the caller had come this much earlier."""
 
 PORTION = 100
-"""So many subscribers are told in one turn of the event loop. Together with what each leads to, that takes 2 ms."""
+"""How many subscribers are told in one turn of the event loop. With all consequences, that takes 2 ms."""
 
 CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
 
@@ -56,22 +56,22 @@ ErrorT = TypeVar("ErrorT", bound=SmscError)
 
 
 class Subscriber(Protocol):
-    """Somebody who waits for a message."""
+    """Somebody who waits for a message's outcome."""
 
     @property
     def ref(self) -> MessageRef:
-        """The message, as this one put it in."""
+        """The message, as this subscriber wrote it."""
 
     @property
     def start_by(self) -> float:
-        """The instant by which its request must have started; `inf` if that does not matter."""
+        """The instant by which the message's request must have started; `inf` if it does not matter."""
 
     @property
     def has_plan(self) -> bool:
-        """Whether it decides itself when to ask again after a failed request. For the others `PendingChecks` does."""
+        """Whether it decides itself when to ask again after a failed request. Else `PendingChecks` decides."""
 
     def on_result(self, outcome: StatusRecord | SmscError) -> None:
-        """Take the outcome. Called once, synchronously; if it raises, once more with an error."""
+        """Take the outcome. Called once, synchronously; if that raises, called once more with an error."""
 
 
 class Outbox(Protocol):
@@ -79,16 +79,16 @@ class Outbox(Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is left to do."""
+        """Whether anything is left to do."""
 
-    def tell(self, who: Subscriber, what: StatusRecord | SmscError, /) -> None:
-        """Hand over the outcome, now or in its turn."""
+    def tell(self, subscriber: Subscriber, outcome: StatusRecord | SmscError, /) -> None:
+        """Hand over the outcome, now or later."""
 
-    def forget(self, who: Subscriber, /) -> None:
-        """Do not tell this one any more."""
+    def forget(self, subscriber: Subscriber, /) -> None:
+        """Do not tell this subscriber any more."""
 
     def go_through(self, steps: Iterator[object], /) -> None:
-        """Do the steps: some now, the others in turn."""
+        """Run the steps: some now, the others later, in order."""
 
     def clear(self) -> None:
         """Drop everything that is left."""
@@ -113,10 +113,10 @@ class Conclusion:
     """What a reply means beyond its messages' outcomes."""
 
     account_error: SmscError | None = None
-    """The vendor refuses the whole account: send nothing more for those who wait."""
+    """The vendor refuses the whole account. Nothing more may be sent for the checks that wait."""
     rate_limited: RateLimited | None = None
     mistakes: tuple[Exception, ...] = ()
-    """Unexpected errors, each of which cost one message its answer."""
+    """Unexpected errors in this library; each made the outcome of one message an error."""
 
 
 class PendingChecks:
@@ -124,7 +124,7 @@ class PendingChecks:
 
     Args:
         max_bulk: the largest number of messages in a bulk request.
-        retries: how often a message whose request failed is asked again.
+        retries: how often a message is asked again after its request failed.
         mirrors: how many addresses there are to try without a pause.
         zone: the time zone of the records' text dates.
         outbox: takes the outcomes.
@@ -141,9 +141,10 @@ class PendingChecks:
         self._checks: dict[Identity, PendingCheck] = {}
         self._start_deadlines: StartDeadlines[Subscriber] = StartDeadlines()
         self._recent = RecentRecords()
-        # What may be sent next. It counts as waiting until `commit`.
+        # The request to send next. Its messages count as waiting until `commit`.
         self._selected: Request | None = None
-        # How often the account was refused, and why last. A check of an earlier epoch is not retried.
+        # How often everything that waited was ended, and the last error that ended it. A check of an earlier epoch ends
+        # with that error instead of a retry.
         self._epoch = 0
         self._refusal: SmscError | None = None
 
@@ -159,13 +160,13 @@ class PendingChecks:
 
     @property
     def waiting(self) -> int:
-        """How many checks wait, those that back off included; messages of feeds are not counted."""
+        """How many checks wait, including those that are backing off. Messages of feeds are not counted."""
         return self._dispatcher.waiting
 
     @property
     def has_callers(self) -> bool:
-        """Whether a caller waits at this moment for a message that is not in flight."""
-        return self._dispatcher.has_awaited
+        """Whether a caller waits at this moment for a message that is neither in flight nor backing off."""
+        return self._dispatcher.has_caller_checks
 
     @property
     def has_last_calls(self) -> bool:
@@ -192,26 +193,26 @@ class PendingChecks:
 
     @property
     def records_kept(self) -> int:
-        """How many recent records can be given again."""
+        """How many recent records are kept to be given again."""
         return len(self._recent)
 
     @property
     def is_in_outage(self) -> bool:
-        """Whether the server is taken to be away."""
+        """Whether the server is taken to be unreachable."""
         return self._outage.is_on
 
     def add_feed(self, feed: Feed) -> None:
-        """From now on this feed is asked for messages when a request is selected."""
+        """From now on ask this feed for messages when a request is selected."""
         self._dispatcher.feeds[feed] = None
 
     def remove_feed(self, feed: Feed) -> None:
-        """This feed is not asked any more."""
+        """Do not ask this feed any more."""
         self._dispatcher.feeds.pop(feed, None)
 
-    # Those who come and go.
+    # Subscribers that come and go.
 
     def ask(self, detail: Detail, subscriber: Subscriber, *, now: float, head_start: float = 0.0) -> PendingCheck:
-        """Have the subscriber's message asked; those who ask for the same one share a check."""
+        """Have the subscriber's message asked. Subscribers to the same message share a check."""
         check, is_new = self._check_for(detail, subscriber, now - head_start, head_start)
         if is_new:
             self._dispatcher.add(check)
@@ -220,9 +221,9 @@ class PendingChecks:
         return check
 
     def adopt(self, detail: Detail, subscriber: Subscriber, *, rank: float) -> tuple[PendingCheck, bool]:
-        """A check for the subscriber's message, to go into a request that is being selected; and whether it may go.
+        """A check for the subscriber's message, to go into a request that is being selected, and whether it may go.
 
-        It may not if it was there already: its answer is the subscriber's too.
+        It may not go if there was a check for the message already. Then that check's outcome is also the subscriber's.
         """
         check, is_new = self._check_for(detail, subscriber, rank, 0.0)
         if is_new:
@@ -246,10 +247,10 @@ class PendingChecks:
         return check, is_new
 
     def drop(self, check: PendingCheck, subscriber: Subscriber) -> None:
-        """The subscriber is given up; a request that is on its way stays so."""
+        """The subscriber no longer waits. A request that is in flight continues."""
         self._start_deadlines.leave(subscriber)
         self._outbox.forget(subscriber)
-        if subscriber not in check.subscribers:  # it has moved to another check for the same message
+        if subscriber not in check.subscribers:  # it may have moved to another check for the same message
             check = self._checks.get(check.identity, check)
         check.subscribers.pop(subscriber, None)
         if check.subscribers or check.state not in (CheckState.WAITING, CheckState.BACKING_OFF):
@@ -261,7 +262,7 @@ class PendingChecks:
         self._forget(check)
 
     def drop_all(self, subscribers: Iterator[tuple[PendingCheck, Subscriber]]) -> None:
-        """So many subscribers are given up, in portions."""
+        """These subscribers no longer wait. They are dropped in portions."""
         self._outbox.go_through(self._drop_each(subscribers))
 
     def _drop_each(self, subscribers: Iterator[tuple[PendingCheck, Subscriber]]) -> Iterator[None]:
@@ -270,20 +271,20 @@ class PendingChecks:
             yield
 
     def known(self, ref: MessageRef, detail: Detail, *, max_age: float, now: float) -> StatusRecord | None:
-        """A record of this message, at this level or above, that came in at most `max_age` seconds ago."""
+        """A record of this message, at this level of detail or above, that came in at most `max_age` seconds ago."""
         record = self._recent.find(ref.identity, detail, since=now - max_age)
         return None if record is None else attrs.evolve(record, ref=ref)
 
     def keep_records(self, max_age: float) -> None:
-        """From now on records are kept for `known` for at least so many seconds."""
+        """From now on keep records for `known` for at least `max_age` seconds, as far as memory allows."""
         self._recent.want(max_age)
 
     def forget_record(self, ref: MessageRef) -> None:
-        """The record of this message, if there is one, is not given again."""
+        """Do not give this message's record again, if there is one."""
         self._recent.forget(ref.identity)
 
     def turn_down(self, pacer: Pacer, now: float) -> float:
-        """Tell those who can't be served in time, one portion; when are the next of the others to be told?"""
+        """Tell one portion of the subscribers that cannot be served in time. Returns when to call this again."""
 
         def start_at(check: PendingCheck) -> float:
             return max(self._dispatcher.start_at(check, pacer, now=now), self._outage.until_at)
@@ -293,12 +294,12 @@ class PendingChecks:
         for subscriber, check, at in late:
             self.drop(check, subscriber)
             self._outbox.tell(subscriber, _too_late(check.last_error, max(0.0, at - now)))
-        return now if len(late) >= PORTION else self._start_deadlines.look_at(now=now)
+        return now if len(late) >= PORTION else self._start_deadlines.due_at(now=now)
 
     def turn_down_unavailable(self, cause: Exception, *, now: float, again_in: float) -> bool:
-        """The limiter failed, and will be asked again in so many seconds: tell those who can't wait for that.
+        """The limiter failed, and will be asked again in `again_in` seconds. Tell subscribers that cannot wait so long.
 
-        One portion of them; whether there are more.
+        One call tells one portion of them. Returns whether there may be more.
         """
         at = now + again_in
         late = self._start_deadlines.take_too_late(lambda _check: at, soonest=at, now=now, at_most=PORTION)
@@ -315,11 +316,11 @@ class PendingChecks:
                 self._start_deadlines.join(subscriber, check, subscriber.start_by)
 
     def forget_all(self) -> None:
-        """Who waited is gone, and can't be told."""
+        """Forget all subscribers without telling them: they no longer exist."""
         self._epoch += 1
         self._outbox.clear()
         self._dispatcher.feeds.clear()
-        gone = [self._dispatcher.drain(), self._start_deadlines.let_go(), _let_go(self._checks)]
+        gone = [self._dispatcher.drain(), self._start_deadlines.drain(), _clear_steps(self._checks)]
         self._checks, self._start_deadlines, self._selected = {}, StartDeadlines(), None
         for steps in gone:
             self._outbox.go_through(steps)
@@ -335,7 +336,7 @@ class PendingChecks:
         jitter: Callable[[], float],
         now: float,
     ) -> Conclusion:
-        """Apply what came of a request: its messages are answered, or wait again.
+        """Apply the result of a request: each of its messages gets its outcome, or waits again.
 
         Args:
             request: what was sent.
@@ -345,12 +346,12 @@ class PendingChecks:
             now: the instant of the reply.
         """
         if isinstance(verdict, TransportError | ProtocolError):
-            self._lose(request, verdict, jitter, now)
+            self._request_failed(request, verdict, jitter, now)
             return Conclusion()
         self._outage.record_success()
         if isinstance(verdict, list):
             self.tally.replies_read += 1
-            return Conclusion(mistakes=tuple(self._hand_out(request, verdict, checked_at, now)))
+            return Conclusion(mistakes=tuple(self._distribute(request, verdict, checked_at, now)))
         concerns_account = self.refused(verdict)
         if isinstance(verdict, RateLimited):
             for check in request.checks:
@@ -360,30 +361,30 @@ class PendingChecks:
             self._divide(request, verdict)
             return Conclusion()
         if not concerns_account:
-            self._dispatcher.bisection.named(request.checks[0])
+            self._dispatcher.bisection.refused_alone(request.checks[0])
         self.answer_all(request, verdict)
         return Conclusion(account_error=verdict if concerns_account else None)
 
     def _divide(self, request: Request, error: SmscError) -> None:
-        """One of the messages, or their number, is to blame: they are asked again in smaller requests."""
+        """Ask the messages again in smaller requests, because one of them, or their number, may be to blame."""
         self._dispatcher.bulk_refused(request.checks)
         for check in request.checks:
             self._requeue(check, error)
 
-    def _hand_out(
+    def _distribute(
         self, request: Request, outcomes: list[StatusRecord | SmscError | None], checked_at: datetime, now: float
     ) -> Iterator[Exception]:
-        """Give each message its own outcome; the mistakes that were made."""
+        """Give each message its own outcome. Yields the unexpected errors."""
         for check, outcome in zip(request.checks, outcomes, strict=True):
             try:
-                self._hand_out_one(check, outcome, checked_at, now)
-            except Exception as error:  # whatever it is, the others get their own
+                self._distribute_one(check, outcome, checked_at, now)
+            except Exception as error:  # the others get their own outcomes
                 self._answer(check, unexpected(error))
                 yield error
         if request.bulk:
             self._dispatcher.bulk_succeeded(len(request.checks))
 
-    def _hand_out_one(
+    def _distribute_one(
         self, check: PendingCheck, outcome: StatusRecord | SmscError | None, checked_at: datetime, now: float
     ) -> None:
         if isinstance(outcome, StatusRecord):
@@ -398,10 +399,10 @@ class PendingChecks:
             else:
                 self._ask_again(check, missed)
 
-    def _lose(
+    def _request_failed(
         self, request: Request, error: TransportError | ProtocolError, jitter: Callable[[], float], now: float
     ) -> None:
-        """There is no reply, or none that can be used. That is the server's state, unless others are answered."""
+        """There was no usable reply. That counts as a failure of the server, until any request is answered."""
         self._outage.record_failure(jitter=jitter(), now=now, retry_after=error.retry_after)
         if len(request.checks) > 1 and may_be_divided(error):
             self._divide(request, error)
@@ -410,18 +411,18 @@ class PendingChecks:
             self._dispatcher.bulk_timed_out(len(request.checks))
         for check in request.checks:
             check.tries += 1
-            if self._outage.is_on:  # the next probe is another message's
+            if self._outage.is_on:  # go behind the others, so that the next probe asks about another message
                 check.rank = now - check.head_start
             if check.tries > self._retries and not _has_plan(check):
                 if isinstance(error, ProtocolError) and len(request.checks) == 1:
-                    self._dispatcher.bisection.named(check)
+                    self._dispatcher.bisection.refused_alone(check)
                 self._answer(check, error)
                 continue
             pause = 0.0 if check.tries < self._mirrors else backoff.delay(check.tries, jitter())
             self._ask_again(check, error, due_at=now + pause)
 
     def _ask_again(self, check: PendingCheck, error: SmscError, *, due_at: float = -inf) -> None:
-        """It waits again, or those who have a plan of their own are told."""
+        """Let the check wait again; but if all its subscribers have plans of their own, tell them the error instead."""
         if _has_plan(check):
             self.tally.retries += 1
             self._answer(check, error)
@@ -440,7 +441,7 @@ class PendingChecks:
             return
         twin = self._checks.get(check.identity)
         if twin is not None and twin is not check:
-            # Asked anew at a higher level meanwhile: that request answers these subscribers too.
+            # Meanwhile asked anew at a higher level of detail: that request answers these subscribers too.
             self._dispatcher.withdraw(check)
             twin.subscribers |= check.subscribers
             twin.last_error = error
@@ -463,7 +464,7 @@ class PendingChecks:
         self._answer(check, record)
 
     def answer_all(self, request: Request, error: SmscError) -> None:
-        """None of the request's messages that has no answer yet will get another than this."""
+        """Give this error to each of the request's messages that has no outcome yet."""
         for check in request.checks:
             if check.state is CheckState.IN_FLIGHT:
                 self._answer(check, error)
@@ -481,7 +482,7 @@ class PendingChecks:
 
     def _tell_all(self, check: PendingCheck, outcome: StatusRecord | SmscError) -> Iterator[None]:
         for subscriber in list(check.subscribers):
-            if subscriber in check.subscribers:  # else it has been given up meanwhile
+            if subscriber in check.subscribers:  # an earlier one may have dropped it meanwhile
                 del check.subscribers[subscriber]
                 self._start_deadlines.leave(subscriber)
                 self._outbox.tell(subscriber, outcome)
@@ -490,9 +491,10 @@ class PendingChecks:
     # What goes next.
 
     def select(self, pacer: Pacer, *, in_flight: int, now: float) -> Request | None:
-        """The request that may start now, if there is one. Nothing has changed until `commit`; select again as you like.
+        """The request that may start now, if there is one.
 
-        `in_flight` is the number of this client's open requests. During an outage only one probe goes at a time.
+        Nothing is final until `commit`, so this may be called again at any time. `in_flight` is the number of this
+        client's open requests. During an outage only one request is sent at a time.
         """
         self.cancel_selection()
         if self._outage.until_at > now or (self._outage.is_on and in_flight):
@@ -501,9 +503,10 @@ class PendingChecks:
         return self._selected
 
     def commit(self, wanted: object) -> Request | None:
-        """The selected request is sent now; `None` if the permit is for something else, and everything waits on.
+        """Return the selected request, which is sent now; `None` if the permit is for another. Then every message waits
+        on.
 
-        `wanted` is what the limiter's permit names: the request itself, or an equal one.
+        `wanted` is what the limiter's permit names: the request itself, or one with the same tokens.
         """
         request = self._selected
         if request is None or not _takes_same_tokens(wanted, request):
@@ -520,7 +523,10 @@ class PendingChecks:
         return request
 
     def cancel_selection(self) -> bool:
-        """The selected request is not sent: its messages wait at their old positions. Whether there was one."""
+        """Put the messages of the selected request back at their old positions.
+
+        Returns whether there was a selected request.
+        """
         request, self._selected = self._selected, None
         if request is None:
             return False
@@ -534,7 +540,7 @@ class PendingChecks:
         return True
 
     def due_at(self, pacer: Pacer, *, in_flight: int, now: float) -> float:
-        """When to select again after `select` gave nothing; `inf` while only an event can change that."""
+        """When to select again after `select` returned nothing; `inf` if only an event can change that."""
         if self._outage.until_at > now:
             return self._outage.until_at
         return inf if self._outage.is_on and in_flight else self._dispatcher.due_at(pacer, now=now)
@@ -544,22 +550,22 @@ class PendingChecks:
             del self._checks[check.identity]
 
     def refused(self, error: SmscError) -> bool:
-        """Count that the vendor said no to a request. Whether it refuses the whole account."""
+        """Count a refusal by the vendor. Returns whether it concerns the whole account."""
         if isinstance(error, ApiError):
             self.tally.refusals[error.code] += 1
         return isinstance(error, CONCERNS_ACCOUNT)
 
     def fail_waiting(self, error: SmscError) -> None:
-        """Everything that is not in flight ends with this error, in portions."""
+        """End every check that is not in flight with this error, in portions."""
         self._epoch += 1
         self._refusal = error
-        impatient, self._start_deadlines = self._start_deadlines, StartDeadlines()
+        start_deadlines, self._start_deadlines = self._start_deadlines, StartDeadlines()
         selected, self._selected = self._selected, None
         not_sent = selected.checks if selected else ()
         for check in not_sent:
             check.state = CheckState.WAITING
         self._outbox.go_through(self._fail(chain(not_sent, self._dispatcher.drain()), error))
-        self._outbox.go_through(impatient.let_go())
+        self._outbox.go_through(start_deadlines.drain())
 
     def _fail(self, checks: Iterable[PendingCheck | None], error: SmscError) -> Iterator[None]:
         for check in checks:
@@ -568,42 +574,42 @@ class PendingChecks:
             yield
 
     def _is_failing(self, check: PendingCheck) -> bool:
-        """Whether it was taken out of the line, and its end is still to be told."""
+        """Whether `fail_waiting` has removed the check, but its subscribers have not been told yet."""
         return check.epoch != self._epoch and check.state in (CheckState.WAITING, CheckState.BACKING_OFF)
 
 
 def _has_plan(check: PendingCheck) -> bool:
-    """Whether all who wait for it ask again by themselves."""
+    """Whether the check has subscribers, and all of them decide themselves when to ask again."""
     return bool(check.subscribers) and all(subscriber.has_plan for subscriber in check.subscribers)
 
 
 def _takes_same_tokens(wanted: Any, request: Request) -> bool:
-    """Whether a permit for `wanted` is leave to send this request."""
+    """Whether a permit for `wanted` also permits this request."""
     return wanted is request or (wanted.bulk == request.bulk and set(wanted.keys) == set(request.keys))
 
 
-def _let_go(asked: dict[Identity, PendingCheck]) -> Iterator[None]:
-    while asked:
-        asked.popitem()
+def _clear_steps(checks: dict[Identity, PendingCheck]) -> Iterator[None]:
+    while checks:
+        checks.popitem()
         yield
 
 
 def for_subscriber(outcome: StatusRecord | SmscError, ref: MessageRef) -> StatusRecord | SmscError:
-    """The outcome as this subscriber's own: its own ref, or an error that nobody else raises."""
+    """The outcome in this subscriber's own form: with its own ref, or as an error that nobody else raises."""
     if isinstance(outcome, StatusRecord):
         return outcome if outcome.ref is ref else attrs.evolve(outcome, ref=ref)
     return own(outcome)
 
 
 def own(error: ErrorT) -> ErrorT:
-    """A copy of the error, for one who raises it alone."""
+    """A copy of the error, so that one caller alone raises it."""
     mine = copy.copy(error)
     mine.__cause__ = error.__cause__
     return mine
 
 
 def unexpected(error: Exception) -> SmscError:
-    """What comes out where a mistake of ours has spoilt an answer."""
+    """The error to give out if a mistake in this library has spoilt an answer."""
     return ProtocolError(f"the answer could not be used: {type(error).__name__}")
 
 
@@ -614,5 +620,5 @@ def _too_late(last: SmscError | None, retry_after: float) -> SmscError:
         mine = own(last)
         mine.retry_after = retry_after
         return mine
-    # Nothing has happened yet, or a bulk request was refused: which of its messages is to blame is not known.
+    # Nothing has been sent yet, or a bulk request was refused and it is not known which message is to blame.
     return LimitExceeded(f"no slot comes free in time; try again in {retry_after:.1f} s", retry_after)

@@ -1,4 +1,4 @@
-"""Records that came in lately, for those who may be given one again."""
+"""Records that came in recently, kept so that a caller can be given one again without a request."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections import OrderedDict
 from smsc_status.models import Detail, Identity, StatusRecord
 
 MAX_BYTES = 8_000_000
-"""About so much is kept at most."""
+"""Roughly the most memory, in bytes, that the records may use."""
 
 BYTES_A_RECORD = 1000
 BYTES_A_LETTER = 2
-"""A record's estimated size: without its texts, and for each letter of them."""
+"""A record's estimated size: a fixed part, and a part for each letter of its texts."""
 
 
 class RecentRecords:
-    """Records by message, for as long as somebody may want them; none before anybody does. Seconds everywhere."""
+    """Records by message, for as long as somebody may want them. None are kept before `want` is called."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._keep_for = 0.0
         self._bytes = 0
-        # The oldest first.
+        # In the order in which they came in, the oldest first.
         self._records: OrderedDict[Identity, tuple[StatusRecord, Detail, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._records)
 
     def want(self, max_age: float) -> None:
-        """Somebody may be given records again that are at most so old: from now on they are kept for so long."""
+        """From now on keep records for at least `max_age` seconds, as far as `max_bytes` allows."""
         self._keep_for = max(self._keep_for, max_age)
 
     def keep(self, identity: Identity, record: StatusRecord, detail: Detail, *, now: float) -> None:
-        """This record has come in, at this level of detail."""
+        """Keep this record, which has just come in at this level of detail. Does nothing before `want` is called."""
         if not self._keep_for:
             return
         self.forget(identity)
@@ -45,12 +45,12 @@ class RecentRecords:
             self.forget(oldest)
 
     def find(self, identity: Identity, detail: Detail, *, since: float) -> StatusRecord | None:
-        """A record of this message, at this level or above, that came in at or after the instant `since`."""
+        """A record of this message, at this level of detail or above, that came in at or after the instant `since`."""
         record, level, came_at = self._records.get(identity, (None, detail, since))
         return record if came_at >= since and level >= detail else None
 
     def forget(self, identity: Identity) -> None:
-        """The message's record is not true any more, or not wanted."""
+        """Drop the message's record, if there is one: it is out of date, or not wanted any more."""
         known = self._records.pop(identity, None)
         if known is not None:
             self._bytes -= _size(known[0])

@@ -1,8 +1,9 @@
-"""Those who wait for a limited time: whom to tell now that it will not do?
+"""Which subscribers with a time limit must be told now that their request cannot start in time?
 
-A check that waits may be put off by what others take; so its start is looked up again and again, at most so often,
-and for many who wait only for some of them at a time. Where nobody can start, and when somebody's time is over, nobody
-has to be looked up: all are also in the order of the instants until which they wait.
+Other requests may delay a waiting check, so its earliest start is computed again and again. To bound the cost, this is
+done for at most `EXAMINED_AT_ONCE` subscribers at a time, and if there are more, at most once in `EXAMINE_INTERVAL`
+seconds. Two cases need no such examination: no check can start in time, or a deadline has passed. For these, all
+subscribers are also kept in the order of their deadlines.
 """
 
 from __future__ import annotations
@@ -17,49 +18,49 @@ from typing import Generic, NamedTuple, TypeVar
 from smsc_status._core.scheduling.dispatch import PendingCheck
 from smsc_status._core.stale import has_outgrown
 
-AT_ONCE = 64
-LOOK_AGAIN = 0.05
-"""Of more than `AT_ONCE`, so many are looked up once in so many seconds."""
+EXAMINED_AT_ONCE = 64
+EXAMINE_INTERVAL = 0.05
+"""Seconds. With more subscribers than `EXAMINED_AT_ONCE`, only that many are examined, once in this time."""
 
-WhoT = TypeVar("WhoT")
+SubscriberT = TypeVar("SubscriberT")
 
 
-class TooLate(NamedTuple, Generic[WhoT]):
-    """One whose check can't start in time, as far as is known."""
+class TooLate(NamedTuple, Generic[SubscriberT]):
+    """A subscriber whose check cannot start in time, as far as is known."""
 
-    who: WhoT
+    subscriber: SubscriberT
     check: PendingCheck
     start_at: float
 
 
-class StartDeadlines(Generic[WhoT]):
-    """Those who wait, each for a check, and until when its request must have started."""
+class StartDeadlines(Generic[SubscriberT]):
+    """Subscribers that each wait for a check, and the instants by which their requests must have started."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[WhoT, tuple[PendingCheck, float]] = OrderedDict()
-        # Entries of those who have left are dropped lazily.
-        self._by_deadline: list[tuple[float, int, WhoT]] = []
+        self._waiting: OrderedDict[SubscriberT, tuple[PendingCheck, float]] = OrderedDict()
+        # The entry of a subscriber that has left stays until it reaches the front, or until `join` filters the heap.
+        self._by_deadline: list[tuple[float, int, SubscriberT]] = []
         self._counter = count()
-        self._looked_at = -inf
+        self._examined_at = -inf
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def join(self, who: WhoT, check: PendingCheck, start_by: float) -> None:
-        """Somebody waits, or waits for another check now; who came last is looked up first."""
-        self._waiting[who] = check, start_by
-        self._waiting.move_to_end(who, last=False)
-        heappush(self._by_deadline, (start_by, next(self._counter), who))
+    def join(self, subscriber: SubscriberT, check: PendingCheck, start_by: float) -> None:
+        """A subscriber waits, or now waits for another check. The latest to join is examined first."""
+        self._waiting[subscriber] = check, start_by
+        self._waiting.move_to_end(subscriber, last=False)
+        heappush(self._by_deadline, (start_by, next(self._counter), subscriber))
         if has_outgrown(len(self._by_deadline), len(self._waiting)):
-            self._by_deadline = [entry for entry in self._by_deadline if self._stands(entry)]
+            self._by_deadline = [entry for entry in self._by_deadline if self._is_current(entry)]
             heapify(self._by_deadline)
 
-    def leave(self, who: WhoT) -> None:
-        """Somebody waits no more, if he did."""
-        self._waiting.pop(who, None)
+    def leave(self, subscriber: SubscriberT) -> None:
+        """A subscriber no longer waits. Does nothing if it did not wait."""
+        self._waiting.pop(subscriber, None)
 
-    def let_go(self) -> Iterator[None]:
-        """Nobody waits any more; step by step, for to forget very many at once takes long."""
+    def drain(self) -> Iterator[None]:
+        """Forget all subscribers, step by step, because forgetting very many at once takes long."""
         while self._waiting:
             self._waiting.popitem()
             yield
@@ -69,37 +70,38 @@ class StartDeadlines(Generic[WhoT]):
 
     def take_too_late(
         self, start_at: Callable[[PendingCheck], float], *, soonest: float, now: float, at_most: float = inf
-    ) -> list[TooLate[WhoT]]:
-        """Take out those who can't be served in time, as far as is found now; `at_most`, and a few more, at once.
+    ) -> list[TooLate[SubscriberT]]:
+        """Remove and return subscribers that cannot be served in time, as far as can be told now.
 
-        `start_at` gives the earliest instant at which a check can start, `soonest` the earliest for any.
+        `start_at` gives the earliest instant at which a check can start, `soonest` the earliest for any check. No more
+        than `at_most` are returned, and up to `EXAMINED_AT_ONCE` more that are found by examination.
         """
-        late: list[TooLate[WhoT]] = []
-        while len(late) < at_most and ((end := self._next_end()) < soonest or end <= now):
-            who = heappop(self._by_deadline)[2]
-            check, _ = self._waiting.pop(who)
-            late.append(TooLate(who, check, start_at(check)))
-        if len(self._waiting) <= AT_ONCE or now >= self._looked_at + LOOK_AGAIN:
-            self._looked_at = now
-            for who, (check, start_by) in list(islice(self._waiting.items(), AT_ONCE)):
-                self._waiting.move_to_end(who)
+        late: list[TooLate[SubscriberT]] = []
+        while len(late) < at_most and ((end := self._next_deadline()) < soonest or end <= now):
+            subscriber = heappop(self._by_deadline)[2]
+            check, _ = self._waiting.pop(subscriber)
+            late.append(TooLate(subscriber, check, start_at(check)))
+        if len(self._waiting) <= EXAMINED_AT_ONCE or now >= self._examined_at + EXAMINE_INTERVAL:
+            self._examined_at = now
+            for subscriber, (check, start_by) in list(islice(self._waiting.items(), EXAMINED_AT_ONCE)):
+                self._waiting.move_to_end(subscriber)
                 at = start_at(check)
                 if at > start_by:
-                    del self._waiting[who]
-                    late.append(TooLate(who, check, at))
+                    del self._waiting[subscriber]
+                    late.append(TooLate(subscriber, check, at))
         return late
 
-    def look_at(self, *, now: float) -> float:
-        """When to look again, whatever else happens; `inf` if that will do."""
-        again_at = self._looked_at + LOOK_AGAIN if len(self._waiting) > AT_ONCE else inf
-        return max(now, min(again_at, self._next_end()))
+    def due_at(self, *, now: float) -> float:
+        """When to look again even if nothing else happens; `inf` if there is no need to."""
+        again_at = self._examined_at + EXAMINE_INTERVAL if len(self._waiting) > EXAMINED_AT_ONCE else inf
+        return max(now, min(again_at, self._next_deadline()))
 
-    def _next_end(self) -> float:
-        while self._by_deadline and not self._stands(self._by_deadline[0]):
+    def _next_deadline(self) -> float:
+        while self._by_deadline and not self._is_current(self._by_deadline[0]):
             heappop(self._by_deadline)
         return self._by_deadline[0][0] if self._by_deadline else inf
 
-    def _stands(self, entry: tuple[float, int, WhoT]) -> bool:
-        start_by, _, who = entry
-        known = self._waiting.get(who)
+    def _is_current(self, entry: tuple[float, int, SubscriberT]) -> bool:
+        start_by, _, subscriber = entry
+        known = self._waiting.get(subscriber)
         return known is not None and known[1] == start_by
