@@ -34,7 +34,7 @@ class SmscError(Exception):
     """The base of all errors of this library.
 
     If an error ends more than one check (wrong credentials, a blocked address), `pending` holds the messages that were
-    put in and not answered, ready to be put in again.
+    given and not answered, ready to be given again.
     """
 
     def __init__(self, message: str = "") -> None:

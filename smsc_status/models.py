@@ -183,8 +183,8 @@ def _shown(value: object) -> str:
 class Flags:
     """The bits of `flag`.
 
-    `type` is the message type (bits 0 to 3), `second_balance` is bit 5 and `template` is bit 8. `template_kind` is in bits
-    9 and 10 (0 service, 1 transaction, 2 authorisation, 3 advertising); `None` if the message is not of a template.
+    `type` is the message type (bits 0 to 3), `second_balance` is bit 5 and `template` is bit 8. `template_kind` is the
+    number in bits 9 and 10 (0 service, 1 transaction, 2 authorisation, 3 advertising); `None` without a template.
 
     >>> Flags.of(0b101_0010_0111)
     Flags(type=7, second_balance=True, template=True, template_kind=2)

@@ -1,4 +1,4 @@
-"""The queue of turns, against a sorted list."""
+"""The calendar queue, against a sorted list."""
 
 from __future__ import annotations
 

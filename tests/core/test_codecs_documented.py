@@ -62,16 +62,16 @@ def test_names_are_kept_once(format: Format) -> None:
 
 def test_few_and_short_texts_are_shared() -> None:
     """What is kept for later records is bounded, however many texts come and however long they are."""
-    shared = ReadCache(str_of)
+    cache = ReadCache(str_of)
     for number in range(MAX_CACHED + 10):
-        assert shared[str(number)] == str(number)
-        assert shared[None] is None
-    assert len(shared) <= MAX_CACHED
+        assert cache[str(number)] == str(number)
+        assert cache[None] is None
+    assert len(cache) <= MAX_CACHED
     long = "x" * (MAX_CACHED_CHARS + 1)
-    assert shared[long] == long
-    assert long not in shared
+    assert cache[long] == long
+    assert long not in cache
     with pytest.raises(BadValue):
-        shared[7]
+        cache[7]
 
 
 class TestJson:

@@ -117,6 +117,7 @@ def _first(cells: Sequence[str], columns: Columns, phone: str | None) -> tuple[d
 def _rest(
     cells: Sequence[str], runs: LayoutRuns, phone: str | None, wire: dict[str, str | None], unclear: set[str]
 ) -> FittedLine | None:
+    """Read the runs after the first one; `None` if they do not fit."""
     last = runs.pairs[-1][1]
     ends = len(cells) - len(last)
     ending, wrong = _fixed(cells, ends, last)
@@ -129,7 +130,7 @@ def _rest(
     if known == len(runs.pairs) - 1 and not wrong:
         pairs, lost = [*pairs, (runs.pairs[-1][0], ())], set()
     middle, doubts = _merged([_inner(cells, runs, pairs, (*starts, ends)) for starts in levels[known]], wire["status"])
-    if not unclear.isdisjoint(HLR_KEYS):  # these columns have another order
+    if not unclear.isdisjoint(HLR_KEYS):  # the look-up's columns are in another order
         lost |= set(HLR_KEYS)
     unclear = unclear | doubts | lost | wrong
     return FittedLine(wire | middle | ending | dict.fromkeys(lost), frozenset(unclear), not (wrong or lost))
@@ -259,21 +260,21 @@ def _text(cells: Sequence[str], begin: int, end: int, *, has_comment: bool) -> t
 
 
 def _merged(
-    readings: Sequence[tuple[dict[str, str | None], Collection[str]]], status: str | None
+    ways: Sequence[tuple[dict[str, str | None], Collection[str]]], status: str | None
 ) -> tuple[dict[str, str | None], set[str]]:
     """What these ways to read a line have in common, and the columns that are unclear.
 
     Where the ways differ, the column is `None`; but if the status has its right name in one of them alone, that way is
     likely, and the column has its value.
     """
-    first, unclear = readings[0][0], set().union(*(doubts for _, doubts in readings))
-    if len(readings) == 1:
+    first, unclear = ways[0][0], set().union(*(doubts for _, doubts in ways))
+    if len(ways) == 1:
         return first, unclear
     title = codes.status_title(int(status or 0))
-    likely = [wire for wire, _ in readings if title and wire.get("status_name") == title.ru]
+    likely = [wire for wire, _ in ways if title and wire.get("status_name") == title.ru]
     merged: dict[str, str | None] = dict(likely[0]) if len(likely) == 1 else {}
     for name, value in first.items():
-        if name != "phone" and any(wire[name] != value for wire, _ in readings):  # it is the same in any notation
+        if name != "phone" and any(wire[name] != value for wire, _ in ways):  # phones differ only in their notation
             unclear.add(name)
             merged.setdefault(name, None)
         else:

@@ -102,7 +102,7 @@ def record_of(body: bytes) -> StatusRecord:
 
 def _record(wire: DocumentedRecord) -> StatusRecord:
     cost = COSTS[wire.cost]
-    draft: Any  # to the type checker its fields are frozen
+    draft: Any  # `Any`: the type's fields are frozen
     record: type[StatusRecord] = StatusRecord
     if not (
         wire.imsi is wire.msc is wire.mcc is wire.mnc is wire.cn is wire.net is wire.rcn is wire.rnet is UNSET

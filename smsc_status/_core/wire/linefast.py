@@ -76,7 +76,7 @@ class Line(NamedTuple):
 
     def record(self, texts: dict[str, str | None], unclear: tuple[str, ...] = ()) -> StatusRecord:
         """The record with these texts as values."""
-        draft: Any = new_hlr_draft() if self.is_hlr else new_draft()  # to the type checker its fields are frozen
+        draft: Any = new_hlr_draft() if self.is_hlr else new_draft()  # `Any`: the type's fields are frozen
         for name, read in self.readers:
             setattr(draft, name, read(texts.get(name)))
         draft.unclear = unclear

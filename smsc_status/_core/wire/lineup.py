@@ -72,20 +72,24 @@ def _in_order(lines: Sequence[str], asked: Asked, line_format: LineFormat) -> It
 
 
 def _segments(lines: Sequence[str], asked: Asked, line_format: LineFormat) -> list[Segment]:
+    """Divide the lines into segments, beginning with the last line.
+
+    A line that is a whole record starts a segment only if nothing but empty lines follows it there.
+    """
     segments: list[Segment] = []
-    following, closed = len(lines), True
+    following, is_empty_after = len(lines), True
     for position in range(len(lines) - 1, -1, -1):
         line = lines[position].rstrip("\r")
         found = line_format.start(line)
-        if found and found.whole and not closed:
+        if found and found.whole and not is_empty_after:
             found = None
         if found or not position:
             text = "\n".join(lines[position:following])
             ends = [_as_asked(end, asked) for end in _ends_of(text, found, line_format)]
             segments.append(Segment(text, found or RecordStart(frozenset()), ends))
-            following, closed = position, True
+            following, is_empty_after = position, True
         elif line.strip():
-            closed = False
+            is_empty_after = False
     return segments[::-1]
 
 
@@ -107,9 +111,9 @@ class _Reply:
 
     def __init__(self, segments: Sequence[Segment], asked: Asked, line_format: LineFormat) -> None:
         self._segments = segments
-        self._who = asked
-        self._asked = asked.identities
-        self._form = line_format
+        self._asked = asked
+        self._identities = asked.identities
+        self._line_format = line_format
         self._found: dict[int, tuple[int, int] | None] = {}
         self._order: list[int] = []
         self._bare: set[Key | None] = set()
@@ -117,8 +121,8 @@ class _Reply:
     def row(self, first: int, last: int, message: int) -> Row:
         """The row of this message, whose part is these segments."""
         text = "\n".join(segment.text for segment in self._segments[first : last + 1]).rstrip("\r\n")
-        whose = self._asked[message]
-        return self._form.ordinary(text, whose) or with_index(self._form.read(text, whose), message)
+        whose = self._identities[message]
+        return self._line_format.ordinary(text, whose) or with_index(self._line_format.read(text, whose), message)
 
     def span(self, first: int, last: int) -> Iterable[int]:
         """The messages whose part these segments may be, by their first and last line."""
@@ -128,8 +132,8 @@ class _Reply:
         found = set()
         for end in self._segments[last].ends:
             for phone in start.phones:
-                position = self._who.position(end.id, phone)
-                if position is not None and end.phone in (None, self._asked[position][1]):
+                position = self._asked.position(end.id, phone)
+                if position is not None and end.phone in (None, self._identities[position][1]):
                     found.add(position)
         return found
 
@@ -139,8 +143,8 @@ class _Reply:
 
     def _whole(self, start: RecordStart) -> Iterable[int]:
         if not start.phones:
-            return self._who.of_id(start.id)
-        found = (self._who.position(start.id, phone) for phone in start.phones)
+            return self._asked.of_id(start.id)
+        found = (self._asked.position(start.id, phone) for phone in start.phones)
         return [position for position in found if position is not None]
 
     def blocks(self) -> Iterable[tuple[int, int]]:
@@ -163,7 +167,7 @@ class _Reply:
             last = max(last, position)
             for phone in () if segment.start.whole else segment.start.phones:
                 if phone not in reach:
-                    ids = (self._asked[message][0] for message in self._who.of_phone(phone))
+                    ids = (self._identities[message][0] for message in self._asked.of_phone(phone))
                     reach[phone] = max((last_of.get(id, -1) for id in ids), default=-1)
                 last = max(last, reach[phone])
         yield first, len(self._segments) - 1
@@ -173,15 +177,15 @@ class _Reply:
 
         If it does, message `n` begins with segment `n` or later, by at most the number of segments minus messages.
         """
-        count, late = len(self._asked), len(self._segments) - len(self._asked)
+        count, late = len(self._identities), len(self._segments) - len(self._identities)
         if late < 0 or (late + 1) * count > MAX_TRIES:
             return False
         cuts = [
             [Cut(position, message) for message in range(max(0, position - late), min(count, position + 1))]
             for position in range(len(self._segments))
         ]
-        cuts = [[cut for cut in some if self._may_begin(cut)] for some in cuts]
-        levels = LongestChains(self._segments, self._asked, cuts, 0).levels()
+        cuts = [[cut for cut in starts if self._may_begin(cut)] for starts in cuts]
+        levels = LongestChains(self._segments, self._identities, cuts, 0).levels()
         if len(levels) < count:
             return False
         self._record_agreed(levels, len(self._segments) - 1)
@@ -190,8 +194,8 @@ class _Reply:
     def _may_begin(self, cut: Cut) -> bool:
         start = self._segments[cut.segment].start
         if start.whole and not start.phones:
-            return self._asked[cut.message][0] == start.id
-        return any(cut.message in self._who.of_phone(phone) for phone in start.phones)
+            return self._identities[cut.message][0] == start.id
+        return any(cut.message in self._asked.of_phone(phone) for phone in start.phones)
 
     def read_block(self, first: int, last: int) -> None:
         """Find the messages' parts in a block."""
@@ -206,13 +210,13 @@ class _Reply:
             cuts.append(self._cuts(position, last))
             count += len(cuts[-1])
             if count > MAX_CUTS:
-                self._record_doubt(cut for some in cuts for cut in some)
+                self._record_doubt(cut for starts in cuts for cut in starts)
                 return
-        levels = LongestChains(self._segments[first : last + 1], self._asked, cuts, first).levels()
+        levels = LongestChains(self._segments[first : last + 1], self._identities, cuts, first).levels()
         if levels:
             self._record_agreed(levels, last)
         else:
-            self._record_doubt(cut for some in cuts for cut in some)
+            self._record_doubt(cut for starts in cuts for cut in starts)
 
     def _record_agreed(self, levels: list[list[Cut]], last: int) -> None:
         """Record what all the longest chains agree on; the rest is in doubt."""
@@ -250,7 +254,7 @@ class _Reply:
         if start.whole:
             return [Cut(segment, message) for message in self._whole(start)]
         messages: set[int] = set()
-        named = [self._who.of_phone(phone) for phone in start.phones]
+        named = [self._asked.of_phone(phone) for phone in start.phones]
         for positions in named:
             if len(positions) == 1:
                 messages.update(positions)
@@ -291,8 +295,10 @@ class _Reply:
         for message in self._order:
             span = self._found[message]
             if span is None:
-                id, phone = self._asked[message]
-                rows.append(bad_row("lines that may be another's", {"id": text_id(str(id)), "phone": phone}, message))
+                id, phone = self._identities[message]
+                rows.append(
+                    bad_row("lines that may be another message's", {"id": text_id(str(id)), "phone": phone}, message)
+                )
             else:
                 rows.append(self.row(*span, message))
         return rows + [bad_row("a line of one of several messages", {"id": text_id(str(id))}) for id in self._bare]

@@ -107,13 +107,13 @@ class LongestChains:
         for position, cuts in enumerate([*self._cuts, [Cut(END, END)]]):
             for cut in cuts:
                 length = (
-                    0 if not position else _most(best.before(cls, cut.message) for cls in self._closing(position - 1))
+                    0 if not position else _most(best.before(cls, cut.message) for cls in self._ends_at(position - 1))
                 )
                 if length is not None:
                     lengths[cut] = length + 1
             for cut in cuts:
                 if cut in lengths and cut.message != END:
-                    for cls in self._opening(cut):
+                    for cls in self._ends_after(cut):
                         best.add(cls, cut.message, lengths[cut])
         whole = lengths.pop(Cut(END, END), None)
         return lengths, whole and whole - 1
@@ -125,16 +125,16 @@ class LongestChains:
         for position in range(len(self._cuts) - 1, -1, -1):
             for cut in following:
                 if cut in lengths:
-                    for cls in self._closing(position):
+                    for cls in self._ends_at(position):
                         best.add(cls, -cut.message, lengths[cut])
             following = self._cuts[position]
             for cut in following:
-                length = _most(best.before(cls, -cut.message) for cls in self._opening(cut))
+                length = _most(best.before(cls, -cut.message) for cls in self._ends_after(cut))
                 if length is not None:
                     lengths[cut] = length + 1
         return lengths
 
-    def _opening(self, cut: Cut) -> tuple[Hashable, ...]:
+    def _ends_after(self, cut: Cut) -> tuple[Hashable, ...]:
         """The ends that a part which begins with this cut may have."""
         position = cut.segment - self._first
         if self._segments[position].start.whole:
@@ -142,7 +142,7 @@ class LongestChains:
         id, phone = self._asked[cut.message]
         return (id, None), (id, phone)
 
-    def _closing(self, position: int) -> Sequence[Hashable]:
+    def _ends_at(self, position: int) -> Sequence[Hashable]:
         """The ends that a part whose last segment is this one has."""
         segment = self._segments[position]
         return (("whole", position),) if segment.start.whole else [(end.id, end.phone) for end in segment.ends]

@@ -154,7 +154,7 @@ def plain_error(text: str) -> ErrorReply | None:
 
 
 def error_reply(wire: Mapping[str, Any]) -> ErrorReply | None:
-    """The refusal that these keys are, if they are one."""
+    """The refusal, if these keys are one; else `None`."""
     if "status" in wire or "error_code" not in wire:
         return None
     try:
@@ -257,7 +257,7 @@ def record_of(wire: Mapping[str, Any], unclear: Iterable[str] = ()) -> Row:
         wire: the fields' values as they were sent; `None` for a value that was not sent.
         unclear: the fields that are in doubt already.
     """
-    draft: Any = new_draft() if _HLR.isdisjoint(wire) else new_hlr_draft()  # to the type checker its fields are frozen
+    draft: Any = new_draft() if _HLR.isdisjoint(wire) else new_hlr_draft()  # `Any`: the type's fields are frozen
     doubts = unclear
     for name, value in wire.items():
         read = _READ.get(name)
