@@ -1,6 +1,6 @@
 """The messages of a request, found by the id and phone in an answer.
 
-The vendor stores a phone as corrected by it: a message asked as `8 999 …` may be answered as `7999…`. So two numbers
+The vendor stores a phone in a corrected form: a message asked as `8 999 …` may be answered as `7999…`. So two numbers
 that end in the same digits count as one, unless several messages of the id have such a number.
 """
 

@@ -125,7 +125,7 @@ class _Reader:
         self._nested = False
 
     def start(self, name: str, _attributes: object) -> None:
-        """Enter an element: the root, a message, a field, or an element inside a field, which is an error."""
+        """Enter an element: the root, a message, a field, or an element in a field, which then has no value."""
         path = self._path
         path.append(name)
         if len(path) == self._field_depth:
