@@ -171,7 +171,7 @@ class Lanes:
                 if pacer.tokens(item.ref.identity[0], now=now):
                     batch.append(item)
                 else:
-                    plan.held_up(item, now=now)
+                    plan.put_back_for_bulk(item, now=now)
             if batch:
                 self._is_bulk_out = True
                 self.outcome.bulk += 1
@@ -181,7 +181,7 @@ class Lanes:
             if urgent is None:
                 break
             if not pacer.tokens(urgent.ref.identity[0], now=now):
-                plan.held_up(urgent, now=now)
+                plan.put_back_for_bulk(urgent, now=now)
                 continue
             self._singles += 1
             self.outcome.singles += 1

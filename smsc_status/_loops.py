@@ -215,7 +215,7 @@ def call_in(loop: Any, function: Callable[[], object]) -> None:
         else:
             loop.call_soon_threadsafe(function)
     except RuntimeError:  # closed (asyncio), finished (trio)
-        logger.debug("a loop that waited for a slot has ended")
+        logger.debug("a call to an event loop that has ended is dropped")
 
 
 def has_ended(loop: Any) -> bool:

@@ -1,8 +1,8 @@
-"""How ids and phones are written: invisible characters taken out, and values that a spreadsheet has spoilt told.
+"""Removes invisible characters from ids and phones, and recognises values that a spreadsheet has spoilt.
 
-A number that went through a spreadsheet or a table library can come out as another number with the same look of
-certainty: `7.999E+10` has the digits 7, 9, 9, 9, 1 and 0, and `79990000007.0` is ten times too large. Such a value is
-refused with what it looks like, as nobody can say which number it was.
+A number that went through a spreadsheet or a table library can come out as another number that looks valid:
+`7.999E+10` has the digits 7, 9, 9, 9, 1 and 0, and the digits of `79990000007.0` are a number ten times too large. Such
+a value is refused, and the error says what it looks like, since nobody can tell which number it was.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ MAX_PHONE_DIGITS = 15
 """The most digits of a phone number (E.164), without an extension."""
 
 _FULL_NUMBER_DIGITS = 7
-"""A run of at least so many digits is a number of its own, and no group of one."""
+"""A run of at least this many digits is a whole number, not a group of digits of one."""
 
-# One table for ids and phones: a form, and what a value of that form looks like.
+# Forms of spoilt ids and phones, and what a value of each form looks like.
 _SPOILT: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"[+-]?\d+[.,]\d+[EeЕе][+-]?\d+|[+-]?\d+[EeЕе]\+\d+", re.ASCII),
@@ -29,24 +29,24 @@ _SPOILT: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"#(?:N/A|Н/Д|REF!|ССЫЛКА!|VALUE!|ЗНАЧ!|NAME\?|ИМЯ\?|NUM!|ЧИСЛО!|DIV/0!|ДЕЛ/0!|NULL!|ПУСТО!|#+)"),
      "a spreadsheet's error"),
 )  # fmt: skip
-_SHORT_SCIENTIFIC = re.compile(r"[+-]?\d+[EeЕе]-?\d+", re.ASCII)  # also a textual id, but no phone
+_SHORT_SCIENTIFIC = re.compile(r"[+-]?\d+[EeЕе]-?\d+", re.ASCII)  # may be an id, but not a phone
 _SEPARATORS = re.compile(r"[;|,\n\r]")
 _LATER_PLUS = re.compile(r"[0-9][^+]*\+")
 _EXTENSION = re.compile(
     r"[;,]?\s*(?:ext(?:ension)?|доб(?:авочный)?|вн(?:утр(?:енний)?)?|[x#х*])\s*[.:=]?\s*\d{1,7}\s*$", re.IGNORECASE
 )
-# Most phones: a plus, digits in groups, and nothing that needs a closer look.
+# Most phones: a plus, and digits in groups. They need no closer look.
 _USUAL = re.compile(r"(?!.*[0-9]{7}[^0-9]+[0-9]{7})\+?(?:[ ()-]*+[0-9]){1,15}+[ ()-]*+")
 _RUN = re.compile(r"[0-9]+")
 
 
 def visible(text: str) -> str:
-    r"""The text without the invisible characters that copying leaves in it, by one rule for ids and phones.
+    r"""The text without the invisible characters that copying leaves in it. Ids and phones follow the same rule.
 
-    Taken out wherever they are: the characters of Unicode's category Cf (soft hyphens, zero-width ones, marks of
-    direction, byte order marks) and the spaces that are no ordinary space (no-break, narrow, thin). Where there is no
-    letter and no `@`, also the dashes that are no ordinary hyphen (no-break hyphens, en dashes), as they are mere
-    notation among digits; beside ordinary hyphens they become such.
+    Removed are the characters of Unicode's category Cf (soft hyphens, zero-width characters, direction marks, byte
+    order marks) and all spaces but the ordinary one (no-break, narrow, thin). If the text has no letter and no `@`, all
+    dashes but the ordinary hyphen (no-break hyphens, en dashes) are removed too, since among digits they mean nothing.
+    If such a text has an ordinary hyphen, they become ordinary hyphens instead.
 
     >>> visible("\u200e+7\u00a0999\u2011000\u201300\u201300"), visible("\ufeffab-7"), visible("7-7\u20117")
     ('+79990000000', 'ab-7', '7-7-7')
@@ -70,12 +70,12 @@ def _is_dash(char: str) -> bool:
 
 
 def spoilt_id(text: str) -> str | None:
-    """What an id looks like that was spoilt on its way here; `None` for one that is not known to be."""
+    """What the id looks like if a spreadsheet or program has spoilt it; `None` if it does not look spoilt."""
     return _spoilt(text)
 
 
 def spoilt_phone(text: str) -> str | None:
-    """What a phone number (no e-mail address) looks like that was spoilt, or holds more than one; else `None`."""
+    """What the phone, not an e-mail address, looks like if it is spoilt or holds several numbers; else `None`."""
     if _USUAL.fullmatch(text):
         return None
     looks_like = _spoilt(text)
@@ -99,11 +99,11 @@ def _spoilt(text: str) -> str | None:
 
 
 def _is_several(number: str) -> bool:
-    """Whether something parts one number from the next.
+    """Whether the text holds more than one number.
 
-    There are four such things: a separator with digits on both sides; a slash after as many digits as a number has (in
-    `030/1234567` it parts the groups of one); a plus after digits; anything between two runs that are as long as a
-    number.
+    There are four signs: a separator with digits on both sides; a slash with digits after it and at least seven digits
+    before it (in `030/1234567` it only separates groups of one number); a plus after digits; two runs of at least seven
+    digits each.
     """
     before, _, after = number.partition("/")
     return (

@@ -1,7 +1,8 @@
 """The vendor's numbers and what they mean, in English and in Russian.
 
-The numbers and their Russian names are those of https://smsc.ru/api/http/status_messages/check_status/; which statuses
-are final is not said there, and is ours. An unknown number is never an error: it has no title, and it is not final.
+The numbers and their Russian names are those of https://smsc.ru/api/http/status_messages/check_status/. That page does
+not say which statuses are final; this library decides it. An unknown number is never an error: it has no title and is
+not final.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import attrs
 
 
 class Status(IntEnum):
-    """Where a message is."""
+    """How far a message has come."""
 
     NOT_FOUND = -3
     STOPPED = -2
@@ -32,7 +33,7 @@ class Status(IntEnum):
 
 
 class MessageType(IntEnum):
-    """What kind of message it is. There is no 9 and no 11."""
+    """The kind of a message. There is no 9 and no 11."""
 
     SMS = 0
     FLASH_SMS = 1
@@ -48,7 +49,7 @@ class MessageType(IntEnum):
 
 
 class Channel(StrEnum):
-    """How a message travels, which decides what its error numbers mean."""
+    """How a message travels. The meaning of its error numbers depends on it."""
 
     UNKNOWN = "unknown"
     SMS = "sms"
@@ -62,7 +63,7 @@ class Channel(StrEnum):
 
 @attrs.frozen(slots=True)
 class Title:
-    """One thing said in two languages."""
+    """A text in two languages."""
 
     en: str
     ru: str
@@ -70,17 +71,17 @@ class Title:
 
 @attrs.frozen(slots=True)
 class Meaning:
-    """A number's short name, and one sentence about it."""
+    """A number's short name, and a sentence about it."""
 
     title: Title
     description: Title
 
 
 FINAL = frozenset({1, 2, 3, 4, 20, 22, 23, 24, 25})
-"""The statuses that do not change by themselves any more, as far as `is_final` says."""
+"""The statuses that no longer change by themselves. `is_final` uses them."""
 
 DELIVERED = frozenset({1, 2, 4})
-"""The statuses of a message that reached its addressee."""
+"""The statuses of a message that reached its recipient."""
 
 
 def channel_of(type: int) -> Channel:
@@ -89,12 +90,12 @@ def channel_of(type: int) -> Channel:
 
 
 def is_final(status: int) -> bool:
-    """Whether the status will not change by itself any more; `False` for an unknown number."""
+    """Whether the status will no longer change by itself; `False` for an unknown number."""
     return status in FINAL
 
 
 def status_title(code: int) -> Title | None:
-    """The name of a status."""
+    """The name of a status; `None` for an unknown number."""
     return _title(STATUSES.get(code))
 
 
@@ -104,17 +105,17 @@ def error_title(channel: Channel, err: int) -> Title | None:
 
 
 def error_meanings(channel: Channel) -> Mapping[int, Meaning]:
-    """The error numbers of a channel: e-mail has its own, an unknown channel none, all others share one table."""
+    """The error numbers of a channel. E-mail has its own, an unknown channel has none, all others share one table."""
     return _ERRORS_OF.get(channel, SMS_ERRORS)
 
 
 def reply_error_title(code: int) -> Title | None:
-    """The name of an `error_code`, by which the vendor refuses a whole request."""
+    """The name of an `error_code`, with which the vendor refuses a whole request; `None` for an unknown number."""
     return REPLY_ERRORS.get(code)
 
 
 def type_title(type: int) -> Title | None:
-    """The name of a message type."""
+    """The name of a message type; `None` for an unknown number."""
     return TYPES.get(type)
 
 

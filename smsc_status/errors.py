@@ -1,24 +1,24 @@
-"""Everything this library raises on purpose.
+"""The errors that this library raises on purpose.
 
 ```
 SmscError
     ConfigError (ValueError)          the caller's mistake, before any request
-    LimitExceeded                     not now: no slot within max_wait; retry_after, seconds
-    TransportError                    no usable HTTP answer; http_status and retry_after, where there are any
+    LimitExceeded                     not now: no slot within max_wait; retry_after, in seconds
+    TransportError                    no usable HTTP answer; http_status and retry_after, if known
         RequestTimeout (TimeoutError)
-        ClientClosed                  the client was closed while this waited
+        ClientClosed                  the client was closed while the check waited
     ProtocolError                     an answer that can't be read; http_status, retry_after, excerpt
-    ApiError                          the vendor said no; code, text
+    ApiError                          the vendor refused the request; code, text
         ParametersError 1 · AuthError 2 · AddressBlocked 4 · DeleteError 5
         RateLimited 9 (LimitExceeded)
-    TrackingEnded                     a tracked message that will not become final for us
+    TrackingEnded                     tracking of a message ended without a final status
         Archived · TrackingTimeout
     LimiterUnavailable                the limiter can't be reached; nothing is sent without it
 ```
 
-`except LimitExceeded` is enough for "not now, try again in `retry_after` seconds": it catches `RateLimited` too. Each
-error can be pickled and copied, and none holds a login, a password or a key. The text of each is one line of bounded
-length without control characters, whatever the server has sent, so that it can be shown and logged.
+`except LimitExceeded` catches every "not now, try again in `retry_after` seconds", since `RateLimited` is one too. All
+errors can be pickled and copied, and none holds a login, a password or a key. The text of an error is one line of
+limited length without control characters, whatever the server has sent, so it is safe to show and log.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ EXCERPT_CHARS = 200
 class SmscError(Exception):
     """The base of all errors of this library.
 
-    `pending` is filled where an error ends more than one check (wrong credentials, a blocked address): the messages
-    that were put in and not answered, ready to be put in again.
+    If an error ends more than one check (wrong credentials, a blocked address), `pending` holds the messages that were
+    given and not answered, ready to be given again.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -43,13 +43,13 @@ class SmscError(Exception):
 
 
 class ConfigError(SmscError, ValueError):
-    """A value that can't be used; raised before anything is sent. The text names the value and what was expected."""
+    """A value can't be used. Raised before anything is sent. The text names the value and what was expected."""
 
 
 class LimitExceeded(SmscError):
-    """The limits leave no slot for this check within its `max_wait`; as `RateLimited`, the vendor refused it meanwhile.
+    """The limits leave no slot for this check within its `max_wait`. If it is a `RateLimited`, the vendor refused it.
 
-    `retry_after`: seconds until a slot may come free, as far as known now; at least 0.
+    `retry_after` is the number of seconds until a slot may come free, as far as is known now; at least 0.
     """
 
     def __init__(self, message: str = "no slot comes free in time", retry_after: float = 0.0) -> None:
@@ -61,10 +61,10 @@ class LimitExceeded(SmscError):
 
 
 class TransportError(SmscError):
-    """No usable HTTP answer: the connection failed or was cut, or the server said "later" or nothing.
+    """No usable HTTP answer: the connection failed or was cut, or the server asked to try later or sent nothing.
 
-    `http_status` is the HTTP status, `retry_after` how many seconds to wait before another try, as the server asked or
-    as far as is known here; each is `None` where there is none. `__cause__` is a copy of httpx's own error, without the
+    `http_status` is the HTTP status. `retry_after` is how many seconds to wait before another try, as the server asked
+    or as far as is known here. Each is `None` if not known. `__cause__` is a copy of httpx's error, without the
     request, the response and the traceback.
     """
 
@@ -75,18 +75,18 @@ class TransportError(SmscError):
 
 
 class RequestTimeout(TransportError, TimeoutError):
-    """No whole answer within the time-out. The request may have reached the server all the same."""
+    """No complete answer within the time-out. The request may still have reached the server."""
 
 
 class ClientClosed(TransportError):
-    """The client was closed while this check waited. A request on its way may have reached the server all the same."""
+    """The client was closed while this check waited. A request in flight may still have reached the server."""
 
 
 class ProtocolError(SmscError):
-    """An answer that can't be read.
+    """An answer can't be read.
 
-    `status`, also called `http_status`, is the HTTP status (`None` where it does not matter), `excerpt` at most 200
-    characters of the answer, `retry_after` as of a `TransportError`.
+    `status`, also called `http_status`, is the HTTP status; `None` where it does not matter. `excerpt` holds at most
+    200 characters of the answer. `retry_after` is as in `TransportError`.
     """
 
     def __init__(
@@ -112,11 +112,10 @@ class ProtocolError(SmscError):
 
 
 class ApiError(SmscError):
-    """The vendor said no.
+    """The vendor refused the request.
 
-    `code` is the vendor's number, `text` its wording (in one line, at most 200 characters), which changes over time:
-    decide by the number only. Of the codes
-    that have a class of their own that class is raised; see `ApiError.of`.
+    `code` is the vendor's number. `text` is its wording, in one line of at most 200 characters; it changes over time,
+    so decide by the number only. A code with a class of its own is raised as that class; see `ApiError.of`.
     """
 
     expected_code: ClassVar[int | None] = None
@@ -132,7 +131,7 @@ class ApiError(SmscError):
 
     @staticmethod
     def of(code: int, text: str = "") -> ApiError:
-        """The error of this code, as its own class where there is one."""
+        """The error of this code, of the code's own class if it has one."""
         return _BY_CODE.get(code, ApiError)(code, text)
 
 
@@ -143,7 +142,7 @@ class ParametersError(ApiError):
 
 
 class AuthError(ApiError):
-    """Code 2: wrong credentials, or an address that the account does not allow. Concerns the whole account."""
+    """Code 2: wrong credentials, or an IP address that the account does not allow. Concerns the whole account."""
 
     expected_code: ClassVar[int | None] = 2
 
@@ -163,7 +162,7 @@ class DeleteError(ApiError):
 class RateLimited(ApiError, LimitExceeded):
     """Code 9: the vendor counted too many requests.
 
-    `retry_after`: seconds until a slot may come free, as far as known now; at least 0.
+    `retry_after` is the number of seconds until a slot may come free, as far as is known now; at least 0.
     """
 
     expected_code: ClassVar[int | None] = 9
@@ -174,7 +173,7 @@ class RateLimited(ApiError, LimitExceeded):
 
 
 class TrackingEnded(SmscError):
-    """A tracked message that will not become final for us."""
+    """Tracking of a message ended without a final status."""
 
 
 class Archived(TrackingEnded):
@@ -182,13 +181,13 @@ class Archived(TrackingEnded):
 
 
 class TrackingTimeout(TrackingEnded):
-    """The message was followed for as long as was asked, and did not become final."""
+    """The message was tracked for as long as was asked, and did not become final."""
 
 
 class LimiterUnavailable(SmscError):
-    """The limiter can't be reached within this check's `max_wait`. Nothing is sent without it.
+    """The limiter could not be reached within this check's `max_wait`. Nothing is sent without it.
 
-    `__cause__` is what it has raised.
+    `__cause__` is the limiter's error.
     """
 
 

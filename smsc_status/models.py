@@ -1,4 +1,4 @@
-"""The values that go in and come out: what was sent, what is known of it, and how to ask."""
+"""The values that go in and come out: a sent message, what is known about it, and how to ask."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from smsc_status.codes import Channel, Title
 from smsc_status.errors import ConfigError, SmscError
 
 MOSCOW = timezone(timedelta(hours=3), "MSK")
-"""The zone of the vendor's own dates, the same the whole year."""
+"""The time zone of the vendor's dates. It is the same all year."""
 
 Key = int | str
-"""An id as the limits count it: its number, or its letters without regard to case."""
+"""An id as the limits count it: a number, or a text without regard to case."""
 
 Identity = tuple[Key, str]
-"""What makes two messages the same one: the id's `Key`, and the phone's digits (an e-mail's letters)."""
+"""Two messages with the same identity are one: the id's `Key`, and the phone's digits or the e-mail address."""
 
 MAX_ID_CHARS = 40
 _ID = re.compile(r"[A-Za-z0-9._-]{1,40}", re.ASCII)
@@ -34,12 +34,12 @@ _WIRE_DATE = "%d.%m.%Y %H:%M:%S"
 
 
 def is_look_up(type: int | None, flag: int | None) -> bool:
-    """Whether a message of this `type` or `flag` looks a number up: an HLR request (4) or a ping SMS (5)."""
+    """Whether a message of this `type` or `flag` is a number look-up: an HLR request (4) or a ping SMS (5)."""
     return (type or 0) & -2 == 4 or (flag or 0) & 0xE == 4
 
 
 class Detail(IntEnum):
-    """How much is asked about a message: the wire's `all`."""
+    """How much to ask about a message; the wire's `all`."""
 
     BASIC = 0
     FULL = 1
@@ -47,7 +47,7 @@ class Detail(IntEnum):
 
 
 class Format(IntEnum):
-    """The form in which the server answers: the wire's `fmt`."""
+    """The format of the server's answer; the wire's `fmt`."""
 
     PLAIN = 0
     CSV = 1
@@ -56,14 +56,14 @@ class Format(IntEnum):
 
 
 def id_key(id: int | str) -> Key:
-    """The id as the limits count it: `7`, `"7"` and `"007"` are one, `"AB"` and `"ab"` are one."""
+    """The id as the limits count it: `7`, `"7"` and `"007"` are the same, and so are `"AB"` and `"ab"`."""
     if isinstance(id, int):
         return id
     return int(id) if len(id) <= MAX_ID_CHARS and _DIGITS.fullmatch(id) else id.casefold()
 
 
 def phone_key(phone: str) -> str:
-    """The phone's digits; an e-mail address without regard to case."""
+    """The phone's digits; an e-mail address without spaces around it and without regard to case."""
     if phone.isdecimal() and phone.isascii():
         return phone
     return phone.strip().casefold() if "@" in phone else _NOT_DIGITS.sub("", phone)
@@ -117,16 +117,16 @@ def _check_sent_at(_ref: object, _attribute: object, value: Any) -> None:
 class MessageRef:
     """A sent message, as its sender knows it.
 
-    Two refs are equal if their ids are the same to the limits (`7` and `"007"`) and their phones have the same digits;
-    `sent_at` does not count.
+    Two refs are equal if the limits count their ids as one (`7` and `"007"`) and their phones have the same digits.
+    `sent_at` is not compared.
 
-    Invisible characters (no-break spaces, marks of direction and the like: `_notation.visible`) are taken out of both,
-    so that `id` and `phone`, and the request, have the rest. Values that a spreadsheet has spoilt are refused, as are
-    two numbers in one phone. An extension (`доб. 12`, `ext. 12`, `#12`) is no second number.
+    Invisible characters (no-break spaces, direction marks and the like; see `_notation.visible`) are removed from `id`
+    and `phone`, and so from the request too. A value that a spreadsheet has spoilt is refused, and so is a phone that
+    holds two numbers. An extension (`доб. 12`, `ext. 12`, `#12`) does not count as a second number.
 
-    Textual ids stay free: `v1.0`, `1.0.2`, `a-b.c` and `12E5` are ids. Refused are those that number formats make of
-    numbers, and hardly anybody makes on purpose: digits with zeros after one point (`12345.0`), a fraction or a plus
-    with an exponent (`1.2E+12`, `1.2e12`, `1E+12`), and the names of nothing (`nan`, `None`, `null`, `NaT`).
+    Most texts are allowed as ids: `v1.0`, `1.0.2`, `a-b.c` and `12E5`. Refused are texts that programs make of numbers
+    and that hardly anybody chooses: digits with only zeros after one point (`12345.0`), an exponent after a fraction or
+    with a plus (`1.2E+12`, `1.2e12`, `1E+12`), and words for an empty value (`nan`, `None`, `null`, `NaT`).
 
     >>> MessageRef(7, "79990000000") == MessageRef("007", "+7 (999) 000-00-00")
     True
@@ -135,13 +135,14 @@ class MessageRef:
     smsc_status.errors.ConfigError: id 'no spaces': expected 1 to 40 Latin letters, digits, '.', '-' or '_'
 
     Args:
-        id: the sender's id: a number, or 1 to 40 of `A-Z a-z 0-9 . _ -`. One mailing to many phones has one id.
-        phone: a phone number of at most 15 digits (an extension's not counted) or an e-mail address, in any notation
-            without commas; sent as it is.
-        sent_at: when it was sent, an aware datetime, if known.
+        id: the sender's id: a number of at most 40 digits, or 1 to 40 of the characters `A-Z a-z 0-9 . _ -`. All
+            messages of a mailing have the same id.
+        phone: a phone number of at most 15 digits, not counting an extension, or an e-mail address. Any notation
+            without commas is allowed and is sent as it is.
+        sent_at: when it was sent, if known; an aware datetime.
 
     Raises:
-        ConfigError: a value is of another form.
+        ConfigError: a value has another form.
     """
 
     id: int | str = attrs.field(converter=_visible, validator=_check_id)
@@ -150,7 +151,7 @@ class MessageRef:
 
     @property
     def identity(self) -> Identity:
-        """What makes this message the same one as another."""
+        """The id and phone as they are compared: messages with the same identity are one."""
         return id_key(self.id), phone_key(self.phone)
 
     def __eq__(self, other: object) -> bool:
@@ -161,10 +162,10 @@ class MessageRef:
 
     @classmethod
     def of(cls, value: object) -> MessageRef:
-        """The ref itself, or the one that an `(id, phone)` or `(id, phone, sent_at)` tuple or list stands for.
+        """The value itself, if it is a ref, or a ref of an `(id, phone)` or `(id, phone, sent_at)` tuple or list.
 
         Raises:
-            ConfigError: it is neither.
+            ConfigError: the value is none of these, or an item of it can't be used.
         """
         if isinstance(value, MessageRef):
             return value
@@ -182,8 +183,8 @@ def _shown(value: object) -> str:
 class Flags:
     """The bits of `flag`.
 
-    `type` is the message type (bits 0 to 3), `second_balance` bit 5, `template` bit 8, and `template_kind` bits 10 and
-    9 (0 service, 1 transaction, 2 authorisation, 3 advertising), `None` for what is not a template.
+    `type` is the message type (bits 0 to 3), `second_balance` is bit 5 and `template` is bit 8. `template_kind` is the
+    number in bits 9 and 10 (0 service, 1 transaction, 2 authorisation, 3 advertising); `None` without a template.
 
     >>> Flags.of(0b101_0010_0111)
     Flags(type=7, second_balance=True, template=True, template_kind=2)
@@ -196,17 +197,17 @@ class Flags:
 
     @classmethod
     def of(cls, flag: int) -> Self:
-        """The bits of the wire's number."""
+        """The bits of this number, as the wire has it."""
         template = bool(flag & 0x100)
         return cls(flag & 0xF, bool(flag & 0x20), template, flag >> 9 & 3 if template else None)
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class StatusRecord:
-    """What the vendor said about one message, at one moment.
+    """What the vendor said about one message at one moment.
 
-    The fields are the wire's, under the wire's names and unchanged; `None` is what was not sent. Dates as text are in
-    `timezone`; the timestamps (seconds since 1970, UTC) need none. Typed views are properties.
+    The fields have the wire's names and values, unchanged. A field that was not sent is `None`. Dates as text are in
+    the zone `timezone`; timestamps are seconds since 1970 in UTC. The properties give typed values.
 
     >>> record = StatusRecord(status=20, err=6, last_timestamp=1773175303, flag=0)
     >>> record.status_title.en, record.is_final, record.channel.value, record.changed_at.isoformat()
@@ -239,40 +240,40 @@ class StatusRecord:
     ref: MessageRef = attrs.field(default=None)
     """The caller's own object."""
     checked_at: datetime = attrs.field(default=None)
-    """When the answer came in; aware."""
+    """When the answer came in; an aware datetime."""
     timezone: Any = attrs.field(default=MOSCOW, repr=False)
-    """The `tzinfo` in which `last_date` and `send_date` are read where there is no timestamp."""
+    """The `tzinfo` of `last_date` and `send_date`, used where there is no timestamp."""
     unclear: tuple[str, ...] = ()
-    """The fields that could not be told for sure in the reply: each is `None`, or what it most likely is."""
+    """The fields that could not be read with certainty. Each is `None` or has its most likely value."""
 
     @property
     def changed_at(self) -> datetime | None:
-        """When the status last changed; aware."""
+        """When the status last changed; an aware datetime. `None` if the vendor did not say."""
         return _instant(self.last_timestamp, self.last_date, self.timezone)
 
     @property
     def sent_at(self) -> datetime | None:
-        """When the message was sent, by the vendor's clock; aware. `None` below `Detail.FULL`."""
+        """When the message was sent, by the vendor's clock; an aware datetime. `None` below `Detail.FULL`."""
         return _instant(self.send_timestamp, self.send_date, self.timezone)
 
     @property
     def is_final(self) -> bool:
-        """Whether the status will not change by itself any more. An unknown code is not final."""
+        """Whether the status will no longer change by itself. An unknown code is not final."""
         return codes.is_final(self.status)
 
     @property
     def is_delivered(self) -> bool:
-        """Whether the message reached its addressee (delivered, read, or its link followed)."""
+        """Whether the message reached its recipient (delivered, read, or its link was followed)."""
         return self.is_final and self.status in codes.DELIVERED
 
     @property
     def is_found(self) -> bool:
-        """Whether the server knows the message; `False` also for one that it has moved to its archive."""
+        """Whether the server knows the message. `False` also for a message that it has moved to its archive."""
         return self.status != codes.Status.NOT_FOUND
 
     @property
     def channel(self) -> Channel:
-        """How the message travels, from `type`, `flag`, or an e-mail address; else `Channel.UNKNOWN`."""
+        """How the message travels, by `type`, else by `flag`, else by an e-mail address; else `Channel.UNKNOWN`."""
         if self.type is not None:
             return codes.channel_of(self.type)
         if self.flag is not None:
@@ -282,7 +283,7 @@ class StatusRecord:
 
     @property
     def flags(self) -> Flags | None:
-        """The bits of `flag`."""
+        """The bits of `flag`; `None` if it was not sent."""
         return None if self.flag is None else Flags.of(self.flag)
 
     @property
@@ -292,13 +293,13 @@ class StatusRecord:
 
     @property
     def error_title(self) -> Title | None:
-        """The vendor's name of `err`; `None` without one, for an unknown one, or while the channel is not known."""
+        """The vendor's name of `err`; `None` if there is no `err`, or if it or the channel is unknown."""
         return None if self.err is None else codes.error_title(self.channel, self.err)
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class HlrRecord(StatusRecord):
-    """What the vendor said about one number look-up: an HLR request, or a ping SMS."""
+    """What the vendor said about one number look-up: an HLR request or a ping SMS."""
 
     imsi: str | None = None
     msc: str | None = None
@@ -311,13 +312,13 @@ class HlrRecord(StatusRecord):
 
     @property
     def channel(self) -> Channel:
-        """`Channel.SMS` for a ping SMS, by `type`, or by `flag` where there is no type; else `Channel.HLR`."""
+        """`Channel.SMS` for a ping SMS, by `type`, or by `flag` if there is no `type`; else `Channel.HLR`."""
         kind = (self.flag or 0) & 0xF if self.type is None else self.type
         return Channel.SMS if kind == codes.MessageType.PING_SMS else Channel.HLR
 
     @property
     def is_final(self) -> bool:
-        """As for a message; 1 and 2 without `err` are still under way."""
+        """As for a message, but the statuses 1 and 2 without `err` are not final: the look-up still goes on."""
         return codes.is_final(self.status) and not (self.status in (1, 2) and self.err is None)
 
     @property
@@ -327,14 +328,14 @@ class HlrRecord(StatusRecord):
 
     @property
     def reachable(self) -> bool | None:
-        """Whether the number can be reached now; `None` while not known."""
+        """Whether the number can be reached; `None` if that is not known yet."""
         if self.status in (1, 2):
             return None if self.err is None else self.err == 0
         return False if self.status >= 3 else None
 
 
 def _instant(timestamp: int | None, date: str | None, zone: tzinfo) -> datetime | None:
-    """The moment that the wire names; 0 is how it writes "none"."""
+    """The moment that the wire names; `None` if there is none, which the wire may write as 0."""
     try:
         if timestamp:
             return datetime.fromtimestamp(timestamp, UTC)
@@ -347,9 +348,9 @@ def _instant(timestamp: int | None, date: str | None, zone: tzinfo) -> datetime 
 
 @attrs.frozen(slots=True)
 class FailedCheck:
-    """What came of a message that could not be checked.
+    """The outcome of a message that could not be checked.
 
-    `ref` is the caller's own object: a `MessageRef`, or whatever was put in where one was expected.
+    `ref` is the caller's own object: a `MessageRef`, or whatever was given in its place.
     """
 
     ref: Any
@@ -370,16 +371,16 @@ def _bounded(low: float, *, whole: bool, above: bool = False) -> Any:
 
 @attrs.frozen(slots=True, kw_only=True)
 class Limits:
-    """What the vendor allows, and the safety that is kept from it. Seconds everywhere.
+    """What the vendor allows, and how much safety is added. Times are in seconds.
 
-    In any window of `period`, as the server sees it: at most `checks_per_id` requests that name an id and at most
-    `bulk_requests` bulk requests; at any instant at most `connections` open ones. `margin` is added to the period for
-    drifting clocks and a server that counts whole seconds; a request that was given up may still arrive within
-    `linger`. `max_bulk` is the largest number of messages in a bulk request, `singles_per_minute` a politeness cap of
-    one's own on the other requests, in any window of a period and a margin (`None`: no cap).
+    In any window of `period`, as the server sees it, at most `checks_per_id` requests name an id, and at most
+    `bulk_requests` are bulk requests. At any instant at most `connections` requests are open. `margin` is added to the
+    period, because clocks drift and the server may count whole seconds. An abandoned request may still arrive within
+    `linger`. `max_bulk` is the largest number of messages in a bulk request. `singles_per_minute` is a limit of your
+    own on all requests but bulk requests, in any window of a period and a margin; `None` means no limit.
 
     Raises:
-        ConfigError: a value is of another kind, negative or, where that makes no sense, zero.
+        ConfigError: a value has the wrong type, is negative, or is zero where that makes no sense.
     """
 
     checks_per_id: int = attrs.field(default=5, validator=_bounded(1, whole=True))

@@ -206,7 +206,7 @@ class Tracker(Work):
         """See `Feed.due_at`."""
         if self.is_over or len(self._ready) >= HELD:
             return inf
-        due_at = self.plan.pressing_at() if singly and self._is_full() else self.plan.due_at(singly=singly)
+        due_at = self.plan.urgent_due_at() if singly and self._is_full() else self.plan.due_at(singly=singly)
         return due_at / self._speed
 
     def _is_full(self) -> bool:
@@ -235,7 +235,7 @@ class Tracker(Work):
                     checks.append(check)
         for item in without_token:
             token_at = pacer.due_at(item.ref.identity[0], now=now)
-            self.plan.wait_for_token(item, self._served(token_at), now=self._served(now))
+            self.plan.put_back_until_token(item, self._served(token_at), now=self._served(now))
         return checks
 
     def take_single(self, pacer: Pacer, *, now: float) -> PendingCheck | None:
@@ -244,7 +244,7 @@ class Tracker(Work):
         if item is None:
             return None
         if not pacer.tokens(item.ref.identity[0], now=now):
-            self.plan.held_up(item, now=self._served(now))
+            self.plan.put_back_for_bulk(item, now=self._served(now))
             return None
         return self._ask(item, now, now, is_single=True)
 
@@ -308,7 +308,7 @@ class Tracker(Work):
         if self._is_outcome(item, error, now, is_alone=is_alone):
             self._end(item, error)
         else:
-            self.plan.put_back_failed(item, now=now)
+            self.plan.put_back_unanswered(item, now=now)
 
     def _is_outcome(self, item: Tracked, error: SmscError, now: float, *, is_alone: bool) -> bool:
         """Whether the error ends the message: it says something of it, and not only of the server's present state.
@@ -393,7 +393,7 @@ class Tracker(Work):
 
     def told(self, date: float) -> None:
         """A reply has just said that it is this date."""
-        self.plan.told_date(date, now=self._now())
+        self.plan.read_server_date(date, now=self._now())
         if self.plan.is_clock_overruled and not self._has_warned_of_clock:
             self._has_warned_of_clock = True
             logger.warning("this machine's clock differs from the server's by more than a minute: the server's counts")
@@ -405,7 +405,7 @@ class Tracker(Work):
             self.engine.look_again()
 
     def _look_at_clock(self) -> None:
-        self.plan.read_clock(self.engine.wall_clock().timestamp(), now=self._now())
+        self.plan.read_local_date(self.engine.wall_clock().timestamp(), now=self._now())
         self._call_last()
 
     def _call_last(self) -> None:

@@ -19,7 +19,7 @@ VLADIVOSTOK = timezone(timedelta(hours=10))
 @attrs.define(eq=False)
 class Item:
     sent_at: float
-    minute: Bucket[Any] | None = None
+    deadline_bucket: Bucket[Any] | None = None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_whose_time_is_running_out() -> None:
     assert len(due(DAY - 760)) == 70
     assert due(DAY) == []
     assert len(due(DAY + 16 * 3600.0)) == 100
-    assert not deadlines._minutes
+    assert not deadlines._buckets
 
 
 def test_all_that_come_before_take_their_time() -> None:
@@ -107,16 +107,16 @@ def test_what_leaves_matters_no_more() -> None:
             deadlines.forget(item)
             deadlines.forget(item)
             watched.pop(item, None)
-    assert sum(len(minute) for minute in deadlines._minutes.values()) <= 64 * len(deadlines._minutes) + 3 * len(watched)
+    assert sum(len(bucket) for bucket in deadlines._buckets.values()) <= 64 * len(deadlines._buckets) + 3 * len(watched)
     taken = deadlines.take(100 * DAY, seconds_each=1.0, guard=0.0, at_most=10_000)
     assert {item for item, _ in taken} == set(watched)
     assert len(taken) == len(watched)
     assert [at for _, at in taken] == sorted(at for _, at in taken)
     for item in watched:
         deadlines.watch(item)
-        minute = item.minute
+        bucket = item.deadline_bucket
         deadlines.watch(item)
-        assert item.minute is minute
+        assert item.deadline_bucket is bucket
     for item in watched:
         deadlines.forget(item)
-    assert not deadlines._minutes
+    assert not deadlines._buckets

@@ -171,8 +171,18 @@ def test_a_time_out_halves_the_size_and_suspects_nobody() -> None:
     assert not bisection.is_suspect(1)
     bisection.batch_timed_out(500)
     assert bisection.limit == 250
-    bisection.batch_timed_out(1)
-    assert bisection.limit == 1
+
+
+def test_a_small_request_that_times_out_says_nothing_of_large_ones() -> None:
+    """Two messages are not too many. Where no more than a few are allowed, there may be fewer still."""
+    bisection = BatchBisection(1000)
+    for size in (1, 2, 15):
+        bisection.batch_timed_out(size)
+    assert bisection.limit == 1000
+    bisection.batch_timed_out(16)
+    assert bisection.limit == 8
+    bisection.batch_timed_out(8)
+    assert bisection.limit == 4
 
 
 def test_a_late_time_out_of_a_large_request_does_not_make_the_size_larger() -> None:

@@ -1,4 +1,4 @@
-"""The queue of turns, against a sorted list."""
+"""The calendar queue, against a sorted list."""
 
 from __future__ import annotations
 
@@ -11,56 +11,56 @@ from smsc_status._core.tracking.calendar_queue import CalendarQueue
 
 class Item:
     def __init__(self) -> None:
-        self.turn: Bucket[Item] | None = None
+        self.due_bucket: Bucket[Item] | None = None
 
 
 def test_in_the_order_of_time() -> None:
     """Whatever is added, taken, or leaves for another one."""
-    draw, agenda, other = random.Random(1), CalendarQueue[Item](0.5), CalendarQueue[Item](1.0)
+    draw, queue, other = random.Random(1), CalendarQueue[Item](0.5), CalendarQueue[Item](1.0)
     known: dict[Item, float] = {}
     for _ in range(3000):
-        assert agenda.due_at() == min(known.values(), default=inf)
-        assert set(agenda) == set(known)
+        assert queue.due_at() == min(known.values(), default=inf)
+        assert set(queue) == set(known)
         what = draw.random()
         if what < 0.55:
             item, at = Item(), draw.uniform(0, 20)
-            agenda.add(item, at)
+            queue.add(item, at)
             known[item] = ceil(at / 0.5) * 0.5
         elif what < 0.8:
             at_most = draw.randrange(1, 4)
-            taken = agenda.take(at_most)
+            taken = queue.take(at_most)
             first = sorted(known.values())[:1]
             assert [known.pop(item) for item in taken] == first * len(taken)
             assert len(taken) <= at_most
-            assert all(item.turn is None for item in taken)
+            assert all(item.due_bucket is None for item in taken)
         elif known:
             item = draw.choice(list(known))
             del known[item]
             other.add(item, 7.0)
             if draw.random() < 0.5:  # and comes back at the same time
-                agenda.add(item, 7.0)
+                queue.add(item, 7.0)
                 known[item] = 7.0
         now = draw.uniform(0, 20)
-        assert agenda.due(now) == sum(at <= now for at in known.values())
+        assert queue.due(now) == sum(at <= now for at in known.values())
         if draw.random() < 0.05:
-            agenda.forget_gone()
-            assert agenda.entries == len(known)
+            queue.forget_gone()
+            assert queue.entries == len(known)
 
 
 def test_an_item_that_came_back_is_listed_once() -> None:
-    agenda = CalendarQueue[Item](1.0)
+    queue = CalendarQueue[Item](1.0)
     item = Item()
-    agenda.add(item, 5.0)
-    agenda.add(Item(), 5.0)
+    queue.add(item, 5.0)
+    queue.add(Item(), 5.0)
     CalendarQueue[Item](1.0).add(item, 1.0)
-    agenda.add(item, 5.0)
-    assert len(list(agenda)) == agenda.due(5.0) == 2
-    assert agenda.entries == 3
-    agenda.forget_gone()
-    assert agenda.entries == 2
-    assert len(agenda.take(10)) == 2
-    assert agenda.take() == []
-    agenda.add(item, 6.0)
+    queue.add(item, 5.0)
+    assert len(list(queue)) == queue.due(5.0) == 2
+    assert queue.entries == 3
+    queue.forget_gone()
+    assert queue.entries == 2
+    assert len(queue.take(10)) == 2
+    assert queue.take() == []
+    queue.add(item, 6.0)
     CalendarQueue[Item](1.0).add(item, 1.0)
-    assert agenda.due_at() == inf
-    assert agenda.entries == 0
+    assert queue.due_at() == inf
+    assert queue.entries == 0

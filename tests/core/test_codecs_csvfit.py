@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from codec_samples import ASKED, PHONE, one, rows, sent
 
-from smsc_status._core.wire.csvfit import Shape, fit, shape_of
+from smsc_status._core.wire.csvfit import LayoutRuns, fit_layout, runs_of
 from smsc_status._core.wire.layouts import LAYOUTS
 from smsc_status.models import Detail, Format, HlrRecord, StatusRecord
 
@@ -25,10 +25,10 @@ def test_a_layout_is_cut_into_runs() -> None:
     """Every other one may hold commas; the last may be empty."""
     levels = LAYOUTS[CSV]
     first = ("status", "last_timestamp", "err")
-    assert shape_of(levels[BASIC].sms) == Shape(first, (), 3)
+    assert runs_of(levels[BASIC].sms) == LayoutRuns(first, (), 3)
     head = (*first, "imsi", "msc", "mcc", "mnc")
-    assert shape_of(levels[BASIC].hlr) == Shape(head, ((NAMES, ()),), 11)
-    assert shape_of(levels[EXTENDED].sms) == Shape(
+    assert runs_of(levels[BASIC].hlr) == LayoutRuns(head, ((NAMES, ()),), 11)
+    assert runs_of(levels[EXTENDED].sms) == LayoutRuns(
         (*first, "send_timestamp", "phone"),
         ((PLACE, ("cost", "sender_id", "status_name")), (("message", "comment"), ("type",))),
         14,
@@ -195,11 +195,11 @@ def test_a_short_line_of_a_bulk_reply_is_still_its_messages() -> None:
 def test_a_line_of_another_layout_does_not_fit() -> None:
     """By its number of columns, its phone, its status or its time."""
     sms, hlr = LAYOUTS[CSV][FULL]
-    assert fit(["1", "2"], LAYOUTS[CSV][BASIC].sms, None) is None
-    assert fit(["1", "2", "3", "4"], LAYOUTS[CSV][BASIC].sms, None) is None
-    assert fit(f"x{SMS}1.20,SMSC,x,Hello,,0".split(","), sms, PHONE) is None
-    assert fit(f"{SMS}1.20,SMSC,x,Hello,,0".split(","), hlr, PHONE) is None
-    assert fit(f"{HLR}A,B,,{SENT}0.30,HLR,x,,4".split(","), hlr, "1") is None
+    assert fit_layout(["1", "2"], LAYOUTS[CSV][BASIC].sms, None) is None
+    assert fit_layout(["1", "2", "3", "4"], LAYOUTS[CSV][BASIC].sms, None) is None
+    assert fit_layout(f"x{SMS}1.20,SMSC,x,Hello,,0".split(","), sms, PHONE) is None
+    assert fit_layout(f"{SMS}1.20,SMSC,x,Hello,,0".split(","), hlr, PHONE) is None
+    assert fit_layout(f"{HLR}A,B,,{SENT}0.30,HLR,x,,4".split(","), hlr, "1") is None
 
 
 def test_the_phone_in_a_networks_name_is_not_the_message_s() -> None:

@@ -14,7 +14,7 @@ from codec_samples import ASKED, PHONE, bad, one, record, rows, sent
 
 from smsc_status._core.wire import codecs
 from smsc_status._core.wire.codecs import BadRow
-from smsc_status._core.wire.values import MAX_SHARED, MAX_SHARED_CHARS, BadValue, Shared, str_of
+from smsc_status._core.wire.values import MAX_CACHED, MAX_CACHED_CHARS, BadValue, ReadCache, str_of
 from smsc_status.models import MOSCOW, Detail, Format, StatusRecord
 
 XML, JSON = Format.XML, Format.JSON
@@ -62,16 +62,16 @@ def test_names_are_kept_once(format: Format) -> None:
 
 def test_few_and_short_texts_are_shared() -> None:
     """What is kept for later records is bounded, however many texts come and however long they are."""
-    shared = Shared(str_of)
-    for number in range(MAX_SHARED + 10):
-        assert shared[str(number)] == str(number)
-        assert shared[None] is None
-    assert len(shared) <= MAX_SHARED
-    long = "x" * (MAX_SHARED_CHARS + 1)
-    assert shared[long] == long
-    assert long not in shared
+    cache = ReadCache(str_of)
+    for number in range(MAX_CACHED + 10):
+        assert cache[str(number)] == str(number)
+        assert cache[None] is None
+    assert len(cache) <= MAX_CACHED
+    long = "x" * (MAX_CACHED_CHARS + 1)
+    assert cache[long] == long
+    assert long not in cache
     with pytest.raises(BadValue):
-        shared[7]
+        cache[7]
 
 
 class TestJson:

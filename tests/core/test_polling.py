@@ -78,7 +78,7 @@ def test_messages_of_an_id_without_tokens_go_in_bulk() -> None:
         p.add(ref(k, 900.0), now=k * 100.0)
         item = p.take_single(now=k * 100.0)
         assert item is not None
-        p.held_up(item, now=k * 100.0)
+        p.put_back_for_bulk(item, now=k * 100.0)
     p.add(MessageRef(69, "79991111111", datetime.fromtimestamp(900.0, UTC)), now=6901.0)
     assert p.take_single(now=6901.0) is None
     assert p.due_at(singly=True) == inf
@@ -170,7 +170,7 @@ def test_what_means_nothing_any_more_is_dropped() -> None:
     while bulk(p, now=0.0):
         pass
     assert list(p) == []
-    assert [line.entries for line in (p._young, p._old, p._patient, p._last_call)] == [0, 0, 0, 0]
+    assert [line.entries for line in (p._young, p._old, p._bulk_only, p._last_call)] == [0, 0, 0, 0]
 
 
 def test_a_million_with_one_deadline_are_called_in_parts() -> None:
@@ -194,8 +194,8 @@ def test_single_checks_that_are_slow_stretch_the_intervals() -> None:
         for id in range(1000):
             p.add(ref(id, 0.0), now=0.0)
         item = p.add(ref(5000, 0.0), now=0.0)
-        assert item.turn is not None
-        return item.turn.at
+        assert item.due_bucket is not None
+        return item.due_bucket.at
 
     assert due_of(2.0) > due_of(0.1)
 
@@ -210,8 +210,8 @@ BULK = 10 / 61.0
 
 
 def due_of(item: Tracked) -> float:
-    assert item.turn is not None
-    return item.turn.at
+    assert item.due_bucket is not None
+    return item.due_bucket.at
 
 
 def is_just_after(at: float, expected: float, *, grain: float) -> bool:
@@ -233,10 +233,10 @@ def test_intervals_grow_with_all_that_wait(eagerness: float, capacity: float) ->
         p.add(ref(id, 0.0), now=0.0)
     first, second, *rest = bulk(p, now=0.0)
     assert len(rest) == 8
-    others = 91 * p.ages.rate(0.0)
+    others = 91 * p.hazard.rate(0.0)
     for item in (first, second):
         due = asked(p, item, now=50.0)
-        rate, wait = p.ages.outlook(50.0, others / capacity)
+        rate, wait = p.hazard.outlook(50.0, others / capacity)
         assert is_just_after(due, 50.0 + wait, grain=1.0)
         others += rate
 
@@ -253,7 +253,7 @@ def test_the_young_mind_only_their_like(answers: list[float], round_trip: float)
         p.add(ref(id, -10_000.0), now=0.0)
     item = p.take_single(now=0.0)
     assert item is not None
-    _, wait = p.ages.outlook(1.0, 19 * p.ages.rate(0.0) * round_trip / 2)
+    _, wait = p.hazard.outlook(1.0, 19 * p.hazard.rate(0.0) * round_trip / 2)
     assert is_just_after(asked(p, item, now=1.0), 1.0 + wait, grain=0.1)
 
 
@@ -409,7 +409,7 @@ def test_messages_wait_in_one_of_five_lines() -> None:
     others.append(p.add(ref(3, sent_at + deadline - 1000.0), now=deadline - 100.0))
     held = p.take_single(now=deadline - 100.0)
     assert held is others[1]
-    p.held_up(held, now=deadline - 100.0)
+    p.put_back_for_bulk(held, now=deadline - 100.0)
     last = [p.add(ref(id, sent_at), now=deadline - 99.0) for id in range(10, 15)]
     p.call_last(now=deadline - 99.0)
     assert p.last_calls == 5
@@ -436,7 +436,7 @@ def test_what_the_ages_are_told() -> None:
     def of(changed_at: int | None, *, now: float, before: float | None = None) -> list[tuple[str, float, float]]:
         p = plan()
         p.dates.offset = 1_000_000.0
-        p.ages = told = Told()
+        p.hazard = told = Told()
         item = p.add(ref(1, 1_000_100.0), now=100.0)
         if before is not None:
             p.polled(item, StatusRecord(status=0), done=False, now=before)
@@ -492,9 +492,9 @@ def test_an_id_that_found_no_token_is_left_to_the_bulk_lane_for_a_period() -> No
     p.dates.offset = 1000.0
     item = p.add(ref(7, 900.0), now=0.0)
     assert p.take_single(now=0.0) is item
-    assert item.burst == 1
-    p.held_up(item, now=0.5)
-    assert item.burst == 0
+    assert item.checks_in_cycle == 1
+    p.put_back_for_bulk(item, now=0.5)
+    assert item.checks_in_cycle == 0
     assert due_of(item) == 1.0
     twin = p.add(MessageRef("007", "79991111111", datetime.fromtimestamp(900.0, UTC)), now=1.0)
     assert p.take_single(now=61.4) is None  # it has gone to the bulk lane, too
@@ -548,7 +548,7 @@ def test_those_whose_deadline_nears_go_before_all_others_and_in_its_order() -> N
     assert not p.has_priority
     p.call_last(now=86_390.0)
     assert p.has_priority
-    assert p.due_at() == p.pressing_at() == -inf
+    assert p.due_at() == p.urgent_due_at() == -inf
     assert p.due(now=86_390.0)[0] == 22
     assert p.take(1, until=-inf, now=86_390.0) == [sooner]
     assert p.take_single(now=86_390.0, near_deadline=True) is later
@@ -563,17 +563,17 @@ def test_a_check_without_an_answer_is_owed() -> None:
     p.dates.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
     item = p.add(ref(1, sent_at), now=0.0)
     assert p.take(1, now=30.0) == [item]
-    p.put_back_failed(item, now=31.0)
+    p.put_back_unanswered(item, now=31.0)
     assert is_just_after(due_of(item), 36.0, grain=0.1)
     assert item.last is None
     deadline = archive_deadline(sent_at) - sent_at
     p.take(1, now=deadline - 100.0)
-    p.put_back_failed(item, now=deadline - 99.0)
+    p.put_back_unanswered(item, now=deadline - 99.0)
     p.call_last(now=deadline - 93.0)
     assert p.has_priority
     for _ in range(5):
         p.take(1, now=deadline + 1.0)
-        p.put_back_failed(item, now=deadline + 2.0)
+        p.put_back_unanswered(item, now=deadline + 2.0)
     assert due_of(item) >= deadline + 62.0
 
 
@@ -584,7 +584,7 @@ def test_a_message_whose_last_deadline_is_over_is_owed_a_check_and_no_other_last
     for _ in range(2):  # for the sweep, and for the end of the day
         p.call_last(now=90_000.0)
     assert p.take(1, now=90_000.0) == [item]
-    p.put_back_failed(item, now=90_001.0)
+    p.put_back_unanswered(item, now=90_001.0)
     p.call_last(now=90_200.0)
     assert p.last_calls == 0
     assert not p.has_priority
@@ -605,8 +605,8 @@ def test_a_message_that_waits_for_a_token_has_not_used_one() -> None:
     p = plan()
     item = p.add(ref(1, -100.0), now=0.0)
     assert p.take(1, now=0.0) == [item]
-    p.wait_for_token(item, 50.0, now=0.0)
-    assert item.burst == 0
+    p.put_back_until_token(item, 50.0, now=0.0)
+    assert item.checks_in_cycle == 0
     assert due_of(item) == 50.0
 
 
@@ -622,7 +622,7 @@ def test_near_its_deadline_a_message_whose_id_has_no_token_keeps_its_priority_in
     p.call_last(now=now)
     item = p.take_single(now=now, near_deadline=True)
     assert item in (first, second)
-    p.held_up(item, now=now)
+    p.put_back_for_bulk(item, now=now)
     assert p.take_single(now=now, near_deadline=True) is None
     assert p.has_priority
     assert p.due_at() == -inf
@@ -631,7 +631,7 @@ def test_near_its_deadline_a_message_whose_id_has_no_token_keeps_its_priority_in
     assert p.due(now=now) == (3, 1)
     assert set(p) == {first, second, other}
     assert set(p.take(5, until=-inf, now=now)) == {first, second}
-    p.wait_for_token(first, now + 10.0, now=now)
+    p.put_back_until_token(first, now + 10.0, now=now)
     p.call_last(now=now + 11.0)
     assert p.take(5, until=-inf, now=now + 11.0) == [first]
     assert p.take(5, now=now + 11.0) == [other]
@@ -659,16 +659,16 @@ def test_a_last_call_without_an_answer_is_called_again() -> None:
     called = p.take(10, until=-inf, now=now)
     assert len(called) == 10
     for item in called:
-        p.put_back_failed(item, now=now + 1.0)
+        p.put_back_unanswered(item, now=now + 1.0)
     p.call_last(now=now + 2.0)
     assert p.last_calls == len(items)
 
 
 def test_while_the_date_is_in_doubt_nothing_ends() -> None:
     p = plan(expire_after=100.0)
-    p.dates.read(1_773_144_000.0, now=0.0)
+    p.dates.read_local(1_773_144_000.0, now=0.0)
     item = p.add(ref(1), now=0.0)
-    p.dates.told(1_773_144_000.0 + 86_400.0, now=200.0)
+    p.dates.read_server(1_773_144_000.0 + 86_400.0, now=200.0)
     p.polled(item, StatusRecord(status=0), done=False, now=200.0)
     assert p.ending(item) is None
     p.polled(item, StatusRecord(status=0), done=False, now=400.0)

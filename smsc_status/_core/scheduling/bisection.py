@@ -31,6 +31,9 @@ SUSPECT_DIVISOR = 4
 request, and with few suspects refusals are rarer."""
 
 
+FEW = 16
+"""A bulk request of fewer messages than this, where many more were allowed, did not time out because of its size."""
+
 TOO_LARGE = frozenset({413, 414})
 """HTTP statuses that say that a request is too long."""
 
@@ -89,7 +92,9 @@ class BatchBisection:
             self.limit = min(self._max, self.limit + max(1, growth))
 
     def batch_timed_out(self, size: int) -> None:
-        """A bulk request of `size` messages got no answer in time."""
+        """A bulk request of `size` messages got no answer in time. The next ones are smaller, unless it was a small one."""
+        if size < FEW and 2 * size <= self.limit:
+            return
         self._too_slow = size
         self._proven = min(self._proven, max(1, size // 2))
         self.limit = max(1, min(self.limit, size // 2))

@@ -1,1 +1,1 @@
-"""Which tracked messages are asked next, and who is done."""
+"""Decides which tracked messages are asked next, and which are done."""

@@ -1,8 +1,8 @@
-"""Until when can a status be read, and whose time is running out?
+"""Computes until when a status can be read, and finds the messages whose deadline is near.
 
-By the vendor's page (https://smsc.ru/api/http/status_messages/check_status/) statuses must be asked within 24 hours of
-sending, and at 03:00 Moscow time the messages with a final status that were sent before 18:00 of the day before are
-moved to an archive; what is asked after that is "not found".
+The vendor's page (https://smsc.ru/api/http/status_messages/check_status/) says: ask for a status within 24 hours of
+sending. At 03:00 Moscow time the vendor also moves messages to an archive: those that have a final status and were
+sent before 18:00 of the day before. An archived message is "not found".
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ DAY = 86_400.0
 MINUTE = 60.0
 
 SETTLED_BEFORE_SWEEP = 9 * 3600.0
-"""Between 18:00 and the sweep at 03:00, Moscow time."""
+"""Seconds from 18:00 to the sweep at 03:00, Moscow time. The sweep spares messages that were sent in between."""
 
 
 def archive_deadline(sent_at: float) -> float:
     """When a message sent at `sent_at` may be gone; both in seconds since 1970.
 
-    The earlier of two: 24 hours after sending; the first 03:00 Moscow time (midnight UTC) before which it lay since
-    before 18:00 of the day before.
+    That is 24 hours after sending, or at the first 03:00 Moscow time (midnight UTC) that follows an 18:00 after
+    sending, whichever comes first.
 
     >>> from datetime import datetime
     >>> for clock in ("17:59:59", "18:00:00"):
@@ -39,84 +39,90 @@ def archive_deadline(sent_at: float) -> float:
 
 
 def next_deadline(sent_at: float, date: float) -> float:
-    """The deadline that lies ahead: what was not final at the sweep stays until 24 hours are over."""
+    """The archive deadline, or once it has passed, 24 hours after sending.
+
+    A message that is not final at the sweep stays until its 24 hours are over.
+    """
     deadline = archive_deadline(sent_at)
     return deadline if date < deadline else sent_at + DAY
 
 
 class Dated(Protocol):
-    """What has a deadline. `Deadlines` sets its `minute`: `None` while no deadline of it is watched."""
+    """An item with a deadline. `Deadlines` sets its `deadline_bucket`: `None` while no deadline of it is watched."""
 
     sent_at: float
-    minute: Bucket[Any] | None
+    deadline_bucket: Bucket[Any] | None
 
 
 DatedT = TypeVar("DatedT", bound=Dated)
 
 
 class Deadlines(Generic[DatedT]):
-    """The next deadline of each message, to the minute."""
+    """The next deadline of each message, rounded down to the minute."""
 
     def __init__(self) -> None:
-        self._minutes: dict[float, Bucket[DatedT]] = {}
+        self._buckets: dict[float, Bucket[DatedT]] = {}
 
     def watch(self, item: DatedT, *, after: float = 0.0) -> None:
-        """Watch its next deadline after a date, instead of the one that is being watched."""
+        """Watch the item's first deadline after the date `after`. It replaces the deadline watched so far."""
         at = next_deadline(item.sent_at, after) // MINUTE * MINUTE
-        if item.minute is not None:
-            if item.minute.at == at:
+        if item.deadline_bucket is not None:
+            if item.deadline_bucket.at == at:
                 return
             self.forget(item)
-        minute = self._minutes.get(at)
-        if minute is None:
-            minute = self._minutes[at] = Bucket(at)
-        minute.append(item)
-        minute.live += 1
-        item.minute = minute
+        bucket = self._buckets.get(at)
+        if bucket is None:
+            bucket = self._buckets[at] = Bucket(at)
+        bucket.append(item)
+        bucket.live += 1
+        item.deadline_bucket = bucket
 
     def forget(self, item: DatedT) -> None:
-        """It matters no more."""
-        minute = item.minute
-        if minute is None:
+        """Stop watching the item's deadline."""
+        bucket = item.deadline_bucket
+        if bucket is None:
             return
-        item.minute = None
-        minute.live -= 1
-        if not minute.live:
-            self._minutes.pop(minute.at, None)
-        elif has_outgrown(len(minute), minute.live):
-            minute[:] = dict.fromkeys(other for other in minute if other.minute is minute)
+        item.deadline_bucket = None
+        bucket.live -= 1
+        if not bucket.live:
+            self._buckets.pop(bucket.at, None)
+        elif has_outgrown(len(bucket), bucket.live):
+            bucket[:] = dict.fromkeys(other for other in bucket if other.deadline_bucket is bucket)
 
     def take(
         self, date: float, *, seconds_each: float, guard: float, at_most: int, queued: int = 0
     ) -> list[tuple[DatedT, float]]:
-        """Those that must be asked from now on, so that all are asked in time, and when their minute begins.
+        """Take the messages that must be asked from now on to be asked in time, earliest deadline first.
 
-        The earliest come first. A message is out of time when it, and all with an earlier deadline, take until then to
-        be asked, less `guard`.
+        A message must be asked once the time left until its deadline is no longer than asking it and all messages with
+        an earlier or the same deadline takes, plus `guard`. All messages with an earlier deadline are taken with it.
 
         Args:
             date: now, in seconds since 1970.
-            seconds_each: how long asking one takes.
+            seconds_each: how long it takes to ask one message.
             guard: seconds.
-            at_most: no more than so many, and the rest at another call.
-            queued: so many that were taken before are still to be asked, and go first.
+            at_most: how many to take; the rest stay for another call.
+            queued: how many messages that were taken before are still waiting; they are asked first.
+
+        Returns:
+            Each message with its deadline, rounded down to the minute.
         """
         before, critical_at = queued, -inf
-        minutes = sorted(self._minutes.values(), key=lambda minute: minute.at)
-        for minute in minutes:
-            before += minute.live
-            if minute.at - date <= before * seconds_each + guard:
-                critical_at = minute.at
+        buckets = sorted(self._buckets.values(), key=lambda bucket: bucket.at)
+        for bucket in buckets:
+            before += bucket.live
+            if bucket.at - date <= before * seconds_each + guard:
+                critical_at = bucket.at
         taken: list[tuple[DatedT, float]] = []
-        for minute in minutes:
-            if minute.at > critical_at or len(taken) >= at_most:
+        for bucket in buckets:
+            if bucket.at > critical_at or len(taken) >= at_most:
                 break
-            while minute.live and len(taken) < at_most:
-                item = minute.pop()
-                if item.minute is minute:
-                    item.minute = None
-                    minute.live -= 1
-                    taken.append((item, minute.at))
-            if not minute.live:
-                del self._minutes[minute.at]
+            while bucket.live and len(taken) < at_most:
+                item = bucket.pop()
+                if item.deadline_bucket is bucket:
+                    item.deadline_bucket = None
+                    bucket.live -= 1
+                    taken.append((item, bucket.at))
+            if not bucket.live:
+                del self._buckets[bucket.at]
         return taken

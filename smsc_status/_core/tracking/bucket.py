@@ -1,4 +1,4 @@
-"""Messages that share an instant."""
+"""A list of items that share an instant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ItemT = TypeVar("ItemT")
 
 
 class Bucket(list[ItemT]):
-    """All items of the instant `at`, and stale entries of items that have left: these belong to another bucket now.
+    """The items of the instant `at`, and stale entries: items that have left, or belong to another bucket now.
 
     `live` counts the items without the stale entries.
     """

@@ -1,4 +1,7 @@
-"""Who is due when, for very many: a queue of turns, each a list of all that are due at one instant."""
+"""A queue for very many items, ordered by the instant at which they are due.
+
+All items of one instant share a bucket, and a heap orders the instants.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from smsc_status._core.tracking.bucket import Bucket
 
 
 class Due(Protocol):
-    """What an agenda holds. Agendas set its `turn`: `None` while it is in none."""
+    """An item of a queue. Queues set its `due_bucket`: `None` while it is in none."""
 
-    turn: Bucket[Any] | None
+    due_bucket: Bucket[Any] | None
 
 
 DueT = TypeVar("DueT", bound=Due)
@@ -22,8 +25,8 @@ DueT = TypeVar("DueT", bound=Due)
 class CalendarQueue(Generic[DueT]):
     """Items in the order of the instants at which they are due, rounded up to whole grains.
 
-    Adding one and taking one are a matter of a list's end, however many there are. An item leaves by being taken, or by
-    being added to another agenda.
+    Adding or taking an item works at the end of a list; a heap of instants is touched only when an instant comes or
+    goes. An item leaves when it is taken, or when it is added to another queue.
 
     Args:
         grain: seconds.
@@ -31,65 +34,65 @@ class CalendarQueue(Generic[DueT]):
 
     def __init__(self, grain: float) -> None:
         self.entries: int = 0
-        """How many it holds, and those that have left for another."""
+        """How many entries it holds, those of items that left for another queue included."""
         self._grain = grain
-        self._turns: dict[int, Bucket[DueT]] = {}
+        self._buckets: dict[int, Bucket[DueT]] = {}
         self._keys: list[int] = []
 
     def __iter__(self) -> Iterator[DueT]:
-        for turn in self._turns.values():
-            yield from dict.fromkeys(item for item in turn if item.turn is turn)
+        for bucket in self._buckets.values():
+            yield from dict.fromkeys(item for item in bucket if item.due_bucket is bucket)
 
     def add(self, item: DueT, at: float) -> None:
-        """It is due at this instant."""
+        """Add an item that is due at this instant; it leaves the queue that it was in."""
         key = ceil(at / self._grain)
-        turn = self._turns.get(key)
-        if turn is None:
-            turn = self._turns[key] = Bucket(key * self._grain)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = Bucket(key * self._grain)
             heappush(self._keys, key)
-        if item.turn is not None:
-            item.turn.live -= 1
-        turn.append(item)
-        turn.live += 1
+        if item.due_bucket is not None:
+            item.due_bucket.live -= 1
+        bucket.append(item)
+        bucket.live += 1
         self.entries += 1
-        item.turn = turn
+        item.due_bucket = bucket
 
     def due_at(self) -> float:
-        """When the next is due; `inf` if there is none."""
+        """When the next item is due; `inf` if there is none."""
         while self._keys:
-            turn = self._turns[self._keys[0]]
-            if turn.live:
-                return turn.at
-            self.entries -= len(turn)
-            del self._turns[heappop(self._keys)]
+            bucket = self._buckets[self._keys[0]]
+            if bucket.live:
+                return bucket.at
+            self.entries -= len(bucket)
+            del self._buckets[heappop(self._keys)]
         return inf
 
     def take(self, at_most: int = 1) -> list[DueT]:
-        """Some of those who are due next, all at the same instant."""
+        """Take at most `at_most` of the items that are due next: all at one instant, which may still lie ahead."""
         if self.due_at() == inf:
             return []
-        turn: Bucket[DueT] = self._turns[self._keys[0]]
+        bucket: Bucket[DueT] = self._buckets[self._keys[0]]
         taken: list[DueT] = []
-        before = len(turn)
-        while turn and len(taken) < at_most:
-            item = turn.pop()
-            if item.turn is turn:
-                item.turn = None
+        before = len(bucket)
+        while bucket and len(taken) < at_most:
+            item = bucket.pop()
+            if item.due_bucket is bucket:
+                item.due_bucket = None
                 taken.append(item)
-        turn.live -= len(taken)
-        self.entries -= before - len(turn)
+        bucket.live -= len(taken)
+        self.entries -= before - len(bucket)
         return taken
 
     def due(self, now: float) -> int:
-        """How many are due now."""
-        return sum(turn.live for turn in self._turns.values() if turn.at <= now)
+        """How many items are due now."""
+        return sum(bucket.live for bucket in self._buckets.values() if bucket.at <= now)
 
     def forget_gone(self) -> None:
-        """Let go of the entries of those that have left."""
-        for key, turn in list(self._turns.items()):
-            turn[:] = dict.fromkeys(item for item in turn if item.turn is turn)
-            if not turn:
-                del self._turns[key]
-        self.entries = sum(map(len, self._turns.values()))
-        self._keys = list(self._turns)
+        """Drop the entries of items that have left."""
+        for key, bucket in list(self._buckets.items()):
+            bucket[:] = dict.fromkeys(item for item in bucket if item.due_bucket is bucket)
+            if not bucket:
+                del self._buckets[key]
+        self.entries = sum(map(len, self._buckets.values()))
+        self._keys = list(self._buckets)
         heapify(self._keys)

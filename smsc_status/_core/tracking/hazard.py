@@ -1,4 +1,4 @@
-"""At what age do messages end? Learned from what is seen."""
+"""Learns at what age messages end, from those that were followed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from math import sqrt
 
 
 class HazardModel:
-    """The hazard of ending by age, in bins that grow with it, from a prior on.
+    """The hazard of ending at each age, in bins that are wider for greater ages. It starts from a prior.
 
-    HazardModel are in seconds, from 0 on.
+    Ages are in seconds, from 0 on.
 
     Args:
-        prior_weight: as many messages the prior counts for.
+        prior_weight: how many messages the prior counts for.
     """
 
     EDGES = (0.0, *(1.25**k for k in range(-2, 58)))
@@ -24,17 +24,17 @@ class HazardModel:
         self._exposure: list[float] = []
         self._events: list[float] = []
         for low, high in zip(self.EDGES, (*self.EDGES[1:], 2 * self.EDGES[-1]), strict=True):
-            # Before anything was seen: half of what is left at an age of 5 s ends within that time again, and so on.
+            # The prior hazard is 0.5 / (5 s + age); the prior's exposure falls with the age.
             exposure = prior_weight * (high - low) * sqrt(5.0 / (5.0 + low))
             self._exposure.append(exposure)
             self._events.append(exposure * 0.5 / (5.0 + low))
-        # How many more messages were seen through a whole bin than through the one before; not yet in the exposure.
+        # Messages that were followed through a whole bin, as differences from the bin before; not yet in the exposure.
         self._crossings = [0] * len(self.EDGES)
-        self._news = 0
+        self._unlearnt = 0
         self._learn()
 
     def survived(self, low: float, high: float) -> None:
-        """A message was followed from one age to another."""
+        """Take in that a message was followed from the age `low` to the age `high`."""
         edges = self.EDGES
         first = bisect_right(edges, low) - 1
         if first == self._last or high < edges[first + 1]:
@@ -47,18 +47,18 @@ class HazardModel:
         self._crossings[last] -= 1
 
     def ended(self, age: float) -> None:
-        """A message ended at this age."""
+        """Take in that a message ended at this age."""
         self._events[bisect_right(self.EDGES, age) - 1] += 1
-        self._news += 1
-        if self._news >= self.REFRESH_EVERY:
+        self._unlearnt += 1
+        if self._unlearnt >= self.REFRESH_EVERY:
             self._learn()
 
     def rate(self, age: float) -> float:
-        """The root of the hazard at an age."""
+        """The square root of the hazard at an age. It is the rate at which such a message should be asked."""
         return self.outlook(age, 0.0)[0]
 
     def outlook(self, age: float, effort: float) -> tuple[float, float]:
-        """The rate at an age, and how long it takes from there until the integral of the rate has grown by so much."""
+        """The rate at an age, and after how many seconds from there the integral of the rate has grown by `effort`."""
         edges, rates, efforts = self.EDGES, self._rates, self._efforts
         bin = bisect_right(edges, age) - 1
         rate = rates[bin]
@@ -70,7 +70,7 @@ class HazardModel:
         return rate, edges[bin] + (target - efforts[bin]) / rates[bin] - age
 
     def _learn(self) -> None:
-        self._news = 0
+        self._unlearnt = 0
         for bin, through in enumerate(accumulate(self._crossings[:-1])):
             self._exposure[bin] += through * (self.EDGES[bin + 1] - self.EDGES[bin])
         self._crossings = [0] * len(self.EDGES)

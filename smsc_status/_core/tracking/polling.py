@@ -1,10 +1,10 @@
-"""Which tracked messages are asked next, what is a change, who is done, whose archive deadline is near?
+"""Decides which tracked messages are asked next, whether an answer is a change, and whether tracking has ended.
 
-A change that comes with the hazard `h` is found `interval / 2` late on average, so that among messages that share a
-capacity the delays add up to the least if each is asked at a rate in proportion to `sqrt(h)`. That is the plan: the
-`HazardModel` learn the hazard by age, and their `effort` is the integral of its root over a life. Each message is due again
-when its effort has grown by as much as the capacity affords: the sum of the roots over all messages, divided by the
-checks a second. More messages or a slower server stretch all intervals alike; young messages keep their lead.
+A change is found half an interval late on average. Messages share a limited number of checks a second, and the sum of
+their delays is least if each is asked at a rate in proportion to `sqrt(h)`, where `h` is its hazard: how likely it is
+to change now. `HazardModel` learns the hazard by age. A message's effort is the integral of `sqrt(h)` over its age. The
+message is due again when its effort has grown by the sum of `sqrt(h)` over all messages, divided by the checks a
+second. So more messages or a slower server stretch all intervals alike, and young messages stay ahead.
 """
 
 from __future__ import annotations
@@ -33,91 +33,92 @@ from smsc_status.errors import Archived, TrackingEnded, TrackingTimeout
 from smsc_status.models import Key, MessageRef, StatusRecord
 
 LAST_CHANCE = 3.0
-"""So long before its deadline a message is asked for the last time, in seconds."""
+"""A message is asked for the last time about this many seconds before its deadline."""
 
 LAG = 1.0
-"""An id's tokens come back by the time of the replies, which are about so many seconds later than the checks."""
+"""A token comes back a cycle after the reply, and the reply comes about this many seconds after the check began."""
 
-MANY_BUSY = 64
-"""Of more ids without a token than this, those whose period has passed are forgotten."""
+MANY_WITHOUT_TOKEN = 64
+"""When more ids than this have no token, those whose cycle has passed are forgotten."""
 
 RETRY_AFTER = 5.0
-"""A message whose check got no answer is asked again after this many seconds, or at the least interval if longer."""
+"""A message whose check got no answer is asked again after this many seconds, or after `least_interval` if longer."""
 
 FURTHEST_AHEAD = 31 * DAY
 LONGEST_AGO = 3650 * DAY
-"""A time of sending further in the future, or longer ago, is taken for a mistake, and for not known."""
+"""A time of sending further in the future, or longer ago, counts as a mistake, so as not known."""
 
 NOT_FOUND, STOPPED = int(Status.NOT_FOUND), int(Status.STOPPED)
 
 
 @attrs.frozen(kw_only=True)
 class Policy:
-    """How tracking spends its checks. Seconds everywhere. `benchmarks/day.py` shows what other values would do.
+    """How tracking spends its checks. Times are in seconds. `benchmarks/day.py` shows the effect of other values.
 
-    `eagerness`, 0 to 1, is the share of the connections that single checks of tracked messages may take up beside the
-    bulk requests. By default half of them stay free for the account's other work.
+    `eagerness`, 0 to 1, is the share of the connections that single checks of tracked messages may occupy. By default
+    half of the connections stay free for bulk requests and the account's other work.
     """
 
     eagerness: float = 0.5
     expire_after: float = 2 * DAY
     least_interval: float = 3.6
-    """No message is asked more often. The five checks a minute that an id has reach over the age of 2 to 20 s so, in
-    which most messages are delivered."""
+    """Minimum interval. It spreads an id's five checks a minute over the ages 2 to 20 s, when most messages are
+    delivered."""
     least_share: float = 0.005
-    """Nor more often than at every such share of its age: an old message's minute matters less."""
+    """Minimum interval, as a fraction of the message's age: a delay matters less for an old message."""
     longest_interval: float = 3600.0
-    """None is due later than that, however many there are."""
+    """Maximum interval, however many messages there are."""
     longest_turn: float = 2.0
-    """Nor later than in so many times the seconds that asking everyone in turn would take."""
+    """Maximum interval, as a multiple of the time that it takes to ask every waiting message once."""
     young: float = 120.0
-    """Up to this age a message goes before all older ones in single checks, and only its like stretch its intervals."""
+    """Up to this age a message is young. Single checks take young messages before older ones, and older messages do not
+    lengthen their intervals."""
     stopped: float = 600.0
-    """How often one that was stopped (-2) is asked at least."""
+    """Minimum interval of a message that was stopped (status -2)."""
     guard: float = 90.0
-    """The last call before a deadline begins so much earlier than its bulk requests take."""
+    """The last calls before a deadline begin this much earlier than their bulk requests need."""
     ahead: float = 60.0
-    """How often a message that will only be sent is asked at most: one whose time of sending lies in the future."""
+    """Minimum interval of a message whose time of sending lies in the future; less if that time comes sooner."""
 
 
 class Tracked:
-    """One message that is followed. `sent_at` and `told_at` are dates, all other instants are monotonic."""
+    """One tracked message. `sent_at` and `added_at` are dates, all other instants are monotonic."""
 
     __slots__ = (
+        "added_at",
         "answered_at",
-        "burst",
-        "burst_at",
+        "checks_in_cycle",
+        "cycle_began_at",
+        "deadline_bucket",
+        "due_bucket",
         "last",
-        "minute",
         "queue",
         "rate",
         "ref",
         "sent_at",
-        "told_at",
-        "turn",
     )  # fmt: skip
 
     def __init__(self, ref: MessageRef, sent_at: float, *, is_known: bool, answered_at: float) -> None:
         self.ref: MessageRef = ref
         self.sent_at: float = sent_at
-        self.told_at: float | None = None if is_known else sent_at
-        """When it was given to us, while the time of sending is not known."""
+        self.added_at: float | None = None if is_known else sent_at
+        """The date when it was added, if its time of sending is not known, else `None`."""
         self.answered_at: float = answered_at
-        """When its last answer came in; before the first, when it was sent, or given to us."""
-        self.turn: Bucket[Tracked] | None = None
-        """When it is due; `None` while it is being asked."""
-        self.minute: Bucket[Tracked] | None = None
+        """When its last answer came in; before the first answer, when it was sent, or added if that is not known."""
+        self.due_bucket: Bucket[Tracked] | None = None
+        """The bucket of the instant at which it is due; `None` while it is being asked."""
+        self.deadline_bucket: Bucket[Tracked] | None = None
         self.queue: CalendarQueue[Tracked] | None = None
         self.rate: float = 0.0
         self.last: tuple[int, int | None] | None = None
-        self.burst_at: float = -inf
-        self.burst: int = 0
-        """So many checks began within a period from `burst_at` on."""
+        self.cycle_began_at: float = -inf
+        self.checks_in_cycle: int = 0
+        """How many checks began within a cycle from `cycle_began_at` on."""
 
     @property
     def is_dated(self) -> bool:
         """Whether the time of sending is known."""
-        return self.told_at is None
+        return self.added_at is None
 
     @property
     def second(self) -> int:
@@ -126,26 +127,26 @@ class Tracked:
 
 
 class PollScheduler:
-    """The messages that are followed, and the order in which they are asked.
+    """The tracked messages, and the order in which they are asked.
 
-    `now` is on one monotonic clock; `dates` slots it, and is kept by whoever can look at a clock. A message waits in
-    the plan from `add` or `put_back` until it is taken.
+    `now` is an instant of one monotonic clock. `dates` turns it into a date, and the caller keeps `dates` up to date.
+    A message waits here from `add` or `put_back` until it is taken.
 
     Messages near their deadline have priority over everything else that a client checks: those whose last call has
-    come, and those that were called and are asked again before the deadline. All others are due at an instant, and it
-    is their rank among all that wait.
+    come, and those that are asked again between the last call and the deadline. All others are asked in the order of
+    the instants at which they are due.
 
     Args:
         policy: how checks are spent.
-        max_bulk: how many a bulk request takes.
+        max_bulk: how many messages a bulk request takes.
         cycle: seconds from one bulk request to the next.
-        slots: how many single checks may be open at once.
+        slots: how many connections there are; `policy.eagerness` says how many of them single checks may occupy.
         checks: how often an id may be named in a cycle.
     """
 
     def __init__(self, policy: Policy, *, max_bulk: int, cycle: float, slots: int, checks: int) -> None:
         self.policy = policy
-        self.ages: HazardModel = HazardModel()
+        self.hazard: HazardModel = HazardModel()
         self.dates: Dates = Dates()
         self.slots: int = ceil(slots * policy.eagerness)
         self._connections = slots
@@ -157,34 +158,35 @@ class PollScheduler:
         self._bulk_a_second = max_bulk / cycle
         self._young: CalendarQueue[Tracked] = CalendarQueue(0.1)
         self._old: CalendarQueue[Tracked] = CalendarQueue(1.0)
-        # Those that a deadline makes due sooner than they would be. Once due they are pressing: they go before others
-        # that are due, in the order of their deadlines (since 1970).
+        # Messages that are due sooner because of their deadline. Once due they move to `_urgent_due`: they go before
+        # others that are due, in the order of their deadlines (dates, in seconds since 1970).
         self._urgent: CalendarQueue[Tracked] = CalendarQueue(1.0)
-        self._pressing: CalendarQueue[Tracked] = CalendarQueue(60.0)
-        self._pressing_at = inf
-        self._is_near = False
-        # Those near their deadline that wait for a bulk request, because single checks of their id found no token.
-        self._held_near: CalendarQueue[Tracked] = CalendarQueue(60.0)
-        # Those that wait for a bulk request, because single checks of their id found no token.
-        self._patient: CalendarQueue[Tracked] = CalendarQueue(1.0)
-        self._queues = (self._young, self._urgent, self._old, self._patient)
-        # Those that must be asked at once because of their deadline, by that deadline (since 1970).
+        self._urgent_due: CalendarQueue[Tracked] = CalendarQueue(60.0)
+        self._urgent_due_since = inf
+        self._urgent_is_near = False
+        # Messages near their deadline, by that deadline, whose ids have no token for single checks.
+        self._bulk_only_near: CalendarQueue[Tracked] = CalendarQueue(60.0)
+        # Messages that wait for a bulk request, because a single check of their id found no token.
+        self._bulk_only: CalendarQueue[Tracked] = CalendarQueue(1.0)
+        self._queues = (self._young, self._urgent, self._old, self._bulk_only)
+        # Messages whose last call has come, by their deadline (a date).
         self._last_call: CalendarQueue[Tracked] = CalendarQueue(60.0)
-        self._busy: dict[Key, float] = {}
+        # Until when messages of an id go in bulk, because a single check found no token.
+        self._without_token: dict[Key, float] = {}
         self._deadlines: Deadlines[Tracked] = Deadlines()
-        # How many were asked last in each second.
-        self._seconds: dict[int, int] = {}
-        self._answers: dict[tuple[int, int | None], tuple[int, int | None]] = {}
-        self._count = 0
-        # The rates of those that wait: of the young ones, and of all.
+        # How many messages had their last answer in each second, by `Tracked.second`.
+        self._answered_in: dict[int, int] = {}
+        self._shared_answers: dict[tuple[int, int | None], tuple[int, int | None]] = {}
+        self._waiting = 0
+        # The sums of the waiting messages' rates: of the young ones, and of all.
         self._young_rates = 0.0
         self._rates = 0.0
 
     def __len__(self) -> int:
-        return self._count
+        return self._waiting
 
     def __iter__(self) -> Iterator[Tracked]:
-        return chain(self._last_call, self._pressing, self._held_near, *self._queues)
+        return chain(self._last_call, self._urgent_due, self._bulk_only_near, *self._queues)
 
     @property
     def expire_after(self) -> float:
@@ -193,91 +195,92 @@ class PollScheduler:
 
     # Which date it is.
 
-    def read_clock(self, date: float, *, now: float) -> None:
+    def read_local_date(self, date: float, *, now: float) -> None:
         """The local clock shows this date, in seconds since 1970."""
-        self.dates.read(date, now=now)
+        self.dates.read_local(date, now=now)
 
-    def told_date(self, date: float, *, now: float) -> None:
-        """A reply has just said that it is this date."""
-        self.dates.told(date, now=now)
+    def read_server_date(self, date: float, *, now: float) -> None:
+        """A reply has just come with this date, in seconds since 1970."""
+        self.dates.read_server(date, now=now)
 
     @property
     def is_clock_overruled(self) -> bool:
         """Whether the replies' date counts, because the local clock differs from it."""
         return self.dates.is_overruled
 
-    # What happens to messages.
+    # Taking messages and answers in.
 
     def add(self, ref: MessageRef, *, now: float) -> Tracked:
-        """Follow one more; a message that was not just sent is due at once."""
+        """Track one more message. It is due at once, unless it was only just sent or will be sent later."""
         date = now + self.dates.offset
         sent_at = ref.sent_at.timestamp() if ref.sent_at is not None else inf
         is_known = _is_plausible(sent_at, date)
         sent_at = sent_at if is_known else date
         item = Tracked(ref, sent_at, is_known=is_known, answered_at=min(now, now + sent_at - date))
-        self._note(item.second, 1)
+        self._count_answered(item.second, 1)
         self._schedule(item, now=now, first=True)
         self._deadlines.watch(item)
         return item
 
     def _learn_sent_at(self, item: Tracked, record: StatusRecord, now: float) -> None:
-        """A reply's own time of sending overrules what was believed."""
+        """Replace the time of sending by the one in a reply, if that is plausible."""
         sent_at = record.sent_at
         if sent_at is None or not _is_plausible(sent_at.timestamp(), now + self.dates.offset):
             return
         if not item.is_dated or sent_at.timestamp() != item.sent_at:
-            item.sent_at, item.told_at = sent_at.timestamp(), None
+            item.sent_at, item.added_at = sent_at.timestamp(), None
             self._deadlines.watch(item)
 
     def polled(self, item: Tracked, record: StatusRecord, *, done: bool, now: float) -> bool:
-        """A record came in; whether it is the first, or a change of status or error."""
+        """Take in a record; whether it is the message's first, or differs from the last one in status or error."""
         before = item.second
         if record.send_timestamp is not None or record.send_date is not None:
             self._learn_sent_at(item, record, now)
-        # Followed from `low` to `high`, in seconds of its age. Time that passes is monotonic, whatever clocks say.
+        # The message was followed from the age `low` to the age `high`. The difference is measured by the monotonic
+        # clock, because the date may have been corrected in between.
         high = max(0.0, now + self.dates.offset - item.sent_at)
         low = 0.0 if item.last is None else max(0.0, high - max(0.0, now - item.answered_at))
         if done:
             changed_at = record.changed_at
             high = min(high, max(low, changed_at.timestamp() - item.sent_at)) if changed_at is not None else high
-            self.ages.ended(high)
-        self.ages.survived(low, high)
+            self.hazard.ended(high)
+        self.hazard.survived(low, high)
         item.answered_at = now
         if int(now) != before:
-            self._note(before, -1)
-            self._note(int(now), 1)
+            self._count_answered(before, -1)
+            self._count_answered(int(now), 1)
         last = item.last
         if last is not None and last[0] == record.status and last[1] == record.err:
             return False
         seen = record.status, record.err
-        item.last = self._answers.setdefault(seen, seen)  # a million messages give a few different answers
+        item.last = self._shared_answers.setdefault(seen, seen)  # a million messages share a few different answers
         return True
 
     def put_back(self, item: Tracked, *, now: float) -> None:
-        """It is not done: it will be asked again."""
+        """Plan the next check of a message that was answered and is not done."""
         self._schedule(item, now=now, first=False)
 
-    def put_back_failed(self, item: Tracked, *, now: float) -> None:
-        """Its check got no answer: it is owed one, a last call too."""
+    def put_back_unanswered(self, item: Tracked, *, now: float) -> None:
+        """Plan another check, since the last one got no answer. If that was the last call, it is called again."""
         age = now + self.dates.offset - item.sent_at
         at = now + max(RETRY_AFTER, self.policy.least_interval)
-        if item.burst >= self._checks:
+        if item.checks_in_cycle >= self._checks:
             at = max(at, self._tokens_back_at(item))
         deadline = self._deadline_of(item, now)
         if self._nears(deadline, now):
             self._enter(item, self._urgent, at)
         else:
             self._enter(item, self._young if age + at - now <= self.policy.young else self._old, at)
-            if deadline > now + self.dates.offset:  # its last call may have been this one
+            if deadline > now + self.dates.offset:  # the check without an answer may have been its last call
                 self._deadlines.watch(item, after=now + self.dates.offset)
 
     def forget(self, item: Tracked) -> None:
-        """It is done, and was taken before."""
-        self._note(item.second, -1)
+        """Forget a message that is done. It must have been taken."""
+        self._count_answered(item.second, -1)
         self._deadlines.forget(item)
 
     def ending(self, item: Tracked) -> TrackingEnded | None:
-        """Why it will not become final for us, by its last answer; `None` while it may."""
+        """Why tracking gives the message up, by its last answer; `None` to follow it on."""
         if not self.dates.is_sure(now=item.answered_at):
             return None
         status = item.last[0] if item.last is not None else None
@@ -288,137 +291,143 @@ class PollScheduler:
             return TrackingTimeout(f"followed for {self.policy.expire_after:g} s: status {status} is not final")
         return None
 
-    def held_up(self, item: Tracked, *, now: float) -> None:
-        """A single check of it found no token: until a period has passed, messages of its id go in bulk."""
-        if len(self._busy) > MANY_BUSY:
-            self._busy = {key: until_at for key, until_at in self._busy.items() if until_at > now}
-        self._busy[item.ref.identity[0]] = now + self._cycle
-        item.burst -= 1
+    def put_back_for_bulk(self, item: Tracked, *, now: float) -> None:
+        """Put back a message for whose single check there was no token. For a cycle, messages of its id go in bulk."""
+        if len(self._without_token) > MANY_WITHOUT_TOKEN:
+            self._without_token = {key: until_at for key, until_at in self._without_token.items() if until_at > now}
+        self._without_token[item.ref.identity[0]] = now + self._cycle
+        item.checks_in_cycle -= 1
         if self._nears(self._deadline_of(item, now), now):
-            self._enter(item, self._held_near, self._deadline_of(item, now))
+            self._enter(item, self._bulk_only_near, self._deadline_of(item, now))
             return
-        item.queue = self._patient
+        item.queue = self._bulk_only
         self._schedule(item, now=now, first=True)
 
-    def wait_for_token(self, item: Tracked, at: float, *, now: float) -> None:
-        """There was room for it, but its id has no token before the instant `at`."""
-        item.burst -= 1
+    def put_back_until_token(self, item: Tracked, at: float, *, now: float) -> None:
+        """Put back a message that was taken for a bulk request, but whose id has no token before the instant `at`."""
+        item.checks_in_cycle -= 1
         self._enter(item, self._urgent if self._nears(self._deadline_of(item, now), now) else self._old, at)
 
     def record_round_trip(self, seconds: float) -> None:
-        """A single check took so long."""
+        """Take in how long a single check took."""
         self._round_trip += 0.1 * (max(seconds, 0.01) - self._round_trip)
         self._singles_a_second = self.slots / self._round_trip
 
-    # Who is next.
+    # Choosing the next messages.
 
     @property
     def has_priority(self) -> bool:
-        """Whether some are due that go before everything else, as far as `call_last` has found."""
-        return self._singles_have_priority or self._held_near.due_at() < inf
+        """Whether messages are due that go before everything else, as of the last `call_last`."""
+        return self._singles_have_priority or self._bulk_only_near.due_at() < inf
 
     @property
     def _singles_have_priority(self) -> bool:
-        return self._last_call.due_at() < inf or (self._is_near and self._pressing.due_at() < inf)
+        return self._last_call.due_at() < inf or (self._urgent_is_near and self._urgent_due.due_at() < inf)
 
     def due_at(self, *, singly: bool = False) -> float:
-        """When the next one is due, `singly`: for a single check; `-inf` for last calls, `inf` if there is none."""
-        if self._singles_have_priority or (not singly and self._held_near.due_at() < inf):
-            return -inf
-        due_at = min(self._young.due_at(), self.pressing_at(), self._old.due_at())
-        return due_at if singly else min(due_at, self._patient.due_at())
+        """When the next message is due; `-inf` if one has priority, `inf` if there is none.
 
-    def pressing_at(self) -> float:
-        """When the next one is due whose deadline makes it so; `-inf` for last calls, `inf` if there is none."""
+        With `singly`, only messages that a single check may take count.
+        """
+        if self._singles_have_priority or (not singly and self._bulk_only_near.due_at() < inf):
+            return -inf
+        due_at = min(self._young.due_at(), self.urgent_due_at(), self._old.due_at())
+        return due_at if singly else min(due_at, self._bulk_only.due_at())
+
+    def urgent_due_at(self) -> float:
+        """When the next message is due because of its deadline; `-inf` if it has priority, `inf` if there is none."""
         if self._singles_have_priority:
             return -inf
-        pressing_at = self._pressing_at if self._pressing.due_at() < inf else inf
-        return min(self._urgent.due_at(), pressing_at)
+        due_since = self._urgent_due_since if self._urgent_due.due_at() < inf else inf
+        return min(self._urgent.due_at(), due_since)
 
     def take_single(self, *, now: float, near_deadline: bool = False) -> Tracked | None:
-        """The next for a single check, if one is due: the young, those near their deadline, then the others.
+        """Take the next message for a single check, if one is due: a young one, one near its deadline, or another.
 
-        With `near_deadline`, none but those.
+        With `near_deadline`, only a message near its deadline.
         """
-        self._press(now)
-        by_deadline = (self._last_call, self._pressing)
+        self._collect_urgent_due(now)
+        by_deadline = (self._last_call, self._urgent_due)
         for queue in by_deadline if near_deadline else (self._young, *by_deadline, self._old):
             while (queue in by_deadline and queue.due_at() < inf) or queue.due_at() <= now:
                 [item] = queue.take()
-                is_busy = bool(self._busy) and self._busy.get(item.ref.identity[0], now) > now
+                has_no_token = bool(self._without_token) and self._without_token.get(item.ref.identity[0], now) > now
                 has_aged = queue is self._young and now + self.dates.offset - item.sent_at > self.policy.young
-                if not (is_busy or has_aged):
-                    return self._taken(item, now)
+                if not (has_no_token or has_aged):
+                    return self._mark_taken(item, now)
                 self._leave(item)
-                if is_busy and queue in by_deadline:
-                    self._enter(item, self._held_near, self._deadline_of(item, now))
+                if has_no_token and queue in by_deadline:
+                    self._enter(item, self._bulk_only_near, self._deadline_of(item, now))
                 else:
-                    self._enter(item, self._patient if is_busy else self._old, now)
+                    self._enter(item, self._bulk_only if has_no_token else self._old, now)
         return None
 
     def take(self, at_most: int, *, until: float = inf, now: float) -> list[Tracked]:
-        """The next for a bulk request, of those that are due at the instant `until` or before.
+        """Take the next messages for a bulk request, of those that are due at the instant `until` or before.
 
-        Those near their deadline come first, then the urgent that are due, then the others in the order in which they
-        are due. With `until=-inf` only those that have priority over everything else; by default, also those that are
-        due only later: they fill up a request that leaves anyway.
+        Those with priority come first, then those that their deadline makes due, then the others in the order in which
+        they are due. With `until=-inf`, only those with priority over everything else. By default also those that are
+        not due yet: they fill up a request that is sent anyway.
         """
-        self._press(now)
+        self._collect_urgent_due(now)
         taken: list[Tracked] = []
-        spent: list[Tracked] = []
+        without_token: list[Tracked] = []
         while len(taken) < at_most:
-            queue = self._next_line(until)
+            queue = self._next_queue(until)
             if queue is None:
                 break
             for item in queue.take(at_most - len(taken)):
-                if item.burst < self._checks or self._tokens_back_at(item) <= now:
-                    taken.append(self._taken(item, now))
+                if item.checks_in_cycle < self._checks or self._tokens_back_at(item) <= now:
+                    taken.append(self._mark_taken(item, now))
                 else:
-                    spent.append(item)
-        for item in spent:  # they would only fill it up, and wait
+                    without_token.append(item)
+        for item in without_token:  # in the batch they would only occupy places
             self._leave(item)
             self._enter(item, self._old, self._tokens_back_at(item))
         return taken
 
     def call_last(self, *, now: float, shared_by: int = 1) -> None:
-        """Look whose last call has come; to be asked before bulk requests are selected, and once a minute.
+        """Find the messages whose last call has come. Call this before selecting bulk requests, and once a minute.
 
-        The bulk requests are shared by so many plans.
+        `shared_by` is how many schedulers share the bulk requests.
         """
         each = self._cycle / self._max_bulk * shared_by
         guard = self.policy.guard + self._cycle * shared_by
-        # No more than that at once, for a million may have one deadline; but enough until the next look.
+        # A million messages may share one deadline, so only as many are called as can be asked until the next look.
         singly = int(MINUTE * self._connections / self._round_trip)
         at_most = max(0, 2 * self._max_bulk + singly - self.last_calls)
         called = self._deadlines.take(
             now + self.dates.offset, seconds_each=each, guard=guard, at_most=at_most, queued=self.last_calls
         )
-        for item, begins_at in called:
-            if item.turn is not None:  # else it is being asked at this moment
-                self._last_call.add(item, begins_at)
-            if begins_at + MINUTE < item.sent_at + DAY:
-                self._deadlines.watch(item, after=begins_at + MINUTE)
-        self._press(now)
-        for queue in (*self._queues, self._pressing, self._held_near):
-            if has_outgrown(queue.entries, self._count):
+        for item, deadline_minute in called:
+            if item.due_bucket is not None:  # otherwise it is being asked at this moment
+                self._last_call.add(item, deadline_minute)
+            if deadline_minute + MINUTE < item.sent_at + DAY:
+                self._deadlines.watch(item, after=deadline_minute + MINUTE)
+        self._collect_urgent_due(now)
+        for queue in (*self._queues, self._urgent_due, self._bulk_only_near):
+            if has_outgrown(queue.entries, self._waiting):
                 queue.forget_gone()
 
     def due(self, *, now: float) -> tuple[int, int]:
-        """How many are due, and how many of them have been for longer than a bulk request's turn."""
+        """How many messages are due, and how many of them have been due for longer than a cycle."""
         overdue = sum(queue.due(now - self._cycle) for queue in self._queues)
-        pressing = self._pressing.due(inf) + self._held_near.due(inf)
-        return self.last_calls + pressing + sum(queue.due(now) for queue in self._queues), overdue
+        near = self._urgent_due.due(inf) + self._bulk_only_near.due(inf)
+        return self.last_calls + near + sum(queue.due(now) for queue in self._queues), overdue
 
     def stalest(self, *, now: float) -> float:
-        """How long ago the oldest answer came in, or a message without one was sent or given to us; to the second."""
-        return max(0.0, now - min(self._seconds, default=inf))
+        """The greatest age of a message's last answer, in seconds, accurate to a second.
+
+        A message without an answer counts from when it was sent, or added if that is not known.
+        """
+        return max(0.0, now - min(self._answered_in, default=inf))
 
     @property
     def last_calls(self) -> int:
-        """How many are called before all others now, because of their deadline."""
+        """How many messages wait whose last call has come."""
         return self._last_call.due(inf)
 
-    # Inside.
+    # Keeping the queues.
 
     def _schedule(self, item: Tracked, *, now: float, first: bool) -> None:
         policy = self.policy
@@ -428,83 +437,83 @@ class PollScheduler:
         effort = self._rates / capacity
         if age <= policy.young and self.slots:
             effort = min(effort, self._young_rates / self._singles_a_second)
-        item.rate, wait = self.ages.outlook(age, effort)
+        item.rate, wait = self.hazard.outlook(age, effort)
         if first and age >= policy.least_interval:
             wait = 0.0
         else:
-            longest = min(policy.longest_interval, policy.longest_turn * self._count / capacity)
+            longest = min(policy.longest_interval, policy.longest_turn * self._waiting / capacity)
             wait = max(min(wait, longest), policy.least_interval, policy.least_share * age)
             if item.last is not None and item.last[0] == STOPPED:
                 wait = max(wait, policy.stopped)
             wait = max(wait, min(ahead, policy.ahead))
         queue = None
-        if age + 2 * wait > SETTLED_BEFORE_SWEEP:  # towards the deadline ever more often
+        if age + 2 * wait > SETTLED_BEFORE_SWEEP:  # check more and more often towards the deadline
             left = next_deadline(item.sent_at, item.sent_at + age) - LAST_CHANCE - item.sent_at - age
             if 0 < left < 2 * wait:
                 wait = min(wait, max(policy.least_interval, left / 2))
                 queue = self._urgent
-        if item.burst >= self._checks:
+        if item.checks_in_cycle >= self._checks:
             wait = max(wait, self._tokens_back_at(item) - now)
         queue = queue or (self._young if age + wait <= policy.young else self._old)
-        self._enter(item, self._patient if item.queue is self._patient else queue, now + wait)
+        self._enter(item, self._bulk_only if item.queue is self._bulk_only else queue, now + wait)
 
     def _deadline_of(self, item: Tracked, now: float) -> float:
         """Its next archive deadline, in seconds since 1970."""
         return next_deadline(item.sent_at, now + self.dates.offset)
 
     def _nears(self, deadline: float, now: float) -> bool:
-        """Whether the deadline, a date that lies ahead, is too near for a slot in the queue of all."""
+        """Whether the deadline, a date, lies ahead and is so near that the message must go before all others."""
         left = deadline - now - self.dates.offset
         return 0 < left <= self.policy.guard + 2 * self._cycle
 
-    def _press(self, now: float) -> None:
-        """Put those urgent ones that are due into the order of their deadlines."""
-        if self._pressing.due_at() == inf:
-            self._pressing_at = inf
+    def _collect_urgent_due(self, now: float) -> None:
+        """Move the urgent messages that have become due to `_urgent_due`, which is in the order of deadlines."""
+        if self._urgent_due.due_at() == inf:
+            self._urgent_due_since = inf
         while (due_at := self._urgent.due_at()) <= now:
-            self._pressing_at = min(self._pressing_at, due_at)
+            self._urgent_due_since = min(self._urgent_due_since, due_at)
             for item in self._urgent.take(self._max_bulk):
-                self._pressing.add(item, self._deadline_of(item, now))
-                item.queue = self._pressing
-        self._is_near = self._nears(self._pressing.due_at(), now)
+                self._urgent_due.add(item, self._deadline_of(item, now))
+                item.queue = self._urgent_due
+        self._urgent_is_near = self._nears(self._urgent_due.due_at(), now)
 
-    def _next_line(self, until: float) -> CalendarQueue[Tracked] | None:
+    def _next_queue(self, until: float) -> CalendarQueue[Tracked] | None:
         if self._last_call.due_at() < inf:
             return self._last_call
-        if self._held_near.due_at() < inf and not (self._is_near and self._pressing.due_at() < inf):
-            return self._held_near
+        if self._bulk_only_near.due_at() < inf and not (self._urgent_is_near and self._urgent_due.due_at() < inf):
+            return self._bulk_only_near
         due_at = self.due_at()
         if due_at > until or due_at == inf:
             return None
-        return self._pressing if self._pressing.due_at() < inf else min(self._queues, key=CalendarQueue.due_at)
+        return self._urgent_due if self._urgent_due.due_at() < inf else min(self._queues, key=CalendarQueue.due_at)
 
     def _tokens_back_at(self, item: Tracked) -> float:
-        return item.burst_at + self._cycle + LAG
+        return item.cycle_began_at + self._cycle + LAG
 
     def _enter(self, item: Tracked, queue: CalendarQueue[Tracked], at: float) -> None:
         queue.add(item, at)
         item.queue = queue
-        self._count += 1
+        self._waiting += 1
         self._rates += item.rate
         if queue is self._young:
             self._young_rates += item.rate
 
     def _leave(self, item: Tracked) -> None:
-        self._count -= 1
+        self._waiting -= 1
         self._rates = max(0.0, self._rates - item.rate)
         if item.queue is self._young:
             self._young_rates = max(0.0, self._young_rates - item.rate)
         item.queue = None
 
-    def _taken(self, item: Tracked, now: float) -> Tracked:
+    def _mark_taken(self, item: Tracked, now: float) -> Tracked:
         self._leave(item)
-        if now >= item.burst_at + self._cycle:
-            item.burst_at, item.burst = now, 0
-        item.burst += 1
+        if now >= item.cycle_began_at + self._cycle:
+            item.cycle_began_at, item.checks_in_cycle = now, 0
+        item.checks_in_cycle += 1
         return item
 
-    def _note(self, second: int, count: int) -> None:
-        seconds = self._seconds
+    def _count_answered(self, second: int, count: int) -> None:
+        seconds = self._answered_in
         asked = seconds.get(second, 0) + count
         if asked:
             seconds[second] = asked

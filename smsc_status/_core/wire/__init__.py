@@ -1,1 +1,1 @@
-"""What is sent and what comes back: the four formats, one table of fields, and what a reply means."""
+"""Requests and replies: the four formats, one table of their fields, and what a reply means."""

@@ -1,7 +1,7 @@
-"""Who was asked about, and whom an answer names.
+"""The messages of a request, found by the id and phone in an answer.
 
-A phone is stored as the vendor corrected it: a message asked as `8 999 …` may be answered as `7999…`. So numbers are
-one if they end in the same digits, as long as that is true of one message of the id alone.
+The vendor stores a phone in a corrected form: a message asked as `8 999 …` may be answered as `7999…`. So two numbers
+that end in the same digits count as one, unless several messages of the id have such a number.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ NATIONAL_DIGITS = 10
 
 
 def national(phone: str) -> str:
-    """The last digits of a number, which all its notations have in common; an e-mail address as it is."""
+    """The last digits of a number, which are the same in all its notations; an e-mail address unchanged."""
     return phone if "@" in phone else phone[-NATIONAL_DIGITS:]
 
 
 def are_alike(one: str, other: str) -> bool:
-    """Whether two phones may be one in two notations."""
+    """Whether two phones may be one phone in two notations."""
     return one == other or national(one) == national(other)
 
 
 class Asked:
-    """The messages of a request, by what an answer says of them. Places are positions in the request."""
+    """The messages of a request, found by what an answer names. They are given as positions in the request."""
 
     def __init__(self, identities: Sequence[Identity]) -> None:
         self.identities = identities
@@ -43,14 +43,14 @@ class Asked:
             self._of_number[number].append(position)
 
     def position(self, id: Key | None, phone: str) -> int | None:
-        """The message of this id and phone: the one that has them, or the only one whose phone is alike."""
+        """The message of this id and phone; else the only message of this id whose phone is alike."""
         if id is None:
             return None
         position = self._exact.get((id, phone))
         return self._alike.get((id, national(phone))) if position is None else position
 
     def position_of_texts(self, id: str, phone: str) -> int | None:
-        """The same for an id and a phone as they are printed."""
+        """As `position`, for an id and a phone as they are printed."""
         position = self._of_texts.get((id, phone))
         return self.position(key_of(id), phone_key(phone)) if position is None else position
 
@@ -59,7 +59,7 @@ class Asked:
         return self._of_id.get(id, ())
 
     def of_phone(self, phone: str) -> frozenset[int]:
-        """The messages that this phone may be named for, each under its own id."""
+        """The messages that this phone, together with the message's own id, may name."""
         positions = self._of_phone.get(phone)
         if positions is None:
             positions = self._of_phone[phone] = frozenset(self._named_by(phone))

@@ -1,14 +1,14 @@
-"""The four formats, each encode (the emulator speaks) and decode (the client listens), driven by one table.
+"""Encodes replies for the emulator and decodes them for the client, in all four formats.
 
-`layouts` is the table; `values` stands between the wire's texts and a record's fields; `plainform`, `csvform`,
-`xmlform` and `jsonform` are the formats, and `linefast` and `jsonfast` their fast paths for what is written as the
-vendor's page shows it. Two formats quote nothing: there `csvfit` finds the columns of a line, `lineup` and `segments`
-the messages of a reply whose texts hold newlines, `asked` the message that an echoed phone names, and `truncation` a
-last line that may have been cut.
+`layouts` is the table of fields, and `values` turns the wire's texts into a record's fields. `plainform`, `csvform`,
+`xmlform` and `jsonform` are the formats. `linefast` and `jsonfast` quickly read what is written as the vendor's page
+shows it. Two formats quote nothing. For them `csvfit` finds the columns of a line; `lineup` and `segments` find the
+messages of a reply whose texts hold newlines; `asked` finds the message that a phone in the reply names; `truncation`
+finds a last line that may have been cut.
 
-Decoding accepts what it can and guesses nothing. A status that can be read comes out; a field that can't be told is
-named in its record's `unclear`. Where it is not certain which message a line belongs to, the messages concerned become
-`BadRow`s, and no others.
+Decoding accepts what it can and does not guess. A status that can be read is returned, and a field that can't be told
+is named in its record's `unclear`. If it is not certain which message a line belongs to, the messages in question
+become `BadRow`s; all others are returned.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ def decode(
 
     Args:
         body: the reply, undecoded. A byte that the charset lacks becomes U+FFFD.
-        format: the form that was asked for.
+        format: the format that was asked for.
         detail: the level that was asked for.
-        charset: the charset that was asked for; what the reply says of its own does not count.
+        charset: the charset that was asked for. What the reply says about its charset is ignored.
         asked: the messages that were asked about, in the request's order.
         bulk: whether the request was a bulk one, which changes the form of the reply.
 
     Returns:
-        A row for each message that the reply speaks of, in its order: a record with the wire's fields alone, or what
-        is known of one that can't be read. Or the vendor's refusal.
+        A row for each message in the reply, in the reply's order: a record with only the wire's fields, or what is
+        known of a message that can't be read. Or the vendor's refusal.
 
     Raises:
-        ProtocolError: the reply as a whole can't be read; nothing else is ever raised, whatever the bytes.
+        ProtocolError: the reply as a whole can't be read. Nothing else is ever raised, whatever the bytes.
     """
     if format is Format.JSON:
         rows = jsonform.decode_documented(in_utf8(body, charset), asked)
@@ -84,7 +84,7 @@ def decode_deletion(body: bytes, *, format: Format, charset: str) -> ErrorReply 
     Raises:
         ProtocolError: it is neither.
     """
-    from smsc_status._core.wire import csvform  # noqa: PLC0415 (as a format's module: when it is first used)
+    from smsc_status._core.wire import csvform  # noqa: PLC0415 (loaded when it is first used, see `_form`)
 
     text = text_of(body, charset)
     result: str | ErrorReply | None = text if text.strip() == "OK" else plain_error(text) or csvform.error(text)
@@ -106,9 +106,9 @@ def encode(
     bulk: bool,
     empty_numbers: bool = False,
 ) -> bytes:
-    """Write what the vendor's server would print for these records; fields that are `None` are absent.
+    """Write what the vendor's server would print for these records. Fields that are `None` are left out.
 
-    An absent number has a column all the same in `Format.CSV`: it holds 0, or nothing with `empty_numbers`.
+    `Format.CSV` has a column for a missing number too: it holds 0, or nothing with `empty_numbers`.
     """
     if format is Format.CSV:
         from smsc_status._core.wire import csvform  # noqa: PLC0415 (see `decode_deletion`)
@@ -131,7 +131,7 @@ _OPEN_ENDED = (Format.PLAIN, Format.CSV)  # nothing marks the end of a reply
 
 
 class _Form(Protocol):
-    """What a format's module has."""
+    """The functions of a format's module."""
 
     def decode(
         self, text: str, _detail: Detail, _asked: Sequence[Identity], /, *, bulk: bool
@@ -148,7 +148,7 @@ class _Form(Protocol):
 
 @functools.cache
 def _form(format: Format) -> _Form:
-    """A format's module, loaded when it is first used: most processes use one."""
+    """A format's module, loaded when it is first used, since most processes use only one."""
     match format:
         case Format.PLAIN:
             from smsc_status._core.wire import plainform  # noqa: PLC0415

@@ -1,9 +1,9 @@
-"""Which cells of a comma-separated line are which column's, where nothing is quoted.
+"""Finds which cells of a comma-separated line belong to which column, where nothing is quoted.
 
-A layout is cut into runs. A column of a *fixed* run has one cell. Those of a *loose* run, texts and names, may hold
-commas, so that they have one cell or more. The first and the last run stand at the line's ends; one between two loose
-runs is found by what its columns look like. A line may fit in several ways: what all of them agree on is known, and the
-other columns are unclear.
+A layout is cut into runs of columns, fixed and loose in turn. A column of a *fixed* run has exactly one cell. A column
+of a *loose* run, a text or a name, may hold commas, so it has one cell or more. The first and the last fixed run are at
+the line's ends; a fixed run between two loose ones is found by what its columns look like. A line may fit in several
+ways: a column on which all of them agree is known, and the others are unclear.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ LOOSE = TEXTS | {"cn", "net", "rcn", "rnet", "country", "operator", "region"}
 """The columns that may hold commas."""
 
 MAX_COMMAS = 16
-"""So many may stand in the names between two fixed runs; in a text any number."""
+"""The most commas inside the names between two fixed runs. In a text there may be any number."""
 
-MAX_READINGS = 8
-"""A line that fits in more ways is unclear wherever they may differ."""
+MAX_WAYS = 8
+"""If a line fits in more ways than this, every column on which they may differ is unclear."""
 
 _INT = re.compile(r"(?:-?\d{1,18})?", re.ASCII)
 _DIGITS = re.compile(r"\d{0,18}", re.ASCII)
-_SECONDS = re.compile(r"(?:0|\d{10,12})?", re.ASCII)  # fewer digits are those of a line that was cut
+_SECONDS = re.compile(r"(?:0|\d{10,12})?", re.ASCII)  # with fewer digits the line was cut
 _COST = re.compile(r"(?:-?\d{1,12}(?:\.\d{1,6})?)?", re.ASCII)
 _EXACT_COST = re.compile(r"-?\d{1,12}\.\d{1,6}", re.ASCII)
 _PATTERNS = {
@@ -47,17 +47,17 @@ _PATTERNS = {
 }
 
 
-class Reading(NamedTuple):
-    """What the cells say: the columns' texts, `None` for one that can't be told, and which of them are unclear."""
+class FittedLine(NamedTuple):
+    """The texts of a line's columns, `None` for one that can't be told, and the names of the unclear ones."""
 
     wire: dict[str, str | None]
     unclear: frozenset[str]
     is_whole: bool
-    """Whether each fixed column is there and looks like itself."""
+    """Whether each fixed column is there and has a text of its form."""
 
 
-class Shape(NamedTuple):
-    """A layout in runs: the first, then pairs of a loose run and the fixed one after it."""
+class LayoutRuns(NamedTuple):
+    """A layout in runs: the first fixed run, then pairs of a loose run and the fixed run after it."""
 
     first: Columns
     pairs: tuple[tuple[Columns, Columns], ...]
@@ -65,44 +65,47 @@ class Shape(NamedTuple):
 
 
 @functools.cache
-def shape_of(columns: Columns) -> Shape:
+def runs_of(columns: Columns) -> LayoutRuns:
     """The runs of a layout."""
-    runs: list[list[str]] = [[]]
+    parts: list[list[str]] = [[]]
     for name in columns:
-        if (name in LOOSE) == len(runs) % 2:  # every other run is loose
-            runs.append([])
-        runs[-1].append(name)
-    if len(runs) % 2 == 0:
-        runs.append([])
-    first, *rest = map(tuple, runs)
-    return Shape(first, tuple(zip(rest[::2], rest[1::2], strict=True)), len(columns))
+        if (name in LOOSE) == len(parts) % 2:  # every other run is loose
+            parts.append([])
+        parts[-1].append(name)
+    if len(parts) % 2 == 0:
+        parts.append([])
+    first, *rest = map(tuple, parts)
+    return LayoutRuns(first, tuple(zip(rest[::2], rest[1::2], strict=True)), len(columns))
 
 
-def fit(cells: Sequence[str], columns: Columns, phone: str | None) -> Reading | None:
+def fit_layout(cells: Sequence[str], columns: Columns, phone: str | None) -> FittedLine | None:
     """Read a line in this layout; `None` if it has another.
 
+    A line has a layout with a phone if the phone is there, and any other layout if the number of cells and the first
+    time are right.
+
     Args:
-        cells: what stands between the commas.
-        columns: the layout. One with a phone is told by it, any other by its number of cells and the first time.
-        phone: whose line it is; `None` if that is known by other means.
+        cells: the line, split at its commas.
+        columns: the layout.
+        phone: the phone of the line's message; `None` if the message is known by other means.
     """
-    shape = shape_of(columns)
-    begun = _first(cells, shape.first, phone)
-    if begun is None or (len(cells) < shape.cells and "phone" not in shape.first):
+    runs = runs_of(columns)
+    begun = _first(cells, runs.first, phone)
+    if begun is None or (len(cells) < runs.cells and "phone" not in runs.first):
         return None
     wire, unclear = begun
-    if not shape.pairs:
-        return Reading(wire, frozenset(unclear), not unclear) if len(cells) == shape.cells else None
-    if len(cells) < shape.cells:
-        whose = tuple(name for name in shape.pairs[-1][1] if name != "type")
-        ending, _ = _fixed(cells, len(cells) - len(whose), whose)
-        missing = set(columns) - set(columns[: columns.index("phone") + 1]) - set(whose)
-        return Reading(wire | dict.fromkeys(missing) | ending, frozenset(missing | unclear), is_whole=False)
-    return _rest(cells, shape, phone, wire, unclear)
+    if not runs.pairs:
+        return FittedLine(wire, frozenset(unclear), not unclear) if len(cells) == runs.cells else None
+    if len(cells) < runs.cells:
+        naming = tuple(name for name in runs.pairs[-1][1] if name != "type")
+        ending, _ = _fixed(cells, len(cells) - len(naming), naming)
+        missing = set(columns) - set(columns[: columns.index("phone") + 1]) - set(naming)
+        return FittedLine(wire | dict.fromkeys(missing) | ending, frozenset(missing | unclear), is_whole=False)
+    return _rest(cells, runs, phone, wire, unclear)
 
 
 def _first(cells: Sequence[str], columns: Columns, phone: str | None) -> tuple[dict[str, str | None], set[str]] | None:
-    """The columns of the first run, and those of them that are not what they should be."""
+    """The columns of the first run, and the names of those that are unclear; `None` if the line has another layout."""
     wire, unclear = _fixed(cells, 0, columns)
     if "status" in unclear or ("phone" not in columns and "last_timestamp" in unclear):
         return None
@@ -112,36 +115,39 @@ def _first(cells: Sequence[str], columns: Columns, phone: str | None) -> tuple[d
 
 
 def _rest(
-    cells: Sequence[str], shape: Shape, phone: str | None, wire: dict[str, str | None], unclear: set[str]
-) -> Reading | None:
-    last = shape.pairs[-1][1]
+    cells: Sequence[str], runs: LayoutRuns, phone: str | None, wire: dict[str, str | None], unclear: set[str]
+) -> FittedLine | None:
+    """Read the runs after the first one; `None` if they do not fit."""
+    last = runs.pairs[-1][1]
     ends = len(cells) - len(last)
     ending, wrong = _fixed(cells, ends, last)
-    levels = _starts(cells, shape, ends, phone)
-    known = max(position for position, found in enumerate(levels) if len(found) <= MAX_READINGS)
+    levels = _starts(cells, runs, ends, phone)
+    known = max(position for position, found in enumerate(levels) if len(found) <= MAX_WAYS)
     if not levels[known]:
         return None
-    pairs = [*shape.pairs[:known]]
-    lost = {name for loose, fixed in shape.pairs[known:] for name in (*loose, *fixed)} - set(last)
-    if known == len(shape.pairs) - 1 and not wrong:
-        pairs, lost = [*pairs, (shape.pairs[-1][0], ())], set()
-    middle, doubts = _merged([_inner(cells, shape, pairs, (*starts, ends)) for starts in levels[known]], wire["status"])
-    if not unclear.isdisjoint(HLR_KEYS):  # these columns have another order
+    pairs = [*runs.pairs[:known]]
+    lost = {name for loose, fixed in runs.pairs[known:] for name in (*loose, *fixed)} - set(last)
+    if known == len(runs.pairs) - 1 and not wrong:
+        pairs, lost = [*pairs, (runs.pairs[-1][0], ())], set()
+    middle, doubts = _merged([_inner(cells, runs, pairs, (*starts, ends)) for starts in levels[known]], wire["status"])
+    if not unclear.isdisjoint(HLR_KEYS):  # the look-up's columns are in another order
         lost |= set(HLR_KEYS)
     unclear = unclear | doubts | lost | wrong
-    return Reading(wire | middle | ending | dict.fromkeys(lost), frozenset(unclear), not (wrong or lost))
+    return FittedLine(wire | middle | ending | dict.fromkeys(lost), frozenset(unclear), not (wrong or lost))
 
 
-def _starts(cells: Sequence[str], shape: Shape, ends: int, phone: str | None) -> list[list[tuple[int, ...]]]:
-    """Where the first so many of the fixed runs between others may begin, in each way to read the line. None at all is
-    the last entry if no cell can be the phone; a cost that is not found only ends the list.
+def _starts(cells: Sequence[str], runs: LayoutRuns, ends: int, phone: str | None) -> list[list[tuple[int, ...]]]:
+    """Where the fixed runs between the first and the last one may begin.
+
+    Entry `n` holds, for each way to read the line, the beginnings of the first `n` of these runs. If a run is not found
+    the list ends there; if no cell can be the phone, its last entry is empty, as the line does not fit.
     """
     levels: list[list[tuple[int, ...]]] = [[()]]
-    for position, (loose, fixed) in enumerate(shape.pairs[:-1]):
-        room = sum(len(a) + len(b) for a, b in shape.pairs[position + 1 : -1]) + len(shape.pairs[-1][0]) + len(fixed)
+    for position, (loose, fixed) in enumerate(runs.pairs[:-1]):
+        room = sum(len(a) + len(b) for a, b in runs.pairs[position + 1 : -1]) + len(runs.pairs[-1][0]) + len(fixed)
         found: list[tuple[int, ...]] = []
-        for starts in levels[-1][: MAX_READINGS + 1]:
-            low = (starts[-1] + len(shape.pairs[position - 1][1]) if starts else len(shape.first)) + len(loose)
+        for starts in levels[-1][: MAX_WAYS + 1]:
+            low = (starts[-1] + len(runs.pairs[position - 1][1]) if starts else len(runs.first)) + len(loose)
             positions = range(low, min(low + MAX_COMMAS, ends - room) + 1)
             found += [(*starts, start) for start in _candidates(cells, fixed, positions, phone)]
         if not found and "phone" not in fixed:
@@ -167,8 +173,10 @@ def _candidates(cells: Sequence[str], columns: Columns, positions: range, phone:
 
 
 def _cost_positions(cells: Sequence[str], positions: range) -> list[int]:
-    """Where the cost may stand. The server prints it with decimals: if the first position has them, or can't be a cost at
-    all, they are looked for first.
+    """The positions at which the cost may be.
+
+    The server prints a cost with decimals, so positions with decimals win, except where the first position may be a
+    cost without them: then that position and all others that are not empty are possible.
     """
     costs = {position: cells[position].strip() for position in positions if _COST.fullmatch(cells[position].strip())}
     exact = [position for position, cost in costs.items() if _EXACT_COST.fullmatch(cost)]
@@ -179,12 +187,12 @@ def _cost_positions(cells: Sequence[str], positions: range) -> list[int]:
 
 
 def _inner(
-    cells: Sequence[str], shape: Shape, pairs: Sequence[tuple[Columns, Columns]], starts: Sequence[int]
+    cells: Sequence[str], runs: LayoutRuns, pairs: Sequence[tuple[Columns, Columns]], starts: Sequence[int]
 ) -> tuple[dict[str, str | None], set[str]]:
-    """The columns of these runs, the first of which follows the line's first run, in one of the ways to read them."""
+    """The columns of these runs, which follow the line's first run, in one way to read them, and the unclear ones."""
     wire: dict[str, str | None] = {}
     unclear: set[str] = set()
-    begin = len(shape.first)
+    begin = len(runs.first)
     for (loose, fixed), start in zip(pairs, starts, strict=False):
         if "message" in loose:
             read, doubts = _text(cells, begin, start, has_comment="comment" in loose)
@@ -200,7 +208,7 @@ def _inner(
 
 
 def _fixed(cells: Sequence[str], start: int, columns: Columns) -> tuple[dict[str, str | None], set[str]]:
-    """One cell a column; what does not look like its column is `None`, and unclear."""
+    """Read one cell for each column. A cell that does not have its column's form is `None`, and unclear."""
     wire: dict[str, str | None] = {}
     unclear = set()
     for name, cell in zip(columns, cells[start : start + len(columns)], strict=False):
@@ -215,8 +223,10 @@ def _fixed(cells: Sequence[str], start: int, columns: Columns) -> tuple[dict[str
 
 
 def _names(cells: Sequence[str], columns: Columns) -> tuple[dict[str, str | None], set[str]]:
-    """Names, one a cell. If there are more cells, a space after a comma that is no column's shows where a name goes on,
-    which is likely, but not sure.
+    """Read names, one in each cell.
+
+    If there are more cells than names, a cell that begins with a space is taken to continue the name before it. That is
+    likely but not certain, so that all the names are unclear.
     """
     if len(cells) == len(columns):
         return {name: cell.strip() or None for name, cell in zip(columns, cells, strict=True)}, set()
@@ -232,9 +242,10 @@ def _names(cells: Sequence[str], columns: Columns) -> tuple[dict[str, str | None
 
 
 def _text(cells: Sequence[str], begin: int, end: int, *, has_comment: bool) -> tuple[dict[str, str | None], set[str]]:
-    """The text, and its comment, which is most likely the last cell; for sure if it is empty, or if the text has one.
+    """Read the message's text and its comment.
 
-    The space after a comma is no part of them where the column beside shows that there is one.
+    The comment is most likely the last cell. That is certain if it is empty, or if the text has only one cell. A space
+    after a comma is not part of a value if the column beside it begins with one too.
     """
     is_spaced = cells[begin - 1].startswith(" ")
     if not has_comment:
@@ -249,17 +260,21 @@ def _text(cells: Sequence[str], begin: int, end: int, *, has_comment: bool) -> t
 
 
 def _merged(
-    readings: Sequence[tuple[dict[str, str | None], Collection[str]]], status: str | None
+    ways: Sequence[tuple[dict[str, str | None], Collection[str]]], status: str | None
 ) -> tuple[dict[str, str | None], set[str]]:
-    """What these readings have in common. Where they differ, the only one whose status has its own name is likely."""
-    first, unclear = readings[0][0], set().union(*(doubts for _, doubts in readings))
-    if len(readings) == 1:
+    """What these ways to read a line have in common, and the columns that are unclear.
+
+    Where the ways differ, the column is `None`; but if the status has its right name in one of them alone, that way is
+    likely, and the column has its value.
+    """
+    first, unclear = ways[0][0], set().union(*(doubts for _, doubts in ways))
+    if len(ways) == 1:
         return first, unclear
     title = codes.status_title(int(status or 0))
-    likely = [wire for wire, _ in readings if title and wire.get("status_name") == title.ru]
+    likely = [wire for wire, _ in ways if title and wire.get("status_name") == title.ru]
     merged: dict[str, str | None] = dict(likely[0]) if len(likely) == 1 else {}
     for name, value in first.items():
-        if name != "phone" and any(wire[name] != value for wire, _ in readings):  # it is the same in any notation
+        if name != "phone" and any(wire[name] != value for wire, _ in ways):  # phones differ only in their notation
             unclear.add(name)
             merged.setdefault(name, None)
         else:
@@ -268,10 +283,10 @@ def _merged(
 
 
 def is_phone(cell: str | None, phone: str | None) -> bool:
-    """Whether the cell is this phone, in whichever notation."""
+    """Whether the cell is this phone in any notation."""
     return cell is not None and phone is not None and are_alike(phone_key(cell), phone)
 
 
 def has_network(wire: Mapping[str, str | None], unclear: Collection[str]) -> bool:
-    """Whether a look-up says anything of the number's network; an absent number is printed as 0."""
+    """Whether a look-up's line says anything about the phone's network. A missing number is printed as 0."""
     return any(wire.get(name) not in (None, "0") or name in unclear for name in HLR_KEYS)

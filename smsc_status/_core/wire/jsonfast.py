@@ -1,6 +1,6 @@
-"""Records of values that are as the page documents them: typed while they are parsed, and made in one go.
+"""Quickly reads JSON records whose values are as the vendor's page documents them.
 
-Anything else is read key by key, in `values`.
+Values are checked for their types while they are parsed. `jsonform` reads all other records key by key.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from smsc_status._core.drafts import Draft, HlrDraft
-from smsc_status._core.wire.values import COSTS, SHARED, refuse_flood
+from smsc_status._core.wire.values import COSTS, SHARED_NAMES, refuse_too_many_rows
 from smsc_status.models import MOSCOW, HlrRecord, Identity, StatusRecord
 
 Int = Annotated[int, Meta(gt=-(10**18), lt=10**18)]
@@ -21,14 +21,14 @@ NumericId = Annotated[int, Meta(ge=0, lt=10**18)]
 TextId = Annotated[str, Meta(min_length=1)]
 
 PORTION = 1 << 16
-"""So many bytes of a list are parsed at a time, and what follows them up to the end of a record."""
+"""How many bytes of a list are parsed at a time; each portion goes on to the end of a record."""
 
 _BETWEEN = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
 _new = object.__new__
 
 
 class DocumentedRecord(msgspec.Struct, gc=False):
-    """A record's values in JSON, in the order in which most of them come. Other keys are ignored."""
+    """A record's values in JSON, in the order in which they mostly come. Other keys are ignored."""
 
     status: Int
     last_date: str | None = None
@@ -69,24 +69,24 @@ def records_of(body: bytes, asked: Sequence[Identity]) -> list[StatusRecord]:
     """The records of a list in UTF-8.
 
     Raises:
-        ProtocolError: far more of them than messages that were asked about.
-        ValueError: not all of them are as documented; so is each error of msgspec, and a text that is no UTF-8.
-        RecursionError: something in them is nested too deeply.
+        ProtocolError: there are far more records than messages that were asked about.
+        ValueError: not all records are as documented, or a text is not UTF-8. msgspec's errors are `ValueError` too.
+        RecursionError: a value is nested too deeply.
     """
     records: list[StatusRecord] = []
     for portion in _portions(body):
         wires = _parse_all(portion)
         wires.reverse()
-        while wires:  # each is gone when its record is there, and the texts with it that others have too
+        while wires:  # each is freed once its record is made, with the texts that other records share
             records.append(_record(wires.pop()))
-        refuse_flood(len(records), asked)
+        refuse_too_many_rows(len(records), asked)
     return records
 
 
 def _portions(body: bytes) -> Iterator[bytes]:
-    """The list cut where a record seems to end, into lists that fit into the processor's cache.
+    """Cut the list where a record seems to end, into lists that fit into the processor's cache.
 
-    Each of them can be read if and only if the cuts are between records.
+    All of them can be parsed if and only if every cut is between two records.
     """
     began_at, opening = 0, b""
     while found := _BETWEEN.search(body, began_at + PORTION):
@@ -96,17 +96,17 @@ def _portions(body: bytes) -> Iterator[bytes]:
 
 
 def record_of(body: bytes) -> StatusRecord:
-    """A record by itself, in UTF-8. Raises as `records_of` does."""
+    """Read a single record in UTF-8. Raises as `records_of` does."""
     return _record(_parse(body))
 
 
 def _record(wire: DocumentedRecord) -> StatusRecord:
     cost = COSTS[wire.cost]
-    draft: Any  # to the type checker its fields are frozen
+    draft: Any  # `Any`: the type's fields are frozen
     record: type[StatusRecord] = StatusRecord
     if not (
         wire.imsi is wire.msc is wire.mcc is wire.mnc is wire.cn is wire.net is wire.rcn is wire.rnet is UNSET
-        # `is_look_up`, without the call
+        # the same as `is_look_up`, written out to save the call
         and (wire.type or 0) & -2 != 4
         and (wire.flag or 0) & 0xE != 4
     ):
@@ -114,7 +114,7 @@ def _record(wire: DocumentedRecord) -> StatusRecord:
         _look_up(draft, wire)
     else:
         draft = _new(Draft)
-    shared = SHARED
+    names = SHARED_NAMES
     draft.status = wire.status
     draft.last_date = wire.last_date
     draft.last_timestamp = wire.last_timestamp
@@ -124,15 +124,15 @@ def _record(wire: DocumentedRecord) -> StatusRecord:
     draft.send_timestamp = wire.send_timestamp
     draft.phone = wire.phone
     draft.cost = cost
-    draft.sender_id = shared[wire.sender_id]
-    draft.status_name = shared[wire.status_name]
+    draft.sender_id = names[wire.sender_id]
+    draft.status_name = names[wire.status_name]
     draft.message = wire.message
     draft.comment = wire.comment
-    draft.mccmnc = shared[wire.mccmnc]
-    draft.country = shared[wire.country]
-    draft.operator = shared[wire.operator]
-    draft.operator_orig = shared[wire.operator_orig]
-    draft.region = shared[wire.region]
+    draft.mccmnc = names[wire.mccmnc]
+    draft.country = names[wire.country]
+    draft.operator = names[wire.operator]
+    draft.operator_orig = names[wire.operator_orig]
+    draft.region = names[wire.region]
     draft.type = wire.type
     draft.sms_cnt = wire.sms_cnt
     draft.id = wire.id
@@ -145,12 +145,12 @@ def _record(wire: DocumentedRecord) -> StatusRecord:
 
 
 def _look_up(draft: Any, wire: DocumentedRecord) -> None:
-    shared = SHARED
+    names = SHARED_NAMES
     draft.imsi = None if wire.imsi is UNSET else wire.imsi
     draft.msc = None if wire.msc is UNSET else wire.msc
-    draft.mcc = None if wire.mcc is UNSET else shared[wire.mcc]
-    draft.mnc = None if wire.mnc is UNSET else shared[wire.mnc]
-    draft.cn = None if wire.cn is UNSET else shared[wire.cn]
-    draft.net = None if wire.net is UNSET else shared[wire.net]
-    draft.rcn = None if wire.rcn is UNSET else shared[wire.rcn]
-    draft.rnet = None if wire.rnet is UNSET else shared[wire.rnet]
+    draft.mcc = None if wire.mcc is UNSET else names[wire.mcc]
+    draft.mnc = None if wire.mnc is UNSET else names[wire.mnc]
+    draft.cn = None if wire.cn is UNSET else names[wire.cn]
+    draft.net = None if wire.net is UNSET else names[wire.net]
+    draft.rcn = None if wire.rcn is UNSET else names[wire.rcn]
+    draft.rnet = None if wire.rnet is UNSET else names[wire.rnet]

@@ -1,4 +1,7 @@
-"""`fmt=3`: JSON. What is as documented goes straight into the records; anything else is read record by record."""
+"""`fmt=3`: reads and writes JSON.
+
+A reply that is as documented is parsed straight into records, by `jsonfast`. Any other is read record by record.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from smsc_status._core.wire.values import (
     bytes_of,
     error_reply,
     record_of,
-    refuse_flood,
+    refuse_too_many_rows,
     unreadable,
     wire_values,
     without_surrogates,
@@ -36,14 +39,14 @@ _TEXT = msgspec.json.Decoder(str)
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 VALUES_A_ROW = 40
-"""No record has more."""
+"""The most values that a record has."""
 
 
 def decode_documented(body: bytes, asked: Sequence[Identity]) -> list[Row] | None:
-    """The rows of a reply in UTF-8, if it is a record as documented, or a list.
+    """The rows of a reply in UTF-8, if it is a record as documented, or a list; else `None`.
 
     Raises:
-        ProtocolError: far more records, or values, than those of the messages that were asked about.
+        ProtocolError: there are far more records or values than the messages that were asked about can have.
     """
     try:
         if body.lstrip()[:1] != b"[":
@@ -51,29 +54,29 @@ def decode_documented(body: bytes, asked: Sequence[Identity]) -> list[Row] | Non
         return [*jsonfast.records_of(body, asked)]
     except (ValueError, RecursionError):
         pass
-    _refuse_flood_of_values(body, asked)
+    _refuse_too_many_values(body, asked)
     try:
         raws = _LIST.decode(body)
     except (ValueError, RecursionError):
         return None
-    refuse_flood(len(raws), asked)
+    refuse_too_many_rows(len(raws), asked)
     return [_row(bytes(raw)) for raw in raws]
 
 
 def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
-    """The rows of any reply, or the refusal that it is; a list and an object stand for each other."""
+    """Read any reply: its rows, or the refusal. A list is accepted where an object is expected, and the reverse."""
     del bulk
     parsed = _parsed(text)
     if isinstance(parsed, dict):
         return error_reply(parsed) or [record_of(parsed)]
     if isinstance(parsed, list):
-        refuse_flood(len(parsed), asked)
+        refuse_too_many_rows(len(parsed), asked)
         return [_row_of(item) for item in parsed]
     raise unreadable("neither a record nor a list", text)
 
 
 def decode_result(text: str) -> str | ErrorReply | None:
-    """What a deletion's reply says: its result or the refusal; `None` if neither can be read."""
+    """The result in the reply to a deletion, or the refusal; `None` if neither can be read."""
     parsed = _parsed(text)
     if not isinstance(parsed, dict):
         return None
@@ -82,40 +85,40 @@ def decode_result(text: str) -> str | ErrorReply | None:
 
 
 def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
-    """One key a line; several records in brackets."""
+    """Write one key on each line; the records of a bulk reply in brackets."""
     objects = [_object(_fields(record, detail, bulk=bulk), charset) for record in records]
     return bytes_of(f"[{','.join(objects)}]" if bulk else ",".join(objects), charset)
 
 
 def encode_error(code: int, text: str, charset: str) -> bytes:
-    """The refusal."""
+    """Write the refusal."""
     return bytes_of(_object([("error", _quoted(text)), ("error_code", str(code))], charset), charset)
 
 
 def encode_deletion(charset: str) -> bytes:
-    """The message is deleted."""
+    """Write the answer to a deletion that succeeded."""
     return bytes_of(_object([("result", _quoted("OK"))], charset), charset)
 
 
-def _refuse_flood_of_values(body: bytes, asked: Sequence[Identity]) -> None:
-    """Before each of them becomes an object: by the texts, keys included, then by the commas between values.
+def _refuse_too_many_values(body: bytes, asked: Sequence[Identity]) -> None:
+    """Estimate the number of values before each becomes an object: by the texts, keys included, then by the commas.
 
     Raises:
-        ProtocolError: these are too many.
+        ProtocolError: there are too many.
     """
     strings = (body.count(b'"') - body.count(b'\\"')) // 2
-    refuse_flood(strings // (2 * VALUES_A_ROW), asked)
+    refuse_too_many_rows(strings // (2 * VALUES_A_ROW), asked)
     try:
-        refuse_flood(body.count(b",") // VALUES_A_ROW, asked)
-    except ProtocolError:  # unless they are in texts
-        refuse_flood(_STRING.sub(b"", body).count(b",") // VALUES_A_ROW, asked)
+        refuse_too_many_rows(body.count(b",") // VALUES_A_ROW, asked)
+    except ProtocolError:  # some commas may be inside texts
+        refuse_too_many_rows(_STRING.sub(b"", body).count(b",") // VALUES_A_ROW, asked)
 
 
 def _row(raw: bytes) -> Row:
     """The row of a record that may be as documented.
 
     Raises:
-        ProtocolError: its values are nested too deeply.
+        ProtocolError: the record is not JSON, or nested too deeply.
     """
     try:
         return jsonfast.record_of(raw)
@@ -129,10 +132,10 @@ def _row(raw: bytes) -> Row:
 
 
 def _value(raw: bytes) -> Any:
-    """A value of a record: a number in its own digits.
+    """A value of a record. A number keeps its digits.
 
     Raises:
-        ValueError: it is no JSON that is quickly read.
+        ValueError: msgspec can't read it.
     """
     if raw[:1] == b'"':
         return _TEXT.decode(raw)
@@ -144,7 +147,7 @@ def _row_of(item: object) -> Row:
 
 
 def _parsed(text: str) -> Any:
-    """The JSON value, its numbers in their own digits; control characters inside texts are tolerated."""
+    """The JSON value. Numbers keep their digits; control characters inside texts are tolerated."""
     try:
         parsed = json.loads(text, strict=False, parse_int=Number, parse_float=Number)
     except (ValueError, RecursionError) as error:
@@ -153,7 +156,7 @@ def _parsed(text: str) -> Any:
 
 
 def _whole_characters(parsed: Any) -> Any:
-    """The records with U+FFFD for what was escaped as half a character; what is nested deeper is no value of theirs."""
+    """The records with U+FFFD for each escaped half of a surrogate pair. Only records' own values are looked at."""
     if isinstance(parsed, list):
         return [_whole_texts(item) for item in parsed]
     return _whole_texts(parsed)
@@ -185,7 +188,7 @@ def _object(fields: list[tuple[str, str]], charset: str) -> str:
 
 
 def _writable(value: str, charset: str) -> str:
-    r"""The JSON value with `\uXXXX` for what the charset lacks."""
+    r"""The JSON value with `\uXXXX` for each character that the charset lacks."""
     if value.isascii():
         return value
     return "".join(char if _has(charset, char) else json.dumps(char)[1:-1] for char in value)

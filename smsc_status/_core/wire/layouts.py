@@ -1,7 +1,7 @@
-"""The table: which fields a reply has, in which order, by format, level of detail and kind.
+"""The table of a reply's fields and their order, by format, level of detail and kind of record.
 
-From https://smsc.ru/api/http/status_messages/check_status/. Everything that differs between the levels and between
-messages and number look-ups (HLR) is a row here; the formats' modules know only how a row is written.
+It follows https://smsc.ru/api/http/status_messages/check_status/. Everything that differs between the levels, and
+between messages and number look-ups (HLR), is here. The formats' modules know only how to write a row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Columns = tuple[str, ...]
 
 
 class Level(NamedTuple):
-    """What a reply carries at one level of detail, as a message and as a number look-up."""
+    """The fields of a message and of a number look-up at one level of detail."""
 
     sms: Columns
     hlr: Columns
@@ -82,7 +82,7 @@ LAYOUTS: dict[Format, tuple[Level, ...]] = {
 
 
 def columns_of(format: Format, detail: Detail, *, hlr: bool, found: bool, bulk: bool) -> Columns:
-    """The fields of one record in the order of the wire; in a bulk reply the last ones say whose it is."""
+    """The fields of one record, in the order of the wire. In a bulk reply the last ones name the message."""
     if not found:
         return (*NOT_FOUND_COLUMNS, "id", "phone") if bulk else NOT_FOUND_COLUMNS
     level = LAYOUTS[format][detail]

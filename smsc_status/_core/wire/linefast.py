@@ -1,7 +1,7 @@
-"""Lines of `fmt=0` and `fmt=1` that are as the page shows them, with nothing in them that can be read in two ways.
+"""Quickly reads lines of `fmt=0` and `fmt=1` that are as the vendor's page shows them and not ambiguous.
 
-Most lines are. Each layout of the table is one pattern, which is far quicker than to look at every column by itself;
-any other line is `columns`' or `plain`'s.
+Most lines are. Each layout of the table is one regular expression, which is far quicker than reading every column by
+itself. `csvform` and `plainform` read all other lines.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from smsc_status._core.drafts import finished, new_draft, new_hlr_draft
 from smsc_status._core.wire.layouts import HLR_KEYS, Columns
-from smsc_status._core.wire.values import CODES, COSTS, NAMES, STAMPS, TEXTS, Shared
+from smsc_status._core.wire.values import CODES, COSTS, NAMES, STAMPS, TEXTS, ReadCache
 from smsc_status.models import StatusRecord
 
 _DATE = r"(?:\d\d\.\d\d\.\d{4} \d\d:\d\d:\d\d)?"
@@ -38,12 +38,12 @@ _LABELS = {"status": "Status", "last_date": "check_time"}
 
 
 def _name(text: object) -> str | None:
-    """A name as it is printed: nothing for one that is not there."""
+    """A name; `None` for one that is printed empty."""
     return str(text or "").strip() or None
 
 
 def _id(text: Any) -> int | str | None:
-    """Digits are a number, unless zeros stand before them."""
+    """The id. Digits are a number, unless they begin with a zero."""
     return int(text) if text and text.isdecimal() and (text[0] != "0" or text == "0") and len(text) <= 40 else text
 
 
@@ -51,7 +51,7 @@ def _stamp(text: Any) -> int | None:
     return int(text) if text else None
 
 
-_PRINTED: Callable[[object], Any] = Shared(_name).__getitem__
+_PRINTED: Callable[[object], Any] = ReadCache(_name).__getitem__
 _READ: dict[str, Callable[[Any], Any]] = (
     dict.fromkeys(("status", "err", "type"), CODES.__getitem__)
     | dict.fromkeys(STAMPS, _stamp)
@@ -61,11 +61,11 @@ _READ: dict[str, Callable[[Any], Any]] = (
 
 
 class Line(NamedTuple):
-    """What a layout's lines look like, and how their values are read."""
+    """The form of a layout's lines, and how their values are read."""
 
     pattern: re.Pattern[str]
     printed: Columns
-    """What the pattern finds, in its order."""
+    """The columns that the pattern captures, in its order."""
     readers: tuple[tuple[str, Callable[[Any], Any]], ...]
     is_hlr: bool
 
@@ -75,8 +75,8 @@ class Line(NamedTuple):
         return dict(zip(self.printed, found.groups(), strict=True)) if found else None
 
     def record(self, texts: dict[str, str | None], unclear: tuple[str, ...] = ()) -> StatusRecord:
-        """The record of these texts."""
-        draft: Any = new_hlr_draft() if self.is_hlr else new_draft()  # to the type checker its fields are frozen
+        """The record with these texts as values."""
+        draft: Any = new_hlr_draft() if self.is_hlr else new_draft()  # `Any`: the type's fields are frozen
         for name, read in self.readers:
             setattr(draft, name, read(texts.get(name)))
         draft.unclear = unclear
@@ -85,13 +85,13 @@ class Line(NamedTuple):
 
 @functools.cache
 def cells(columns: Columns) -> Line:
-    """A line of values between commas."""
+    """The layout of a line of values between commas."""
     return _line(",".join(f"({_CELLS.get(name, _CELL)})" for name in columns), columns, columns)
 
 
 @functools.cache
 def pairs(columns: Columns) -> Line:
-    """A line of keys and values; all but a few may be left out. What the message holds stands in it as it is."""
+    """The layout of a line of keys and values. Most keys may be missing. The comment is left in the message's value."""
     printed = tuple(name for name in columns if name != "comment")
     parts = []
     for name in printed:

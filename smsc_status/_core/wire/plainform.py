@@ -1,8 +1,8 @@
-"""`fmt=0`: `key = value` pairs in a line for people.
+"""`fmt=0`: reads and writes `key = value` pairs in a line for people.
 
-Nothing is escaped: a text may hold commas, ` = ` and newlines. So the keys before `message` are read from the left,
-`type` and what follows it from the right, and of what is left `, comment = ` most likely parts the text from the
-comment. It may as well be the text's, and so both are unclear wherever it stands.
+Nothing is escaped: a text may hold commas, ` = ` and newlines. So the keys before `message` are read from the left, and
+`type` and what follows it from the right. In the rest, `, comment = ` most likely separates the text from the comment.
+But it may also be part of the text, so wherever it occurs both are unclear.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from smsc_status._core.wire.asked import Asked, are_alike
 from smsc_status._core.wire.layouts import HLR_KEYS, NOT_FOUND, columns_of
 from smsc_status._core.wire.linefast import Line, pairs
-from smsc_status._core.wire.lineup import Form, align
-from smsc_status._core.wire.segments import Head, Tail
+from smsc_status._core.wire.lineup import LineFormat, line_up
+from smsc_status._core.wire.segments import RecordEnd, RecordStart
 from smsc_status._core.wire.values import (
     FIELDS,
     INTS,
@@ -24,7 +24,7 @@ from smsc_status._core.wire.values import (
     key_of,
     printed,
     record_of,
-    refuse_flood,
+    refuse_too_many_rows,
     unreadable,
     wire_values,
 )
@@ -35,12 +35,12 @@ _NAMES = {"check_time": "last_date", "sender": "sender_id"}
 _NAMELIKE = FIELDS - INTS - {"last_date", "send_date", "cost", "phone", "id", "mccmnc", "imsi", "msc", "mcc", "mnc"}
 
 _FIRST = frozenset({"status", "last_date", "err", "imsi", "msc", "mcc", "mnc"})
-"""What stands before any name."""
+"""The keys that come before the first name, so that the first value of each is certain."""
 
 _DATE = r"(?:\d\d\.\d\d\.\d{4} \d\d:\d\d:\d\d)?"
 _KEY = re.compile(r"(?:^|, ?)([A-Za-z_]\w*) ?= ?", re.ASCII)
 _START = re.compile(r"\s*Status ?= ?-?\d{1,9}\s*(?:$|,)", re.ASCII | re.IGNORECASE)
-_HEAD = re.compile(
+_RECORD_START = re.compile(
     rf"Status ?= ?-?\d{{1,9}}(?:, ?check_time ?= ?{_DATE})?(?:, ?err ?= ?-?\d*)?(?=,).*?, ?phone ?= ?([^,]*)(?:,|$)",
     re.ASCII | re.IGNORECASE,
 )
@@ -49,7 +49,8 @@ _SHORT = re.compile(
     r", ?id ?= ?([\w.-]+)(?:, ?phone ?= ?([^,]++))?\s*+",
     re.ASCII | re.IGNORECASE,
 )
-# A reply that ends with its status, which stands alone only if it is negative, or within a date or the key after it.
+# The end of a reply that was cut: a status alone, unless it is one that may stand alone (-1 to -3), or a date that is
+# not complete or is followed by a part of a key.
 _CUT = re.compile(
     rf"(?:(?:\A|\n)Status ?= ?+(?!-[123]\s*\Z)-?\d+|, ?(?:check_time|send_date) ?= ?+(?!{_DATE}\s*\Z)[^=]+)\Z",
     re.ASCII | re.IGNORECASE,
@@ -60,14 +61,14 @@ _COMMENT = re.compile(r", ?comment ?= ?", re.IGNORECASE)
 _TYPE = re.compile(r", ?type ?= ?", re.IGNORECASE)
 _ID = re.compile(r", ?id ?= ?([^,\n]+)", re.IGNORECASE)
 _PHONE = re.compile(r", ?phone ?= ?([^,\n]+)", re.IGNORECASE)
-_TAIL = re.compile(r", ?type ?= ?\d*+(?:, ?\w++ ?= ?[^,\n]*+)*+\s*+", re.ASCII | re.IGNORECASE)
+_PAIRS_AFTER_TEXT = re.compile(r", ?type ?= ?\d*+(?:, ?\w++ ?= ?[^,\n]*+)*+\s*+", re.ASCII | re.IGNORECASE)
 
 
 def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row]:
-    """The rows of a reply.
+    """Read a reply.
 
     Raises:
-        ProtocolError: it is no reply of this form.
+        ProtocolError: no line begins with a status, or there are far too many lines.
     """
     body = text.strip("\r\n")
     if not _START.match(body) and not (bulk and _any_start(body)):
@@ -78,30 +79,30 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
     layouts = _layouts(detail)
     if detail is Detail.BASIC:
         lines = [line.strip() for line in body.split("\n") if line.strip()]
-        refuse_flood(len(lines), asked)
+        refuse_too_many_rows(len(lines), asked)
         rows = [_ordinary(line, layouts) or _read(line, None) for line in lines]
         return [*rows[:-1], bad_row("the line is cut", {})] if cut else rows
-    form = Form(_head, _tails, lambda line, whose: _ordinary(line, layouts, whose), _read)
-    return align(body.split("\n"), Asked(asked), form)
+    form = LineFormat(_record_start, _record_ends, lambda line, whose: _ordinary(line, layouts, whose), _read)
+    return line_up(body.split("\n"), Asked(asked), form)
 
 
 def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
-    """A line a record; an `err` or a comment that is not there is left out, nothing is escaped."""
+    """Write one line for each record. Missing values and an empty comment are left out; nothing is escaped."""
     return bytes_of("\n".join(_line(record, detail, bulk=bulk) for record in records), charset)
 
 
 def encode_error(code: int, text: str, charset: str) -> bytes:
-    """The refusal."""
+    """Write the refusal."""
     return bytes_of(f"ERROR = {code} ({text})", charset)
 
 
 def encode_deletion(charset: str) -> bytes:
-    """The message is deleted."""
+    """Write the answer to a deletion that succeeded."""
     return bytes_of("OK", charset)
 
 
 def decode_result(text: str) -> str:
-    """What a deletion's reply says."""
+    """The result in the reply to a deletion."""
     return text
 
 
@@ -109,7 +110,7 @@ def _line(record: StatusRecord, detail: Detail, *, bulk: bool) -> str:
     found = record.status != NOT_FOUND
     columns = columns_of(Format.PLAIN, detail, hlr=isinstance(record, HlrRecord), found=found, bulk=bulk)
     return ", ".join(
-        # the vendor prints this one key without a space before its sign
+        # the vendor prints no space before the "=" of this one key
         f"{_LABELS.get(name, name)}{'' if name == 'operator_orig' else ' '}= {value}"
         for name, value in wire_values(record, columns)
         if value is not None and not (name == "comment" and not value)
@@ -120,33 +121,33 @@ def _any_start(body: str) -> bool:
     return any(_START.match(line) for line in body.split("\n"))
 
 
-def _head(line: str) -> Head | None:
+def _record_start(line: str) -> RecordStart | None:
     """Whose record may begin with this line."""
     short = _SHORT.fullmatch(line)
     if short:
-        return Head(frozenset({phone_key(short[2])} if short[2] else ()), key_of(short[1]), whole=True)
+        return RecordStart(frozenset({phone_key(short[2])} if short[2] else ()), key_of(short[1]), whole=True)
     message = _MESSAGE.search(line)
-    begun = _HEAD.match(line[: message.start()] if message else line)
-    return Head(frozenset({phone_key(begun[1])})) if begun else None
+    begun = _RECORD_START.match(line[: message.start()] if message else line)
+    return RecordStart(frozenset({phone_key(begun[1])})) if begun else None
 
 
-def _tails(line: str) -> Sequence[Tail]:
+def _record_ends(line: str) -> Sequence[RecordEnd]:
     """Whose record may end with this line."""
-    start = _tail_of(line)
+    start = _pairs_after_text(line)
     id = _ID.search(line, start) if start is not None else None
     if not id:
         return ()
     phone = _PHONE.search(line, id.start())
-    return (Tail(key_of(id[1].strip()), phone_key(phone[1]) if phone else None),)
+    return (RecordEnd(key_of(id[1].strip()), phone_key(phone[1]) if phone else None),)
 
 
 def _layouts(detail: Detail) -> list[Line]:
-    """The layouts of a bulk reply's lines, as a message's and as a look-up's."""
+    """The layouts of a bulk reply's lines: a message's and a look-up's."""
     return [pairs(columns_of(Format.PLAIN, detail, hlr=hlr, found=True, bulk=True)) for hlr in (False, True)]
 
 
 def _ordinary(text: str, layouts: Sequence[Line], whose: Identity | None = None) -> StatusRecord | None:
-    """The record of a text that can be read in one way alone, but for its comment, and names this message."""
+    """The record of a text that names this message and, but for its comment, can be read in one way; else `None`."""
     for layout in layouts:
         texts = layout.match(text)
         if texts is None or (layout.is_hlr and all(texts[name] is None for name in HLR_KEYS)):
@@ -164,7 +165,7 @@ def _ordinary(text: str, layouts: Sequence[Line], whose: Identity | None = None)
 
 
 def _read(text: str, _whose: Identity | None) -> Row:
-    """The record that a whole text is, as far as its values can be told."""
+    """The row of a message's text, with the values that can be told."""
     message = _MESSAGE.search(text)
     pairs = _Pairs(text[: message.start()] if message else text.rstrip())
     if message:
@@ -176,7 +177,7 @@ def _read(text: str, _whose: Identity | None) -> Row:
 
 
 class _Pairs:
-    """The values of the known keys, and which of them are unclear; the ids and phones, however often they came."""
+    """The values of the known keys, which of them are unclear, and all ids and phones, repeated ones included."""
 
     def __init__(self, text: str) -> None:
         self.wire: dict[str, str] = {}
@@ -186,8 +187,10 @@ class _Pairs:
         self._read(text)
 
     def _read(self, text: str) -> None:
-        """A name goes on until the next known key. One that came before leaves a doubt, and so does an unknown one,
-        which the name may hold.
+        """Read the pairs.
+
+        A name goes on until the next known key. If a key comes twice, or an unknown key follows a name, the values in
+        question are unclear, since a name may hold what looks like a key.
         """
         wire = self.wire
         parts = _KEY.split(text)
@@ -206,7 +209,10 @@ class _Pairs:
             before = name
 
     def _doubt(self, name: str) -> None:
-        """Give up a value that came twice, and all names, one of which may hold it; those before any name are sure."""
+        """Mark this value and all names as unclear, since one of the names may hold it, and drop them.
+
+        The keys before the first name stay certain.
+        """
         doubtful = {name} - _FIRST | (_NAMELIKE & self.wire.keys())
         self.unclear |= doubtful
         for one in doubtful & self.wire.keys():
@@ -214,14 +220,14 @@ class _Pairs:
 
 
 def _read_text(rest: str, pairs: _Pairs) -> None:
-    """Add what begins with the message's text."""
-    end = _tail_of(rest)
+    """Add the message's text and all that follows it."""
+    end = _pairs_after_text(rest)
     if end is not None:
-        tail = _Pairs(rest[end:])
-        pairs.unclear |= tail.unclear - pairs.wire.keys()
-        pairs.wire = tail.wire | pairs.wire
-        pairs.ids += tail.ids
-        pairs.phones += tail.phones
+        pairs_after = _Pairs(rest[end:])
+        pairs.unclear |= pairs_after.unclear - pairs.wire.keys()
+        pairs.wire = pairs_after.wire | pairs.wire
+        pairs.ids += pairs_after.ids
+        pairs.phones += pairs_after.phones
     elif _TYPE.search(rest):
         pairs.unclear |= {"message", "comment", "type"}
         return
@@ -232,7 +238,7 @@ def _read_text(rest: str, pairs: _Pairs) -> None:
         pairs.wire |= zip(("message", "comment"), (text, *comments), strict=False)
 
 
-def _tail_of(text: str) -> int | None:
-    """Where the last `, type = ` stands, if nothing but pairs follows it."""
+def _pairs_after_text(text: str) -> int | None:
+    """The position of the last `, type = `, if only pairs follow it; else `None`."""
     position = max((found.start() for found in _TYPE.finditer(text)), default=None)
-    return position if position is not None and _TAIL.fullmatch(text, position) else None
+    return position if position is not None and _PAIRS_AFTER_TEXT.fullmatch(text, position) else None

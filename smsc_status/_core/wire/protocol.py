@@ -1,7 +1,7 @@
-"""A question becomes form fields; an HTTP status, headers and a body become answers or an error.
+"""Builds the form fields of a request, and turns an HTTP status, headers and a body into outcomes or an error.
 
-Source of the rules: https://smsc.ru/api/http/status_messages/check_status/ and what public code shows the server doing:
-errors come with HTTP 200; a reply to a bulk request may leave messages out, repeat them, or give them in another order.
+The rules come from https://smsc.ru/api/http/status_messages/check_status/ and from what public code shows of the
+server: errors come with HTTP 200, and a reply to a bulk request may leave messages out, repeat or reorder them.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from smsc_status.models import Detail, Format, Identity, StatusRecord, id_key, p
 
 PATH: Final = "/sys/status.php"
 
-# "Later" in HTTP's own words; 5xx are too.
+# HTTP statuses that ask to try again later; 5xx do so too.
 _LATER: Final = frozenset({408, 425, 429})
 
 LONGEST_RETRY_AFTER: Final = 86_400.0
-"""A reply that asks for a longer pause, in seconds, is taken to ask for this one."""
+"""The longest pause, in seconds, that a reply can ask for. A longer one is cut to this."""
 
 Outcome = StatusRecord | SmscError | None
-"""What the reply says of one message: `None` where it leaves it out."""
+"""What the reply says about one message: `None` if it leaves the message out."""
 
 
 @attrs.frozen
 class Wire:
-    """How a client and its server talk: chosen once, the same for all its requests."""
+    """The format and charset of all of a client's requests."""
 
     format: Format = Format.JSON
     charset: str = "utf-8"
 
 
 def fields(wire: Wire, messages: Sequence[tuple[str, str]], *, bulk: bool, detail: Detail) -> dict[str, str]:
-    """The form fields, without credentials, that ask for these `(id, phone)` pairs.
+    """The form fields, without credentials, that ask about these `(id, phone)` pairs.
 
-    One message asked in bulk takes a trailing comma, so that its answer has the bulk form.
+    A bulk request for one message has a trailing comma, so that its answer has the bulk form.
     """
     ids = ",".join(id for id, _ in messages)
     phones = ",".join(phone for _, phone in messages)
@@ -69,11 +69,11 @@ def read(
     bulk: bool,
     detail: Detail,
 ) -> list[Outcome] | SmscError:
-    """What a reply says of each message asked, in the order asked, or why it says nothing of any.
+    """What a reply says about each message, in the request's order, or the error of the whole request.
 
     Returns:
-        One outcome a message; or a `TransportError` (the server said "later", or nothing), an `ApiError` or a
-        `ProtocolError` that concerns the whole request.
+        One outcome for each message; or a `TransportError` (the server asked to try later, or answered nothing), an
+        `ApiError` or a `ProtocolError` that concerns the whole request.
     """
     failure = _http_failure(status, headers, body)
     if failure is not None:
@@ -86,7 +86,7 @@ def read(
 
 
 def read_deletion(wire: Wire, status: int, headers: Mapping[str, str], body: bytes) -> SmscError | None:
-    """Why a reply says that the message is not deleted, or `None`: it is."""
+    """The error that a reply to a deletion means; `None` if the message is deleted."""
     failure = _http_failure(status, headers, body)
     if failure is not None:
         return failure
@@ -98,9 +98,17 @@ def read_deletion(wire: Wire, status: int, headers: Mapping[str, str], body: byt
 
 
 def match(rows: Sequence[Row], asked: Sequence[Identity]) -> list[Outcome]:
-    """Each row to the message it is about: by id and phone; by id and the phone in another notation, where that is
-    true of one message alone; by id, where one message has it; by position, where the reply has as many rows as were
-    asked and its ids line up. What fits nowhere is not ours; the first of a repetition counts.
+    """Assign each row to the message that it is about, and return the outcomes in the request's order.
+
+    A row is assigned by the first of these that applies:
+
+    - its id and phone;
+    - its position in the request, if it is a `BadRow` that knows it;
+    - its id and its phone in another notation, if that fits only one message;
+    - its id, if only one message has it;
+    - its position in the reply, if there are as many rows as messages and all ids and phones that are there agree.
+
+    A row that fits no message, or names another phone, is ignored. If several rows fit a message, the first counts.
     """
     if _is_in_order(rows, asked):
         return [row.error if isinstance(row, BadRow) else row for row in rows]
@@ -122,7 +130,7 @@ def match(rows: Sequence[Row], asked: Sequence[Identity]) -> list[Outcome]:
 
 
 def _is_in_order(rows: Sequence[Row], asked: Sequence[Identity]) -> bool:
-    """Whether each row names the message that was asked in its index, as in most replies."""
+    """Whether each row names the message at its position in the request, as in most replies."""
     if len(rows) != len(asked):
         return False
     return all(row.id == key and row.phone == phone for row, (key, phone) in zip(rows, asked, strict=True))
@@ -152,7 +160,7 @@ def _match_rest(
 
 
 def _agree(echoed: str | None, asked: str) -> bool:
-    """Whether two phones may be one in two notations."""
+    """Whether two phones may be one phone in two notations. A missing phone agrees with any."""
     return not echoed or are_alike(echoed, asked)
 
 
@@ -168,18 +176,18 @@ def _outcome(row: Row) -> Outcome:
 
 
 def reply_date(headers: Mapping[str, str]) -> float | None:
-    """The reply's own `Date`, by the server's clock, in seconds since 1970; `None` where none can be read.
+    """The reply's `Date`, by the server's clock, in seconds since 1970; `None` if there is none that can be read.
 
     Args:
-        headers: the reply's headers, their names in lower case or compared without regard to it.
+        headers: the reply's headers. Their names are in lower case, or are compared without regard to case.
     """
     return _seconds_since_1970(headers.get("date", ""))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """How many seconds the reply's `Retry-After` asks to wait, 0 to `LONGEST_RETRY_AFTER`; `None` where it does not.
+    """How many seconds the reply's `Retry-After` asks to wait, 0 to `LONGEST_RETRY_AFTER`; `None` if it asks nothing.
 
-    A date there is one by the server's clock, so it counts from the reply's own `Date`, and says nothing without it.
+    A date in it is by the server's clock, so it counts from the reply's own `Date`. Without that it is ignored.
     """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdecimal():
@@ -191,10 +199,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _seconds_since_1970(http_date: str) -> float | None:
     try:
         date = parsedate_to_datetime(http_date)
-        if date.tzinfo is None:  # HTTP's dates are all in GMT, also those that do not say so
+        if date.tzinfo is None:  # all dates in HTTP are GMT, even if they do not say so
             date = date.replace(tzinfo=UTC)
         return date.timestamp()
-    except (ValueError, TypeError, OverflowError):  # no date, one that no calendar has, a zone beyond all hours
+    except (ValueError, TypeError, OverflowError):  # not a date, a day that does not exist, or an impossible zone
         return None
 
 

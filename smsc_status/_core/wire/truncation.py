@@ -1,6 +1,7 @@
-"""A bulk reply in `fmt=0` or `fmt=1`: nothing marks its end, so that its last line may be the beginning of another.
+"""Drops the last line of a bulk reply in `fmt=0` or `fmt=1` if it may have been cut.
 
-Whose a line is stands at its end. Cut in the middle of an id or a phone, it may look like another message's.
+Nothing marks the end of such a reply. A line names its message at its end, so a line that was cut in the middle of an
+id or a phone may seem to be another message's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from smsc_status.models import Detail, Identity, Key, phone_key
 
 
 def without_cut_end(rows: list[Row], asked: Sequence[Identity], detail: Detail) -> list[Row]:
-    """The rows, the last of which is nobody's if it may be the beginning of a line about another message."""
+    """The rows. If the last may be a part of a line about another message, it becomes a `BadRow` of no message."""
     if rows and _may_be_cut(rows, asked, detail):
         return [*rows[:-1], bad_row("a line that may be cut", {})]
     return rows
@@ -24,11 +25,11 @@ def _may_be_cut(rows: Sequence[Row], asked: Sequence[Identity], detail: Detail) 
     key, phone = _name(last)
     if key is None:
         return any(row.id is not None for row in others)
-    if phone is not None and detail is Detail.BASIC:  # the phone is last
-        longer = {who for who in asked if who[0] == key and _phone_goes_on(phone, who[1])}
+    if phone is not None and detail is Detail.BASIC:  # the phone is the last column
+        candidates = {who for who in asked if who[0] == key and _is_part_of_phone(phone, who[1])}
     else:
-        longer = {who for who in asked if _may_be(phone, who[1]) and _goes_on(str(key), str(who[0]))}
-    return bool(longer) and not longer <= set(_named(others, asked))
+        candidates = {who for who in asked if _may_be(phone, who[1]) and _is_cut_from(str(key), str(who[0]))}
+    return bool(candidates) and not candidates <= set(_named(others, asked))
 
 
 def _named(rows: Sequence[Row], asked: Sequence[Identity]) -> Iterator[Identity]:
@@ -49,10 +50,10 @@ def _may_be(phone: str | None, asked: str) -> bool:
     return phone is None or are_alike(phone, asked)
 
 
-def _phone_goes_on(phone: str, asked: str) -> bool:
-    """Whether the phone is the beginning of the one that was asked, in a notation in which it may be echoed."""
-    return any(_goes_on(phone, prefix + national(asked)) for prefix in ("", "7", "8")) or _goes_on(phone, asked)
+def _is_part_of_phone(phone: str, asked: str) -> bool:
+    """Whether the phone is the beginning of the one that was asked, in a notation that the vendor may answer with."""
+    return any(_is_cut_from(phone, prefix + national(asked)) for prefix in ("", "7", "8")) or _is_cut_from(phone, asked)
 
 
-def _goes_on(short: str, whole: str) -> bool:
+def _is_cut_from(short: str, whole: str) -> bool:
     return len(whole) > len(short) and whole.startswith(short)

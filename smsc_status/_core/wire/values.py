@@ -1,9 +1,9 @@
-"""Between the wire's texts and a record's fields, and the rows that a reply is made of.
+"""Turns the wire's texts into a record's fields and back, and defines the rows that a reply is made of.
 
-A value that can't be its field's costs the field, which is `None` and named in `unclear`; one of `VITAL` costs the
-record. A number sent as an empty text is `None`. An empty text is an empty text where its key was sent; in the two
-formats for people (`PLAIN`, `CSV`), which print a name that they don't have as nothing, it is `None` but for `message`
-and `comment`.
+If a value can't be its field's, the field is `None` and named in `unclear`; if it is a field of `VITAL`, the whole
+record can't be read. A number sent as an empty text is `None`. An empty text stays an empty text if its key was sent.
+In the two formats for people (`PLAIN`, `CSV`) it is `None`, except for `message` and `comment`, because these formats
+print a missing name as an empty text.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from smsc_status.models import HlrRecord, Identity, Key, StatusRecord, id_key
 CHARSETS = ("windows-1251", "utf-8", "koi8-r")
 
 OURS = frozenset({"ref", "checked_at", "timezone", "unclear"})
-"""What a record has that never comes from the wire."""
+"""The fields of a record that never come from the wire."""
 
 VITAL = frozenset({"status", "id", "phone"})
-"""Without these it is not known what is said, or of whom."""
+"""Without these fields it is not known what a record says, or about which message."""
 
 INTS = frozenset({"status", "last_timestamp", "flag", "err", "send_timestamp", "type", "sms_cnt"})
 STAMPS = frozenset({"last_timestamp", "send_timestamp"})
@@ -36,13 +36,13 @@ NAMES = frozenset(
     {"sender_id", "status_name", "mccmnc", "country", "operator", "operator_orig", "region"}
     | {"mcc", "mnc", "cn", "net", "rcn", "rnet"}
 )
-"""What many records have in common."""
+"""The fields whose values many records share."""
 
 ROWS_A_MESSAGE = 4
 MORE_ROWS = 1000
 
-MAX_SHARED = 4096
-MAX_SHARED_CHARS = 64
+MAX_CACHED = 4096
+MAX_CACHED_CHARS = 64
 
 ORDER = tuple(field.name for field in attrs.fields(HlrRecord) if field.name not in OURS)
 FIELDS = frozenset(ORDER)
@@ -50,7 +50,8 @@ _HLR = frozenset(HLR_KEYS)
 
 _INT = re.compile(r"\s*([-+]?\d{1,18})(?:\.0+)?\s*", re.ASCII)
 _COST = re.compile(r"\s*([-+]?\d{1,30}(?:\.\d{1,30})?(?:[eE][-+]?\d)?)\s*", re.ASCII)
-# A sibling script appends the id. The text may hold brackets; it ends with the one that closes the first, if any does.
+# Another script of the vendor appends the id. The text may hold brackets. It ends at the bracket that closes the first
+# one, if there is such a bracket.
 _PLAIN_ERROR = re.compile(
     r"\s*+ERROR\s*+=\s*+(\d{1,9})\s*+(?:\Z|,|\(((?:[^()]++|\([^()]*+\))*+)\)|\((.*)\))",
     re.IGNORECASE | re.ASCII | re.DOTALL,
@@ -64,21 +65,23 @@ _SHOWN = Repr()
 _SHOWN.maxlevel = 3
 _SHOWN.maxdict = len(FIELDS)
 _SHOWN.maxstring = _SHOWN.maxother = EXCERPT_CHARS
-"""Shows what is hostile too, however large or deep."""
+"""Limits the size and depth of what is shown, as a server may send anything."""
 
 
-def refuse_flood(rows: int, asked: Sequence[Identity]) -> None:
-    """A server may repeat messages and add others; one that sends many times what was asked for would keep us busy.
+def refuse_too_many_rows(rows: int, asked: Sequence[Identity]) -> None:
+    """Refuse a reply that has many times the rows that were asked for, because reading them would take too long.
+
+    Some more rows are allowed, since a server may repeat messages and add others.
 
     Raises:
-        ProtocolError: these are too many rows.
+        ProtocolError: there are too many rows.
     """
     if rows > MORE_ROWS + len(asked) * ROWS_A_MESSAGE:
         raise ProtocolError(f"{rows:,} rows or more about {len(asked):,} messages")
 
 
 class Number(str):
-    """A number of the wire, in its own digits."""
+    """A number of the wire, as the digits that were sent."""
 
     __slots__ = ()
 
@@ -89,9 +92,9 @@ class BadValue(ValueError):
 
 @attrs.frozen(slots=True)
 class BadRow:
-    """One message's part of a reply that can't be read, with what is known of whose it is.
+    """One message's part of a reply that can't be read, with what is known about its message.
 
-    `index` is the position in the request that it surely belongs to, if known.
+    `index` is the message's position in the request, if that is certain.
     """
 
     error: ProtocolError
@@ -102,7 +105,7 @@ class BadRow:
 
 @attrs.frozen(slots=True)
 class ErrorReply:
-    """The server refused the request: its number, and its wording."""
+    """The server's refusal of a request: the number and the wording."""
 
     code: int
     text: str
@@ -115,7 +118,7 @@ def text_of(body: bytes, charset: str) -> str:
     """The body as text; a byte that the charset lacks becomes U+FFFD.
 
     Raises:
-        ProtocolError: there is nothing in it.
+        ProtocolError: the body is empty.
     """
     text = body.removeprefix(_BOM).decode(charset, "replace")
     if not text.strip():
@@ -124,34 +127,34 @@ def text_of(body: bytes, charset: str) -> str:
 
 
 def in_utf8(body: bytes, charset: str) -> bytes:
-    """The body in UTF-8, where a byte that another charset lacks is U+FFFD."""
+    """The body, translated to UTF-8 if its charset is another. A byte that this charset lacks becomes U+FFFD."""
     body = body.removeprefix(_BOM)
     return body if charset == "utf-8" else body.decode(charset, "replace").encode()
 
 
 def bytes_of(text: str, charset: str, errors: str = "replace") -> bytes:
-    """The text as the server would send it."""
+    """The text as the bytes that the server would send."""
     return without_surrogates(text).encode(charset, errors)
 
 
 def without_surrogates(text: str) -> str:
-    """The text with U+FFFD for halves of characters, which no charset has."""
+    """The text with U+FFFD for halves of surrogate pairs, which no charset can write."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def unreadable(what: str, text: object) -> ProtocolError:
-    """The error that shows where reading ended."""
+    """The error that says why a text can't be read, and shows it."""
     return ProtocolError(what, excerpt=text if isinstance(text, str) else _SHOWN.repr(text))
 
 
 def plain_error(text: str) -> ErrorReply | None:
-    """The refusal that this text is, as `fmt=0` words it."""
+    """The refusal, if the text is one in the wording of `fmt=0`."""
     found = _PLAIN_ERROR.match(text)
     return ErrorReply(int(found[1]), found[2] or found[3] or "") if found else None
 
 
 def error_reply(wire: Mapping[str, Any]) -> ErrorReply | None:
-    """The refusal that these keys are, if they are one."""
+    """The refusal, if these keys are one; else `None`."""
     if "status" in wire or "error_code" not in wire:
         return None
     try:
@@ -205,17 +208,20 @@ def id_of(value: object) -> int | str | None:
 
 
 def text_id(value: str) -> str:
-    """An id from a format that has only texts: digits are a number there."""
+    """An id from a format that has only texts. Digits are taken for a number."""
     return Number(value)
 
 
 def key_of(value: str) -> Key:
-    """The id as it is compared; digits beyond any id stay text."""
+    """The id as it is compared. A text that is too long for an id stays as it is."""
     return id_key(value) if len(value) <= 40 else value
 
 
-class Shared(dict[Any, Any]):
-    """What texts are read as, made once for all records that have the same; long or too many texts are not kept."""
+class ReadCache(dict[Any, Any]):
+    """A cache of values by the texts that they are read from, so that records with the same text share one value.
+
+    Texts of more than `MAX_CACHED_CHARS` are not kept, and the cache is emptied when it has `MAX_CACHED` entries.
+    """
 
     def __init__(self, read: Callable[[object], Any]) -> None:
         super().__init__()
@@ -223,42 +229,42 @@ class Shared(dict[Any, Any]):
 
     def __missing__(self, text: object) -> Any:
         value = self._read(text)
-        if len(self) >= MAX_SHARED:
+        if len(self) >= MAX_CACHED:
             self.clear()
-        if text is None or len(str(text)) <= MAX_SHARED_CHARS:
+        if text is None or len(str(text)) <= MAX_CACHED_CHARS:
             self[text] = value
         return value
 
 
-SHARED = Shared(str_of)
-"""The texts of `NAMES`."""
+SHARED_NAMES = ReadCache(str_of)
+"""The values of the fields in `NAMES`."""
 
-COSTS = Shared(cost_of)
-CODES = Shared(int_of)
-"""The numbers of which there are few."""
+COSTS = ReadCache(cost_of)
+CODES = ReadCache(int_of)
+"""The values of numbers that have few different values."""
 
-_Read = Callable[[object], Any]
-_READ: dict[str, _Read] = {name: int_of if name in STAMPS else str_of for name in FIELDS}
-_READ |= dict.fromkeys(NAMES, SHARED.__getitem__)
+_Reader = Callable[[object], Any]
+_READ: dict[str, _Reader] = {name: int_of if name in STAMPS else str_of for name in FIELDS}
+_READ |= dict.fromkeys(NAMES, SHARED_NAMES.__getitem__)
 _READ |= dict.fromkeys(INTS - STAMPS, CODES.__getitem__)
 _READ |= {"cost": COSTS.__getitem__, "id": id_of}
 
 
 def record_of(wire: Mapping[str, Any], unclear: Iterable[str] = ()) -> Row:
-    """The record that these keys are. Unknown keys are ignored.
+    """The record with these fields, or a `BadRow`. Unknown keys are ignored.
 
     Args:
-        wire: the fields' values as texts; `None` is what was not sent.
+        wire: the fields' values as they were sent; `None` for a value that was not sent.
         unclear: the fields that are in doubt already.
     """
-    draft: Any = new_draft() if _HLR.isdisjoint(wire) else new_hlr_draft()  # to the type checker its fields are frozen
+    draft: Any = new_draft() if _HLR.isdisjoint(wire) else new_hlr_draft()  # `Any`: the type's fields are frozen
     doubts = unclear
     for name, value in wire.items():
         read = _READ.get(name)
         if read is not None:
             try:
                 setattr(draft, name, read(value))
-            except (BadValue, TypeError):  # the latter: what has no hash is no text
+            except (BadValue, TypeError):  # TypeError: a value without a hash is not a text
                 if name in VITAL:
                     return bad_row(f"{name} is not what it should be", wire)
                 doubts = {name, *doubts}
@@ -270,16 +276,21 @@ def record_of(wire: Mapping[str, Any], unclear: Iterable[str] = ()) -> Row:
 
 
 def bad_row(what: str, wire: Mapping[str, Any], index: int | None = None) -> BadRow:
-    """A row that can't be read, with its id and phone as far as they can."""
-    return BadRow(unreadable(what, dict(wire)), _tried(id_of, wire.get("id")), _tried(str_of, wire.get("phone")), index)
+    """The row of a message that can't be read, with its id and phone if these can be read."""
+    return BadRow(
+        unreadable(what, dict(wire)),
+        _read_or_none(id_of, wire.get("id")),
+        _read_or_none(str_of, wire.get("phone")),
+        index,
+    )
 
 
 def with_index(row: Row, index: int) -> Row:
-    """The row; one that can't be read with its position in the request."""
+    """The row. If it can't be read, its position in the request is added."""
     return BadRow(row.error, row.id, row.phone, index) if isinstance(row, BadRow) else row
 
 
-def _tried(read: Any, value: object) -> Any:
+def _read_or_none(read: Any, value: object) -> Any:
     try:
         return read(value) or None
     except BadValue:
@@ -287,7 +298,7 @@ def _tried(read: Any, value: object) -> Any:
 
 
 def printed(wire: Mapping[str, str]) -> dict[str, str | None]:
-    """The fields as the formats for people print them: empty is nothing, but for the texts; digits are numbers."""
+    """The fields from a format for people. An empty field is `None`, except for texts; an id of digits is a number."""
     fields: dict[str, str | None] = {name: value if value or name in TEXTS else None for name, value in wire.items()}
     if fields.get("id"):
         fields["id"] = text_id(wire["id"])
@@ -295,7 +306,7 @@ def printed(wire: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def wire_values(record: StatusRecord, columns: Columns) -> list[tuple[str, str | None]]:
-    """The record's fields in this order, each as the wire's text or `None`."""
+    """The record's fields in this order, each with the wire's text or `None`."""
     return [(name, _wire(getattr(record, name, None))) for name in columns]
 
 

@@ -1,5 +1,7 @@
-"""`fmt=2`: XML. A reply that is nothing but flat elements, as the page shows it, is read by a pattern, which is quicker
-than any parser; all else by expat; and what is not well-formed as a whole, message by message.
+"""`fmt=2`: reads and writes XML.
+
+A regular expression reads a reply that consists of flat elements, as on the vendor's page; that is quicker than any
+parser. `expat` reads all other replies. If a reply is not well-formed as a whole, each message is read by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from smsc_status._core.wire.values import (
     error_reply,
     key_of,
     record_of,
-    refuse_flood,
+    refuse_too_many_rows,
     text_id,
     unreadable,
     wire_values,
@@ -42,8 +44,8 @@ _MESSAGES = (["sms"], ["list", "sms"], ["result"])
 
 
 def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
-    """The rows of a reply, or the refusal that it is."""
-    refuse_flood(text.count("<sms>"), asked)
+    """Read a reply: its rows, or the refusal."""
+    refuse_too_many_rows(text.count("<sms>"), asked)
     rows = _read_flat(text)
     if rows is not None:
         return rows
@@ -59,13 +61,13 @@ def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool)
         if refusal:
             return refusal
     elif reader.root in ("sms", "list"):
-        refuse_flood(len(reader.messages), asked)
+        refuse_too_many_rows(len(reader.messages), asked)
         return [record_of(_with_id(wire)) for wire in reader.messages]
     raise unreadable("neither messages nor a refusal", text)
 
 
 def decode_result(text: str) -> str | ErrorReply | None:
-    """What a deletion's reply says: its result or the refusal; `None` if neither can be read."""
+    """The result in the reply to a deletion, or the refusal; `None` if neither can be read."""
     try:
         reader = _read(text)
     except expat.ExpatError as error:
@@ -76,19 +78,19 @@ def decode_result(text: str) -> str | ErrorReply | None:
 
 
 def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
-    """One element a line; several records in a list."""
+    """Write one element on each line; the records of a bulk reply in a list."""
     elements = [_element("sms", _fields(record, detail, bulk=bulk)) for record in records]
     text = "\n".join(["<list>", *elements, "</list>"] if bulk else elements)
     return bytes_of(text, charset, "xmlcharrefreplace")
 
 
 def encode_error(code: int, text: str, charset: str) -> bytes:
-    """The refusal."""
+    """Write the refusal."""
     return bytes_of(_element("result", [("error", text), ("error_code", str(code))]), charset, "xmlcharrefreplace")
 
 
 def encode_deletion(charset: str) -> bytes:
-    """The message is deleted."""
+    """Write the answer to a deletion that succeeded."""
     return bytes_of("<result>OK</result>", charset)
 
 
@@ -109,7 +111,7 @@ def _escaped(value: str) -> str:
 
 
 class _Reader:
-    """What expat found: the root's name, its messages as keys and texts, and its own texts."""
+    """What expat found: the root's name, the messages as keys and texts, and the root's own texts."""
 
     def __init__(self) -> None:
         self.root = ""
@@ -123,7 +125,7 @@ class _Reader:
         self._nested = False
 
     def start(self, name: str, _attributes: object) -> None:
-        """Enter an element: the root, a message, a field, or something that a field can't hold."""
+        """Enter an element: the root, a message, a field, or an element in a field, which then has no value."""
         path = self._path
         path.append(name)
         if len(path) == self._field_depth:
@@ -139,7 +141,7 @@ class _Reader:
         self.root = path[0]
 
     def end(self, name: str) -> None:
-        """Leave an element; a field that came twice, or that holds elements, has no value that can be trusted."""
+        """Leave an element. A field that came twice or holds elements gets a list as its value, which is refused."""
         depth = len(self._path)
         if depth == self._field_depth:
             value = "".join(self._pieces)
@@ -156,7 +158,7 @@ class _Reader:
 
 
 def _read(text: str) -> _Reader:
-    """Parse a document; its prologue's encoding does not count, since it is text already.
+    """Parse a document. The encoding in its prologue is ignored, since it is decoded already.
 
     Raises:
         ExpatError: it is not well-formed.
@@ -174,10 +176,10 @@ def _read(text: str) -> _Reader:
 
 
 def _read_flat(text: str) -> list[Row] | None:
-    """The rows of a document that is one, or a list, and has only elements with a text inside them.
+    """The rows of a document that is one message, or a list of messages, whose elements hold only texts.
 
-    `None` for any other document, and for one with an element twice or an entity that XML does not define. What XML
-    allows in no text, such as control characters, is tolerated.
+    `None` for any other document, and for one that has an element twice or an entity that XML does not define. Control
+    characters and other characters that XML forbids are tolerated.
     """
     head, *parts = text.replace("\r\n", "\n").replace("\r", "\n").split("<sms>")
     begun = _FLAT_HEAD.fullmatch(head)
@@ -191,7 +193,7 @@ def _read_flat(text: str) -> list[Row] | None:
     for part in parts:
         pairs = _FLAT_FIELD.findall(part)
         message = dict(pairs)
-        # each "<" is of a field's two or of the message's end
+        # the only "<" are two for each field and one for the message's end
         if part.count("<") != 2 * len(message) + 1 or not part.rstrip().endswith("</sms>"):
             return None
         if "&" in part:
@@ -210,7 +212,7 @@ def _character(reference: re.Match[str]) -> str:
     if name:
         return _REFERRED[name]
     character = chr(int(decimal or "0") if hexadecimal is None else int(hexadecimal, 16))
-    if _NO_XML.match(character):  # so is what stands for a "&" that refers to nothing
+    if _NO_XML.match(character):  # true also for a bare "&", which refers to nothing and was read as 0
         raise ValueError
     return character
 
@@ -226,7 +228,7 @@ def _with_id(wire: Wire) -> Wire:
 
 
 def _piecewise(chunks: list[str], asked: Sequence[Identity], *, bulk: bool) -> list[Row]:
-    """Read each message alone. What stands between two that can't be read may be made up by their texts."""
+    """Read each message by itself. Messages between two unreadable ones may be forged by texts inside them."""
     rows = [_chunk(chunk) for chunk in chunks]
     if not bulk:
         return [rows[0] if len(rows) == 1 else bad_row("several messages where one was asked", {})]
@@ -263,7 +265,7 @@ def _whose(row: Row) -> Mapping[str, Any]:
 
 
 def _may_be(row: Row, whose: Identity) -> bool:
-    """Whether the row says that it is this message's, or can't say whose it is."""
+    """Whether the row names this message, or can't be read."""
     if isinstance(row, BadRow):
         return True
     if row.id is None or key_of(str(row.id)) != whose[0]:
