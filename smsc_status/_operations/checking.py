@@ -1,4 +1,4 @@
-"""Checking one message: a caller waits for its record, and goes before streams, which still get their turn."""
+"""`check`: a caller waits for one message. It goes before streams, which still get their turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deleting one message: a request of its own, never shared, and sent again only if it surely never left."""
+"""`delete`: one message, in a request of its own. It is sent again only if it surely was not sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from smsc_status.models import Key, MessageRef
 
 @attrs.define
 class _Single:
-    """What a deletion wants of the limits: a check's token."""
+    """A deletion as the limits see it: it takes a token of its id, as a check does."""
 
     keys: tuple[Key, ...]
     bulk: bool = False
@@ -35,7 +35,7 @@ class _Single:
 
 
 class Deletion:
-    """One deletion, from waiting for its slot to its end. It runs in the background: once sent, it is sent."""
+    """One deletion. It runs in the background, so that its caller's cancellation does not touch a request in flight."""
 
     def __init__(self, engine: Engine, ref: MessageRef) -> None:
         self._engine = engine
@@ -46,9 +46,9 @@ class Deletion:
         self._ended = anyio.Event()
 
     async def carry_out(self) -> SmscError | None:
-        """Why the message is not deleted, or `None`: it is.
+        """Delete it. `None` if that is done, or else why not.
 
-        Cancelled while it waits for its slot, nothing is sent.
+        If it is cancelled while it waits for its slot, nothing is sent.
         """
         work = self._engine.spawn(self._run)
         self._engine.cancellables.add(self)
@@ -62,7 +62,7 @@ class Deletion:
         return self._error
 
     def give_up(self, error: SmscError) -> None:
-        """Unless it is on its way: nothing is sent any more, for this reason."""
+        """See `Cancellable.give_up`."""
         if not self._is_sent:
             self._single.is_wanted = False
             self._end(error)
@@ -83,7 +83,7 @@ class Deletion:
         tries = 0
         while True:
             permit = await self._engine.acquire(single.select)
-            if not single.is_wanted:  # given up in the moment in which its turn came
+            if not single.is_wanted:  # given up just as its permit came
                 await self._engine.release(permit, RequestEnd.NOT_SENT)
                 return None
             self._is_sent = True

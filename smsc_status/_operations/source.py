@@ -10,10 +10,10 @@ import anyio
 from smsc_status.models import MessageRef
 
 READ_AT_ONCE = 100
-"""So many are read before other tasks have their turn, where the input itself never waits."""
+"""Messages that are read before other tasks get a turn, if the input itself never waits."""
 
 CLOSING = 10.0
-"""How long an input may take to close, in seconds."""
+"""Seconds that an input may take to close."""
 
 MessageLike = MessageRef | tuple[int | str, str] | tuple[int | str, str, Any]
 """A `MessageRef`, or the `(id, phone)` or `(id, phone, sent_at)` tuple of one."""
@@ -35,8 +35,7 @@ async def read(
         source: what is read.
         put_in: takes each value, and waits until there is room for the next.
         pause: lets other tasks have their turn.
-        end: told once that nothing more comes, and the source's own error, if it had one. One that has waited for
-            something that was cancelled has one too.
+        end: called once when nothing more comes, with the error that the source has raised, if any.
     """
     error: Exception | None = None
     count = 0
@@ -62,7 +61,7 @@ async def read(
 
 
 async def close(source: Source) -> None:
-    """An async generator that is left alone unfinished is an error on trio."""
+    """Close an async generator. On trio it is an error to leave one unfinished."""
     aclose = getattr(source, "aclose", None)
     if aclose is not None:
         with anyio.move_on_after(CLOSING, shield=True):

@@ -1,4 +1,7 @@
-"""Many messages in, their outcomes out as they come: read lazily, held in bounds, lost never."""
+"""`stream`: asks each message of an input once, and gives out the outcomes as they come.
+
+The input is read lazily, and only a bounded part of it is held.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,15 @@ from smsc_status.errors import ConfigError, SmscError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
 
 HELD_BULKS = 4
-"""A stream holds at most this many bulk requests' messages: read, and not yet given out."""
+"""A stream holds at most as many messages as fit into this many bulk requests: read, and not yet given out."""
 
 TWIN_AGE = 1.0
-"""A message that is put in again is given the record that came in at most so many seconds ago."""
+"""Seconds. A message that is put in again gets the record of its twin if that came in no longer ago than this."""
 
 
 @attrs.define(eq=False)
 class _Item:
-    """One message of a stream, from being read to being given out."""
+    """One message of a stream, from the time it is read until its outcome is given out."""
 
     ref: MessageRef
     stream: Streaming
@@ -81,11 +84,11 @@ class Streaming(Work):
             await self._news.wait()
 
     def take_in(self, item: _Item, outcome: StatusRecord | SmscError) -> None:
-        """What came of one message."""
+        """Take the outcome of one message."""
         if item.check is not None:
             item.check = None
             self.asked -= 1
-            if self.is_over:  # it was to be given up, and stays pending
+            if self.is_over:  # `stop` has dropped it: it stays pending
                 return
         if isinstance(outcome, CONCERNS_ACCOUNT):
             self.give_up(outcome)
@@ -111,7 +114,7 @@ class Streaming(Work):
         self._tell()
 
     def _give_back(self) -> Iterator[tuple[PendingCheck, _Item]]:
-        """What is still asked, and is not any more."""
+        """Drop the messages that are still being asked, one by one."""
         for item in list(self.held):
             check, item.check = item.check, None
             if check is not None:
@@ -130,7 +133,7 @@ class Streaming(Work):
             self.reader = self.engine.spawn(read, context=contextvars.copy_context())
 
     def _is_through(self) -> bool:
-        """Whether nothing comes any more. What is given up is told so in portions, while the loop of its own runs."""
+        """Whether no more outcomes come. After `stop` the last ones are dropped in portions, as long as the loop runs."""
         is_told = not self.engine.is_telling or self.loop is not _loops.this_loop()
         return self._has_all_input and (not self.asked or (self.is_over and is_told))
 
@@ -173,7 +176,7 @@ class Streaming(Work):
             return
         item = _Item(ref, self)
         self.held[item] = None
-        if self._has_all_input:  # too late to be asked, but not to be given back
+        if self._has_all_input:  # it is too late to ask it: it stays pending
             return
         known = self.engine.pending.known(ref, self.detail, max_age=TWIN_AGE, now=_loops.now())
         if known is not None:
@@ -207,8 +210,8 @@ class Streaming(Work):
 class OutcomeStream(Outcomes):
     """The outcomes of many messages, in the order in which the answers come.
 
-    Iterate over it, at once or inside `async with`; leaving the loop early ends it. It holds at most four bulk
-    requests' messages, and reads on as they come out. An async generator that it reads is closed with it.
+    Iterate over it, at once or inside `async with`; leaving the loop early ends it. It holds at most as many
+    messages as fit into four bulk requests, and reads on as they come out. An async generator that it reads is closed with it.
     """
 
     def __init__(self, engine: Engine, messages: Messages, detail: Detail) -> None:

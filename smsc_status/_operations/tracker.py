@@ -1,14 +1,19 @@
-"""Messages followed to their end: the plan says who is asked next, the engine asks, changes come out.
+"""`track`: follows messages to their end.
 
-A tracker is a feed of its client's dispatcher: whenever a request is selected, it is asked for messages that are due,
-which so stand in line like anybody's. What a request does not answer goes back to the plan. In the background the input
-is read, and the wall clock is looked at.
+A poll scheduler says which messages are asked next. A tracker is a feed of its client's dispatcher: when the dispatcher
+selects a request, it asks the tracker for messages that are due. A message that a request does not answer goes back to
+the scheduler. In the background the tracker reads its input and looks at the wall clock.
 
-How old an answer can get, in cycles of a period and a margin: a message is due again after at most an hour, and after
-at most twice the `n / m` cycles in which bulk requests of `m` messages ask all `n` that are tracked. Then it stands
-behind those that are due for longer: at most `n` of its tracker, and the four batches that each stream holds at most.
-Where `c` clients share a limiter, each has every `c`-th bulk request. That is at most `c * (3 n / m + 4 s + 2)` cycles
-with `s` streams. Single requests make it less; outages and refusals add to it.
+How old can an answer get? A cycle is a period and a margin: one bulk request can go in each. Bulk requests of `m`
+messages ask all `n` tracked messages in `n / m` cycles.
+
+- A message is due again after at most an hour, and after at most `2 n / m` cycles.
+- Then it waits behind the messages that have been due for longer: at most `n` of its tracker, and the four batches that
+  each of `s` streams holds at most.
+- If `c` clients share a limiter, each has every `c`-th bulk request.
+
+So an answer gets at most `c * (3 n / m + 4 s + 2)` cycles old. Single requests make that less; outages and refusals add
+to it.
 """
 
 from __future__ import annotations
@@ -40,34 +45,35 @@ from smsc_status.limiter import Limiter
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
 
 LOOK_AT_CLOCK = 30.0
-"""The wall clock is looked at once in so many seconds: a machine that slept has stopped the monotonic one."""
+"""Seconds between looks at the wall clock. The monotonic clock stops while the machine sleeps."""
 
 MAX_FAILURES = 3
-"""So many unusable answers of its own, or more if the client's `retries` allow more, are a message's outcome."""
+"""A message fails after this many unusable answers of its own, or after `retries` + 1 if that is more."""
 
 TOLD_APART = 2
-"""So many replies about it alone, unreadable while others' are read, tell a message that spoils its own from a wall."""
+"""A message spoils its own replies if this many replies about it alone can't be read, while others' can."""
 
 HELD = 10_000
-"""Reading and asking rest while so many outcomes have not been taken."""
+"""While so many outcomes have not been taken, nothing more is read or asked."""
 
 ROUNDING = 1e-6
-"""Seconds. More than what is lost when an instant is divided by the speed, and multiplied again."""
+"""Seconds. More than the rounding error of dividing an instant by the speed and multiplying it again."""
 
 ONE_NIGHT = 6 * 3600.0
-"""Last calls within so many seconds are told of once."""
+"""Seconds. Last calls are logged once in this time."""
 
 logger = logging.getLogger("smsc_status")
 
 Until = Callable[[StatusRecord], bool]
 
-# How many trackers share a limiter's bulk requests. One whose loop was torn down stays counted: last calls come early.
+# How many trackers share a limiter's bulk requests. One whose loop was torn down stays counted, and so last calls come
+# earlier than they must.
 _at_work: WeakKeyDictionary[Limiter, int] = WeakKeyDictionary()
 
 
 @attrs.define(eq=False)
 class _Poll:
-    """One check of one message."""
+    """One check of a tracked message."""
 
     item: Tracked
     tracker: Tracker
@@ -88,11 +94,11 @@ class _Poll:
 
 @attrs.define
 class _Failures:
-    """Unusable answers to one message, with no other answer between them."""
+    """Unusable answers to one message in a row."""
 
     since: float
     count: int = 0
-    """How many of them say something of the message."""
+    """How many of them are held against the message."""
     read: int = 0
     """How many replies had been read when the last of these came."""
 
@@ -100,7 +106,7 @@ class _Failures:
 class Tracker(Work):
     """A tracker at work: each message is asked again until it is done.
 
-    Its plan lives in the server's time, which passes `speed` times as fast as ours: an emulator's may.
+    Its scheduler uses the server's time. That passes `speed` times as fast as ours, which an emulator makes possible.
     """
 
     def __init__(
@@ -156,7 +162,7 @@ class Tracker(Work):
         return outcome
 
     def pending(self) -> list[Any]:
-        """What was read and is not done, or whose end was not given out yet."""
+        """See `Work.pending`. A message whose last outcome was not taken yet is among them."""
         ended = [item.ref if item is not None else outcome.ref for outcome, item in self._ready if _ends(outcome, item)]
         asked = [poll.item.ref for poll in self._polls]
         return [*ended, *asked, *(item.ref for item in self.plan)]
@@ -193,7 +199,7 @@ class Tracker(Work):
         return len(self.plan) + len(self._polls)
 
     def due(self) -> tuple[int, int]:
-        """How many are due, and how many of them are overdue."""
+        """How many messages are due, and how many of them are overdue."""
         return self.plan.due(now=self._now())
 
     def stalest(self) -> float:
@@ -210,7 +216,7 @@ class Tracker(Work):
         return due_at / self._speed
 
     def _is_full(self) -> bool:
-        """Whether single checks take up their share of the connections; those near a deadline may take any."""
+        """Whether single checks use their whole share of the connections. Those near a deadline may use more."""
         return len(self._singles) >= self.plan.slots
 
     def has_priority(self, *, now: float) -> bool:
@@ -263,8 +269,8 @@ class Tracker(Work):
     # What an answer means.
 
     def take_in(self, poll: _Poll, outcome: StatusRecord | SmscError) -> None:
-        """What came of one check."""
-        if poll.check is None:  # stopped meanwhile
+        """Take the outcome of one check."""
+        if poll.check is None:  # `stop` came first
             return
         if isinstance(outcome, CONCERNS_ACCOUNT):
             self.give_up(outcome)
@@ -279,7 +285,7 @@ class Tracker(Work):
                 self._take_record(item, outcome, self._served(now))
             else:
                 self._take_error(item, outcome, self._served(now), is_alone=poll.check.is_alone)
-        except Exception as error:  # nobody's mistake but ours: the message comes out all the same
+        except Exception as error:  # our own mistake: the message comes out all the same
             logger.exception("a tracked message could not be followed: unexpected error")
             self._end(item, unexpected(error))
 
@@ -288,7 +294,7 @@ class Tracker(Work):
         self._has_warned_of_wall = False
         try:
             done = record.is_final if self._until is None else _verdict(self._until(record))
-        except Exception as error:  # the caller's own mistake, told to the caller
+        except Exception as error:  # the caller's own mistake: the caller gets it
             self.plan.put_back(item, now=now)
             self._input_error = error
             self.stop()
@@ -311,11 +317,11 @@ class Tracker(Work):
             self.plan.put_back_unanswered(item, now=now)
 
     def _is_outcome(self, item: Tracked, error: SmscError, now: float, *, is_alone: bool) -> bool:
-        """Whether the error ends the message: it says something of it, and not only of the server's present state.
+        """Whether the error ends the message. It does not if it only says something of the server's present state.
 
-        A reply that can't be read as a whole may be due to the message, if it was asked alone. It is held against the
-        message if others' replies could be read since it happened to it last. After two of those it is told apart,
-        and all are held against it, for there may be no others left. And it is not tried for longer than any other.
+        A message that was asked alone may have spoilt its own reply. Such a reply is held against the message if
+        others' replies could be read since the last one. After two of them every further one is held against it, for
+        there may be no others left to compare with. No message is tried for longer than `expire_after`.
         """
         if isinstance(error, TransportError | RateLimited):
             return False
@@ -368,7 +374,7 @@ class Tracker(Work):
         return self._served(_loops.now())
 
     def _served(self, now: float) -> float:
-        """The instant in the server's time; a little later, so that what is due by our time is due by its time too."""
+        """The instant in the server's time, a little later: what is due by our time must be due by the server's too."""
         return now if self._speed == 1.0 else now * self._speed + ROUNDING
 
     def _end_input(self, error: Exception | None) -> None:
@@ -392,7 +398,7 @@ class Tracker(Work):
     # Which date it is.
 
     def told(self, date: float) -> None:
-        """A reply has just said that it is this date."""
+        """See `Follower.told`."""
         self.plan.read_server_date(date, now=self._now())
         if self.plan.is_clock_overruled and not self._has_warned_of_clock:
             self._has_warned_of_clock = True
