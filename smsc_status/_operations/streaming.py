@@ -133,7 +133,7 @@ class Streaming(Work):
             self.reader = self.engine.spawn(read, context=contextvars.copy_context())
 
     def _is_through(self) -> bool:
-        """Whether no more outcomes come. After `stop` the last ones are dropped in portions, as long as the loop runs."""
+        """Whether no more outcomes come. After `stop` the last ones are dropped in portions while the loop runs."""
         is_told = not self.engine.is_telling or self.loop is not _loops.this_loop()
         return self._has_all_input and (not self.asked or (self.is_over and is_told))
 
@@ -211,7 +211,7 @@ class OutcomeStream(Outcomes):
     """The outcomes of many messages, in the order in which the answers come.
 
     Iterate over it, at once or inside `async with`; leaving the loop early ends it. It holds at most as many
-    messages as fit into four bulk requests, and reads on as they come out. An async generator that it reads is closed with it.
+    messages as fit into four bulk requests, and reads on as they come out. It closes an async generator that it reads.
     """
 
     def __init__(self, engine: Engine, messages: Messages, detail: Detail) -> None:
