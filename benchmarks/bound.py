@@ -32,7 +32,7 @@ FINE = 0.25, 80.0
 
 @attrs.frozen
 class Bound:
-    """A schedule, and what it achieves."""
+    """A schedule of checks, and the delays that it gives."""
 
     ages: Sequence[float]
     price: float

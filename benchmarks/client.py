@@ -64,7 +64,7 @@ class Took(NamedTuple):
     cpu: float
 
 
-class Pause(NamedTuple):
+class RoundTrips(NamedTuple):
     """The time that lone checks took, in round trips."""
 
     median: float
@@ -159,7 +159,7 @@ async def at_once(url: str, *, calls: int, rounds: int) -> dict[str, Took]:
         return await in_turns(works, calls=1, rounds=rounds, scale=calls)
 
 
-async def beside_a_stream(client: StatusClient, *, streamed: int, checks: int) -> Pause:
+async def beside_a_stream(client: StatusClient, *, streamed: int, checks: int) -> RoundTrips:
     """The time of lone checks, made one after the other at irregular moments while a stream runs."""
     took = []
 
@@ -177,13 +177,13 @@ async def beside_a_stream(client: StatusClient, *, streamed: int, checks: int) -
             took.append((anyio.current_time() - began_at) / ROUND_TRIP)
         assert client.stats().waiting > 0, "the stream has ended before the checks"
         group.cancel_scope.cancel()
-    return Pause(median(took), quantiles(took, n=20)[-1])
+    return RoundTrips(median(took), quantiles(took, n=20)[-1])
 
 
-def in_virtual_time(*, streamed: int, checks: int) -> Pause:
+def in_virtual_time(*, streamed: int, checks: int) -> RoundTrips:
     """`beside_a_stream` in virtual time, where only the round trips take time."""
 
-    async def main() -> Pause:
+    async def main() -> RoundTrips:
         transport = Distant(Answering(), ROUND_TRIP)
         async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
             return await beside_a_stream(client, streamed=streamed, checks=checks)
@@ -264,7 +264,7 @@ def _show(title: str, found: dict[str, Took], peer: str) -> None:
         )
 
 
-def _show_pauses(pauses: Sequence[tuple[str, Pause]]) -> None:
+def _show_pauses(pauses: Sequence[tuple[str, RoundTrips]]) -> None:
     print("\na lone check beside a stream of 100,000, in round trips")
     print(" " * 36, "median".rjust(8), "95 %".rjust(8))
     for name, pause in pauses:
@@ -286,7 +286,7 @@ def main(scale: float = 1.0) -> None:
         _show("a stream of 100,000, or of 10,000 one by one, for each message", found, "stream, bulk requests")
     with running(ROUND_TRIP) as url:
 
-        async def on_the_loopback() -> Pause:
+        async def on_the_loopback() -> RoundTrips:
             async with _client(url) as client:
                 return await beside_a_stream(client, streamed=100_000, checks=scaled(200, 2))
 

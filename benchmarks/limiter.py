@@ -97,7 +97,7 @@ def seen_of_aiometer(*, seed: int) -> int:
     return clock.run(main)
 
 
-# Who waits for whom.
+# Waiting.
 
 
 async def _use_up(peer: Peer, key: str) -> None:
@@ -147,7 +147,7 @@ def wait_after(entry: Entry, *, cancelled: int) -> float:
     return clock.run(main)
 
 
-# What it costs.
+# Costs.
 
 
 def names(count: int) -> list[str]:
@@ -311,7 +311,7 @@ def print_crowds(counts: list[int]) -> None:
     print("| CPU time each, µs | " + " | ".join(f"{crowd_costs(count) * 1e6:.0f}" for count in counts), "|")
 
 
-# All of it.
+# All figures.
 
 
 def measure(keys: int, rounds: int) -> dict[str, Found]:

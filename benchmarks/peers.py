@@ -206,7 +206,7 @@ class PyrateLog(Base):
             bucket.leak(self._clock.now())
 
     async def aclose(self) -> None:
-        """End its thread."""
+        """End pyrate-limiter's thread."""
         self._limiter.close()
 
 
@@ -252,7 +252,7 @@ class _LimitsPeer(Base):
             await self._storage.timer
 
     async def aclose(self) -> None:
-        """End its scan."""
+        """Cancel the scan, if one runs."""
         if self._storage.timer is not None:
             self._storage.timer.cancel()
             with suppress(asyncio.CancelledError):

@@ -161,7 +161,7 @@ def per_hour(messages: int, round_trip: float, max_bulk: int) -> float:
 
 def main(most: int = 100_000, measured: int = 20_000) -> None:
     """Print the tables."""
-    print("seconds to check so many messages of distinct ids once")
+    print("seconds to check this many messages of distinct ids once")
     heads = ("stream", "least", "ratio", *RIVALS)
     print("messages".rjust(10), "round trip".rjust(12), *(head.rjust(12) for head in heads))
     for messages in [*(size for size in MESSAGES if size < most), most]:

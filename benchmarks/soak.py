@@ -61,7 +61,7 @@ LATE_BY = 9.0
 Outcome = StatusRecord | FailedCheck
 
 
-class Rough(httpx.AsyncBaseTransport):
+class LossyTransport(httpx.AsyncBaseTransport):
     """An emulator at some distance, over a network that loses requests and replies."""
 
     def __init__(self, emulator: Emulator, *, seed: int, share: float) -> None:
@@ -187,7 +187,7 @@ class Soak:
             faults=dict.fromkeys(faults, share),
             referee=Referee(count_invalid=True),
         )
-        self._transport = Rough(self.emulator, seed=seed, share=share * len(ON_THE_WAY))
+        self._transport = LossyTransport(self.emulator, seed=seed, share=share * len(ON_THE_WAY))
         self._limiter = LocalLimiter()
         self.result = Result(messages)
 

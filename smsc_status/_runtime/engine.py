@@ -265,7 +265,7 @@ class Engine:
         return self._outbox.is_busy
 
     async def tell_more(self) -> None:
-        """Let one turn of the loop pass, in which the next outcomes are handed over."""
+        """Wait for one turn of the loop, in which the next outcomes are handed over."""
         self._outbox.next_turn()
         await checkpoint()
 

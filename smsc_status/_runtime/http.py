@@ -297,16 +297,16 @@ def _transports(
     )
     if proxy is not None and not isinstance(proxy.reveal(), str):
         raise ConfigError(f"proxy: expected a str, got a {type(proxy.reveal()).__name__}")
-    ways = [environment_proxy(url) if proxy is None else Proxy(proxy, "proxy") for url in account.urls]
-    found = {way: _transport(way, limits, trust) for way in dict.fromkeys(ways)}
-    return [found[way] for way in ways]
+    routes = [environment_proxy(url) if proxy is None else Proxy(proxy, "proxy") for url in account.urls]
+    found = {route: _transport(route, limits, trust) for route in dict.fromkeys(routes)}
+    return [found[route] for route in routes]
 
 
-def _transport(way: Proxy | None, limits: httpx.Limits, trust: ssl.SSLContext) -> httpx.AsyncBaseTransport:
-    if way is None:
+def _transport(route: Proxy | None, limits: httpx.Limits, trust: ssl.SSLContext) -> httpx.AsyncBaseTransport:
+    if route is None:
         return httpx.AsyncHTTPTransport(verify=trust, limits=limits)
     try:
-        proxy = httpx.Proxy(way.url.reveal())
+        proxy = httpx.Proxy(route.url.reveal())
         if proxy.url.scheme == "https":
             proxy.ssl_context = trust
         return httpx.AsyncHTTPTransport(verify=trust, limits=limits, proxy=proxy)
@@ -315,7 +315,7 @@ def _transport(way: Proxy | None, limits: httpx.Limits, trust: ssl.SSLContext) -
     except Exception as error:
         problem = f"{type(error).__name__}: expected the URL of a proxy, such as http://host:port or socks5://host:port"
     # Raised here and not in the `except`, so that it is not chained to an error whose frames hold the proxy's password.
-    raise ConfigError(f"{way.named_by}: {problem}")
+    raise ConfigError(f"{route.named_by}: {problem}")
 
 
 def _trust() -> ssl.SSLContext:

@@ -35,12 +35,12 @@ class PortionedOutbox:
         self._steps: deque[Iterator[object]] = deque()
         self._done_this_turn = 0
         self._is_at_work = False
-        # The loop whose next turn begins a new portion.
+        # The loop in which `_begin_turn` is scheduled; `None` if it is not.
         self._next_turn_in: object = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is left for the next turns of the loop."""
+        """Whether work is left for the next turns of the loop."""
         return bool(self._outcomes or self._steps)
 
     def tell(self, who: Subscriber, what: StatusRecord | SmscError) -> None:
@@ -61,7 +61,7 @@ class PortionedOutbox:
         self._do_portion()
 
     def next_turn(self) -> None:
-        """Have the next turn of the running loop begin a new portion."""
+        """Begin a new portion in the next turn of the running loop."""
         loop = _loops.this_loop()
         if self._next_turn_in is not loop:
             self._next_turn_in = loop
@@ -110,4 +110,4 @@ def _deliver(subscriber: Subscriber, outcome: StatusRecord | SmscError) -> None:
         try:
             subscriber.on_result(unexpected(error))
         except Exception:
-            logger.exception("nor could that be told: unexpected error")
+            logger.exception("this error could not be handed over either: unexpected error")

@@ -16,11 +16,10 @@ from smsc_status.errors import ConfigError, TransportError
 from smsc_status.limiter import LocalLimiter
 from smsc_status.models import Limits
 
-WHERE = "set SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, in the environment"
+CREDENTIALS_HINT = "set SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, in the environment"
 
-PATIENCE, ENOUGH = 30.0, 3
-"""A server that never answers is given up after so many seconds and requests. One that has answered is never given up.
-"""
+PATIENCE, ENOUGH_REQUESTS = 30.0, 3
+"""After so many seconds and requests without any answer, the server is given up. One that has answered never is."""
 
 
 def open_client(limits: Limits | None = None) -> tuple[StatusClient, LocalLimiter]:
@@ -40,7 +39,7 @@ def require_answers(stats: Stats, seconds: float) -> None:
         TransportError: none had, although there were enough requests and time: the address is probably wrong.
     """
     ended = sum(stats.requests.values()) - stats.open_requests
-    if ended >= ENOUGH and not stats.records and not stats.refusals and seconds > PATIENCE:
+    if ended >= ENOUGH_REQUESTS and not stats.records and not stats.refusals and seconds > PATIENCE:
         raise TransportError(f"no answer that can be read to {ended} requests in {PATIENCE:g} s")
 
 
@@ -52,11 +51,11 @@ def _missing_credentials() -> dict[str, Secret]:
     if apikey or (login and password):
         return {}
     if not sys.stdin.isatty():
-        raise ConfigError(f"no credentials: {WHERE}")
+        raise ConfigError(f"no credentials: {CREDENTIALS_HINT}")
     try:
         return _asked_for(login=login, password=password)
     except EOFError:
-        raise ConfigError(f"no credentials: {WHERE}") from None
+        raise ConfigError(f"no credentials: {CREDENTIALS_HINT}") from None
 
 
 def _asked_for(*, login: bool, password: bool) -> dict[str, Secret]:

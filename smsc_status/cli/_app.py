@@ -236,7 +236,7 @@ def fetch(
         raise ConfigError("--overwrite and --resume: expected one of the two")
     target = None if out is None or str(out) == STDIN else out
     if resume and target is None:
-        raise ConfigError("--resume: expected --out FILE with it, where an earlier run has written")
+        raise ConfigError("--resume: expected --out FILE with it, the results of an earlier run")
     earlier = Earlier.OVERWRITE if overwrite else Earlier.RESUME if resume else Earlier.REFUSE
     return fetch_file(
         Input(file, Columns(id_column, phone_column, sent_at_column), encoding, zone_of(timezone)),

@@ -93,7 +93,7 @@ def fetch_file(source: Input, output: Output, *, detail: Detail, limits: Limits,
 
 def _refuse_to_overwrite(out: Path, earlier: Earlier) -> None:
     if earlier is Earlier.REFUSE and out.is_file() and out.stat().st_size:
-        ways = "--resume goes on with what has no outcome there, --overwrite begins anew"
+        ways = "--resume checks only the messages that have no outcome in it, --overwrite replaces it"
         raise ConfigError(f"--out {str(out)!r}: the file exists: {ways}")
 
 

@@ -29,7 +29,7 @@ from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
 
 @attrs.frozen
 class Input:
-    """A file of messages, and how it is read: see `MessageFile`."""
+    """A file of messages, and how to read it: see `MessageFile`."""
 
     file: str
     columns: Columns

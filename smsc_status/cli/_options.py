@@ -11,7 +11,7 @@ from smsc_status.models import Detail
 
 
 class DetailName(StrEnum):
-    """How much is asked about a message."""
+    """How much to ask about a message."""
 
     BASIC = "basic"
     FULL = "full"

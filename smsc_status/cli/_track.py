@@ -109,7 +109,7 @@ def track_file(source: Input, out: Path, *, detail: Detail, limits: Limits, eage
     if source.file == STDIN:
         raise ConfigError("FILE '-': expected a file, which a later run can read again")
     if str(out) == STDIN:
-        raise ConfigError("--out '-': expected a file, where a later run goes on")
+        raise ConfigError("--out '-': expected a file, from which a later run can continue")
     with ExitStack() as stack:
         meter = meter_of()
         messages, reporter = source.open(stack, meter.say)

@@ -179,7 +179,7 @@ READ_SHARE = 0.4
 
 
 def draw_life(kind: int, draws: Draws) -> Life:
-    """The life of a message of this type (the wire's `type`), from waiting to its last status."""
+    """The life of a message of this type (the vendor's `type`), from waiting to its last status."""
     plan = draws.weighted(PLANS.get(kind, SMS_PLANS))
     status, err = draws.weighted(plan.endings)
     accepted = draws.between(0.2, 1.5)

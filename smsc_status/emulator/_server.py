@@ -103,7 +103,7 @@ class EmulatorServer:
             self._socket.close()
 
     def stop(self) -> None:
-        """End `run`, from any thread; the requests that are still open are cut."""
+        """End `run`, and cut the requests that are still open. It may be called from any thread."""
         self._server.should_exit = True
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop may have ended already
