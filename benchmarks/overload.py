@@ -2,7 +2,7 @@
 
 `python -m benchmarks.overload [TIMES]` has two parts. In the first, `TIMES` (default 3) times as many messages as the
 lanes can ask in a minute wait for hours, while new ones are sent, as many as on the simulated day. In the second, many
-messages have one archive deadline, just so many that all can be asked before it, among three times as many others.
+messages have the same archive deadline, as many as can just be asked before it, among three times as many others.
 
 How stale an answer gets: a message is due again after at most `longest_turn` times the time that it takes to ask about
 all messages in turn. The bulk lane takes messages in the order in which they were due, so a message then waits only for

@@ -157,7 +157,8 @@ class HttpExchange:
         self._account = account
         self._redactor = Redactor(account.hidden)
         self._timeout = timeout
-        # A host that needs half of the time to connect counts as down. httpx says so, and then nothing was sent.
+        # A host that takes half of the time to connect is down. httpx then raises ConnectTimeout, which shows that
+        # nothing was sent.
         self._extensions = {"timeout": httpx.Timeout(timeout, connect=timeout / 2).as_dict()}
         self._mirror = 0
         try:

@@ -14,7 +14,7 @@ from typing import Any
 from smsc_status.errors import SmscError
 
 DEPTH = 5
-"""How deeply nested tuples, lists and dicts are copied; what lies deeper is left out."""
+"""How many levels of nested tuples, lists and dicts are copied. A deeper one counts as a value that is not plain."""
 
 
 class Redactor:

@@ -229,8 +229,8 @@ def fetch(
 ) -> int:
     """Check every message of a file once.
 
-    If the file of --out exists, nothing is written, unless --overwrite replaces it or --resume appends to it. Ctrl-C
-    ends the run and prints the summary.
+    If the file of --out has outcomes already, give --overwrite to replace it or --resume to append to it; otherwise the
+    command fails. Ctrl-C ends the run and prints the summary.
     """
     if overwrite and resume:
         raise ConfigError("--overwrite and --resume: expected one of the two")

@@ -82,7 +82,7 @@ def read_back(file: BinaryIO, name: str, rows: Rows, take: Callable[[Row], objec
         report: called with the number of each line that is skipped, and the reason.
 
     Raises:
-        ConfigError: another run is writing to the file, or its first readable line is not one of such results.
+        ConfigError: another run is writing to the file, or the first line that can be read is not such a result.
     """
     _lock(file, name)
     is_ours = False

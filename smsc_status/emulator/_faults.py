@@ -37,7 +37,7 @@ HTTP_ERRORS = {f"http_{status}": status for status in (429, 500, 502, 503, 504)}
 FOREIGN = StatusRecord(
     status=1, last_date="01.01.2024 00:00:00", last_timestamp=1704056400, flag=0, id=1999999999, phone="70000000000"
 )
-"""The record of a message that nobody asked for."""
+"""The record of a message that was not asked."""
 
 
 class ConnectionCut(ConnectionResetError):
