@@ -1,1 +1,1 @@
-"""Measurements of the paths that matter, run by hand as `python -m benchmarks.NAME`."""
+"""Benchmarks, run by hand as `python -m benchmarks.NAME`."""

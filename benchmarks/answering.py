@@ -1,8 +1,8 @@
-"""A server that answers at once, in a process of its own: what a client takes is not hidden behind what a server does.
+"""A server that answers at once, in a process of its own, so that its time does not count as the client's.
 
-It reads HTTP by the letter that the benchmarks' clients write, and answers a single check with bytes made
-beforehand; only a bulk reply is put together from what was asked. `python -m benchmarks.answering [DELAY]` prints its
-port, and ends with its standard input.
+It reads only the HTTP that the benchmarks' clients write. It answers a single check with bytes made beforehand; only a
+bulk reply is put together from what was asked. `python -m benchmarks.answering [DELAY]` prints its port, and stops when
+its standard input is closed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RECORD = b'{\n"status": 1,\n"last_date": "25.11.2026 12:00:00",\n"last_timestamp
 
 
 def reply_to(body: bytes) -> bytes:
-    """The vendor's words for "delivered", for each message asked."""
+    """The body of the reply: "delivered" for each message that was asked."""
     form = parse_qs(body.decode())
     ids, phones = form["id"][0], form["phone"][0]
     if "," not in ids:
@@ -33,7 +33,7 @@ def reply_to(body: bytes) -> bytes:
 
 
 def response_to(body: bytes) -> bytes:
-    """The whole response."""
+    """The whole HTTP response."""
     reply = reply_to(body)
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(reply), reply)
 
@@ -64,7 +64,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def serve(delay: float) -> None:
-    """Print the port, and answer until the standard input ends."""
+    """Print the port, and answer until the standard input is closed."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(delay), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -76,7 +76,7 @@ async def serve(delay: float) -> None:
 
 @contextmanager
 def running(delay: float = 0.0) -> Iterator[str]:
-    """The URL of such a server, from `with` to the end of its block; it answers after so many seconds."""
+    """The URL of such a server, which runs while the `with` block does. It answers after `delay` seconds."""
     command = [sys.executable, "-m", "benchmarks.answering", str(delay)]
     with subprocess.Popen(  # noqa: S603 (this very module)
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

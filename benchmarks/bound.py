@@ -1,16 +1,17 @@
 """The informed bound: how soon could ends be noticed, if the distribution of lives were known?
 
-One message is asked at ages `a1 < a2 < …` until it has ended. Each check costs a price, each second between the end and
-the next check costs one. From the last age on, backwards, the least cost to come `W(a)` after a check at age `a` is
+Each message is asked at the ages `a1 < a2 < …` until it has ended. Each check costs a price, and each second between
+the end and the next check costs one. Let `W(a)` be the least cost that is still to come after a check at age `a`. Then
 
     W(a) = min over b > a of   the sum over lives that end in (a, b] of (b - end)
-                             + price x the share of lives that are not over at a
-                             + W(b),
+                             + price x the number of lives that are not over at a
+                             + W(b).
 
-which is a dynamic programme over a grid of ages. The lower the price, the more checks; the price at which all messages
-together use the checks that there are makes the schedule the best that any plan can do on average. Real requests are
-bound to lanes and turns, which this leaves out, and a real plan has to learn what this one knows. Only the rule of five
-checks a minute is kept, and only over the first minute.
+This is computed from the last age backwards, over a grid of ages (dynamic programming). A lower price gives more
+checks. The price is chosen so that all messages together use just the checks that are available. Then no plan can do
+better on average. Real requests are bound to lanes and to the turns of bulk requests, which is left out here, and a
+real plan has to learn the distribution that is known here. Only one limit is kept: five checks a minute, and only over
+the first minute.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ import attrs
 FIRST_MINUTE = 61.0
 CHECKS = 5
 FINE = 0.25, 80.0
-"""HazardModel are looked at in steps of 0.25 s up to 80 s, then in steps of a hundredth."""
+"""The grid of ages: steps of 0.25 s up to 80 s, then steps of a hundredth of the age."""
 
 
 @attrs.frozen
 class Bound:
-    """A schedule, and what it achieves."""
+    """A schedule of checks, and the delays that it gives."""
 
     ages: Sequence[float]
     price: float
     checks: float
-    """A message's checks, on average."""
+    """The checks of a message, on average."""
     delays: Sequence[float] = attrs.field(repr=False)
 
     @property
@@ -45,18 +46,18 @@ class Bound:
         return fmean(self.delays)
 
     def quantile(self, share: float) -> float:
-        """The delay that this share of the messages does not exceed."""
+        """The delay that this share (0 to 1) of the messages does not exceed."""
         return sorted(self.delays)[min(len(self.delays) - 1, int(share * len(self.delays)))]
 
 
 def informed(ends: Iterable[float], *, checks: float, reply: float) -> Bound:
-    """The bound for messages that end at these ages, with so many checks for each.
+    """The bound for messages that end at these ages, with `checks` checks for each on average.
 
-    A record is `reply` seconds on its way from the server.
+    A record takes `reply` seconds from the server to the client.
     """
     lives = _Lives(ends)
     low, high = 1e-3, 1e4
-    while high / low > 1.02:  # the price is found by halving
+    while high / low > 1.02:  # the price is found by bisection
         price = (low * high) ** 0.5
         if lives.checks(lives.schedule(price)) > checks:
             low = price
@@ -79,11 +80,11 @@ class _Lives:
         self._sums = [sums[over] for over in self._over]
 
     def schedule(self, price: float) -> list[float]:
-        """The ages at which to ask, at so many seconds of delay a check."""
+        """The ages at which to ask, if a check costs as much as `price` seconds of delay."""
         grid, over, sums, count = self._grid, self._over, self._sums, len(self.ends)
         last = len(grid) - 1
         first = bisect_right(grid, FIRST_MINUTE)
-        # The cost from each age on, and the next age: with so many checks left in the first minute.
+        # By the number of checks left in the first minute, and by age: the cost from there on, and the next age.
         cost = [[inf] * (last + 1) for _ in range(CHECKS + 1)]
         after = [[last] * (last + 1) for _ in range(CHECKS + 1)]
         for row in cost:
@@ -95,7 +96,7 @@ class _Lives:
                 for j in range(i + 1 if left or i + 1 >= first else first, last + 1):
                     waits = grid[j] * (over[j] - over[i]) - (sums[j] - sums[i])
                     if waits + fee >= best:
-                        break  # later checks only wait longer
+                        break  # a later check only costs more
                     total = waits + fee + cost[left - 1 if j < first else 0][j]
                     if total < best:
                         best, next_one = total, j
@@ -108,9 +109,9 @@ class _Lives:
         return ages
 
     def checks(self, ages: Sequence[float]) -> float:
-        """How many checks a message takes on average: those before its end, and the one that finds it."""
+        """How many checks a message takes on average: those before its end, and the one that notices it."""
         return sum(len(self.ends) - bisect_right(self.ends, age) for age in [0.0, *ages[:-1]]) / len(self.ends)
 
     def delays(self, ages: Sequence[float]) -> list[float]:
-        """From each end to the next of these ages."""
+        """The seconds from each end to the next of these ages."""
         return [ages[min(bisect_left(ages, end), len(ages) - 1)] - end for end in self.ends]

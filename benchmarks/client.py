@@ -1,18 +1,18 @@
-"""What the client costs beside the HTTP client that it stands on, and beside what a user would write without it.
+"""What the client costs, compared with the HTTP client that it uses, and with what a user would write without it.
 
-`python -m benchmarks.client [SCALE]`; all sizes are multiplied by the scale, 1 if it is not given.
+`python -m benchmarks.client [SCALE]`: all sizes are multiplied by the scale, which is 1 by default.
 
-Each request goes over a loopback socket to a process that answers at once (see `benchmarks.answering`), so that times
-are nearly all the client's own. What is compared runs in turns in one process: the figures are medians of the turns,
-and worth less than their ratios.
+Each request goes over a loopback socket to a process that answers at once (see `benchmarks.answering`), so that the
+times are nearly all the client's own. What is compared runs in turns in one process. The figures are medians of the
+turns. Their ratios say more than the figures themselves, which depend on the machine.
 
-- A lone `check`, beside the same POST by bare httpx and by aiohttp; the floor is the same bytes on a bare socket.
-- A thousand `check`s at once: with the bulk slot free they are one request, without it a thousand, four at a time.
+- A lone `check`, beside the same POST by bare httpx and by aiohttp. The floor is the same bytes on a bare socket.
+- A thousand `check`s at once. With the bulk slot free they are one request, without it a thousand, four at a time.
 - A lone `check` while a stream keeps both lanes busy, in round trips: over the loopback to a server that takes its
   time, and in virtual time, where nothing but waiting counts.
-- A stream's CPU per message: by bulk requests alone (no pause between them), and as the vendor's limits allow.
-- What importing takes, CPU alone, each time in a new process. httpx takes a command line of its own along if it finds
-  click and rich, so both are measured, with and without.
+- A stream's time per message: with bulk requests alone (no pause between them), and as the vendor's limits allow.
+- The CPU time of imports, each in a new process. httpx imports a command line of its own if it finds click and rich,
+  so imports are measured with and without these.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from smsc_status import Limits, LocalLimiter, StatusClient
 PHONE = "79990000000"
 NO_PAUSE = Limits(period=1e-9, margin=0.0)
 ROUND_TRIP = 0.1
-"""In seconds, where the server takes its time."""
+"""The seconds that an answer takes where the server is not to answer at once."""
 
 IMPORTS = {
     "httpx": "import httpx",
@@ -52,34 +52,34 @@ IMPORTS = {
     "... a StatusClient made": "from smsc_status import StatusClient; StatusClient(apikey='k')",
 }
 PLAIN = "import sys; sys.modules['click'] = None; "
-"""As where no command line is installed."""
+"""Makes imports behave as if click were not installed."""
 
 _ids = itertools.count(10**6)
 
 
 class Took(NamedTuple):
-    """Seconds for each call or message."""
+    """The seconds that each call or message took."""
 
     wall: float
     cpu: float
 
 
-class Pause(NamedTuple):
-    """How long lone checks took, in round trips."""
+class RoundTrips(NamedTuple):
+    """The time that lone checks took, in round trips."""
 
     median: float
     p95: float
 
 
 def form() -> dict[str, str]:
-    """What asks for one message, another one each time."""
+    """The form that asks about one message: another message at each call."""
     return {"apikey": "k", "id": str(next(_ids)), "phone": PHONE, "fmt": "3", "charset": "utf-8", "all": "0"}
 
 
 async def in_turns(
     works: Mapping[str, Callable[[], Awaitable[object]]], *, calls: int, rounds: int, scale: int = 1
 ) -> dict[str, Took]:
-    """So many rounds of so many calls of each; what one call took, divided by the scale."""
+    """Run `rounds` rounds of `calls` calls of each work, in turn. Returns what a call took, divided by `scale`."""
     found: dict[str, list[Took]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
@@ -93,7 +93,7 @@ async def in_turns(
 
 
 async def lone(url: str, *, calls: int, rounds: int) -> dict[str, Took]:
-    """One status at a time, by each."""
+    """One status at a time, in each way."""
     address, path = urlsplit(url), f"{url}/sys/status.php"
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
 
@@ -124,7 +124,7 @@ async def lone(url: str, *, calls: int, rounds: int) -> dict[str, Took]:
 
 
 async def at_once(url: str, *, calls: int, rounds: int) -> dict[str, Took]:
-    """So many statuses at once, over at most four connections."""
+    """`calls` statuses at once, over at most four connections, in each way."""
     path, four = f"{url}/sys/status.php", httpx.Limits(max_connections=4)
     async with (
         httpx.AsyncClient(limits=four, timeout=60) as http,
@@ -149,7 +149,7 @@ async def at_once(url: str, *, calls: int, rounds: int) -> dict[str, Took]:
             async with _client(url) as client:
                 await asyncio.gather(*(client.check(next(_ids), PHONE) for _ in range(calls)))
 
-        await by_check()  # and the bulk slot is out
+        await by_check()  # uses up the bulk slot
         works = {
             "aiohttp": by_aiohttp,
             "httpx": by_httpx,
@@ -159,8 +159,8 @@ async def at_once(url: str, *, calls: int, rounds: int) -> dict[str, Took]:
         return await in_turns(works, calls=1, rounds=rounds, scale=calls)
 
 
-async def beside_a_stream(client: StatusClient, *, streamed: int, checks: int) -> Pause:
-    """The time of lone checks, one after the other at odd moments, while a stream is under way."""
+async def beside_a_stream(client: StatusClient, *, streamed: int, checks: int) -> RoundTrips:
+    """The time of lone checks, made one after the other at irregular moments while a stream runs."""
     took = []
 
     async def keep_busy() -> None:
@@ -177,13 +177,13 @@ async def beside_a_stream(client: StatusClient, *, streamed: int, checks: int) -
             took.append((anyio.current_time() - began_at) / ROUND_TRIP)
         assert client.stats().waiting > 0, "the stream has ended before the checks"
         group.cancel_scope.cancel()
-    return Pause(median(took), quantiles(took, n=20)[-1])
+    return RoundTrips(median(took), quantiles(took, n=20)[-1])
 
 
-def in_virtual_time(*, streamed: int, checks: int) -> Pause:
-    """Where nothing takes time but the round trips."""
+def in_virtual_time(*, streamed: int, checks: int) -> RoundTrips:
+    """`beside_a_stream` in virtual time, where only the round trips take time."""
 
-    async def main() -> Pause:
+    async def main() -> RoundTrips:
         transport = Distant(Answering(), ROUND_TRIP)
         async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
             return await beside_a_stream(client, streamed=streamed, checks=checks)
@@ -192,7 +192,7 @@ def in_virtual_time(*, streamed: int, checks: int) -> Pause:
 
 
 async def streams(url: str, *, messages: int, singles: int, rounds: int) -> dict[str, Took]:
-    """A message of a stream, by each."""
+    """The time for each message of a stream, in each way."""
     path = f"{url}/sys/status.php"
     async with httpx.AsyncClient() as http:
 
@@ -232,7 +232,7 @@ async def _drain(url: str, messages: int, limits: Limits) -> None:
 
 
 def imports(*, rounds: int) -> dict[str, tuple[float, float]]:
-    """CPU seconds that importing takes beyond the interpreter's own start: as things are installed, and `PLAIN`."""
+    """The CPU seconds of each import, without the interpreter's start: with all that is installed, and `PLAIN`."""
     found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in IMPORTS}
     for _ in range(rounds):
         for name, code in IMPORTS.items():
@@ -246,7 +246,7 @@ def imports(*, rounds: int) -> dict[str, tuple[float, float]]:
 
 
 def _client(url: str, limits: Limits | None = None) -> StatusClient:
-    """One with tokens of its own."""
+    """A client with a limiter of its own."""
     return StatusClient(apikey="k", base_url=url, limiter=LocalLimiter(limits))
 
 
@@ -264,7 +264,7 @@ def _show(title: str, found: dict[str, Took], peer: str) -> None:
         )
 
 
-def _show_pauses(pauses: Sequence[tuple[str, Pause]]) -> None:
+def _show_pauses(pauses: Sequence[tuple[str, RoundTrips]]) -> None:
     print("\na lone check beside a stream of 100,000, in round trips")
     print(" " * 36, "median".rjust(8), "95 %".rjust(8))
     for name, pause in pauses:
@@ -286,7 +286,7 @@ def main(scale: float = 1.0) -> None:
         _show("a stream of 100,000, or of 10,000 one by one, for each message", found, "stream, bulk requests")
     with running(ROUND_TRIP) as url:
 
-        async def on_the_loopback() -> Pause:
+        async def on_the_loopback() -> RoundTrips:
             async with _client(url) as client:
                 return await beside_a_stream(client, streamed=100_000, checks=scaled(200, 2))
 

@@ -1,8 +1,8 @@
-"""Virtual time for limiters that wait: an event loop whose clock jumps, and that clock for those who look elsewhere.
+"""Virtual time for the limiters: an event loop whose clock jumps, and the same clock for libraries that read another.
 
-aiolimiter and aiometer go by the event loop, as this library does. pyrate-limiter takes a clock of one's own. limits
-and throttled-py call `time.time` and `time.monotonic`: in their modules, and nowhere else, the name `time` stands for
-the loop's clock while a benchmark runs.
+aiolimiter and aiometer read the event loop's clock, as this library does. pyrate-limiter accepts a clock as an
+argument. limits and throttled-py call `time.time` and `time.monotonic`: while a benchmark runs, the name `time` in
+their modules, and nowhere else, is replaced by an object that reads the loop's clock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pyrate_limiter.clocks import AbstractClock
 T = TypeVar("T")
 
 EPOCH = 1_700_000_000.0
-"""What `time.time` says at the start."""
+"""What `time.time` returns at the start."""
 
 
 class _Jumping(selectors.DefaultSelector):
@@ -36,7 +36,7 @@ class _Jumping(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Where it would wait for a timer, its clock jumps there."""
+    """Instead of waiting for a timer, its clock jumps to the timer's instant."""
 
     def __init__(self) -> None:
         self._jumping = _Jumping()
@@ -47,11 +47,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jumping.now
 
     def jump(self, seconds: float) -> None:
-        """So much later, at once."""
+        """Advance the clock by this many seconds at once."""
         self._jumping.now += seconds
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Without a bound: the threads that it waits for live in real time."""
+        """Ignore the timeout: the threads that it waits for run in real time."""
         await super().shutdown_default_executor()
 
 
@@ -63,7 +63,7 @@ def this_loop() -> VirtualLoop:
 
 
 class LoopTime:
-    """Stands for the module `time` in a peer."""
+    """Replaces the module `time` in a peer."""
 
     def time(self) -> float:
         """See `time.time`."""
@@ -75,7 +75,7 @@ class LoopTime:
 
 
 class PyrateClock(AbstractClock):
-    """Milliseconds, also for the thread in which pyrate-limiter tidies up."""
+    """The loop's clock in milliseconds. It also works in the thread in which pyrate-limiter tidies up."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -97,7 +97,7 @@ def _peers_go_by_the_loop() -> Iterator[None]:
 
 
 def run(main: Callable[[], Awaitable[T]]) -> T:
-    """Run it in virtual time, from instant 0 on."""
+    """Run `main` in virtual time, which begins at 0."""
 
     async def call() -> T:
         return await main()

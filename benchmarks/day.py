@@ -1,11 +1,10 @@
 """A simulated day of tracking: how soon is the end of a message noticed, and what would other plans do?
 
-`python -m benchmarks.day [MESSAGES [HOURS]]`: the plan beside polling in turn, the best fixed interval and the informed
-bound; then other values of each number of the policy, over a quarter of the day; last the whole client against the
-emulator over a tenth of it, beside the same tenth in `lanes`, to show that those are the same thing.
+`python -m benchmarks.day [MESSAGES [HOURS]]` compares the plan with polling in turn, with fixed intervals and with the
+informed bound. Then it tries other values of each number of the policy, over a quarter of the day. Last it runs the
+whole client against the emulator over a tenth of the day, and the same tenth in `lanes`, to show that both agree.
 
-`python -m benchmarks.day client [MESSAGES [HOURS]]`: the whole client, a day of it by default, which takes
-minutes.
+`python -m benchmarks.day client [MESSAGES [HOURS]]` runs the whole client over the whole day, which takes minutes.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ MEAN_ROUND_TRIP = sum(lanes.ROUND_TRIPS) / 2
 
 
 def fixed(interval: float) -> Policy:
-    """Every message is asked at this interval, whatever its age: the one that waits longest first."""
+    """A policy that asks about every message at this interval, whatever its age. The longest-waiting goes first."""
     return Policy(least_interval=interval, longest_interval=interval, least_share=0.0, young=0.0)
 
 
@@ -65,7 +64,7 @@ def _run(messages: int, seconds: float, policy: Policy) -> lanes.Outcome:
 
 
 def run_all(policies: Iterable[Policy], *, messages: int, seconds: float) -> list[lanes.Outcome]:
-    """The same day by each policy; on all cores if it is a long one."""
+    """The same day with each policy. A long day runs on all cores."""
     if messages < 5000:
         return [_run(messages, seconds, policy) for policy in policies]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
@@ -77,7 +76,7 @@ HEADER = "mean  median   95 %  worst   checks   of them  lost  limits"
 
 
 def row(outcome: lanes.Outcome) -> str:
-    """The figures of one run: delays in seconds, checks a message, the share of single ones."""
+    """The figures of one run: delays in seconds, checks for each message, the share of single checks."""
     return (
         f"{outcome.mean:6.2f}  {outcome.quantile(0.5):6.2f} {outcome.quantile(0.95):6.1f} {outcome.quantile(1):6.0f} "
         f"{outcome.polled / len(outcome.delays):8.1f} {outcome.singles / outcome.polled:9.0%} {outcome.lost:5d}  "
@@ -86,7 +85,7 @@ def row(outcome: lanes.Outcome) -> str:
 
 
 def bounds(messages: int, seconds: float, outcome: lanes.Outcome) -> dict[str, bound.Bound]:
-    """The informed bound with as many checks as we have spent, and with all that the limits leave."""
+    """The informed bound with as many checks as this run used, and with all checks that the limits allow."""
     lives = [lanes.end_of(number, seed=SEED + 1) for number in range(1, min(messages, 50_000) + 1)]
     limits = Limits()
     capacity = limits.connections / MEAN_ROUND_TRIP + limits.max_bulk / (limits.period + limits.margin)
@@ -98,7 +97,7 @@ def bounds(messages: int, seconds: float, outcome: lanes.Outcome) -> dict[str, b
 
 
 def compare(messages: int, seconds: float) -> None:
-    """Print us beside the others, and beside the bound."""
+    """Print this library's plan beside the others, and beside the bound."""
     print(f"{messages:,} messages sent over {seconds / 3600:g} h, round trips of 50 to 300 ms, max_bulk 1000")
     print("from a message's end to its record, s".ljust(42), HEADER)
     policies = {"tracking": OURS, "in turn": IN_TURN} | {
@@ -117,21 +116,21 @@ def compare(messages: int, seconds: float) -> None:
 
 
 def vary(messages: int, seconds: float) -> None:
-    """Print what other values of the policy's numbers would do."""
+    """Print the figures for other values of the policy's numbers."""
     print(f"{messages:,} messages sent over {seconds / 3600:g} h: other policies")
     for name, outcome in zip(OTHERS, run_all(OTHERS.values(), messages=messages, seconds=seconds), strict=True):
         print(f"  {name:40}", row(outcome))
 
 
 class Distant(httpx.AsyncBaseTransport):
-    """An emulator some way off."""
+    """An emulator at some distance: each request takes a random round trip."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._server = httpx.ASGITransport(app=emulator)
         self._random = random.Random(SEED)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """There, and back."""
+        """Wait for the way there, answer, and wait for the way back."""
         round_trip = self._random.uniform(*lanes.ROUND_TRIPS)
         there = round_trip * self._random.random()
         await anyio.sleep(there)
@@ -163,7 +162,7 @@ async def _follow(day: list[lanes.Sent]) -> lanes.Outcome:
             if not isinstance(told, StatusRecord):
                 outcome.lost += 1
             elif told.status in FINAL:
-                # A message may go on from one final status to another while the reply is on its way.
+                # The status may change from one final status to another while the reply is in transit.
                 answered_at = (told.checked_at.timestamp() - before for before in (0.0, lanes.ROUND_TRIPS[1]))
                 assert told.status in {emulator.world.status_at(told.ref, at) for at in answered_at}, told
                 assert told.ref not in ended, told
@@ -178,12 +177,12 @@ async def _follow(day: list[lanes.Sent]) -> lanes.Outcome:
 
 
 def follow(messages: int, seconds: float) -> lanes.Outcome:
-    """The same day by the whole client, against the emulator."""
+    """The same day with the whole client, against the emulator."""
     return trio.run(_follow, lanes.a_day(messages, seconds, seed=SEED), clock=MockClock(autojump_threshold=0))
 
 
 def main(messages: float = 100_000, hours: float = 12.0) -> None:
-    """Print all of it."""
+    """Print all tables."""
     messages, seconds = int(messages), hours * 3600
     compare(messages, seconds)
     vary(messages // 4, seconds / 4)

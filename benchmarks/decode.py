@@ -1,10 +1,11 @@
-"""From the bytes of a bulk reply to records that are bound to the caller's messages, beside what others need for less.
+"""The time from the bytes of a bulk reply to records that belong to the caller's messages, beside other libraries.
 
 `python -m benchmarks.decode [RECORDS [ROUNDS]]`
 
-Each way to read a reply is run once a round, in turn; the figures are medians of processor time, that of the collector
-of cyclic garbage included. The floors only parse. The other ways make records of the same fields, but
-neither match them to messages nor look for what the vendor is known to do beyond its page.
+Each way to read a reply is run once in each round, in turn. The figures are medians of CPU time, with the time of the
+collector of cyclic garbage. The ways named "alone", and expat without a handler, only parse. The other ways also make
+records of the same fields, but only this library matches them to messages and handles what the vendor is known to send
+beyond its page.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ Way = Callable[[], object]
 
 @attrs.frozen(slots=True, kw_only=True)
 class Record:
-    """A record as a program without a library would define it."""
+    """A record as a program without this library would define it."""
 
     status: int
     last_date: str | None = None
@@ -86,7 +87,7 @@ CONVERTER.register_structure_hook(int | str | None, lambda value, _: value)
 
 @attrs.frozen
 class Sample:
-    """Messages, and what the server knows of them."""
+    """Messages, and the records that the server has of them."""
 
     refs: list[MessageRef]
     records: list[StatusRecord]
@@ -97,7 +98,7 @@ class Sample:
 
 
 def sample_of(count: int) -> Sample:
-    """Messages of a mailing hour, each with all 21 fields, in the order in which they were sent."""
+    """Messages that were sent within one hour, in the order of sending, each with all 21 fields."""
     draw, world = random.Random(SEED), World(SEED)
     refs, records = [], []
     for id in range(1, count + 1):
@@ -110,7 +111,7 @@ def sample_of(count: int) -> Sample:
 
 
 def ours(sample: Sample, format: Format, detail: Detail, body: bytes | None = None) -> Way:
-    """The way of this library: what its engine and its desk do with a reply."""
+    """This library's way: what the engine and the pending checks do with a reply."""
     wire, raw = Wire(format), sample.body(format, detail) if body is None else body
     refs, checked_at = sample.refs, datetime.now(UTC)
     asked: Sequence[Identity] = [ref.identity for ref in refs]
@@ -160,7 +161,7 @@ def xml_ways(sample: Sample, detail: Detail) -> dict[str, Way]:
 
 
 def text_ways(sample: Sample, format: Format, detail: Detail) -> dict[str, Way]:
-    """The ways to read the formats for people, which nobody else reads: beside what only cuts them up."""
+    """The ways to read PLAIN and CSV. No other library reads these, so the other way only splits the text."""
     text = sample.body(format, detail).decode()
     floors: dict[Format, dict[str, Way]] = {
         Format.PLAIN: {"str.split alone": lambda: [line.split(", ") for line in text.split("\n")]},
@@ -170,7 +171,7 @@ def text_ways(sample: Sample, format: Format, detail: Detail) -> dict[str, Way]:
 
 
 def odd_ways(sample: Sample) -> dict[str, Way]:
-    """JSON whose costs are numbers, which the page does not say: in one record, or in each."""
+    """The ways to read JSON in which the cost is a number, which is not documented: in one record, or in all."""
     body = sample.body(Format.JSON, Detail.EXTENDED)
     cost = str(sample.records[0].cost).encode()
     each = body
@@ -186,7 +187,7 @@ def odd_ways(sample: Sample) -> dict[str, Way]:
 
 
 def seconds_of(ways: dict[str, Way], rounds: int) -> dict[str, float]:
-    """The median time of each."""
+    """The median CPU time of each way."""
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
@@ -199,8 +200,8 @@ def seconds_of(ways: dict[str, Way], rounds: int) -> dict[str, float]:
 
 
 def bytes_kept(way: Way, count: int) -> float:
-    """The memory of one record that is kept; what records share is counted once."""
-    way()  # what is made once and for all is there
+    """The memory of one record that is kept. What records share is counted once."""
+    way()  # so that what is made only once exists already
     tracemalloc.start()
     try:
         result = way()
@@ -212,7 +213,7 @@ def bytes_kept(way: Way, count: int) -> float:
 
 
 def show(title: str, ways: dict[str, Way], *, rounds: int, count: int) -> None:
-    """Print a table: the time of each way, and what ours takes of it."""
+    """Print a table: the time of each way, and this library's time as a share of it."""
     print(title)
     took = seconds_of(ways, rounds)
     ours_took = took[OURS]

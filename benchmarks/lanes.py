@@ -1,7 +1,7 @@
-"""The two lanes and a plan of tracking, without HTTP: a day in half a minute, for comparing policies.
+"""Simulates the two lanes and a plan of tracking without HTTP: a day takes half a minute. It compares policies.
 
-The plan, the pacer and the referee that counts arrivals are the library's own; what is left out is the client around
-them (its tasks, httpx, JSON). The benchmark `day` runs both and prints them side by side.
+The plan, the pacer and the referee that counts arrivals are the library's own. The client around them (its tasks,
+httpx, JSON) is left out. The benchmark `day` runs both and prints them side by side.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from smsc_status.emulator._lives import Draws, draw_life
 from smsc_status.models import Key
 
 START = datetime(2026, 3, 10, 6, 0, tzinfo=UTC).timestamp()
-"""The date at which a simulated day begins: nine in the morning in Moscow."""
+"""The date at which a simulated day begins: nine o'clock in the morning in Moscow."""
 
 ROUND_TRIPS = 0.05, 0.3
 
 LATE = 10.0
-"""A message that ends less than so many seconds before its deadline can hardly be saved."""
+"""A message that ends less than this many seconds before its archive deadline can hardly be read in time."""
 
 _PENDING = StatusRecord(status=0)
 _GONE = StatusRecord(status=-3)
@@ -45,20 +45,20 @@ class Sent(NamedTuple):
 
 
 def a_day(count: int, seconds: float, *, seed: int = 1) -> list[Sent]:
-    """So many messages sent at random over so long; they live as the emulator's do by default."""
+    """`count` messages, sent at random times within `seconds`. Their lives are those that the emulator draws."""
     draw = random.Random(seed)
     sent = sorted(draw.uniform(0, seconds) for _ in range(count))
     return [Sent(at, end_of(number, seed=seed)) for number, at in enumerate(sent, 1)]
 
 
 def end_of(number: int, *, seed: int) -> float:
-    """The age at which the message of this id gets its final status, in a world of this seed."""
+    """The age at which the message with this id gets its final status, in a world with this seed."""
     life = draw_life(MessageType.SMS, Draws(seed, "life", number, phone_of(number)))
     return next(step.after for step in life if step.status in FINAL)
 
 
 def phone_of(number: int) -> str:
-    """The phone to which the message of this id goes."""
+    """The phone of the message with this id."""
     return f"79{number % 10**9:09d}"
 
 
@@ -68,12 +68,12 @@ class _Request(NamedTuple):
     started_at: float
     replied_at: float
     final: list[bool | None]
-    """What the server saw when it read the request, in the order of the items; `None`: the archive has it."""
+    """Whether each item was final when the server read the request, in the order of `items`; `None`: archived."""
 
 
 @attrs.define
 class Outcome:
-    """What came of a run: the delays from a message's end to its record, and what they cost."""
+    """The result of a run: the delays from the end of each message to its record, and the requests that were used."""
 
     delays: list[float] = attrs.field(factory=list)
     is_within_limits: bool = True
@@ -81,12 +81,12 @@ class Outcome:
     bulk: int = 0
     polled: int = 0
     lost: int = 0
-    """Messages that the archive took before their final status was read, asked again since or not."""
+    """Messages that were archived before their final status was read, even if they were not asked again since."""
     lost_in_vain: int = 0
-    """Those of them that ended less than `LATE` before their deadline."""
+    """Those of them that ended less than `LATE` seconds before their archive deadline."""
     most_tracked: int = 0
     stalest: float = 0.0
-    """The longest time between two checks of a message, or between sending and the first."""
+    """The longest time between two checks of a message, or between its sending and its first check."""
     seconds: float = 0.0
 
     @property
@@ -95,18 +95,18 @@ class Outcome:
         return fmean(self.delays)
 
     def quantile(self, share: float) -> float:
-        """The delay that this share of the messages does not exceed."""
+        """The delay that this share (0 to 1) of the messages does not exceed."""
         return sorted(self.delays)[min(len(self.delays) - 1, int(share * len(self.delays)))]
 
 
 class Lanes:
-    """One run: messages are sent, asked by the plan as the limits allow, and end.
+    """One run: messages are sent, are asked by the plan as the limits allow, and end.
 
     Args:
         day: the messages, in the order of sending.
-        policy: how checks are spent.
-        limits: the account's.
-        seed: of the round trips, even over `ROUND_TRIPS`.
+        policy: the policy of the plan.
+        limits: the account's limits.
+        seed: the seed of the round trips, which are distributed evenly over `ROUND_TRIPS`.
     """
 
     def __init__(self, day: Sequence[Sent], policy: Policy, limits: Limits | None = None, *, seed: int = 1) -> None:
@@ -125,7 +125,7 @@ class Lanes:
         self._pacer = Pacer(self.limits)
         self._referee = Referee()
         self._random = random.Random(seed)
-        # What happens next: a request is read by the server, or its reply comes in.
+        # A heap of coming events. Each is a request that the server reads, or whose reply arrives.
         self._events: list[tuple[float, int, _Request]] = []
         self._read = 0
         self._order = 0
@@ -133,7 +133,7 @@ class Lanes:
         self._is_bulk_out = False
 
     def run(self, *, until: float = inf) -> Outcome:
-        """To the end of the last message, or for so many seconds."""
+        """Run until the last message has ended, or for `until` seconds."""
         now = 0.0
         while now < until:
             while self._read < len(self._day) and self._day[self._read].at <= now:
@@ -162,7 +162,7 @@ class Lanes:
         self.outcome.most_tracked = max(self.outcome.most_tracked, len(self.plan))
 
     def _ask(self, now: float) -> float:
-        """Send what may be sent; when there will be more."""
+        """Send what may be sent now. Returns when there may be more to send."""
         plan, pacer = self.plan, self._pacer
         slot_at = pacer.bulk_due_at(now=now)
         if not self._is_bulk_out and slot_at <= now and pacer.free_slots(now=now):
@@ -215,7 +215,10 @@ class Lanes:
         self._expect(request.replied_at, request)
 
     def _is_archived(self, sent: Sent, now: float) -> bool:
-        """By the vendor's rules: a message that was not final at its sweep stays until a day is over."""
+        """Whether the message is archived, by the vendor's rules.
+
+        One that was not final at its archive deadline stays until a day has passed since it was sent.
+        """
         swept_at = archive_deadline(START + sent.at) - START
         return now >= sent.at + DAY or (now >= swept_at and sent.at + sent.ends_after <= swept_at)
 
@@ -253,7 +256,7 @@ class Lanes:
 
 
 def take_bulk(plan: PollScheduler, max_bulk: int, *, now: float) -> list[Tracked]:
-    """What goes into a bulk request, if one of the messages is due."""
+    """The messages for a bulk request; none if no message is due."""
     plan.call_last(now=now)
     return plan.take(max_bulk, now=now) if plan.due_at() <= now else []
 

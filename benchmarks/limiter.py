@@ -1,8 +1,8 @@
 """The limiter beside five libraries and a plain dict: is it exact, does it wait fairly, what does it cost?
 
-`python -m benchmarks.limiter [KEYS [ROUNDS]]`. All limiters keep "five calls a key in any minute, wait until
-allowed", in virtual time; how each is set up is in `peers`, what its clock is in `clock`. Costs are real: medians of
-interleaved runs of CPU time, in one process.
+`python -m benchmarks.limiter [KEYS [ROUNDS]]`: every limiter is to allow five calls for each key in any minute, and to
+make further calls wait, in virtual time. `peers` says how each is set up, and `clock` which clock it reads. Costs are
+in real CPU time: medians of interleaved runs in one process.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ REPLIED = RequestEnd.REPLIED
 DELAY = 2.0
 TEN_MINUTES = 600.0
 PAUSE = 13.0
-"""In which a token has come back, by whatever rule."""
+"""Seconds after which a token has come back, by the rule of any of the limiters."""
 
 
 @attrs.define
 class Found:
-    """What was measured of one limiter."""
+    """The figures of one limiter."""
 
     one_key: float = 0.0
     many_keys: float = 0.0
@@ -45,11 +45,11 @@ class Found:
     cancelled_cost: float = 0.0
 
 
-# What a server sees.
+# What the server sees.
 
 
 def largest_count(arrivals: list[float]) -> int:
-    """The most arrivals in any 60 s, the ends of which do not both count."""
+    """The largest number of arrivals in any 60 s. Two arrivals exactly 60 s apart are not in the same 60 s."""
     arrivals.sort()
     return max(bisect_left(arrivals, at + PERIOD) - number for number, at in enumerate(arrivals))
 
@@ -64,7 +64,10 @@ async def _hammer(peer: Peer, until_at: float, draw: random.Random, arrivals: li
 
 
 def seen_by_server(entry: Entry, *, seed: int, callers: int = 10) -> int:
-    """Callers want one key for ten minutes; each call arrives after up to two seconds, and its reply is there then."""
+    """The largest number of arrivals in any 60 s, while callers call one key for ten minutes without a pause.
+
+    Each call arrives after up to two seconds, and its reply comes at that instant.
+    """
 
     async def main() -> int:
         peer = entry.make()
@@ -78,7 +81,7 @@ def seen_by_server(entry: Entry, *, seed: int, callers: int = 10) -> int:
 
 
 def seen_of_aiometer(*, seed: int) -> int:
-    """The same of what aiometer runs."""
+    """The same for calls that aiometer runs."""
 
     async def main() -> int:
         arrivals: list[float] = []
@@ -94,7 +97,7 @@ def seen_of_aiometer(*, seed: int) -> int:
     return clock.run(main)
 
 
-# Who waits for whom.
+# Waiting.
 
 
 async def _use_up(peer: Peer, key: str) -> None:
@@ -110,7 +113,7 @@ async def _seconds(peer: Peer, key: str) -> float:
 
 
 def fresh_key_waits(entry: Entry) -> float:
-    """For how many seconds, while somebody waits for another key that is used up?"""
+    """The seconds for which a call for a fresh key waits, while another call waits for a key that is used up."""
 
     async def main() -> float:
         peer = entry.make()
@@ -127,7 +130,7 @@ def fresh_key_waits(entry: Entry) -> float:
 
 
 def wait_after(entry: Entry, *, cancelled: int) -> float:
-    """How long one waits for a key that is used up, after so many waited for it before and were cancelled."""
+    """The seconds for which a call for a used-up key waits, after `cancelled` earlier calls for it were cancelled."""
 
     async def main() -> float:
         peer = entry.make()
@@ -144,16 +147,16 @@ def wait_after(entry: Entry, *, cancelled: int) -> float:
     return clock.run(main)
 
 
-# What it costs.
+# Costs.
 
 
 def names(count: int) -> list[str]:
-    """So many keys."""
+    """`count` keys."""
     return [f"key {number}" for number in range(count)]
 
 
 def seconds_a_call(entry: Entry, keys: list[str], *, pause: float) -> float:
-    """CPU time of taking and giving back one after the other, none of which has to wait."""
+    """The CPU time of a call that does not have to wait: taking a permit and giving it back."""
 
     async def main() -> float:
         peer = entry.make()
@@ -171,11 +174,11 @@ def seconds_a_call(entry: Entry, keys: list[str], *, pause: float) -> float:
 
 
 def bytes_a_key(entry: Entry, keys: list[str]) -> tuple[float, float]:
-    """While each of the keys has been used once, and two minutes later; the names are the caller's own."""
+    """The bytes for each key, just after each was used once, and two minutes later. The keys' names do not count."""
 
     async def main() -> tuple[float, float]:
         peer = entry.make()
-        await _seconds(peer, "the first")  # makes what is made once
+        await _seconds(peer, "the first")  # so that what is made only once exists already
         tracemalloc.start()
         try:
             for key in keys:
@@ -194,7 +197,7 @@ def bytes_a_key(entry: Entry, keys: list[str]) -> tuple[float, float]:
 
 
 def seconds_to_tidy(entry: Entry, keys: list[str]) -> float:
-    """How long it takes, when their minute is over, to forget keys that were used once."""
+    """The CPU time of forgetting keys that were used once, when their minute is over."""
 
     async def main() -> float:
         peer = entry.make()
@@ -258,7 +261,7 @@ CORES: dict[str, Core] = {
 
 
 def core_costs(count: int, rounds: int) -> dict[str, list[float]]:
-    """CPU seconds an id: of one id again and again, of ids asked once, of ids in bulk requests of a thousand."""
+    """CPU seconds for each id: one id again and again, each id once, and ids in bulk requests of a thousand."""
     workloads: list[tuple[list[tuple[int, ...]], float]] = [
         ([(7,)] * count, PAUSE),
         ([(id,) for id in range(count)], PERIOD / count),
@@ -275,11 +278,14 @@ def core_costs(count: int, rounds: int) -> dict[str, list[float]]:
     return {name: [median(times) for times in columns] for name, columns in runs.items()}
 
 
-# Many who wait, for places alone.
+# Many who wait, only for slots.
 
 
 def crowd_costs(count: int) -> float:
-    """CPU seconds each, where so many want a key of their own at once, four at a time, for a second."""
+    """CPU seconds for each of `count` callers who wait at once, each for a key of its own.
+
+    Four at a time hold a slot, for a second each.
+    """
 
     async def main() -> float:
         limiter = LocalLimiter()
@@ -299,17 +305,17 @@ def crowd_costs(count: int) -> float:
 
 
 def print_crowds(counts: list[int]) -> None:
-    """In Markdown."""
-    print("| so many wait at once for four places | " + " | ".join(f"{count:,}" for count in counts), "|")
+    """Print the costs in Markdown."""
+    print("| callers who wait at once for four slots | " + " | ".join(f"{count:,}" for count in counts), "|")
     print("|---|" + "---:|" * len(counts))
     print("| CPU time each, µs | " + " | ".join(f"{crowd_costs(count) * 1e6:.0f}" for count in counts), "|")
 
 
-# All of it.
+# All figures.
 
 
 def measure(keys: int, rounds: int) -> dict[str, Found]:
-    """Everything, of everyone."""
+    """All figures of all limiters."""
     found = {entry.name: Found() for entry in ALL}
     for entry in ALL:
         it = found[entry.name]
@@ -319,7 +325,7 @@ def measure(keys: int, rounds: int) -> dict[str, Found]:
         few = names(max(1, keys // 5))
         it.bytes_live, it.bytes_left = bytes_a_key(entry, few)
         it.tidied_in = seconds_to_tidy(entry, few)
-    for attribute, line, pause in [
+    for attribute, sequence, pause in [
         ("one_key", ["key"] * max(1, keys // 10), PAUSE),
         ("many_keys", names(keys), PERIOD / keys),
     ]:
@@ -327,14 +333,14 @@ def measure(keys: int, rounds: int) -> dict[str, Found]:
         for _ in range(rounds):
             gc.collect()
             for entry in ALL:
-                times[entry.name].append(seconds_a_call(entry, line, pause=pause))
+                times[entry.name].append(seconds_a_call(entry, sequence, pause=pause))
         for name, seconds in times.items():
             setattr(found[name], attribute, median(seconds))
     return found
 
 
 def print_table(found: dict[str, Found], keys: int, rounds: int) -> None:
-    """In Markdown; ratios in brackets: to the plain dict, and how many times as long as we it takes."""
+    """Print the figures in Markdown. In brackets: the ratios to the plain dict and to this library."""
     floor, ours = found[FLOOR.name], found[OURS.name]
     print(
         f"| | one key, µs | {keys:,} keys, µs | bytes a live key | left two minutes later "
@@ -366,7 +372,7 @@ def print_table(found: dict[str, Found], keys: int, rounds: int) -> None:
 
 
 def print_cores(costs: dict[str, list[float]]) -> None:
-    """In Markdown; ratios to the plain dict in brackets."""
+    """Print the costs in Markdown. In brackets: the ratios to the plain dict."""
     floor = costs[next(iter(CORES))]
     print("| the core, µs an id | one id | each id once | in bulk requests of 1,000 |")
     print("|---|---:|---:|---:|")

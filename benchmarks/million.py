@@ -1,11 +1,11 @@
-"""A million messages that wait: what one costs in memory, and one poll of it in time.
+"""A million messages that wait: the memory that each takes, and the time of polling one.
 
 `python -m benchmarks.million [MESSAGES]`
 
-Bytes are what `tracemalloc` counts after all of them were added, and after all were polled, beyond the caller's own
-`MessageRef`s. The time of a poll is the plan's own: taking a message for a bulk request, taking in its record, and
-putting it back; the median of as many bulk requests as it takes to ask everyone, which is seventeen hours: so many that
-for some of them the archive is near, and the last calls have begun.
+The bytes are counted by `tracemalloc`, once after all messages were added and once after all were polled. The caller's
+`MessageRef`s do not count. The time of a poll is that of the plan alone: taking a message for a bulk request, taking in
+its record, and putting it back. It is the median over the bulk requests that ask about every message once. These span
+seventeen hours, so some messages come near their archive deadline, and their last calls begin.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CYCLE = 61.0
 
 
 def refs_of(count: int, *, a_second: float = 46.0) -> list[MessageRef]:
-    """Messages that were just sent, so many a second: a million over the last six hours."""
+    """Messages that were sent up to now, `a_second` in each second: a million over the last six hours."""
     draw = random.Random(1)
     return [
         MessageRef(
@@ -40,14 +40,14 @@ def refs_of(count: int, *, a_second: float = 46.0) -> list[MessageRef]:
 
 
 def new_plan() -> PollScheduler:
-    """A plan with the vendor's limits at the start."""
+    """An empty plan with the vendor's limits."""
     plan = PollScheduler(Policy(), max_bulk=MAX_BULK, cycle=CYCLE, slots=4, checks=5)
     plan.dates.offset = START
     return plan
 
 
 def ask_all(plan: PollScheduler, count: int) -> tuple[list[float], list[float]]:
-    """Poll so many messages in bulk; the seconds that each bulk request took, before the last calls and among them."""
+    """Poll `count` messages in bulk. Returns the seconds of each bulk request, before the last calls and among them."""
     before: list[float] = []
     called: list[float] = []
     now = 0.0
@@ -66,13 +66,13 @@ def ask_all(plan: PollScheduler, count: int) -> tuple[list[float], list[float]]:
 
 
 def add_all(plan: PollScheduler, refs: list[MessageRef]) -> None:
-    """Follow all of them."""
+    """Add all messages to the plan."""
     for ref in refs:
         plan.add(ref, now=0.0)
 
 
 def bytes_of(work: Callable[[], object]) -> int:
-    """By how much memory has grown."""
+    """The bytes by which the work makes the memory grow."""
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]
     work()
@@ -81,7 +81,7 @@ def bytes_of(work: Callable[[], object]) -> int:
 
 
 def bytes_a_message(refs: list[MessageRef]) -> tuple[float, float]:
-    """What one takes when all were added, and when all were polled."""
+    """The bytes for each message after all were added, and after all were polled."""
     tracemalloc.start()
     try:
         plan = new_plan()

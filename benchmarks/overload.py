@@ -1,13 +1,13 @@
-"""More messages than can be asked once a minute: who waits, how long, and who is saved from the archive?
+"""More messages than can be asked once a minute: which of them wait, how long, and which are lost to the archive?
 
-`python -m benchmarks.overload [TIMES]`: `TIMES` (3) as many messages as the lanes can ask in a minute wait for hours,
-while new ones are sent, as many as on the simulated day; then so many with one deadline ahead that all of them can just
-be asked before it, among three times as many others.
+`python -m benchmarks.overload [TIMES]` has two parts. In the first, `TIMES` (default 3) times as many messages as the
+lanes can ask in a minute wait for hours, while new ones are sent, as many as on the simulated day. In the second, many
+messages have the same archive deadline, as many as can just be asked before it, among three times as many others.
 
-How stale an answer gets: a message is due again after at most `longest_turn` times what asking everyone in turn takes,
-and the bulk lane goes by when a message was due, so it then waits for the bulk requests that those before it fill, and
-no longer. Together, at the worst: `longest_turn` + 1 times the messages that wait, by the bulk lane alone, and two
-bulk requests' turns.
+How stale an answer gets: a message is due again after at most `longest_turn` times the time that it takes to ask about
+all messages in turn. The bulk lane takes messages in the order in which they were due, so a message then waits only for
+the bulk requests that are filled by those before it. So the worst case is `longest_turn` + 1 times the time that the
+bulk lane alone needs for all waiting messages, and the turns of two more bulk requests.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ YOUNG_A_SECOND = 100_000 / (12 * HOUR)
 
 
 def checks_a_minute(limits: Limits, policy: Policy) -> float:
-    """How many the lanes can ask."""
+    """How many messages the lanes can ask in a minute."""
     singles = limits.connections * policy.eagerness / MEAN_ROUND_TRIP
     return 60 * (singles + limits.max_bulk / (limits.period + limits.margin))
 
 
 def crowd(waiting: int, *, seconds: float, seed: int = 1) -> list[Sent]:
-    """So many that end only when it is over, and those who are sent meanwhile."""
+    """`waiting` messages that do not end within `seconds`, and new ones that are sent meanwhile."""
     draw = random.Random(seed)
     old = [Sent(draw.uniform(0, 60), seconds) for _ in range(waiting)]
     young = int(YOUNG_A_SECOND * seconds)
@@ -43,9 +43,10 @@ def crowd(waiting: int, *, seconds: float, seed: int = 1) -> list[Sent]:
 
 
 def rush(count: int, *, new_a_second: float = YOUNG_A_SECOND, seed: int = 1) -> list[Sent]:
-    """So many sent just before 18:00 in Moscow that end two hours before the sweep at 03:00 or sooner; their rivals.
+    """`count` messages with one archive deadline, and messages that compete with them.
 
-    These are three times as many sent just after 18:00, which end after the sweep, and new ones all the time.
+    The former are sent in the hour before 18:00 in Moscow and end at least two hours before the sweep at 03:00. Three
+    times as many are sent in the hour after 18:00 and end after the sweep. New ones are sent all the time.
     """
     draw = random.Random(seed)
     at_18 = 9 * HOUR
@@ -59,16 +60,16 @@ def rush(count: int, *, new_a_second: float = YOUNG_A_SECOND, seed: int = 1) -> 
 
 @attrs.frozen
 class Found:
-    """What came of a run."""
+    """The result of a run."""
 
     messages: int
     outcome: lanes.Outcome
     bound: float
-    """How stale an answer may get, in seconds."""
+    """The greatest age that an answer may reach, in seconds."""
 
 
 def waiting(times: float, *, limits: Limits, hours: float = 3.0) -> Found:
-    """`times` as many messages as the lanes can ask in a minute, for some hours."""
+    """Let `times` as many messages as the lanes can ask in a minute wait for `hours`."""
     policy = Policy()
     rate = checks_a_minute(limits, policy)
     many = int(times * rate)
@@ -80,7 +81,7 @@ def waiting(times: float, *, limits: Limits, hours: float = 3.0) -> Found:
 
 
 def main(times: float = 3.0) -> None:
-    """Print both."""
+    """Print both parts."""
     limits = Limits()
     found = waiting(times, limits=limits)
     outcome = found.outcome

@@ -1,7 +1,7 @@
-"""Five calls a key in any minute, wait until allowed: this library, a plain dict, and each peer, behind one face.
+"""This library, a plain dict and each peer, behind one interface: at most five calls for each key in any minute.
 
-Each peer has the configuration that serves it best. Where it has no keys, it gets a limiter a key in a dict; where it
-does not wait, it is asked when to come again and slept until then. What it can't do at all, its notes say.
+Each peer has the configuration that suits it best. A peer without keys gets a dict with a limiter for each key. A peer
+that does not wait is asked when to try again, and the benchmark sleeps until then. The notes say what a peer can't do.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 COUNT = 5
 PERIOD = 60.0
 MANY = 10**6
-"""More keys, or open requests, than there ever are."""
+"""More than the keys, or the open requests, that ever exist here."""
 
 
 class Peer(Protocol):
-    """What is measured. Made inside the event loop, used in no other."""
+    """A limiter to be measured. It is made inside an event loop and used only there."""
 
     async def take(self, key: str) -> Any:
-        """Wait until a call may be sent; what is returned is given back after the reply."""
+        """Wait until a call may be sent. What is returned is passed to `give_back` after the reply."""
 
     async def give_back(self, taken: Any) -> None:
-        """The reply is there."""
+        """The reply has come."""
 
     async def tidy(self) -> None:
-        """Let it forget what it can, now."""
+        """Make it forget what it can forget now."""
 
     async def aclose(self) -> None:
-        """Leave no thread and no task behind."""
+        """End all its threads and tasks."""
 
 
 class Base:
-    """What most have nothing to do for."""
+    """Methods that do nothing, as most peers need them."""
 
     async def give_back(self, taken: Any) -> None:
-        """Nothing: it counts what is sent."""
+        """Do nothing: this limiter counts what is sent, not replies."""
 
     async def tidy(self) -> None:
-        """Nothing: it never forgets a key."""
+        """Do nothing: this limiter never forgets a key."""
 
     async def aclose(self) -> None:
-        """Nothing is left."""
+        """Do nothing: this limiter has no threads or tasks."""
 
 
 class Wanted:
@@ -69,15 +69,15 @@ class Wanted:
         self.keys = (key,)
 
     def select(self, pacer: Pacer, *, now: float) -> Wanted | float:
-        """Now, or when its id has a token and there is a place."""
+        """This request if it may start now, or else the instant when its id has a token and a slot is free."""
         token_at = pacer.due_at(self.keys[0], now=now)
-        place_at = pacer.slot_due_at(now=now)
-        at = max(token_at, place_at)
+        slot_at = pacer.slot_due_at(now=now)
+        at = max(token_at, slot_at)
         return self if at <= now else at
 
 
 class Ours(Base):
-    """The limiter of this library: the reply is what a token's way back counts from."""
+    """The limiter of this library. A token comes back a period after the reply."""
 
     def __init__(self) -> None:
         self.limiter = LocalLimiter(Limits(connections=MANY))
@@ -91,18 +91,18 @@ class Ours(Base):
         await self.limiter.release(taken, RequestEnd.REPLIED)
 
     async def tidy(self) -> None:
-        """Look, as everybody who asks for something does."""
+        """Ask for anything: each call to the limiter forgets what is over."""
         self.limiter.slots()
 
 
 class PlainLog:
-    """The floor: a dict from keys to the instants of the last calls. It forgets no key, and counts what is sent."""
+    """The floor: a dict from keys to the instants of their last calls. It forgets no key, and counts what is sent."""
 
     def __init__(self) -> None:
         self.log: dict[Any, list[float]] = {}
 
     def take(self, key: Any, now: float) -> float:
-        """Log a call, and `now`; or, if it may not be yet, when it may."""
+        """Log a call and return `now`. If it is not allowed yet, return when it will be."""
         log = self.log.get(key)
         if log is None:
             self.log[key] = [now]
@@ -117,27 +117,27 @@ class PlainLog:
 
 
 class ForgettingLog(PlainLog):
-    """The same, and a key is gone when its last call is a minute old."""
+    """The same, but a key is forgotten when its last call is a minute old."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._line: deque[tuple[float, Any]] = deque()
+        self._calls: deque[tuple[float, Any]] = deque()
 
     def take(self, key: Any, now: float) -> float:
         """See `PlainLog`."""
-        line, log = self._line, self.log
-        while line and line[0][0] <= now - PERIOD:
-            at, old = line.popleft()
+        calls, log = self._calls, self.log
+        while calls and calls[0][0] <= now - PERIOD:
+            at, old = calls.popleft()
             if old in log and log[old][-1] == at:
                 del log[old]
         at = super().take(key, now)
         if at == now:
-            line.append((now, key))
+            calls.append((now, key))
         return at
 
 
 class Floor(Base):
-    """The plain dict, and `asyncio.sleep`."""
+    """The plain dict, which waits by `asyncio.sleep`."""
 
     def __init__(self) -> None:
         self._log = PlainLog()
@@ -153,7 +153,7 @@ class Floor(Base):
 
 
 class Aiolimiter(Base):
-    """It has no keys: a limiter a key."""
+    """aiolimiter. It has no keys, so there is a limiter for each key."""
 
     def __init__(self) -> None:
         self._limiters: dict[str, aiolimiter.AsyncLimiter] = {}
@@ -170,7 +170,7 @@ RATE = pyrate_limiter.Rate(COUNT, pyrate_limiter.Duration.MINUTE)
 
 
 class _Buckets(pyrate_limiter.BucketFactory):
-    """A bucket with a log for each name, tidied by the library's own thread."""
+    """A bucket with a log for each name. pyrate-limiter's own thread tidies them."""
 
     def __init__(self, clock: PyrateClock) -> None:
         self._clock = clock
@@ -189,7 +189,7 @@ class _Buckets(pyrate_limiter.BucketFactory):
 
 
 class PyrateLog(Base):
-    """Its log, with a bucket a key from one factory, as its documentation has it for many keys."""
+    """pyrate-limiter with a log: a bucket for each key from one factory, as its documentation says for many keys."""
 
     def __init__(self) -> None:
         self._clock = PyrateClock()
@@ -201,17 +201,17 @@ class PyrateLog(Base):
         await self._limiter.try_acquire_async(key)
 
     async def tidy(self) -> None:
-        """What its thread does every ten seconds."""
+        """Do what its thread does every ten seconds."""
         for bucket in self._buckets.buckets.values():
             bucket.leak(self._clock.now())
 
     async def aclose(self) -> None:
-        """End its thread."""
+        """End pyrate-limiter's thread."""
         self._limiter.close()
 
 
 class PyrateGcra(Base):
-    """Its constant state instead of a log, a limiter a key."""
+    """pyrate-limiter with a state of constant size instead of a log, and a limiter for each key."""
 
     def __init__(self) -> None:
         self._clock = PyrateClock()
@@ -228,7 +228,7 @@ class PyrateGcra(Base):
 
 
 class _LimitsPeer(Base):
-    """It does not wait: it is asked when its window is over."""
+    """limits. It does not wait, so it is asked when its window ends."""
 
     strategy: type[limits.aio.strategies.RateLimiter]
 
@@ -244,7 +244,7 @@ class _LimitsPeer(Base):
             await asyncio.sleep(max(0.01, stats.reset_time - LoopTime().time()))
 
     async def tidy(self) -> None:
-        """The scan that it begins with a hit."""
+        """Wait for the scan that each hit begins."""
         while self._storage.timer is not None and not self._storage.timer.done():
             await self._storage.timer
         await self._limiter.hit(self._item, "tidy")
@@ -252,7 +252,7 @@ class _LimitsPeer(Base):
             await self._storage.timer
 
     async def aclose(self) -> None:
-        """End its scan."""
+        """Cancel the scan, if one runs."""
         if self._storage.timer is not None:
             self._storage.timer.cancel()
             with suppress(asyncio.CancelledError):
@@ -260,19 +260,19 @@ class _LimitsPeer(Base):
 
 
 class LimitsMoving(_LimitsPeer):
-    """Its log."""
+    """limits with a log (moving window)."""
 
     strategy = limits.aio.strategies.MovingWindowRateLimiter
 
 
 class LimitsCounter(_LimitsPeer):
-    """Its two counters a key."""
+    """limits with two counters for each key (sliding window)."""
 
     strategy = limits.aio.strategies.SlidingWindowCounterRateLimiter
 
 
 class _ThrottledPeer(Base):
-    """It forgets the key that was used least recently when it has more than it was told to have: room for all here."""
+    """throttled-py. Beyond a maximum it forgets the least recently used key. The maximum here is never reached."""
 
     using: str
 
@@ -287,25 +287,25 @@ class _ThrottledPeer(Base):
 
 
 class ThrottledBucket(_ThrottledPeer):
-    """Its token bucket, which is its default."""
+    """throttled-py with its token bucket, the default."""
 
     using = "token_bucket"
 
 
 class ThrottledWindow(_ThrottledPeer):
-    """Its sliding window."""
+    """throttled-py with its sliding window."""
 
     using = "sliding_window"
 
 
 async def run_by_aiometer(call: Callable[[int], Awaitable[Any]], count: int) -> None:
-    """It has neither keys nor an acquire: it runs so many calls, evenly spaced."""
+    """Run `count` calls with aiometer, evenly spaced: it has neither keys nor a method to acquire."""
     await aiometer.run_on_each(call, range(count), max_per_second=COUNT / PERIOD)
 
 
 @attrs.frozen
 class Entry:
-    """A line of the table."""
+    """A row of the table."""
 
     name: str
     make: Callable[[], Peer]

@@ -1,10 +1,10 @@
-"""How long does a mailing take, and how many messages an hour can be checked? In virtual time.
+"""How long does a mailing take, and how many messages can be checked in an hour? In virtual time.
 
-`python -m benchmarks.schedule [MESSAGES [MEASURED]]`: for at most so many messages (100,000), and an hour's number
-measured over so many (20,000).
+`python -m benchmarks.schedule [MESSAGES [MEASURED]]`: times for up to `MESSAGES` messages (default 100,000), and the
+rate for an hour, measured over `MEASURED` messages (default 20,000).
 
-Only waiting counts here: each request takes its round trip, whatever is in it. Beside the stream stand the least time
-that the limits allow, and what a user would write today:
+Only waiting counts here: each request takes one round trip, whatever is in it. The stream is compared with the least
+time that the limits allow, and with what a user would write by hand:
 
 - a loop that asks for one message after the other;
 - `asyncio.gather` of single checks, each behind the `aiolimiter` of its id, four at a time;
@@ -35,7 +35,7 @@ MAX_BULKS = (100, 500, 1000)
 
 
 class Answering(httpx.AsyncBaseTransport):
-    """The server of `benchmarks.answering` without a socket, in this process."""
+    """Answers as the server of `benchmarks.answering` does, but without a socket, in this process."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer at once."""
@@ -50,7 +50,7 @@ class Distant(httpx.AsyncBaseTransport):
         self._one_way = round_trip / 2
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """There, and back."""
+        """Wait for the way there, answer, and wait for the way back."""
         await anyio.sleep(self._one_way)
         response = await self._server.handle_async_request(request)
         await anyio.sleep(self._one_way)
@@ -58,13 +58,13 @@ class Distant(httpx.AsyncBaseTransport):
 
 
 def best_schedule(messages: int, round_trip: float, limits: Limits) -> float:
-    """The least time in which the limits and the safety kept from them let so many distinct ids be answered.
+    """The least time in which `messages` distinct ids can be answered within the limits, the margin included.
 
-    The bulk slot comes back a period and a margin after its reply, so that the k-th bulk reply is there at
-    `round_trip + k * (round_trip + period + margin)`, k from 0. Each of the places ends a request every round trip, and
-    a bulk request takes up one place for one round trip. So by the time `t` at most `max_bulk` messages for each bulk
-    reply until then are answered, and one message for each other request that the places can have ended. The answer is
-    the first end of a round trip, or bulk reply, at which that is enough.
+    The bulk slot comes back a period and a margin after its reply. So the k-th bulk reply (k from 0) comes at
+    `round_trip + k * (round_trip + period + margin)`. Each connection can end one request in every round trip, and a
+    bulk request takes one connection for one round trip. So by the time `t` at most these are answered: `max_bulk`
+    messages for each bulk reply, and one message for each other request that the connections can have ended. The result
+    is the first end of a round trip, or of a bulk request, at which that is enough.
     """
     cycle = round_trip + limits.period + limits.margin
 
@@ -78,7 +78,7 @@ def best_schedule(messages: int, round_trip: float, limits: Limits) -> float:
 
 
 def fetch(messages: int, round_trip: float) -> float:
-    """The time that the client's stream takes, in seconds."""
+    """The seconds that the client's stream takes."""
 
     async def main() -> float:
         transport = Distant(Answering(), round_trip)
@@ -101,7 +101,7 @@ async def one_by_one(messages: int, round_trip: float) -> None:
 
 
 async def gathered(messages: int, round_trip: float) -> None:
-    """Single checks at once, each behind its id's limiter, four at a time."""
+    """Single checks all at once, each behind the limiter of its id, four at a time."""
     four = asyncio.Semaphore(4)
 
     async def check() -> None:
@@ -126,7 +126,7 @@ RIVALS: dict[str, Callable[[int, float], Awaitable[None]]] = {
 
 
 def rival(work: Callable[[int, float], Awaitable[None]], messages: int, round_trip: float) -> float:
-    """The time that it takes, in seconds."""
+    """The seconds that this way takes."""
 
     async def main() -> float:
         began_at = asyncio.get_running_loop().time()
@@ -138,7 +138,7 @@ def rival(work: Callable[[int, float], Awaitable[None]], messages: int, round_tr
 
 
 def per_hour(messages: int, round_trip: float, max_bulk: int) -> float:
-    """Messages an hour, as measured on the emulator while so many distinct ids are checked once."""
+    """Messages checked in an hour, measured on the emulator while `messages` distinct ids are checked once."""
 
     async def main() -> float:
         emulator = Emulator()
@@ -161,7 +161,7 @@ def per_hour(messages: int, round_trip: float, max_bulk: int) -> float:
 
 def main(most: int = 100_000, measured: int = 20_000) -> None:
     """Print the tables."""
-    print("seconds to check so many messages of distinct ids once")
+    print("seconds to check this many messages of distinct ids once")
     heads = ("stream", "least", "ratio", *RIVALS)
     print("messages".rjust(10), "round trip".rjust(12), *(head.rjust(12) for head in heads))
     for messages in [*(size for size in MESSAGES if size < most), most]:

@@ -1,10 +1,10 @@
-"""A day with every fault there is: is anything lost, does anything come twice, is a limit broken, is anything left?
+"""A day with every fault: is anything lost, does anything come twice, is a limit broken, is anything left behind?
 
-`python -m benchmarks.soak [MESSAGES [SEEDS [EAGERNESS]]]`: a day in virtual time in which 50,000 messages are sent and
-followed to their end, each is checked once more by a stream when it is an hour old, one request in twenty meets a fault
-on its way or in its answer, and twice the vendor blocks the account's address for ten minutes; with five seeds. All is
-checked at the end: each message has ended once, with the status that the emulator holds; the referee has seen no limit
-broken; no task, request, token or waiting message is left.
+`python -m benchmarks.soak [MESSAGES [SEEDS [EAGERNESS]]]` simulates a day in virtual time, with five seeds by default.
+50,000 messages are sent and followed to their end, and each is checked once more by a stream when it is an hour old.
+One request in twenty meets a fault in transit or in its answer. Twice the vendor blocks the account's address for ten
+minutes. At the end everything is checked: each message has ended once, with the status that the emulator holds; no
+limit was broken; no task, request, token or waiting message is left.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from smsc_status.emulator import FAULTS, Emulator, Referee
 
 DAY = 86_400.0
 FAULTY = 0.05
-"""The share of requests that meet a fault; bulk requests meet a few more, of kinds that only they can."""
+"""The share of requests that meet a fault. Bulk requests meet a few more, because some faults concern only them."""
 
 EAGERNESS = 0.0
-"""Of tracking: the bulk lane alone, and the stream's checks singly. With more, most of the time goes into single checks
-that are all alike: a day has room for a million."""
+"""The eagerness of tracking. With 0 it uses only the bulk lane, and leaves single requests to the stream. With more,
+most of the time goes into single requests that are all alike: a day has room for a million of them."""
 
 ON_THE_WAY = {
     "refused": "no connection",
-    "swallowed": "the request does not arrive, and nothing is heard of it",
-    "silent": "the request arrives, and nothing is heard of it",
-    "overtaken": "the client gives up, and the request arrives after that",
+    "swallowed": "the request does not arrive, and no reply comes",
+    "silent": "the request arrives, but no reply comes",
+    "overtaken": "the request arrives after the client has given up",
 }
 BLOCKED_FOR = 600.0
 STREAMED_AFTER = 3600.0
@@ -61,8 +61,8 @@ LATE_BY = 9.0
 Outcome = StatusRecord | FailedCheck
 
 
-class Rough(httpx.AsyncBaseTransport):
-    """An emulator some way off, over a network that loses things."""
+class LossyTransport(httpx.AsyncBaseTransport):
+    """An emulator at some distance, over a network that loses requests and replies."""
 
     def __init__(self, emulator: Emulator, *, seed: int, share: float) -> None:
         self._server = httpx.ASGITransport(app=emulator)
@@ -71,7 +71,7 @@ class Rough(httpx.AsyncBaseTransport):
         self.happened: Counter[str] = Counter()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """There, and back, or not."""
+        """Answer after a round trip, or lose the request or its reply."""
         fault = self._draw()
         if fault is not None:
             await self._lose(fault, request)
@@ -106,7 +106,7 @@ class Rough(httpx.AsyncBaseTransport):
 
 
 class Feed:
-    """The day's messages as they are sent; what a tracker that is refused has not read, another can."""
+    """The messages of the day, as they are sent. Messages can be put back, for another tracker or stream."""
 
     def __init__(self, soak: Soak, *, after: float = 0.0) -> None:
         self._soak = soak
@@ -115,7 +115,7 @@ class Feed:
         self._next = 0
 
     def put_back(self, refs: tuple[MessageRef, ...]) -> None:
-        """These are to be read again, first."""
+        """Give these messages again, before the others."""
         self._again.extend(refs)
 
     def __aiter__(self) -> Self:
@@ -133,7 +133,7 @@ class Feed:
 
 @attrs.define
 class Result:
-    """What came of a soak."""
+    """The result of a soak."""
 
     messages: int
     requests: Counter[str] = attrs.field(factory=Counter)
@@ -143,7 +143,7 @@ class Result:
     ended: Counter[MessageRef] = attrs.field(factory=Counter)
     streamed: Counter[MessageRef] = attrs.field(factory=Counter)
     failed: Counter[str] = attrs.field(factory=Counter)
-    """What was no record, by the kind of error: of a tracked message, lost; of a streamed one, told as it should be."""
+    """Failed checks by error. For a tracked message that is a loss; for a streamed message it is to be expected."""
     wrong: list[object] = attrs.field(factory=list)
     broken_limits: dict[str, int] = attrs.field(factory=dict)
     left: dict[str, object] = attrs.field(factory=dict)
@@ -151,12 +151,12 @@ class Result:
 
     @property
     def share_of_faults(self) -> float:
-        """Of all requests."""
+        """The share of all requests that met a fault."""
         return self.faults.total() / max(1, self.requests.total())
 
     @property
     def objections(self) -> dict[str, object]:
-        """What should not be, if anything."""
+        """Everything that went wrong; empty if nothing did."""
         once = Counter(dict.fromkeys(self.ended, 1))
         found = {
             "lost": self.messages - len(self.ended),
@@ -171,7 +171,7 @@ class Result:
 
 
 class Soak:
-    """One day."""
+    """One simulated day."""
 
     def __init__(self, messages: int, seconds: float, *, seed: int, eagerness: float) -> None:
         self.day = lanes.a_day(messages, seconds, seed=seed)
@@ -187,7 +187,7 @@ class Soak:
             faults=dict.fromkeys(faults, share),
             referee=Referee(count_invalid=True),
         )
-        self._transport = Rough(self.emulator, seed=seed, share=share * len(ON_THE_WAY))
+        self._transport = LossyTransport(self.emulator, seed=seed, share=share * len(ON_THE_WAY))
         self._limiter = LocalLimiter()
         self.result = Result(messages)
 
@@ -196,11 +196,11 @@ class Soak:
         return anyio.current_time() - self._began_at
 
     def now(self) -> datetime:
-        """The date."""
+        """The simulated date."""
         return datetime.fromtimestamp(lanes.START, UTC) + timedelta(seconds=self.elapsed())
 
     def sent(self, number: int) -> MessageRef:
-        """The message of this number, sent if it has not been yet."""
+        """The message with this number. It is added to the emulator's world if it is not there yet."""
         phone = lanes.phone_of(number)
         ref = MessageRef(number, phone, datetime.fromtimestamp(lanes.START + self.day[number - 1].at, UTC))
         if len(self.emulator.world) < number:
@@ -208,7 +208,7 @@ class Soak:
         return ref
 
     async def run(self) -> Result:
-        """All of it."""
+        """Simulate the day."""
         tasks = trio.lowlevel.current_statistics().tasks_living
         client = StatusClient(
             apikey="demo-key",
@@ -251,7 +251,7 @@ class Soak:
     async def _follow(
         self, begin: Callable[[Feed], AsyncIterator[Outcome]], feed: Feed, take: Callable[[Outcome], None]
     ) -> None:
-        """To the end; what a blocked address gives back is put in again after a while."""
+        """Follow the feed to its end. Messages given back by a blocked address are put in again after a while."""
         while True:
             try:
                 async for told in begin(feed):
@@ -278,7 +278,7 @@ class Soak:
             self._compare(told)
 
     def _compare(self, told: StatusRecord) -> None:
-        """With what the world holds; it may have changed while the answer was on its way."""
+        """Compare a status with those that the world held lately: the latest may have changed during the round trip."""
         assert told.checked_at is not None
         at = told.checked_at.timestamp()
         held = {self.emulator.world.status_at(told.ref, at - ago) for ago in (0.0, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0)}
@@ -298,7 +298,7 @@ async def _run(messages: int, seconds: float, seed: int, eagerness: float) -> Re
 
 
 def run(messages: int, seconds: float = DAY, *, seed: int, eagerness: float = EAGERNESS) -> Result:
-    """One day, or so many seconds, and until everything has ended."""
+    """Simulate `seconds`, by default a day, and go on until everything has ended."""
     began_at = time.perf_counter()
     result = trio.run(_run, messages, seconds, seed, eagerness, clock=MockClock(autojump_threshold=0))
     result.seconds = time.perf_counter() - began_at
@@ -306,7 +306,7 @@ def run(messages: int, seconds: float = DAY, *, seed: int, eagerness: float = EA
 
 
 def describe(result: Result) -> str:
-    """What came of one seed, in some lines."""
+    """The result for one seed, in a few lines."""
     requests = ", ".join(f"{count:,} {kind}" for kind, count in result.requests.items())
     faults = ", ".join(f"{name} {count}" for name, count in sorted(result.faults.items()))
     fine = "nothing lost, nothing twice, no limit broken, nothing left"
@@ -319,7 +319,7 @@ def describe(result: Result) -> str:
 
 
 def main(messages: float = 50_000, seeds: float = 5, eagerness: float = EAGERNESS) -> None:
-    """Print what came of each seed."""
+    """Print the result for each seed."""
     for seed in range(1, int(seeds) + 1):
         print(f"seed {seed}:", describe(run(int(messages), seed=seed, eagerness=eagerness)), flush=True)
 

@@ -1,13 +1,13 @@
-"""The longest time for which the library holds an asyncio event loop, so that nothing else in it can run.
+"""The longest time for which the library holds an asyncio event loop, so that nothing else can run in it.
 
 `python -m benchmarks.stalls [MESSAGES [ROUNDS]]`
 
-A callback that asks to be called again in the loop's next turn measures how long it has to wait; the longest wait is
-the figure, the median of several rounds. Of a wait, only the time counts in which this process had a processor, in
-whichever thread: other programs on the machine do not show. The server is a transport in the same loop, and the time
-that it takes to make its answers is not counted. "By hand" is the same work as plain code would do it, in one go. The
-collector of cyclic garbage is off, since the length of its pauses depends on all that the program holds; a further
-column shows the same with the collector on.
+A callback asks to be called again in the loop's next turn and measures how long it has to wait. The figure is the
+longest wait, as the median of several rounds. Only the CPU time of this process counts (of all its threads), so that
+other programs on the machine do not matter. The server is a transport in the same loop, and the time in which it makes
+its answers does not count. "By hand" is the same work as plain code would do it, in one go. The collector of cyclic
+garbage is off, because the length of its pauses depends on everything that the program holds. A further column shows
+the same with the collector on.
 """
 
 from __future__ import annotations
@@ -49,26 +49,26 @@ Answer = Callable[[dict[str, str]], bytes]
 
 @attrs.define
 class Stopwatch:
-    """Seconds that pass, and those in which this process had a processor."""
+    """Measures the seconds that pass, and the CPU seconds that this process uses."""
 
     passed: float = attrs.field(factory=perf_counter)
     used: float = attrs.field(factory=process_time)
 
     def lap(self) -> tuple[float, float]:
-        """Both since the last look."""
+        """Both since the last call, or since the start."""
         passed, used = perf_counter(), process_time()
         lap = passed - self.passed, used - self.used
         self.passed, self.used = passed, used
         return lap
 
     def leave_out(self, passed: float, used: float) -> None:
-        """Take so much from the present lap."""
+        """Leave these seconds out of the present lap."""
         self.passed += passed
         self.used += used
 
 
 class Heartbeat:
-    """Beats once in each turn of the running loop while it is watching; `longest` is the longest time between beats."""
+    """Beats once in each turn of the running loop while it watches. `longest` is the longest time between two beats."""
 
     def __init__(self, *, collecting: bool) -> None:
         self.longest = 0.0
@@ -78,9 +78,9 @@ class Heartbeat:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """From the next turn of the loop on."""
+        """Watch while the block runs, from the next turn of the loop on."""
         if self._collecting:
-            gc.collect()  # so that each round begins alike
+            gc.collect()  # so that all rounds begin in the same way
         else:
             gc.disable()
         self._is_watching = True
@@ -90,14 +90,14 @@ class Heartbeat:
         try:
             yield
         finally:
-            await asyncio.sleep(0)  # the last beat is that after the work
+            await asyncio.sleep(0)  # one more beat, to measure the last turn of the work
             self._is_watching = False
-            await asyncio.sleep(0)  # that beat is not measured with what comes after
+            await asyncio.sleep(0)  # the beat that is scheduled already, so that it does not measure what comes later
             gc.enable()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """The time within is nobody's."""
+        """Do not count the time in which the block runs."""
         watch = Stopwatch()
         try:
             yield
@@ -111,7 +111,7 @@ class Heartbeat:
 
 
 class Server(httpx.AsyncBaseTransport):
-    """Holds its answers back until `answering` is set."""
+    """A transport that holds its answers back until `answering` is set."""
 
     def __init__(self, heart: Heartbeat, answer: Answer) -> None:
         self.asked, self.answering = asyncio.Event(), asyncio.Event()
@@ -119,7 +119,7 @@ class Server(httpx.AsyncBaseTransport):
         self._answer = answer
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer to what the form asks."""
+        """Answer what the form asks."""
         self.asked.set()
         await self.answering.wait()
         with self._heart.paused():
@@ -133,18 +133,18 @@ def client_of(server: Server, **options: object) -> StatusClient:
 
 
 def phone_of(id: int) -> str:
-    """The phone of the message of this id."""
+    """The phone of the message with this id."""
     return f"79{id:09d}"
 
 
 def refs_of(count: int) -> list[MessageRef]:
-    """Messages that were sent just now."""
+    """`count` messages that were sent just now."""
     now = datetime.now(UTC)
     return [MessageRef(id, phone_of(id), now) for id in range(1, count + 1)]
 
 
 class Crowd:
-    """Tasks that each wait for one thing."""
+    """Tasks that each wait for one awaitable, until all of them have failed."""
 
     def __init__(self, waits: Iterable[Awaitable[object]]) -> None:
         self._ended = asyncio.Event()
@@ -160,13 +160,13 @@ class Crowd:
                 self._ended.set()
 
     async def ended(self) -> None:
-        """Until every one of them has failed."""
+        """Wait until every task has failed."""
         await self._ended.wait()
 
 
 @asynccontextmanager
 async def waiting(heart: Heartbeat, count: int) -> AsyncIterator[tuple[Server, StatusClient, Crowd]]:
-    """So many `check`s that wait; all that can be asked is being asked."""
+    """`count` waiting `check`s, with as many requests in flight as the limits allow."""
     server = Server(heart, lambda form: WRONG_LOGIN)
     client = client_of(server)
     crowd = Crowd(client.check(id, phone_of(id)) for id in range(1, count + 1))
@@ -179,21 +179,21 @@ async def waiting(heart: Heartbeat, count: int) -> AsyncIterator[tuple[Server, S
 
 
 async def close_a_client(heart: Heartbeat, *, count: int) -> None:
-    """`aclose` with so many `check`s waiting."""
+    """`aclose` while `count` `check`s wait."""
     async with waiting(heart, count) as (_, client, crowd), heart.watching():
         await client.aclose()
         await crowd.ended()
 
 
 async def refuse_the_account(heart: Heartbeat, *, count: int) -> None:
-    """Error 2 with so many `check`s waiting."""
+    """Error 2 while `count` `check`s wait."""
     async with waiting(heart, count) as (server, _, crowd), heart.watching():
         server.answering.set()
         await crowd.ended()
 
 
 async def fail_futures(heart: Heartbeat, *, count: int) -> None:
-    """What either would be by hand: a future for each."""
+    """The same as either of these by hand: a future for each message fails."""
     futures = [asyncio.get_running_loop().create_future() for _ in range(count)]
     crowd = Crowd(futures)
     await asyncio.sleep(0.05)
@@ -204,9 +204,9 @@ async def fail_futures(heart: Heartbeat, *, count: int) -> None:
 
 
 class Replies:
-    """Answers with what a sample says of the messages that are asked for.
+    """Answers with the records of a sample.
 
-    `odd`: each record has a number as a text, which the vendor's page does not say.
+    `odd`: a number in each record is written as a text, which is not documented.
     """
 
     def __init__(self, sample: Sample, format: Format, detail: Detail, *, odd: bool = False) -> None:
@@ -217,7 +217,7 @@ class Replies:
         self._made: dict[str, bytes] = {}
 
     def answer(self, form: dict[str, str]) -> bytes:
-        """The body; made once, since that takes much longer than to read it."""
+        """The body. It is made only once, because making it takes much longer than reading it."""
         if form["id"] not in self._made:
             records = [self._records[id] for id in form["id"].split(",") if id]
             how: Any = {"format": self.format, "detail": self.detail, "bulk": "," in form["id"]}
@@ -227,7 +227,7 @@ class Replies:
 
 
 async def stream_the_first(heart: Heartbeat, *, replies: Replies) -> None:
-    """The first outcome of a stream of them all."""
+    """The time to the first outcome of a stream of all messages."""
     server = Server(heart, replies.answer)
     server.answering.set()
     async with client_of(server) as client, heart.watching(), client.stream(replies.refs) as outcomes:
@@ -235,7 +235,7 @@ async def stream_the_first(heart: Heartbeat, *, replies: Replies) -> None:
 
 
 async def ask_by_hand(heart: Heartbeat, *, replies: Replies) -> None:
-    """A bulk request's form and its answer."""
+    """The same by hand: the form of a bulk request, and its answer."""
     refs = replies.refs[:MAX_BULK]
     body = replies.answer({"id": ",".join(str(ref.id) for ref in refs) + ","})
     async with heart.watching():
@@ -245,7 +245,7 @@ async def ask_by_hand(heart: Heartbeat, *, replies: Replies) -> None:
 
 
 async def take_in(heart: Heartbeat, *, count: int) -> None:
-    """`track`, until it follows so many messages; no answer comes meanwhile."""
+    """`track`, until it follows `count` messages. No answer comes meanwhile."""
     refs = refs_of(count)
     async with client_of(Server(heart, lambda form: WRONG_LOGIN)) as client:
         outcomes = client.track(refs, look_ahead=None)
@@ -261,7 +261,7 @@ async def take_in(heart: Heartbeat, *, count: int) -> None:
 
 
 async def queue_by_hand(heart: Heartbeat, *, count: int) -> None:
-    """A queue of the messages by the time of their next check."""
+    """The same by hand: a heap of the messages by the instant of their next check."""
     refs = refs_of(count)
     async with heart.watching():
         queue: list[tuple[float, int, MessageRef]] = []
@@ -270,7 +270,7 @@ async def queue_by_hand(heart: Heartbeat, *, count: int) -> None:
 
 
 async def read_a_reply(heart: Heartbeat, *, replies: Replies) -> None:
-    """The outcomes of one bulk request, from the answer on."""
+    """From the answer to one bulk request to its outcomes."""
     server = Server(heart, replies.answer)
     async with client_of(server, format=replies.format, detail=replies.detail) as client:
 
@@ -290,7 +290,7 @@ async def read_a_reply(heart: Heartbeat, *, replies: Replies) -> None:
 
 
 async def read_by_hand(heart: Heartbeat, *, replies: Replies) -> None:
-    """The same bytes, cut up."""
+    """The same by hand: the same bytes are only parsed or split."""
     body = replies.answer({"id": ",".join(str(ref.id) for ref in replies.refs) + ","})
     async with heart.watching():
         match replies.format:
@@ -321,7 +321,7 @@ def with_long_texts(sample: Sample) -> Sample:
 
 
 def cases_of(count: int) -> Iterator[tuple[str, Case, Case]]:
-    """What is measured: its name, the library's way, and the way by hand."""
+    """The cases to measure: the name, the library's way, and the way by hand."""
     for waiting in (count // 10, count):
         by_hand = partial(fail_futures, count=waiting)
         yield f"`aclose`, {waiting:,} `check`s waiting", partial(close_a_client, count=waiting), by_hand
@@ -347,7 +347,7 @@ def cases_of(count: int) -> Iterator[tuple[str, Case, Case]]:
 def main(count: int = 100_000, rounds: int = 5) -> None:
     """Print the table."""
     logging.getLogger("smsc_status").addHandler(logging.NullHandler())
-    for _, ours, by_hand in cases_of(WARMING_UP):  # what is loaded when it is first used is loaded now
+    for _, ours, by_hand in cases_of(WARMING_UP):  # so that everything that is loaded at its first use is loaded
         seconds_held(ours, 1)
         seconds_held(by_hand, 1)
     print("| the longest time for which the loop is held, ms | smsc_status | by hand | smsc_status, collector on |")

@@ -1,4 +1,4 @@
-"""An asyncio event loop in virtual time: where it would wait for a timer, its clock jumps there."""
+"""An asyncio event loop in virtual time: instead of waiting for a timer, its clock jumps to the timer's instant."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Time passes only while nobody has anything to do."""
+    """Its time passes only while no task can run."""
 
     def __init__(self) -> None:
         self._virtual = _JumpingSelector()
         super().__init__(self._virtual)
 
     def time(self) -> float:
-        """The virtual present."""
+        """The virtual instant."""
         return self._virtual.now
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Without a bound: the threads that it waits for live in real time."""
+        """Ignore the timeout: the threads that it waits for run in real time."""
         await super().shutdown_default_executor()
 
     def block(self, seconds: float) -> None:
-        """Let so much time pass in which nothing can run, as if somebody had called `time.sleep`."""
+        """Let this many seconds pass in which nothing can run, as if somebody had called `time.sleep`."""
         self._virtual.now += seconds

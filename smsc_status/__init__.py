@@ -7,13 +7,11 @@ async with StatusClient(apikey="...") as client:
         ...
 ```
 
-To read the code, take it in this order. `models`, `codes` and `errors` are the values. `core` decides and touches
-nothing: `core.pacing` (may a request start now?), `core.dispatch` (which messages go in it?), `core.protocol` and
-`core.codecs` (what is sent, what came back?). The shell waits and sends: `limiter` (and `line`, who waits there),
-`exchange` (with `proxies`; `redaction` takes secrets out of its errors), `desk` (who waits for what) and `engine`, and
-on top `client`, `checking`, `streaming` and `deletion`; `tracker` follows messages as `core.polling` plans it, `source`
-reads what it or a stream is given. `notation` and `texts` say what an id, a phone and a foreign text may look like.
-`emulator` is the vendor's server to develop against, `cli` the command line.
+To read the code, take it in this order. `models`, `codes` and `errors` are the values that go in and come out. `_core`
+makes all decisions and does no I/O: `_core.scheduling` (which request may start now, and for which messages?),
+`_core.tracking` (when is a tracked message asked?) and `_core.wire` (what is sent, and what does a reply say?).
+`limiter` waits for the limits. `_runtime` sends the requests. `_operations` has check, stream, track and delete, and
+`client` is their public face. `emulator` is the vendor's server to develop against, and `cli` is the command line.
 """
 
 from importlib import import_module
@@ -96,7 +94,7 @@ _LOADED_WHEN_USED = {
 
 
 def __getattr__(name: str) -> object:
-    """What an event loop's library is loaded for: see the docstring of `client`."""
+    """Load the names that need an event loop's library when they are first used: see the docstring of `client`."""
     if name not in _LOADED_WHEN_USED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LOADED_WHEN_USED[name]), name)

@@ -1,7 +1,7 @@
-"""The client: what users hold.
+"""The client, `StatusClient`, which is what users hold.
 
-What it works with is loaded when a client is made, and when its methods are first used: whoever imports this package
-for its names, be it for a type or a command's help, waits for no event loop, no HTTP client and no decoder.
+Modules for the event loop, HTTP and decoding are loaded when a client is made or a method is first called. So importing
+this package only for its names (for a type, or a command's help) is fast.
 """
 
 from __future__ import annotations
@@ -46,14 +46,21 @@ _ENVIRONMENT = {
 class Stats:
     """What a client has done, and what it is doing.
 
-    `requests` counts what was sent by kind (`single`, `bulk`, `delete`), `refusals` the vendor's errors by code,
-    `retries` the messages that had to be asked again. `waiting` is the number of distinct messages that wait for a
-    request, `open_requests` and `bulk_slot_in` (seconds until the next bulk request may start; 0.0: now) are the
-    account's, other clients in this process included.
+    - `requests`: the requests that were sent, by kind (`single`, `bulk`, `delete`).
+    - `records`: the records that were received.
+    - `refusals`: the vendor's errors, by code.
+    - `retries`: the messages that had to be asked again.
+    - `open_requests`: the requests in flight, those of the account's other clients in this process included.
+    - `waiting`: the distinct messages that wait for a request.
+    - `bulk_slot_in`: the seconds until the account's next bulk request may start; 0.0 means now.
 
-    Of `track`: `tracked` messages are followed, `due` of them wait for a check, `overdue` have for longer than a bulk
-    request's turn; `done` counts those that ended by outcome (the status' English title, or the error's class);
-    `stalest` is the age of the oldest answer in seconds, of what has no answer yet the time since it was sent.
+    About `track`:
+
+    - `tracked`: the messages that are followed.
+    - `due`: those of them that wait for a check.
+    - `overdue`: those that have waited for longer than the time between two bulk requests.
+    - `done`: the messages that ended, by outcome (the status' English title, or the error's class).
+    - `stalest`: the age of the oldest answer in seconds; for a message without an answer, the time since it was sent.
     """
 
     requests: Mapping[str, int]
@@ -74,34 +81,35 @@ class StatusClient:
     """Asks SMSC for the delivery status of messages, within the vendor's limits.
 
     Use it with `async with`, or call `aclose` at the end. It belongs to the event loop that first uses it (asyncio or
-    trio); all clients of one account in a process share one limiter, in whichever loop. All times are in seconds.
+    trio). All clients of one account in a process share one limiter, even in different loops. All times are in seconds.
 
     Args:
-        login: the account's login; goes with `password`.
-        password: its password, or the lower-case MD5 of it.
-        apikey: the account's API key, instead of both.
-        base_url: the server: of a sister installation, of the emulator.
-        mirrors: further URLs of the same server, tried in turn when a connection fails or a reply is empty.
-        detail: how much is asked, where a call does not say.
-        format: the form of the answers. JSON carries most, and nothing in it is ambiguous.
-        charset: of the answers: `utf-8`, `windows-1251` or `koi8-r`.
-        timezone: in which text dates are read where a format has no timestamps.
-        limits: what is kept.
-        limiter: one of your own, or shared on purpose; it brings its own limits.
-        timeout: bounds each request as a whole.
+        login: the account's login. Give it together with `password`.
+        password: the account's password, or its lower-case MD5.
+        apikey: the account's API key, instead of `login` and `password`.
+        base_url: the server's URL. Change it for a sister installation, or for the emulator.
+        mirrors: further URLs of the same server. They are tried in turn when a connection fails or a reply is empty.
+        detail: how much to ask, for calls that do not say.
+        format: the format of the replies. JSON carries the most, and nothing in it is ambiguous.
+        charset: the charset of the replies: `utf-8`, `windows-1251` or `koi8-r`.
+        timezone: the time zone of the dates in formats that have no timestamps.
+        limits: the limits to keep; by default the vendor's.
+        limiter: a limiter of your own, or one that you share on purpose. It brings its own limits.
+        timeout: the longest time for each request as a whole.
         retries: how often a message is asked again after a failed connection, a time-out, an empty reply, or an HTTP
-            status that says "later". Refusals of the limits are waited for, and not counted.
-        transport: any `httpx.AsyncBaseTransport` that sends a request at most once. Its client has a limiter of its
-            own, unless `limiter` is given: without one, two such clients do not keep an account's limits together.
-        proxy: the URL of a proxy, in place of what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+            status that says "later". Refusals because of the limits are waited out and do not count.
+        transport: any `httpx.AsyncBaseTransport` that sends a request at most once. A client with a transport has a
+            limiter of its own, so two of them do not keep one account's limits together: then give both one `limiter`.
+        proxy: the URL of a proxy, instead of what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
             `socks5://` needs the package socksio (`pip install 'httpx[socks]'`).
-        verify: whose certificates to trust: an `ssl.SSLContext`, or `True` for the system's certificate authorities and
-            those of the package certifi, or only what `SSL_CERT_FILE` or `SSL_CERT_DIR` names.
-        allow_http: whether URLs without TLS are allowed for more than the loopback.
-        wall_clock: gives the present aware datetime; by default the system's.
+        verify: whose certificates to trust: an `ssl.SSLContext`, or `True`. `True` means the system's certificate
+            authorities and those of the package certifi, or only what `SSL_CERT_FILE` or `SSL_CERT_DIR` names, if set.
+        allow_http: whether to allow URLs without TLS for hosts other than the loopback.
+        wall_clock: returns the present date as an aware datetime; by default the system's.
 
     Raises:
-        ConfigError: a value that can't be used, two kinds of credentials, none; the same account with other limits.
+        ConfigError: a value that can't be used; two kinds of credentials, or none; other limits than those that
+            another client of the same account has.
     """
 
     def __init__(
@@ -130,7 +138,7 @@ class StatusClient:
         from smsc_status._runtime.engine import Engine  # noqa: PLC0415 (likewise)
         from smsc_status._runtime.http import HttpExchange  # noqa: PLC0415 (likewise)
 
-        # From here on a traceback's locals show no secret.
+        # First of all, so that the locals of a traceback show no secret.
         login, password = _hidden(login), _hidden(password)
         apikey, proxy = _hidden(apikey), _hidden(proxy)
         account = Account.of(
@@ -172,11 +180,11 @@ class StatusClient:
     def from_env(cls, **overrides: Any) -> Self:
         """A client of the account that the environment names.
 
-        Reads `SMSC_APIKEY`, or `SMSC_LOGIN` and `SMSC_PASSWORD`, and `SMSC_BASE_URL`; `overrides` are the constructor's
-        arguments and go before them.
+        Reads `SMSC_APIKEY`, or `SMSC_LOGIN` and `SMSC_PASSWORD`, and `SMSC_BASE_URL`. A variable that is empty counts
+        as not set. `overrides` are arguments of the constructor, and are used instead of the variables.
 
         Raises:
-            ConfigError: as the constructor; a variable that is empty counts as not set.
+            ConfigError: as from the constructor.
         """
         overrides = {name: _hidden(v) if name in _SECRETS else v for name, v in overrides.items()}
         explicit = _SECRETS & {name for name, value in overrides.items() if value is not None}
@@ -199,23 +207,23 @@ class StatusClient:
     ) -> StatusRecord:
         """The present status of one message.
 
-        Calls made together go out together; calls for the same message share a request.
+        Calls that are made together may share a bulk request, and calls for the same message share one check.
 
         Args:
             id: the message's id.
-            phone: its addressee.
-            detail: how much to ask; the client's own if `None`.
-            max_wait: if its request can't start within this many seconds, raise as soon as that is known.
-            max_age: a record that came in at most this many seconds ago will do, at this level of detail or above.
-            timeout: bounds this call as a whole; a request on its way stays so, for the others who wait for it.
+            phone: the phone or e-mail address that it was sent to.
+            detail: how much to ask; `None` means the client's own level.
+            max_wait: if the request can't start within this many seconds, raise as soon as that is known.
+            max_age: accept a record that came in at most this many seconds ago, at this level of detail or above.
+            timeout: the longest time for this call as a whole. A request in flight goes on, for others who wait for it.
 
         Raises:
             ConfigError: bad arguments, or the client is closed.
-            LimitExceeded: no slot within `max_wait`; `retry_after` says when there may be one. (As RateLimited, which
-                is one too: the vendor has refused meanwhile.)
+            LimitExceeded: the request can't start within `max_wait`; `retry_after` says when it may. If the vendor has
+                refused meanwhile, it is a `RateLimited`, a subclass.
             RequestTimeout: no answer within `timeout`, or none to any of the attempts.
-            TransportError, ProtocolError, ApiError: no answer, an unreadable one, a refusal; the first two with
-                `http_status` and `retry_after`, where they are known.
+            TransportError, ProtocolError, ApiError: no answer, one that can't be read, or a refusal. The first two have
+                `http_status` and `retry_after`, if these are known.
         """
         from smsc_status._operations.checking import check  # noqa: PLC0415 (see the module's docstring)
 
@@ -227,17 +235,17 @@ class StatusClient:
         return await check(self._engine, ref, level, max_wait=patience, max_age=max_age, timeout=longest)
 
     def stream(self, messages: Messages, *, detail: Detail | None = None) -> OutcomeStream:
-        """Check each message once; the outcomes come as the answers do.
+        """Check each message once. The outcomes come in the order of the answers.
 
-        The input is any iterable or async iterable of `MessageRef`s or `(id, phone)` tuples, read lazily; an endless
-        one works, and a slow consumer slows it down. What can't be checked comes out as a `FailedCheck`. A message that
-        is put in twice comes out twice. It is asked once if the request for it is still on its way, or was answered
-        within the last second: a record that is given again is never older than that.
+        The input is any iterable or async iterable of `MessageRef`s or `(id, phone)` tuples. It is read lazily: it may
+        be endless, and a slow consumer slows down the reading. A message that can't be checked comes out as a
+        `FailedCheck`. A message that is put in twice comes out twice. It is asked only once if its request is still
+        in flight, or was answered within the last second: a record that is given again is never older than that.
 
         Raises, while iterated over:
-            AuthError, AddressBlocked: the account is refused; `pending` on the error has what was not answered.
+            AuthError, AddressBlocked: the account is refused. The error's `pending` lists the unanswered messages.
             ConfigError: the client is closed.
-            Exception: the input's own, after all that was read has come out.
+            Exception: an error of the input, after the outcomes of all that was read before it.
         """
         level = self._detail if detail is None else _member(Detail, detail, "detail")
         _check_messages(messages)
@@ -256,28 +264,29 @@ class StatusClient:
         expire_after: float = 172_800.0,
         speed: float = 1.0,
     ) -> TrackStream:
-        """Follow messages to their end: the first record of each comes out, and every change of status or error.
+        """Follow messages to their end: gives the first record of each, then every change of its status or error.
 
-        It ends when the input has ended and every message is done: final, archived, expired, or failed. NoReply requests
-        and refusals of the limits are waited out; a message that can't be checked for another reason comes out as a
-        `FailedCheck`, as does one that the vendor moved to its archive first (`Archived`), or that was followed for
-        long enough (`TrackingTimeout`). A message without `sent_at` is asked at `Detail.FULL` until a reply tells it.
+        It ends when the input has ended and every message is done: final, archived, expired, or failed. Requests
+        without a reply and refusals because of the limits are waited out. A message comes out as a `FailedCheck` if it
+        can't be checked for another reason, if the vendor archived it first (`Archived`), or if it has not ended within
+        `expire_after` seconds (`TrackingTimeout`). A message without `sent_at` is asked at `Detail.FULL` until a reply
+        says when it was sent.
 
         Args:
-            messages: as for `stream`; messages that were not sent just now are asked at once.
-            until: says of a record whether its message is done, in place of `is_final`. It decides alone: one that
-                waits for "read" should also take the statuses after which nothing comes.
-            detail: how much to ask; the client's own if `None`.
-            eagerness: 0 to 1, the share of the connections that single checks may take up beside the bulk requests.
-                Half leaves the rest to the account's other work; 0 leaves all checks to the bulk requests.
-            look_ahead: how many messages are read and followed at once; `None`: all that the input gives.
-            expire_after: seconds since sending after which a message is given up.
-            speed: how many times as fast as ours the server's time passes; more than 1 only for an emulator.
+            messages: as for `stream`. Messages that were not sent just now are asked at once.
+            until: takes a record and returns whether its message is done. It is used instead of `is_final`, so if it
+                waits for "read", it should also return true for the statuses after which nothing more comes.
+            detail: how much to ask; `None` means the client's own level.
+            eagerness: the share of the connections, 0 to 1, that single checks may use beside the bulk requests. A half
+                leaves the rest to the account's other work. With 0 only bulk requests are sent.
+            look_ahead: how many messages are read and followed at once; `None` means the whole input.
+            expire_after: a message is given up this many seconds after it was sent.
+            speed: how many times as fast as real time the server's time passes; more than 1 only for an emulator.
 
         Raises, while iterated over:
-            AuthError, AddressBlocked: the account is refused; `pending` on the error has what is not done.
-            ClientClosed: the client was closed; `pending` likewise.
-            Exception: the input's own, after all that was read is done; `until`'s own, at once.
+            AuthError, AddressBlocked: the account is refused. The error's `pending` lists the messages not done.
+            ClientClosed: the client was closed. The error has `pending`, too.
+            Exception: an error of the input, after all that was read is done; an error of `until`, at once.
         """
         level = self._detail if detail is None else _member(Detail, detail, "detail")
         _check_messages(messages)
@@ -307,14 +316,14 @@ class StatusClient:
         return TrackStream(tracker)
 
     async def delete(self, id: int | str, phone: str) -> None:
-        """Delete a message that was sent. It counts as a check of its id.
+        """Delete a message that was sent. For the limits this counts as a check of its id.
 
         Raises:
             ConfigError: bad arguments, or the client is closed.
             DeleteError: the vendor can't delete it.
             RateLimited, ApiError: the vendor refused for another reason.
-            TransportError, ProtocolError: no answer, or an unreadable one. It is tried again only if the request surely
-                never left, so that the message may be deleted all the same.
+            TransportError, ProtocolError: no answer, or one that can't be read. The message may be deleted all the
+                same, because a deletion is tried again only if the request was surely not sent.
         """
         from smsc_status._operations.deletion import Deletion  # noqa: PLC0415 (see the module's docstring)
 
@@ -326,7 +335,7 @@ class StatusClient:
             raise error
 
     def stats(self) -> Stats:
-        """A snapshot of what the client has done and is doing."""
+        """What the client has done and is doing, at this moment."""
         from smsc_status import _loops  # noqa: PLC0415 (see the module's docstring)
 
         engine = self._engine
@@ -350,9 +359,9 @@ class StatusClient:
         )
 
     async def aclose(self) -> None:
-        """Close it: requests on their way are given up, what waits fails with `ClientClosed`, the sockets are closed.
+        """Close the client: abandon requests in flight, fail what waits with `ClientClosed`, and close the sockets.
 
-        It can be called from any task, more than once.
+        It may be called from any task, and more than once.
         """
         await self._engine.aclose()
 

@@ -874,7 +874,7 @@ async def test_in_a_forked_process_a_client_begins_anew(monkeypatch: pytest.Monk
     await one.check(1, PHONE)
     await other.aclose()
     before = dict(vars(one._engine))
-    engine_module._begin_anew()
+    engine_module._reset_after_fork()
     assert one.stats().records == 0
     assert one._engine._exchange is not before["_exchange"]
     assert (await one.check(2, PHONE)).is_delivered

@@ -27,7 +27,7 @@ from smsc_status import (
 )
 from smsc_status._core.scheduling.pending import PORTION
 from smsc_status._operations.source import READ_AT_ONCE
-from smsc_status._runtime.engine import GATHERING
+from smsc_status._runtime.engine import COALESCING_SECONDS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -252,7 +252,7 @@ async def test_an_input_is_read_in_slices_and_the_first_request_is_full_all_the_
 async def test_an_input_that_is_slow_does_not_hold_up_a_check_for_long() -> None:
     def slow() -> Iterator[tuple[int, str]]:
         for number in range(1, 20_000):
-            block(GATHERING / READ_AT_ONCE / 10)
+            block(COALESCING_SECONDS / READ_AT_ONCE / 10)
             yield number, PHONE
 
     transport = Answering(b'{"status": 1}')
@@ -261,7 +261,7 @@ async def test_an_input_that_is_slow_does_not_hold_up_a_check_for_long() -> None
         began_at = anyio.current_time()
         await checkpoint()
         await client.check(0, PHONE)
-        assert anyio.current_time() < began_at + 5 * GATHERING
+        assert anyio.current_time() < began_at + 5 * COALESCING_SECONDS
         group.cancel_scope.cancel()
 
 

@@ -1,1 +1,4 @@
-"""The shell: background work, HTTP and the event loop. It asks the core, waits, sends, and feeds the result back."""
+"""The shell around the core: background work, HTTP and the event loop.
+
+It asks the core what to do, waits, sends requests, and gives the results back to the core.
+"""

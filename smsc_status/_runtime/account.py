@@ -1,4 +1,7 @@
-"""Whom we ask, and as whom: addresses and credentials, checked before anything is sent, and kept out of sight."""
+"""One account: the server's addresses and the credentials.
+
+They are checked before anything is sent. The credentials never show in a `repr`, a log or an error.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ import attrs
 from smsc_status.errors import ConfigError
 
 LEAST_SHOWN = 3
-"""So many first characters of a secret, at the end of a text, may be anything."""
+"""At the end of a text, at most this many first characters of a secret are not hidden: so few may be anything."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -23,7 +26,7 @@ _LOOPBACK = {"127.0.0.1", "::1"}
 
 
 class Secret:
-    """A text that shows itself only to who asks for it by name: not in a `repr`, a log line or a traceback's locals."""
+    """A text that only `reveal` gives: it is not in a `repr`, a log line or a traceback's locals."""
 
     __slots__ = ("_text",)
 
@@ -51,7 +54,7 @@ class Secret:
 
 @attrs.frozen(eq=False)
 class Account:
-    """The addresses of one account's server, the first one before its mirrors, and its credentials."""
+    """The addresses of one account's server (the base URL, then its mirrors) and the account's credentials."""
 
     urls: tuple[str, ...]
     credentials: Mapping[str, Secret] = attrs.field(repr=False)
@@ -60,20 +63,27 @@ class Account:
     @_forms.default
     def _all_forms(self) -> tuple[Secret, ...]:
         forms = {form for secret in self.credentials.values() for form in _forms(secret.reveal())}
-        return tuple(map(Secret, sorted(forms, key=len, reverse=True)))  # one may begin with another
+        # The longest first: a shorter form may be the beginning of a longer one.
+        return tuple(map(Secret, sorted(forms, key=len, reverse=True)))
 
     @property
     def name(self) -> str:
-        """The same for all clients of one account, as far as that can be told; does not show its credentials.
+        """A hash that is the same for all clients of one account, as far as that can be told.
 
-        One account: a password and its lower-case MD5 (of its UTF-8), which the vendor takes for each other; a server's
-        address with or without its default port, a final slash, `www.` or `www2.` to `www9.` (the vendor's mirrors), by
-        https or http; `localhost`, `127.0.0.1` and `[::1]`. (An API key in place of the password, with an empty login,
-        is refused: it goes into `apikey`.)
+        It does not show the credentials.
 
-        Not known to be one, so that each has its own limits: an API key and the login of its owner, two keys of one
-        account, two spellings of a login; a sister installation (`smsc.kz`) or another host, path or port of the same
-        server, also one that is listed as a mirror. Give such clients one `limiter=`.
+        These count as the same account:
+
+        - a password and the lower-case MD5 of its UTF-8 bytes, since the vendor accepts either;
+        - a server's address with or without its default port, a final slash, and `www.` or `www2.` to `www9.` (the
+          vendor's mirrors), by https or http;
+        - `localhost`, `127.0.0.1` and `[::1]`.
+
+        These count as different accounts, so each has its own limits: an API key and its owner's login; two keys of one
+        account; two spellings of a login; a sister installation (`smsc.kz`); another host, path or port of the same
+        server, even one that is listed as a mirror. Give such clients one `limiter=`.
+
+        (An API key given as the password, with an empty login, is refused: it belongs in `apikey`.)
         """
         digest = hashlib.sha256(_server(self.urls[0]).encode())
         for field, secret in sorted(self.credentials.items()):
@@ -82,7 +92,7 @@ class Account:
         return digest.hexdigest()
 
     def hidden(self, text: str) -> str:
-        """The text without the credentials that it quotes."""
+        """The text, with `***` in place of any credentials in it."""
         for form in self._forms:
             text = _without(text, form.reveal())
         return text
@@ -98,7 +108,11 @@ class Account:
         mirrors: Sequence[str],
         allow_http: bool,
     ) -> Account:
-        """Raises `ConfigError` for anything but one kind of credentials and addresses that may be used."""
+        """The account with these addresses and credentials.
+
+        Raises:
+            ConfigError: an address that can't be used, or not exactly one kind of credentials.
+        """
         if isinstance(mirrors, str):
             raise ConfigError(f"mirrors {mirrors!r}: expected a sequence of URLs, not one str")
         urls = tuple(_url(url, allow_http=allow_http) for url in (base_url, *mirrors))
@@ -120,20 +134,20 @@ def _credentials(login: Secret | None, password: Secret | None, apikey: Secret |
 
 
 def _forms(secret: str) -> set[str]:
-    """The secret as a reply may repeat it: as it is, or from a URL, a form's body, a page of HTML, or JSON."""
+    """All ways in which a reply may repeat the secret: as it is, or escaped for a URL, a form's body, HTML or JSON."""
     quoted = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
     lower = {re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), form) for form in quoted}
     return {secret, *quoted, *lower, html.escape(secret), json.dumps(secret)[1:-1]}
 
 
 def _md5(password: str) -> str:
-    if re.fullmatch("[0-9a-f]{32}", password):  # it is one already
+    if re.fullmatch("[0-9a-f]{32}", password):  # it is an MD5 already
         return password
     return hashlib.md5(password.encode(), usedforsecurity=False).hexdigest()
 
 
 def _server(url: str) -> str:
-    """The same for all ways to write the address of one server."""
+    """A text that is the same for all spellings of one server's address."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     try:
@@ -148,20 +162,20 @@ def _server(url: str) -> str:
 def _ascii(host: str) -> str:
     try:
         return host.encode("idna").decode()
-    except UnicodeError:  # no host that can be reached, or one that is in ASCII already
+    except UnicodeError:  # the host can't be reached, or is in ASCII already
         return host
 
 
 def _without(value: str, secret: str) -> str:
     value = value.replace(secret, "***")
-    for length in range(len(secret) - 1, LEAST_SHOWN, -1):  # an excerpt may end in the middle of it
+    for length in range(len(secret) - 1, LEAST_SHOWN, -1):  # an excerpt may end in the middle of the secret
         if value.endswith(secret[:length]):
             return f"{value[:-length]}***"
     return value
 
 
 def _is_text(value: object) -> bool:
-    """Whether it is a text that says something and that UTF-8 can carry."""
+    """Whether the value is a text that is not blank and that UTF-8 can encode."""
     if not isinstance(value, str) or not value.strip():
         return False
     try:
@@ -174,7 +188,7 @@ def _is_text(value: object) -> bool:
 def _url(url: str, *, allow_http: bool) -> str:
     if not isinstance(url, str):
         raise ConfigError(f"URL: expected a str such as 'https://smsc.ru', got a {type(url).__name__}")
-    if "@" in url:  # not repeated: what stands before it may be a password
+    if "@" in url:  # the error does not quote the URL: a password may stand before the "@"
         raise ConfigError("URL with an '@': expected one such as 'https://smsc.ru', without user and password")
     try:
         parts = urlsplit(url)

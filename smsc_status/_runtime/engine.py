@@ -1,7 +1,8 @@
-"""Questions in, outcomes out: the shell around the desk.
+"""The engine: it sends the requests of one client in the background.
 
-Workers in the background, so that no caller's cancellation touches a request, take from the limiter the next one that
-may go, carry it out, and hand its outcomes to whoever still has a subscriber. While something waits, one of them stands by.
+A worker asks the limiter for the next request that may start, sends it, and passes the reply to the pending checks,
+which tell the subscribers. Requests belong to workers, so a caller who is cancelled does not cancel a request. One
+worker waits at the limiter for as long as something waits to be asked.
 """
 
 from __future__ import annotations
@@ -34,32 +35,32 @@ from smsc_status.errors import ClientClosed, ConfigError, ProtocolError, RateLim
 from smsc_status.limiter import Limiter, Permit, Selector, WantedT
 from smsc_status.models import Detail, Limits
 
-GATHERING = 0.1
-"""For so many seconds, and once in a second, requests wait for messages that are being read at this moment."""
+COALESCING_SECONDS = 0.1
+"""How long requests wait, at most once a second, while inputs are being read: a bulk request is then fuller."""
 
 CLOSING = 10.0
-"""How long closing waits for what it has cancelled, in seconds."""
+"""How long `aclose` waits for what it has cancelled, in seconds. It waits as long again for the sockets."""
 
 
 logger = logging.getLogger("smsc_status")
 
 
 class Cancellable(Protocol):
-    """Something else that waits for the limits on this client's behalf."""
+    """A stream, a tracker or a deletion: it ends when the account is refused or the client is closed."""
 
     def give_up(self, error: SmscError) -> None:
-        """Unless it is on its way: nothing is to be sent any more, for this reason."""
+        """Send nothing more, for this reason. A request in flight goes on."""
 
 
 class Follower(Feed, Cancellable, Protocol):
-    """A tracker: a feed of messages, which also wants to know the server's date."""
+    """A tracker: a feed of messages that also learns the server's date."""
 
     def told(self, date: float) -> None:
-        """A reply has just said that it is this date, in seconds since 1970."""
+        """A reply has just given the server's date, in seconds since 1970."""
 
 
 class Engine:
-    """The checks of one client."""
+    """Sends the requests of one client."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Engine:
         zone: tzinfo,
         wall_clock: Callable[[], datetime] | None,
     ) -> None:
-        self._make_anew = partial(
+        self._reinitialize = partial(
             Engine.__init__,
             make_exchange=make_exchange,
             limiter=limiter,
@@ -100,46 +101,45 @@ class Engine:
         self._followers: dict[Follower, None] = {}
         self._loop: object = None
         self._binding = threading.Lock()
-        # Whether one of the workers waits for the limiter.
-        self._stands_by = False
+        self._has_waiting_worker = False
         self._is_urgent = False
-        self._nudged = False
+        self._is_wake_scheduled = False
         self._has_warned_of_refusal = False
-        # The limiter has failed in this way, and is not asked again before this instant.
-        self._failed: tuple[Exception, float] | None = None
-        self._failed_looks = 0
-        # How many inputs are being read, and until when requests wait for that.
+        # How the limiter failed, and the instant before which it is not asked again.
+        self._limiter_failure: tuple[Exception, float] | None = None
+        self._failed_wakes = 0
+        # How many inputs are being read, and until when requests wait for them.
         self._readers = 0
-        self._gather_until = -inf
+        self._coalesce_until = -inf
         self._open = 0
         self._background: set[_loops.BackgroundTask] = set()
 
     # For callers.
 
     async def bind(self) -> None:
-        """Belong to the running event loop from now on.
+        """Bind this engine to the running event loop.
 
         Raises:
-            ConfigError: the client is closed, or at work in another event loop.
+            ConfigError: the client is closed, or in use in another event loop.
         """
         if self.closed:
             raise ConfigError("this client is closed: expected an open one")
         if self._loop is _loops.this_loop():
             return
         loop, _ = _loops.here_and_now()
-        with self._binding:  # two threads may come at once
+        with self._binding:  # two threads may bind at once
             if self._loop is not None:
                 is_at_work = bool(self._open) or not self.pending.is_empty
                 if _loops.is_running(self._loop) or (is_at_work and not _loops.has_ended(self._loop)):
                     raise ConfigError("this client is at work in another event loop: expected one client a loop")
-                self._forget_loop()
+                self._leave_loop()
             self._loop = loop
         await self._exchange.opened()
 
     def ask(self, detail: Detail, subscriber: Subscriber, *, head_start: float = 0.0) -> PendingCheck:
-        """Have the subscriber's message asked, `head_start` seconds ahead of its turn."""
+        """Ask about the subscriber's message. It goes as early as if it had come `head_start` seconds ago."""
         check = self.pending.ask(detail, subscriber, head_start=head_start, now=_loops.now())
-        self._nudge()
+        self._schedule_wake()
         return check
 
     @property
@@ -148,15 +148,18 @@ class Engine:
         return self.limiter.limits
 
     def look_again(self) -> None:
-        """What waits has changed by other means than `ask`."""
+        """Look for work again: what waits has changed in another way than by `ask`."""
         if self.pending.has_work:
-            self._nudge()
+            self._schedule_wake()
 
     async def read_on_later(self) -> None:
-        """Let cancellables have their turn; the caller reads on then, and requests wait for what he reads, but not long."""
+        """Let other tasks run before the caller reads more of its input.
+
+        Requests wait meanwhile for the rest of the input, for at most `COALESCING_SECONDS`.
+        """
         now = _loops.now()
-        if now > self._gather_until + 1.0:
-            self._gather_until = now + GATHERING
+        if now > self._coalesce_until + 1.0:
+            self._coalesce_until = now + COALESCING_SECONDS
         self._readers += 1
         try:
             await checkpoint()
@@ -165,14 +168,14 @@ class Engine:
             self.look_again()
 
     def follow(self, follower: Follower) -> None:
-        """From now on this one is asked for messages when a request is selected."""
+        """From now on, ask this tracker for messages when a request is selected."""
         self.cancellables.add(follower)
         self._followers[follower] = None
         self.pending.add_feed(follower)
         self.look_again()
 
     def unfollow(self, follower: Follower) -> None:
-        """It is not asked any more."""
+        """Stop asking this tracker for messages."""
         self.cancellables.discard(follower)
         self._followers.pop(follower, None)
         self.pending.remove_feed(follower)
@@ -180,9 +183,9 @@ class Engine:
     async def acquire(
         self, select: Selector[WantedT], *, failed: Callable[[Exception, float], None] | None = None
     ) -> Permit[WantedT]:
-        """Leave to send a request. A limiter that fails is asked again, with growing pauses.
+        """A permit for a request. If the limiter fails, it is asked again, with growing pauses.
 
-        `failed` is told each time what it has raised, and in how many seconds it is asked again.
+        After each failure `failed` is called with the error and the seconds until the limiter is asked again.
         """
         tries = 0
         while True:
@@ -197,9 +200,9 @@ class Engine:
             await anyio.sleep(pause)
 
     async def send(self, permit: Permit[Any], fields: dict[str, str], kind: str, *, messages: int) -> Reply | NoReply:
-        """Send a permitted request about so many messages, for the caller to release.
+        """Send a permitted request about this many messages. The caller releases the permit.
 
-        Cancelled, it counts as given up and is released.
+        If it is cancelled, the request counts as abandoned, and the permit is released here.
         """
         self.pending.count_request(kind)
         try:
@@ -210,7 +213,7 @@ class Engine:
             raise
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
-        """Tell the limiter how a request has ended; one that fails is told again, in the background."""
+        """Tell the limiter how a request has ended. If the limiter fails, it is told again in the background."""
         try:
             await self.limiter.release(permit, how)
         except Exception as error:
@@ -231,26 +234,26 @@ class Engine:
                 return
 
     def hide_secrets(self, error: SmscError) -> None:
-        """Take out of an error what a reply has echoed of the credentials."""
+        """Take the credentials out of an error: a reply may have repeated them."""
         self._exchange.hide_secrets(error)
 
     def spawn(self, work: Callable[[], Awaitable[None]], *, context: Context | None = None) -> _loops.BackgroundTask:
-        """BackgroundTask work that ends at the latest when the client is closed."""
+        """Run the work in the background. It is cancelled when the client is closed, if not over by then."""
         return _loops.spawn(work, context=context, among=self._background)
 
     async def aclose(self) -> None:
-        """Give up what is on its way, fail what waits, and close every socket; whoever cancels it waits for that."""
+        """Abandon requests in flight, fail what waits, and close every socket. Cancellation does not interrupt it."""
         if self.closed:
             return
         self.closed = True
         self._fail_waiting(ClientClosed("the client was closed"))
         if self._loop not in (None, _loops.this_loop()):
-            self._forget_loop()
+            self._leave_loop()
         with anyio.CancelScope(shield=True):
             for background in list(self._background):
                 background.cancel()
             await self._all_told()
-            with anyio.move_on_after(CLOSING):  # a transport may not listen to its cancellation
+            with anyio.move_on_after(CLOSING):  # a transport may ignore its cancellation
                 while self._background:
                     work = list(self._background)
                     for background in work:
@@ -263,11 +266,11 @@ class Engine:
 
     @property
     def is_telling(self) -> bool:
-        """Whether outcomes are still on their way to their subscribers."""
+        """Whether outcomes have yet to be handed to their subscribers."""
         return self._outbox.is_busy
 
     async def tell_more(self) -> None:
-        """Let one turn of the loop pass, in which the next outcomes are handed over."""
+        """Wait for one turn of the loop, in which the next outcomes are handed over."""
         self._outbox.next_turn()
         await checkpoint()
 
@@ -277,65 +280,69 @@ class Engine:
 
     # The workers.
 
-    def _nudge(self) -> None:
-        """Something new waits: look at it after one turn of the loop, so that calls made together are seen together."""
-        if not self._nudged and not self.closed:
-            self._nudged = True
-            _loops.call_soon(self._look)
+    def _schedule_wake(self) -> None:
+        """Look for work after one turn of the loop, so that calls made together can share a request (coalescing)."""
+        if not self._is_wake_scheduled and not self.closed:
+            self._is_wake_scheduled = True
+            _loops.call_soon(self._wake_worker)
 
-    def _look(self) -> None:
+    def _wake_worker(self) -> None:
         if self.closed or self._loop is not _loops.this_loop():
             return
-        self._nudged = False
-        if not self._stands_by:
-            self._call_worker()
+        self._is_wake_scheduled = False
+        if not self._has_waiting_worker:
+            self._start_worker()
             return
-        if self._failed is not None and self._failed[1] > _loops.now():
-            self._turn_down_unavailable(*self._failed)
+        if self._limiter_failure is not None and self._limiter_failure[1] > _loops.now():
+            self._turn_down_unavailable(*self._limiter_failure)
             return
         try:
             self.limiter.wake(self._select)
-            self._failed_looks = 0
+            self._failed_wakes = 0
         except Exception as error:
             self._warn_of_limiter(error)
-            self._failed_looks += 1
-            pause = backoff.delay(self._failed_looks, random.random())
-            self._failed = error, _loops.now() + pause
-            self._turn_down_unavailable(*self._failed)
-            self.spawn(partial(self._look_after, pause))
+            self._failed_wakes += 1
+            pause = backoff.delay(self._failed_wakes, random.random())
+            self._limiter_failure = failure = (error, _loops.now() + pause)
+            self._turn_down_unavailable(*failure)
+            self.spawn(partial(self._wake_after, pause, failure))
 
-    async def _look_after(self, pause: float) -> None:
-        """What came meanwhile has not been looked at: the worker that stands by may wait for nothing but that."""
+    async def _wake_after(self, pause: float, failure: tuple[Exception, float]) -> None:
+        """Wake the waiting worker after the pause: it may not know of the work that came meanwhile."""
         await anyio.sleep(pause)
-        self._failed = None
-        self._look()
+        if self._limiter_failure is failure:  # or else it has failed again
+            self._limiter_failure = None
+        self._wake_worker()
 
-    def _call_worker(self) -> None:
-        self._stands_by = True
+    def _start_worker(self) -> None:
+        self._has_waiting_worker = True
         self.spawn(self._work)
 
     async def _work(self) -> None:
-        """Start one request after the other, while something waits; carry out the last one, then stand by again."""
+        """Start one request after the other while something waits.
+
+        The last one is carried out here. Then the worker waits at the limiter again, unless another one does by now.
+        """
         while True:
             permit, request = await self._permit()
             self._open += 1
             if self.pending.has_work:
-                self.spawn(partial(self._carry_out_beside, permit, request))
+                self.spawn(partial(self._carry_out_in_background, permit, request))
                 continue
-            self._stands_by = False
+            self._has_waiting_worker = False
             await self._carry_out(permit, request)
-            if self._stands_by:  # another worker, called meanwhile
+            if self._has_waiting_worker:  # another worker was started meanwhile
                 return
-            self._stands_by = True
+            self._has_waiting_worker = True
 
-    async def _carry_out_beside(self, permit: Permit[Request], request: Request) -> None:
-        """Carry it out while the worker goes on. That one may be busy itself when messages of this one wait again."""
+    async def _carry_out_in_background(self, permit: Permit[Request], request: Request) -> None:
+        """Carry out a request while the worker goes on to the next one."""
         await self._carry_out(permit, request)
-        if not self._stands_by:
+        if not self._has_waiting_worker:  # no worker would see that messages of this request wait for a retry
             self.look_again()
 
     async def _permit(self) -> tuple[Permit[Request], Request]:
-        """Leave to send the next request, and that request."""
+        """The permit for the next request, and that request."""
         misses = 0
         while True:
             permit = await self.acquire(self._select, failed=self._acquire_failed)
@@ -344,49 +351,49 @@ class Engine:
                 return permit, request
             await self.release(permit, RequestEnd.NOT_SENT)
             misses += 1
-            if misses > 1:  # a limiter that does not permit what was chosen must not be asked without a pause
+            if misses > 1:  # a limiter that permits something other than the selection must not be asked without pause
                 await anyio.sleep(backoff.delay(misses - 1, random.random()))
 
     def _acquire_failed(self, error: Exception, pause: float) -> None:
         self.pending.cancel_selection()
-        self._failed = error, _loops.now() + pause
-        self._turn_down_unavailable(*self._failed)
+        self._limiter_failure = error, _loops.now() + pause
+        self._turn_down_unavailable(*self._limiter_failure)
 
-    def _turn_down_unavailable(self, error: Exception, again_at: float) -> None:
+    def _turn_down_unavailable(self, error: Exception, next_try_at: float) -> None:
         now = _loops.now()
-        if self.pending.turn_down_unavailable(error, now=now, again_in=again_at - now):
-            self._nudge()
+        if self.pending.turn_down_unavailable(error, now=now, again_in=next_try_at - now):
+            self._schedule_wake()
 
     def _warn_of_limiter(self, error: Exception) -> None:
         logger.warning("the limiter failed, and is asked again: %s", _shown(error), exc_info=error)
 
     def _select(self, pacer: Pacer, *, now: float) -> Request | float:
         if self._loop is not _loops.this_loop():
-            return inf  # this worker was left behind in another loop
-        if self.pending.cancel_selection():  # asked again before it could use what it was given
+            return inf  # this call is for a worker of a loop that the client has left
+        if self.pending.cancel_selection():  # the limiter asks again before the last selection got its permit
             self.pending.turn_down(pacer, now)
-        if self._is_gathering(now):
-            return self._gather_until
+        if self._is_coalescing(now):
+            return self._coalesce_until
         while True:
             request = self.pending.select(pacer, in_flight=self._open, now=now)
             if request is not None:
                 return request
             waiting = self.pending.waiting
-            again_at = self.pending.turn_down(pacer, now)
-            if again_at <= now or self.pending.waiting == waiting:
+            turn_down_at = self.pending.turn_down(pacer, now)
+            if turn_down_at <= now or self.pending.waiting == waiting:
                 self._is_urgent = self.pending.has_last_calls
-                return min(again_at, self.pending.due_at(pacer, in_flight=self._open, now=now))
+                return min(turn_down_at, self.pending.due_at(pacer, in_flight=self._open, now=now))
 
     def is_urgent(self, *, now: float) -> bool:
         """Whether this client goes before other clients of its limiter.
 
-        It does while a caller waits for a `check`, and while messages near their archive deadline wait.
+        It does so while a caller waits for a `check`, and while messages near their archive deadline wait.
         """
         return self._is_urgent or self.pending.has_callers
 
-    def _is_gathering(self, now: float) -> bool:
-        """Whether more is read just now, so that a bulk request would not be full yet."""
-        return bool(self._readers) and now < self._gather_until and self.pending.waiting < self.pending.batch_limit
+    def _is_coalescing(self, now: float) -> bool:
+        """Whether to wait for inputs that are being read, because a bulk request would not be full yet."""
+        return bool(self._readers) and now < self._coalesce_until and self.pending.waiting < self.pending.batch_limit
 
     async def _carry_out(self, permit: Permit[Request], request: Request) -> None:
         detail = request.detail
@@ -403,10 +410,10 @@ class Engine:
         try:
             verdict = reply.error if isinstance(reply, NoReply) else self._read(request, detail, reply)
             if isinstance(reply, Reply) and not isinstance(verdict, TransportError | ProtocolError):
-                self._tell_date(reply)  # else something between the server and us may have answered
+                self._tell_date(reply)  # otherwise a proxy may have answered, not the server
             how = RequestEnd.REFUSED if isinstance(verdict, RateLimited) else how
             self._act_on(request, self._conclude(request, verdict))
-        except Exception as error:  # such as a wall clock of the user's own that fails
+        except Exception as error:  # a bug, or a mistake in an object that the user supplied
             logger.exception("an answer could not be used: unexpected error")
             self.pending.answer_all(request, unexpected(error))
         finally:
@@ -433,7 +440,7 @@ class Engine:
         logger.log(level, "the server refuses %s (%s): does somebody else use this account?", what, error)
 
     def refused(self, error: SmscError) -> None:
-        """The vendor said no to a request that is not a check."""
+        """Take note that the vendor has refused a request that is not a check."""
         if self.pending.refused(error):
             self._refuse_account(error)
 
@@ -452,48 +459,48 @@ class Engine:
             self.wire, reply.status, reply.headers, reply.body, asked=asked, bulk=request.bulk, detail=detail
         )
         if isinstance(verdict, TransportError | ProtocolError):
-            self._exchange.avoid(reply)
+            self._exchange.leave_mirror_of(reply)
         for error in verdict if isinstance(verdict, list) else [verdict]:
             if isinstance(error, SmscError):
                 self.hide_secrets(error)
         return verdict
 
     def _fail_waiting(self, error: SmscError) -> None:
-        """The account is refused, or the client closed: nothing more is sent for those who wait now."""
+        """Fail everything that waits: the account is refused, or the client is closed."""
         self.pending.fail_waiting(error)
         for other in list(self.cancellables):
             other.give_up(own(error))
 
-    def _forget_loop(self) -> None:
-        """The loop that this engine worked in has ended, and took its tasks and sockets along."""
+    def _leave_loop(self) -> None:
+        """Drop all work and sockets of the loop that this engine was bound to: they can't be used in another loop."""
         left, self._background = self._background, set()
-        for background in list(left):  # that loop may still be at work, and end one of them meanwhile
+        for background in list(left):  # a copy: if that loop still runs, tasks may end meanwhile
             _loops.call_in(self._loop, background.cancel)
         self.pending.forget_all()
         self.cancellables.clear()
         self._followers.clear()
-        self._stands_by = self._nudged = False
-        self._failed = None
+        self._has_waiting_worker = self._is_wake_scheduled = False
+        self._limiter_failure = None
         self._open = 0
         self._exchange = self._make_exchange()
 
-    def begin_anew(self) -> None:
-        """In a process that was forked: what waits and what is on its way is the parent's, as are the sockets."""
+    def reset_after_fork(self) -> None:
+        """Start afresh in a forked process: all that waits, all requests in flight and the sockets are the parent's."""
         _loops.keep(dict(vars(self)))
         is_closed = self.closed
-        self._make_anew(self)
+        self._reinitialize(self)
         self.closed = is_closed
 
 
 _all: WeakSet[Engine] = WeakSet()
 
 
-def _begin_anew() -> None:
+def _reset_after_fork() -> None:
     for engine in list(_all):
-        engine.begin_anew()
+        engine.reset_after_fork()
 
 
-_loops.at_fork(_begin_anew)
+_loops.at_fork(_reset_after_fork)
 
 
 def _shown(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""Outcomes on their way to their subscribers, handed over in portions.
+"""Hands outcomes to their subscribers, in portions.
 
-To tell very many subscribers at once would hold the event loop for too long. So a portion of them is told in each turn of
-the loop.
+Telling very many subscribers at once would hold the event loop for too long. So only a portion of them is told in each
+turn of the loop.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _END = object()
 
 
 class PortionedOutbox:
-    """Subscribers that are to be told, and other work that is done step by step.
+    """Tells subscribers their outcomes, and does other work step by step.
 
-    Both are done at once as far as this turn's portion goes, and otherwise in the next turns. Subscribers come first.
+    As much as fits into this turn's portion is done at once, the rest in the next turns. Subscribers come first.
 
     Args:
-        all_done: called when nothing is left of what could not be done at once.
+        all_done: called when work that was left for later turns is all done.
     """
 
     def __init__(self, all_done: Callable[[], None]) -> None:
@@ -35,16 +35,16 @@ class PortionedOutbox:
         self._steps: deque[Iterator[object]] = deque()
         self._done_this_turn = 0
         self._is_at_work = False
-        # The loop whose next turn begins a new portion.
+        # The loop in which `_begin_turn` is scheduled; `None` if it is not.
         self._next_turn_in: object = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is left for the next turns of the loop."""
+        """Whether work is left for the next turns of the loop."""
         return bool(self._outcomes or self._steps)
 
     def tell(self, who: Subscriber, what: StatusRecord | SmscError) -> None:
-        """Hand over the outcome, now or in its turn."""
+        """Hand over the outcome, now or in a later turn of the loop."""
         if self._done_this_turn < PORTION and not self._outcomes:
             self._count_step()
             _deliver(who, what)
@@ -52,23 +52,23 @@ class PortionedOutbox:
             self._outcomes[who] = what
 
     def forget(self, who: Subscriber) -> None:
-        """Do not tell this one any more."""
+        """Do not tell this subscriber any more."""
         self._outcomes.pop(who, None)
 
     def go_through(self, steps: Iterator[object]) -> None:
-        """Do the steps: as many as go now, the others in the next turns of the loop."""
+        """Do the steps: as many as fit into this turn now, the others in the next turns of the loop."""
         self._steps.append(steps)
         self._do_portion()
 
     def next_turn(self) -> None:
-        """Have the next turn of the running loop begin a new portion."""
+        """Begin a new portion in the next turn of the running loop."""
         loop = _loops.this_loop()
         if self._next_turn_in is not loop:
             self._next_turn_in = loop
             _loops.call_soon(self._begin_turn)
 
     def clear(self) -> None:
-        """Drop everything that is left: the loop is gone."""
+        """Drop everything that is left, because its event loop is gone."""
         self._outcomes.clear()
         self._steps.clear()
         self._done_this_turn, self._next_turn_in = 0, None
@@ -82,7 +82,7 @@ class PortionedOutbox:
                 self._all_done()
 
     def _do_portion(self) -> None:
-        if self._is_at_work:  # a step has led to further ones
+        if self._is_at_work:  # a step has added further steps: the loop below does them
             return
         self._is_at_work = True
         try:
@@ -102,7 +102,7 @@ class PortionedOutbox:
 
 
 def _deliver(subscriber: Subscriber, outcome: StatusRecord | SmscError) -> None:
-    """Hand over one outcome. Whatever the subscriber raises costs nobody else anything."""
+    """Hand over one outcome. If the subscriber raises, it gets that error as its outcome; others are not affected."""
     try:
         subscriber.on_result(for_subscriber(outcome, subscriber.ref))
     except Exception as error:
@@ -110,4 +110,4 @@ def _deliver(subscriber: Subscriber, outcome: StatusRecord | SmscError) -> None:
         try:
             subscriber.on_result(unexpected(error))
         except Exception:
-            logger.exception("nor could that be told: unexpected error")
+            logger.exception("this error could not be handed over either: unexpected error")

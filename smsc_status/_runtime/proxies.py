@@ -1,4 +1,4 @@
-"""Which proxy the environment names for a URL, and why none."""
+"""Finds the proxy that the environment names for a URL."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ class Proxy:
 def environment_proxy(url: str) -> Proxy | None:
     """The proxy that the environment names for this URL (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`), or `None`.
 
-    `NO_PROXY` lists what goes without one, parted by commas or spaces: host names, which stand for their subdomains too
-    (`smsc.ru`, `.smsc.ru` and `*.smsc.ru` are the same), addresses (`::1`), blocks of them (`127.0.0.0/8`), each of the
-    names and addresses with a port or without (`localhost:8000`, `[::1]:8000`), and `*` for everything. Names are
-    compared as they are written, and never looked up.
+    `NO_PROXY` lists what needs no proxy, separated by commas or spaces:
+
+    - a host name, which covers its subdomains too (`smsc.ru`, `.smsc.ru` and `*.smsc.ru` mean the same);
+    - an address (`::1`), or a block of addresses (`127.0.0.0/8`);
+    - a name or an address with a port (`localhost:8000`, `[::1]:8000`);
+    - `*` for everything.
+
+    Names are compared as they are written. They are never looked up.
     """
     parts = urlsplit(url)
     known = getproxies()
@@ -34,13 +38,13 @@ def environment_proxy(url: str) -> Proxy | None:
     proxy = known.get(scheme)
     if not proxy or any(_excepts(entry, parts) for entry in re.split(r"[\s,]+", known.get("no", ""))):
         return None
-    if proxy_bypass(parts.netloc):  # the settings of macOS and Windows, which are no variables
+    if proxy_bypass(parts.netloc):  # the system's settings on macOS and Windows, which are not in the environment
         return None
     return Proxy(Secret(proxy if "://" in proxy else f"http://{proxy}"), f"{scheme.upper()}_PROXY")
 
 
 def _excepts(entry: str, parts: SplitResult) -> bool:
-    """Whether this entry of `NO_PROXY` stands for the URL's host and port."""
+    """Whether this entry of `NO_PROXY` covers the URL's host and port."""
     if entry in ("", "*"):
         return bool(entry)
     host = (parts.hostname or "").rstrip(".")

@@ -1,9 +1,9 @@
-"""Errors without secrets.
+"""Takes secrets out of errors.
 
-An error of a transport may carry the request that failed, and with its body the credentials: as an attribute, among its
-arguments, in a note, in the locals of its traceback's frames, or in an error that it is chained to. Nobody can list all
-such places of all transports. So the error is replaced by a copy that has its class, its text and its plain values
-(texts, numbers, and tuples, lists and dicts of them), and nothing else.
+An error of a transport may carry the request that failed, and the request's body holds the credentials. It may be in an
+attribute, an argument, a note, the locals of a traceback's frames, or an error that this one is chained to. Nobody can
+list all such places of all transports. So the error is replaced by a copy that has its class, its text and its plain
+values (texts, numbers, and tuples, lists and dicts of them), and nothing else.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any
 from smsc_status.errors import SmscError
 
 DEPTH = 5
-"""Values are copied out of at most so many tuples, lists and dicts within each other."""
+"""How many levels of nested tuples, lists and dicts are copied. A deeper one counts as a value that is not plain."""
 
 
 class Redactor:
     """Takes the secrets out of errors.
 
     Args:
-        hidden: gives a text without the secrets that it quotes.
+        hidden: returns a text without the secrets in it.
     """
 
     def __init__(self, hidden: Callable[[str], str]) -> None:
         self._hidden = hidden
 
     def redact(self, error: SmscError) -> None:
-        """Take the secrets out of one of our own errors: its texts are changed, what it is chained to is copied."""
+        """Take the secrets out of one of this library's errors, in place. Errors that it is chained to are copied."""
         error.args = tuple(self._redacted(value, DEPTH, _itself) for value in error.args)
         for name, value in vars(error).items():
             vars(error)[name] = self._redacted(value, DEPTH, _itself)
@@ -39,7 +39,7 @@ class Redactor:
         error.__suppress_context__ = is_suppressed
 
     def copy(self, error: BaseException) -> BaseException:
-        """A copy of any error, and of all that it is chained to, without tracebacks and secrets."""
+        """A copy of any error, and of all errors that it is chained to, without tracebacks and secrets."""
         links = chain(error)
         copies: dict[int, BaseException] = {}
         for link in links:
@@ -60,26 +60,26 @@ class Redactor:
                 members = [self._copy_one(member, copies) for member in error.exceptions]
                 copy = BaseExceptionGroup(self._hidden(error.message), members)
             else:
-                copy = self._made_anew(error)
+                copy = self._rebuilt(error)
             for name, value in vars(error).items():
                 vars(copy)[name] = self._redacted(value, DEPTH, _nothing)
             reason(copy), repr(copy)
-        except Exception:  # its class needs more than its arguments, to be made or to say what it is
+        except Exception:  # the copy could not be made, or can't be shown: its class needs more than its arguments
             copy = Exception(self._hidden(_reason_or_class(error)))
         copies[id(error)] = copy
         return copy
 
-    def _made_anew(self, error: BaseException) -> BaseException:
+    def _rebuilt(self, error: BaseException) -> BaseException:
         kind = type(error)
         args = [self._redacted(value, DEPTH, _name_of_class) for value in error.args]
         if kind.__module__ == "builtins":
             return kind(*args)
-        copy = kind.__new__(kind, *args)  # its `__init__` may want other arguments, or do something
+        copy = kind.__new__(kind, *args)  # `__init__` is not called: it may want other arguments, or have side effects
         _set(copy, "args", tuple(args))
         return copy
 
     def _redacted(self, value: Any, depth: int, other: Callable[[Any], Any]) -> Any:
-        """The value without secrets; `other` says what becomes of one that is not plain."""
+        """The value without secrets. `other` returns what stands in place of a value that is not plain."""
         if isinstance(value, str):
             return self._hidden(value)
         if isinstance(value, bytes):
@@ -98,7 +98,7 @@ class Redactor:
 
 
 def chain(error: BaseException) -> list[BaseException]:
-    """The error, all that it is chained to, and the members of groups, each once."""
+    """The error, all errors that it is chained to, and the members of groups, each once."""
     found: dict[int, BaseException] = {}
     left: list[BaseException | None] = [error]
     while left:
@@ -112,14 +112,14 @@ def chain(error: BaseException) -> list[BaseException]:
 
 
 def without_traceback(error: BaseException) -> BaseException:
-    """The error itself; it and all that it is chained to have lost their tracebacks."""
+    """The same error. The tracebacks of it and of all errors that it is chained to are removed."""
     for link in chain(error):
         _set(link, "__traceback__", None)
     return error
 
 
 def reason(error: BaseException) -> str:
-    """The error's class and text; raises whatever the class raises when it is asked for its text."""
+    """The error's class and text. Raises what the error's `__str__` raises."""
     return f"{type(error).__name__}: {error}"
 
 
@@ -131,7 +131,7 @@ def _reason_or_class(error: BaseException) -> str:
 
 
 def _set(error: BaseException, name: str, value: Any) -> None:
-    """Also of an error whose class is frozen."""
+    """Set an attribute, even if the error's class is frozen."""
     BaseException.__setattr__(error, name, value)
 
 

@@ -1,4 +1,4 @@
-"""A signal that wakes all who wait for it."""
+"""A signal that wakes everybody who waits for it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import anyio
 
 
 class Signal:
-    """Whoever waits is woken by the next `send`; a signal that nobody waits for is forgotten."""
+    """`send` wakes everybody who waits at that moment. It is not remembered for those who wait later."""
 
     def __init__(self) -> None:
         self._event: anyio.Event | None = None
 
     def send(self) -> None:
-        """Wake all who wait now."""
+        """Wake everybody who waits now."""
         event, self._event = self._event, None
         if event is not None:
             event.set()
 
     async def wait(self) -> None:
-        """Wait for the next signal."""
+        """Wait for the next `send`."""
         event = self._event
         if event is None:
             event = self._event = anyio.Event()

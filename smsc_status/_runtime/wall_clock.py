@@ -1,4 +1,4 @@
-"""The present date, from the user's clock or the system's."""
+"""Reads the present date from the user's clock or the system's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ logger = logging.getLogger("smsc_status")
 def guarded(clock: Callable[[], datetime] | None) -> Callable[[], datetime]:
     """The user's clock, or the system's if there is none.
 
-    Where the user's clock raises, or gives a date without a time zone, the system's clock is used, with one warning.
+    If the user's clock raises, or gives a date without a time zone, the system's clock is read instead. That is logged
+    once.
     """
     if clock is None:
         return _system_clock

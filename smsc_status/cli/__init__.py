@@ -9,10 +9,10 @@ NEEDS = ("typer", "rich", "uvicorn")
 
 
 def main() -> int:
-    """Run the command that the arguments name; its exit status."""
+    """Run the command that the arguments name, and return its exit status."""
     if any(find_spec(name) is None for name in NEEDS):
         sys.stderr.write('smsc-status: the command line needs more packages: pip install "smsc-status[cli]"\n')
         return 2
-    from smsc_status.cli._app import run  # noqa: PLC0415 - only now is it known that the extra is there
+    from smsc_status.cli._app import run  # noqa: PLC0415 - it needs the extra, whose presence is checked above
 
     return run(sys.argv[1:])

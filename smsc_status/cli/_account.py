@@ -1,4 +1,8 @@
-"""Whose account: from the environment, or asked for on a terminal; never from an argument."""
+"""Makes a client of the user's account.
+
+The credentials come from the environment, or are asked for on a terminal. They never come from arguments, which other
+users of the machine can see.
+"""
 
 from __future__ import annotations
 
@@ -12,46 +16,46 @@ from smsc_status.errors import ConfigError, TransportError
 from smsc_status.limiter import LocalLimiter
 from smsc_status.models import Limits
 
-WHERE = "set SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, in the environment"
+CREDENTIALS_HINT = "set SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, in the environment"
 
-PATIENCE, ENOUGH = 30.0, 3
-"""A server that has answered is waited for as long as it takes; one that never has, so many seconds and requests."""
+PATIENCE, ENOUGH_REQUESTS = 30.0, 3
+"""After so many seconds and requests without any answer, the server is given up. One that has answered never is."""
 
 
 def open_client(limits: Limits | None = None) -> tuple[StatusClient, LocalLimiter]:
-    """A client of the user's account, and its limiter, to look at.
+    """A client of the user's account, and its limiter, whose state the commands show.
 
     Raises:
-        ConfigError: no credentials and no terminal to ask on, or ones that can't be used.
+        ConfigError: there are no credentials and no terminal to ask on, or the credentials can't be used.
     """
     limiter = LocalLimiter(limits)
     return StatusClient.from_env(limiter=limiter, **_missing_credentials()), limiter
 
 
-def expect_answers(stats: Stats, seconds: float) -> None:
-    """See that something has come of the requests so far, `seconds` after the first of them.
+def require_answers(stats: Stats, seconds: float) -> None:
+    """Check that at least one request had an answer that can be read, `seconds` after the start.
 
     Raises:
-        TransportError: nothing has for too long: the address is more likely wrong than the server away.
+        TransportError: none had, although there were enough requests and time: the address is probably wrong.
     """
     ended = sum(stats.requests.values()) - stats.open_requests
-    if ended >= ENOUGH and not stats.records and not stats.refusals and seconds > PATIENCE:
+    if ended >= ENOUGH_REQUESTS and not stats.records and not stats.refusals and seconds > PATIENCE:
         raise TransportError(f"no answer that can be read to {ended} requests in {PATIENCE:g} s")
 
 
 def _missing_credentials() -> dict[str, Secret]:
-    """What the environment does not say."""
+    """The credentials that the environment lacks, asked for on the terminal."""
     apikey, login, password = (bool(os.environ.get(f"SMSC_{name}")) for name in ("APIKEY", "LOGIN", "PASSWORD"))
     if apikey and (login or password):
         raise ConfigError("both SMSC_APIKEY and SMSC_LOGIN or SMSC_PASSWORD are set: unset one of the two kinds")
     if apikey or (login and password):
         return {}
     if not sys.stdin.isatty():
-        raise ConfigError(f"no credentials: {WHERE}")
+        raise ConfigError(f"no credentials: {CREDENTIALS_HINT}")
     try:
         return _asked_for(login=login, password=password)
     except EOFError:
-        raise ConfigError(f"no credentials: {WHERE}") from None
+        raise ConfigError(f"no credentials: {CREDENTIALS_HINT}") from None
 
 
 def _asked_for(*, login: bool, password: bool) -> dict[str, Secret]:

@@ -1,4 +1,4 @@
-"""The commands and their arguments."""
+"""Defines the commands and their arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ from smsc_status.cli import _explain as explaining
 from smsc_status.cli import _serve
 from smsc_status.cli._account import open_client
 from smsc_status.cli._dates import zone_of
-from smsc_status.cli._exits import PROGRAM, STATUSES_HELP, Exit, complain, exit_of, explained, help_of, let_go_of_stdout
+from smsc_status.cli._exits import (
+    PROGRAM,
+    STATUSES_HELP,
+    Exit,
+    discard_stdout,
+    exit_of,
+    explained,
+    help_of,
+    print_on_stderr,
+)
 from smsc_status.cli._fetch import Earlier, Output, fetch_file
 from smsc_status.cli._files import STDIN, Columns
 from smsc_status.cli._jobs import Input
@@ -54,7 +63,7 @@ from smsc_status.models import Limits, StatusRecord
 
 P = ParamSpec("P")
 
-# The base of what Typer raises for wrong usage; Typer exports its heirs only.
+# The base class of what Typer raises for wrong usage. Typer exports only its subclasses.
 _UsageError = cast("type[Exception]", typer.BadParameter.__base__)
 
 app = typer.Typer(
@@ -68,7 +77,10 @@ app = typer.Typer(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command; its exit status. What goes wrong is one line on standard error, and names the command's help."""
+    """Run a command, and return its exit status.
+
+    An error is shown as one line on standard error. If the usage was wrong, that line names the command's help.
+    """
     logging.getLogger("smsc_status").addHandler(logging.NullHandler())
     try:
         return int(app(list(arguments), prog_name="smsc-status", standalone_mode=False) or 0)
@@ -77,14 +89,14 @@ def run(arguments: Sequence[str]) -> int:
     except _UsageError as error:
         what = getattr(error, "format_message", error.__str__)()
         context = getattr(error, "ctx", None)
-        complain(f"{what.rstrip('.')}; {help_of(PROGRAM if context is None else context.command_path)}")
+        print_on_stderr(f"{what.rstrip('.')}; {help_of(PROGRAM if context is None else context.command_path)}")
         return Exit.USAGE
 
 
 def _command(*more_help: str, negative: bool = False) -> Callable[[Callable[P, int]], Callable[P, int]]:
-    """A command, its docstring its help, whose output may be a pipe that somebody closes.
+    """Register a command. Its docstring becomes its help, and its errors become exit statuses.
 
-    `negative`: its arguments may begin with a minus.
+    `negative`: its arguments may be negative numbers.
     """
 
     def decorate(function: Callable[P, int]) -> Callable[P, int]:
@@ -94,14 +106,14 @@ def _command(*more_help: str, negative: bool = False) -> Callable[[Callable[P, i
                 status = function(*args, **kwargs)
                 sys.stdout.flush()
             except BrokenPipeError:
-                let_go_of_stdout()
+                discard_stdout()
                 return Exit.PIPE_CLOSED
             except SmscError as error:
-                complain(explained(error, function.__name__))
+                print_on_stderr(explained(error, function.__name__))
                 return exit_of(error)
             except OSError as error:
                 advice = f"; {help_of(f'{PROGRAM} {function.__name__}')}" if error.filename else ""
-                complain(f"{error.filename or 'input or output'}: {error.strerror or error}{advice}")
+                print_on_stderr(f"{error.filename or 'input or output'}: {error.strerror or error}{advice}")
                 return Exit.USAGE
             return status
 
@@ -135,8 +147,9 @@ def _root(
 def demo(messages: Messages = 300, speed: Speed = 60.0, seed: Seed = 1, as_json: AsJson = False) -> int:
     """Show the library at work on an emulated server.
 
-    The server runs at a raised speed; the real client checks a few hundred messages of every kind over a real socket,
-    and some of them over and over, so that one sees the limits at work. It needs no account and no network.
+    The server's time runs faster than real time. The real client checks a few hundred messages of every kind over a
+    real socket. It checks some of them over and over, so that you see the limits at work. This needs no account and no
+    network.
     """
     report = demonstration.demonstrate(messages, speed, seed)
     if as_json:
@@ -180,19 +193,22 @@ def fetch(
     file: InputFile,
     *,
     out: Annotated[
-        Path | None, typer.Option(help="Where the outcomes go; by default, and for -, standard output.")
+        Path | None, typer.Option(help="The file for the outcomes; by default, and for -, standard output.")
     ] = None,
-    format: Annotated[OutputFormat, typer.Option(help="How they are written.")] = OutputFormat.JSONL,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin the file of --out anew if it exists.")] = False,
+    format: Annotated[OutputFormat, typer.Option(help="The format of the outcomes.")] = OutputFormat.JSONL,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out if it exists.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on in the file of --out: what has an outcome there is not asked again.")
+        bool,
+        typer.Option(
+            "--resume", help="Append to the file of --out. Messages with an outcome there are not asked again."
+        ),
     ] = False,
     guard: Annotated[
         bool,
         typer.Option(
             "--guard-cells/--no-guard-cells",
             help="In CSV, put an apostrophe before texts that begin with =, +, - or @, so that no spreadsheet runs "
-            "them. Numbers stay as they are, also -3 and +79990000000.",
+            "them as formulas. Numbers stay as they are, even -3 and +79990000000.",
         ),
     ] = True,
     detail: DetailOption = DetailName.BASIC,
@@ -205,19 +221,22 @@ def fetch(
     margin: Margin = 1.0,
     max_bulk: MaxBulk = 1000,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Sum up in JSON: on standard output with --out, else on standard error.")
+        bool,
+        typer.Option(
+            "--json", help="Print the summary as JSON: on standard output with --out, else on standard error."
+        ),
     ] = False,
 ) -> int:
-    """Check every message of a file, once.
+    """Check every message of a file once.
 
-    A file for the outcomes that exists is not written over, unless --overwrite says so; --resume goes on in it. Ctrl-C
-    ends it with the summary.
+    If the file of --out has outcomes already, give --overwrite to replace it or --resume to append to it; otherwise the
+    command fails. Ctrl-C ends the run and prints the summary.
     """
     if overwrite and resume:
         raise ConfigError("--overwrite and --resume: expected one of the two")
     target = None if out is None or str(out) == STDIN else out
     if resume and target is None:
-        raise ConfigError("--resume: expected --out FILE with it, where an earlier run has written")
+        raise ConfigError("--resume: expected --out FILE with it, the results of an earlier run")
     earlier = Earlier.OVERWRITE if overwrite else Earlier.RESUME if resume else Earlier.REFUSE
     return fetch_file(
         Input(file, Columns(id_column, phone_column, sent_at_column), encoding, zone_of(timezone)),
@@ -232,9 +251,9 @@ def fetch(
 def track(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The messages.")],
     *,
-    out: Annotated[Path, typer.Option(help="Where each change goes, as JSON lines; a later run goes on there.")],
+    out: Annotated[Path, typer.Option(help="The file for the changes, as JSON lines. A later run continues from it.")],
     eagerness: Annotated[
-        float, typer.Option(min=0, max=1, help="The share of the connections for single checks of young messages.")
+        float, typer.Option(min=0, max=1, help="The share of the connections for single requests about young messages.")
     ] = 0.5,
     detail: DetailOption = DetailName.BASIC,
     id_column: IdColumn = "id",
@@ -245,12 +264,13 @@ def track(
     period: Period = 60.0,
     margin: Margin = 1.0,
     max_bulk: MaxBulk = 1000,
-    as_json: Annotated[bool, typer.Option("--json", help="Sum up in JSON, on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, on standard output.")] = False,
 ) -> int:
     """Follow every message of a file to its end.
 
-    Each change is written at once. The results are their own journal: the same command, run again after whatever has
-    stopped it (Ctrl-C sums up), goes on where it was. Damaged lines of it are reported and skipped.
+    Each change is written at once to the file of --out. If the run is interrupted, give the same command again: it
+    reads that file back and continues. Damaged lines in it are reported and skipped. Ctrl-C ends the run and prints
+    the summary.
     """
     return track_file(
         Input(file, Columns(id_column, phone_column, sent_at_column), encoding, zone_of(timezone)),
@@ -280,9 +300,9 @@ def explain(
     code: Annotated[int, typer.Argument(metavar="CODE", help="A number that the vendor sent, such as 20 or -3.")],
     as_json: AsJson = False,
 ) -> int:
-    """Say what a number means, offline.
+    """Explain what a number from the vendor means. This works offline.
 
-    It may be a status, an err (of an SMS or a look-up, and of an e-mail), or the error_code that refuses a request.
+    The number may be a status, an err (of an SMS, a look-up or an e-mail), or the error_code that refuses a request.
     """
     found = explaining.explain(code)
     lines = explaining.lines(found)
@@ -297,16 +317,19 @@ def emulator(
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8025,
     host: Annotated[str, typer.Option(help="An address of this machine.")] = "127.0.0.1",
-    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Allow an address that others reach.")] = False,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Allow an address that other machines can reach.")
+    ] = False,
     speed: Speed = 1.0,
     seed: Seed = 1,
     messages: Messages = 300,
-    out: Annotated[Path | None, typer.Option(help="Write the messages there, as CSV for fetch.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the messages to this file, as CSV for fetch.")] = None,
     faults: Annotated[
-        str, typer.Option(metavar="NAME=SHARE,...", help="What goes wrong, and in which share of requests (0 to 1).")
+        str,
+        typer.Option(metavar="NAME=SHARE,...", help="What goes wrong, and in which share of the requests (0 to 1)."),
     ] = "",
     header_charset: Annotated[
-        str, typer.Option(help="The charset that Content-Type claims; requested: the one that was asked for.")
+        str, typer.Option(help='The charset that Content-Type claims; "requested" is the one that was asked for.')
     ] = _serve.HEADER_CHARSET,
 ) -> int:
     """Serve an emulator of the vendor's server, until Ctrl-C."""

@@ -1,4 +1,4 @@
-"""When a message was sent, as tables write it."""
+"""Reads times of sending in the forms in which tables write them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smsc_status.errors import ConfigError
 from smsc_status.models import MOSCOW
 
 OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
-"""What is read as older than this is something else, such as a spreadsheet's number of days, or its zero."""
+"""An older date is a misread number, such as a spreadsheet's count of days, or its zero."""
 
 _RUSSIAN = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%y %H:%M:%S", "%d.%m.%y %H:%M")
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
@@ -19,12 +19,12 @@ _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])([0-9]{1,2})(?::?([0-5][0-9]))?", re.IG
 
 
 def moment(value: object, zone: tzinfo = MOSCOW) -> datetime | None:
-    """When a message was sent: aware; `None` for nothing.
+    """When a message was sent, as an aware datetime; `None` for an empty value.
 
-    Read are seconds since 1970, ISO 8601 and `25.11.2026 22:05[:00]`; where there is no time zone, it is in `zone`.
+    The value may be seconds since 1970, ISO 8601, or `25.11.2026 22:05[:00]`. A time without a time zone is in `zone`.
 
     Raises:
-        ConfigError: it is of another form, has no time of day, or is before 2000.
+        ConfigError: the value has another form, has no time of day, or is before 2000.
     """
     if value is None or value == "":
         return None
@@ -60,13 +60,13 @@ def _read_text(text: str) -> datetime | None:
 
 
 def zone_of(name: str) -> tzinfo:
-    """The time zone of that name: of the IANA's list (`Asia/Almaty`), `UTC`, or an offset such as `+05:00`.
+    """The time zone of this name: a name of the IANA's list (`Asia/Almaty`), `UTC`, or an offset such as `+05:00`.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such time zone.
     """
     if name.casefold() in ("europe/moscow", "moscow", "msk"):
-        return MOSCOW  # the same where the system knows no zones
+        return MOSCOW  # works even if the system has no list of time zones
     if name.casefold() in ("utc", "gmt", "z"):
         return UTC
     found = _OFFSET.fullmatch(name)

@@ -1,4 +1,4 @@
-"""The demo: an emulator at a raised speed, and the real client before it, over a real socket."""
+"""The demo: the real client against an emulator at a raised speed, over a real socket."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from smsc_status._loops import now
+from smsc_status.cli._demo_messages import CHECKS_OF_WATCHED, DemoMessages, RecordingWorld, add_demo_messages
 from smsc_status.cli._exits import Exit
 from smsc_status.cli._meters import Live, Meter, Plain, note_of, ticking
-from smsc_status.cli._population import CHECKS_OF_WATCHED, Population, WitnessWorld, populate
 from smsc_status.client import StatusClient
 from smsc_status.codes import is_final, status_title
 from smsc_status.emulator import Emulator, EmulatorServer, Referee
@@ -30,21 +30,21 @@ EMULATED_LATENCY = 6.0
 LEAST_MARGIN = 0.05
 LEAST_BULK = 30
 BULKS = 10
-"""So many bulk requests would take all messages, so that one sees the bulk slot come and go."""
+"""Bulk requests are so small that it takes this many for all messages: then the bulk slot is seen to come and go."""
 
 
 def scaled_limits(speed: float, count: int) -> Limits:
-    """The vendor's limits in a world whose minutes pass `speed` times as fast."""
+    """The vendor's limits where a minute passes `speed` times as fast."""
     margin = max(LEAST_MARGIN, 1.0 / speed)
     return Limits(period=MINUTE / speed, margin=margin, max_bulk=max(LEAST_BULK, count // BULKS))
 
 
 @attrs.define
 class Demo:
-    """One run: the checks, and what came of them."""
+    """One run: makes the checks and counts their outcomes."""
 
-    world: WitnessWorld
-    population: Population
+    world: RecordingWorld
+    demo_messages: DemoMessages
     client: StatusClient
     limiter: LocalLimiter
     meter: Meter
@@ -57,20 +57,20 @@ class Demo:
     seconds: float = 0.0
 
     async def run(self) -> None:
-        """Check every message once, and some of them over and over meanwhile."""
+        """Check every message once, and meanwhile some of them over and over."""
         began_at = monotonic()
         async with self.client, ticking(self._show):
             async with anyio.create_task_group() as group:
-                for ref in self.population.watched:
+                for ref in self.demo_messages.watched:
                     group.start_soon(self._watch, ref)
-                async with self.client.stream(self.population.messages, detail=Detail.EXTENDED) as outcomes:
+                async with self.client.stream(self.demo_messages.messages, detail=Detail.EXTENDED) as outcomes:
                     async for outcome in outcomes:
                         self._take_in(outcome)
             self._show()
         self.seconds = monotonic() - began_at
 
     async def _watch(self, ref: MessageRef) -> None:
-        """Ask for one message far more often than the limits of its id allow: they make it wait."""
+        """Check one message far more often than the limits of its id allow, so that the checks have to wait."""
         for _ in range(CHECKS_OF_WATCHED):
             try:
                 self._look_at(await self.client.check(ref.id, ref.phone))
@@ -88,32 +88,32 @@ class Demo:
         self._look_at(outcome)
 
     def _look_at(self, record: StatusRecord) -> None:
-        if not self.world.held(record):
+        if not self.world.has_given(record):
             self.wrong += 1
 
     def _show(self) -> None:
         pacer, instant = self.limiter.pacer, now()
-        held = sum(not pacer.tokens(id_key(ref.id), now=instant) for ref in self.population.watched)
+        held = sum(not pacer.tokens(id_key(ref.id), now=instant) for ref in self.demo_messages.watched)
         self.most_held_back = max(self.most_held_back, held)
         note = f"{note_of(self.client.stats())} · {held} ids held back, {len(pacer)} remembered"
-        self.meter.show(self.checks, self.population.checks, note)
+        self.meter.show(self.checks, self.demo_messages.checks, note)
 
 
 def demonstrate(messages: int, speed: float, seed: int) -> dict[str, Any]:
-    """Run the demo; what it showed, ready for JSON.
+    """Run the demo, and return its report, ready for JSON.
 
     Raises:
-        ConfigError: a speed that can't be.
+        ConfigError: the speed is not above 0.
     """
-    world = WitnessWorld(seed)
+    world = RecordingWorld(seed)
     emulator = Emulator(world, seed=seed, speed=speed, apikey=APIKEY)
     emulator.latency = min(LONGEST_LATENCY, EMULATED_LATENCY / speed)
     limits = scaled_limits(speed, messages)
     limiter = LocalLimiter(limits)
-    population = populate(emulator, messages)
+    demo_messages = add_demo_messages(emulator, messages)
     with EmulatorServer(emulator) as server, Live() if sys.stderr.isatty() else Plain() as meter:
         client = StatusClient(apikey=APIKEY, base_url=server.url, limiter=limiter)
-        demo = Demo(world, population, client, limiter, meter)
+        demo = Demo(world, demo_messages, client, limiter, meter)
         anyio.run(demo.run)
     return _report(demo, emulator.referee)
 
@@ -142,7 +142,7 @@ def _report(demo: Demo, referee: Referee) -> dict[str, Any]:
 
 
 def show(report: dict[str, Any]) -> None:
-    """The report, to be read, on standard output."""
+    """Print the report on standard output, for people."""
     table = Table("status", "", "", "messages", title="Outcomes by status")
     for code, count in report["statuses"].items():
         title = status_title(int(code))
@@ -156,7 +156,7 @@ def show(report: dict[str, Any]) -> None:
 
 
 def verdict(report: dict[str, Any]) -> str:
-    """What was sent, whether a limit was broken, and whether the answers are true, in one line."""
+    """One line: what was sent, whether a limit was broken, and whether the answers are true."""
     requests, peaks = report["requests"], report["peaks"]
     sent = f"{requests.get('single', 0)} single and {requests.get('bulk', 0)} bulk requests"
     kept = "no limit was broken" if report["limits_kept"] else "A LIMIT WAS BROKEN"

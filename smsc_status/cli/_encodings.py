@@ -1,4 +1,4 @@
-"""The bytes of an input: which charset they are in, and whether they are text at all."""
+"""Finds the charset of an input's bytes, and whether they are text at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from smsc_status.errors import ConfigError
 
 UTF_8, WINDOWS_1251 = "utf-8", "windows-1251"
 HEAD_BYTES = 4096
-"""So many bytes say what a file is."""
+"""How many bytes at the beginning of a file are looked at to see what it is."""
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -30,11 +30,11 @@ _MOST_CONTROLS = 0.05
 class Decoder:
     """Turns the bytes of an input into text.
 
-    Without an encoding that is named, UTF-16 and UTF-32 are known by their byte order marks; anything else is UTF-8, or
-    windows-1251 if the first line that is not ASCII is not UTF-8.
+    If no encoding is named, UTF-16 and UTF-32 are recognised by their byte order marks. Anything else is UTF-8, or
+    windows-1251 if the first line that is not ASCII is not valid UTF-8.
 
     Attributes:
-        is_guess: whether it has come to windows-1251 in that way.
+        is_guess: whether windows-1251 was chosen in that way.
 
     Raises:
         ConfigError: there is no such encoding.
@@ -50,11 +50,11 @@ class Decoder:
 
     @property
     def encoding(self) -> str:
-        """The encoding's name, to be shown, as far as it is known."""
+        """The name of the encoding, for the user; UTF-8 until another one is known."""
         return "UTF-8" if self._encoding in (None, UTF_8) else str(self._encoding)
 
     def lines_of(self, chunk: bytes, *, final: bool = False) -> bytes:
-        """The next bytes of the input in a charset in which a newline is one byte."""
+        """The next bytes of the input, in a charset in which a newline is one byte."""
         if self._beginning is not None:
             self._beginning += chunk
             if len(self._beginning) < _LONGEST_MARK and not final:
@@ -64,10 +64,10 @@ class Decoder:
         return chunk if self._wide is None else self._wide.decode(chunk, final).encode()
 
     def text(self, line: bytes) -> str:
-        """A line's text.
+        """The text of a line.
 
         Raises:
-            UnicodeDecodeError: it is in another encoding.
+            UnicodeDecodeError: the line is not in this encoding.
         """
         if self._encoding is None:
             if line.isascii():
@@ -97,7 +97,7 @@ class Decoder:
 
 
 def what_it_is(head: bytes) -> str | None:
-    """What a file is that begins so, if it is no text in lines; `None` for one that may be."""
+    """What a file that begins with these bytes is, if it is not text in lines; `None` if it may be text."""
     kind = next((kind for mark, kind in _KINDS if head.startswith(mark)), None)
     if kind is not None:
         return kind

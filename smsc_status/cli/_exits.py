@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and the one line that says why and what to do."""
+"""How a command ends: its exit status, and one line that says why it failed and what to do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROGRAM = "smsc-status"
 
 
 class Exit(IntEnum):
-    """The exit statuses; the last two are what a shell makes of the signals INT and PIPE."""
+    """The exit statuses. The last two are those that a shell gives for the signals INT and PIPE."""
 
     DONE = 0
     SOME_FAILED = 1
@@ -36,11 +36,11 @@ class Exit(IntEnum):
 
 
 STATUSES_HELP = (
-    "Exit statuses: 0 done; 1 some messages failed; 2 usage or configuration; 3 refused by the vendor; 4 network. "
-    "Ctrl-C ends with 130, and what was written is whole."
+    "Exit statuses: 0 done; 1 some messages failed; 2 usage or configuration; 3 refused by the vendor; 4 network; "
+    "130 interrupted by Ctrl-C. An interruption leaves no half-written line."
 )
 
-# The first that fits, so a class stands before its base.
+# The first that fits is used, so a class stands before its base class.
 _ENDINGS: tuple[tuple[type[SmscError], Exit, str], ...] = (
     (ConfigError, Exit.USAGE, ""),
     (RateLimited, Exit.REFUSED, "something else uses this account: try again in a minute"),
@@ -54,21 +54,21 @@ _ENDINGS: tuple[tuple[type[SmscError], Exit, str], ...] = (
     (DeleteError, Exit.REFUSED, "check the id and the phone; a message that is gone can't be deleted"),
     (ApiError, Exit.REFUSED, "check the id and the phone"),
     (TransportError, Exit.NETWORK, "check the network and SMSC_BASE_URL"),
-    (ProtocolError, Exit.NETWORK, "check that SMSC_BASE_URL is an SMSC server, with no proxy before it that answers"),
+    (ProtocolError, Exit.NETWORK, "check that SMSC_BASE_URL is an SMSC server, and that no proxy answers in its place"),
 )
 
 
 def exit_of(error: SmscError) -> Exit:
-    """The exit status of a command that this error ends."""
+    """The exit status of a command that ends with this error."""
     return next((status for kind, status, _ in _ENDINGS if isinstance(error, kind)), Exit.SOME_FAILED)
 
 
 def explained(error: SmscError, command: str = "") -> str:
-    """The error in one line, with what to do about it.
+    """The error and what to do about it, in one line.
 
     Args:
         error: why the command ends.
-        command: the command's name, whose help is named where the arguments or the input are to blame.
+        command: the command's name. If the arguments or the input are wrong, the line names this command's help.
     """
     advice = next((advice for kind, _, advice in _ENDINGS if isinstance(error, kind)), "")
     if isinstance(error, ConfigError) and command:
@@ -77,21 +77,21 @@ def explained(error: SmscError, command: str = "") -> str:
 
 
 def help_of(path: str) -> str:
-    """Where to read on about a command, such as `smsc-status fetch`."""
+    """A hint to the help of a command, such as `smsc-status fetch`."""
     return f"see {path} --help"
 
 
-def complain(text: str) -> None:
-    """One line on standard error; what could move a terminal's cursor is written as an escape."""
+def print_on_stderr(text: str) -> None:
+    """Write one line on standard error. Control characters, which could move a terminal's cursor, are escaped."""
     sys.stderr.write(f"{PROGRAM}: {one_line(text, None)}\n")
     sys.stderr.flush()
 
 
-def let_go_of_stdout() -> None:
-    """Nobody reads standard output any more: what Python still holds of it at exit goes nowhere."""
+def discard_stdout() -> None:
+    """Discard what is left to write on standard output: its reader is gone, and writing at exit would fail."""
     try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-    except OSError:  # standard output is no file
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
+    except OSError:  # standard output is not a file
         pass

@@ -1,4 +1,4 @@
-"""What a number means, without asking anybody."""
+"""Explains the vendor's numbers, from the tables in `codes`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Explanation = dict[str, Any]
 
 
 def explain(code: int) -> Explanation:
-    """Everything that the vendor calls by this number; only the tables that have it, ready for JSON."""
+    """All meanings of this number, ready for JSON. Tables without this number are left out."""
     found: Explanation = {"code": code}
     status = codes.STATUSES.get(code)
     if status is not None:
@@ -27,7 +27,7 @@ def explain(code: int) -> Explanation:
 
 
 def lines(found: Explanation) -> list[str]:
-    """An explanation, to be read."""
+    """An explanation as lines of text, for people."""
     code = found["code"]
     text: list[str] = []
     if "status" in found:

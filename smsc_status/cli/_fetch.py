@@ -1,4 +1,4 @@
-"""One pass over a file of messages: each is checked once, and written as its answer comes."""
+"""The command `fetch`: checks each message of a file once, and writes its outcome as soon as it comes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import Any, BinaryIO
 import attrs
 
 from smsc_status._operations.streaming import OutcomeStream
-from smsc_status.cli._account import expect_answers, open_client
-from smsc_status.cli._exits import Exit, complain, exit_of
+from smsc_status.cli._account import open_client, require_answers
+from smsc_status.cli._exits import Exit, exit_of, print_on_stderr
 from smsc_status.cli._jobs import Input, Job
 from smsc_status.cli._journal import Answered, CsvRows, JsonRows, read_back
 from smsc_status.cli._meters import meter_of, note_of
 from smsc_status.cli._output import OutputFormat, Sink, columns, json_line, write_stdout
-from smsc_status.cli._reports import Complaints
+from smsc_status.cli._reports import LineReporter
 from smsc_status.errors import ConfigError
 from smsc_status.limiter import LocalLimiter
 from smsc_status.models import Detail, FailedCheck, Limits, MessageRef, StatusRecord
 
 
 class Earlier(Enum):
-    """What is done where the file for the outcomes has some already."""
+    """What to do if the file for the outcomes has some already."""
 
     REFUSE = auto()
     OVERWRITE = auto()
@@ -38,7 +38,7 @@ class Earlier(Enum):
 class Output:
     """Where the outcomes go, and how they are written.
 
-    `out` is `None` for standard output; `guard` as for `Sink`.
+    `out` is `None` for standard output. `guard` is as for `Sink`.
     """
 
     out: Path | None
@@ -51,31 +51,31 @@ def fetch_file(source: Input, output: Output, *, detail: Detail, limits: Limits,
     """Check the messages of a file, and write the outcomes.
 
     Raises:
-        ConfigError: the file has no messages of that form, there are no credentials, `out` is the input or has
-            outcomes already.
+        ConfigError: the file has no messages in the expected form, there are no credentials, or `out` is the input or
+            has outcomes already.
         OSError: a file can't be read or written.
     """
     out = output.out
     with ExitStack() as stack:
-        meter = meter_of(outcomes_are_seen=out is None and sys.stdout.isatty())  # a bar among them would spoil both
-        messages, complaints = source.open(stack, meter.say)
+        meter = meter_of(outcomes_are_seen=out is None and sys.stdout.isatty())
+        messages, reporter = source.open(stack, meter.say)
         if out is not None:
-            source.see_that_it_is_not(out)
-            _see_that_nothing_is_lost(out, output.earlier)
+            source.require_other_file_than(out)
+            _refuse_to_overwrite(out, output.earlier)
         client, limiter = open_client(limits)
         answered = Answered()
         target = sys.stdout.buffer if out is None else stack.enter_context(_opened(out, output.earlier))
         if out is not None and output.earlier is Earlier.RESUME:
             rows = JsonRows() if output.format is OutputFormat.JSONL else CsvRows(columns(detail))
-            about_earlier = Complaints(meter.say, str(out))
-            read_back(target, str(out), rows, answered.take, about_earlier)
-            about_earlier.sum_up()
+            earlier_reporter = LineReporter(meter.say, str(out))
+            read_back(target, str(out), rows, answered.take, earlier_reporter)
+            earlier_reporter.sum_up()
         goes_on = out is not None and target.tell() > 0
-        job = Pass(
+        job = Fetching(
             client=client,
             limiter=limiter,
             messages=messages,
-            complaints=complaints,
+            reporter=reporter,
             sink=Sink(target, output.format, detail, guard=output.guard, goes_on=goes_on),
             meter=meter,
             detail=detail,
@@ -87,13 +87,13 @@ def fetch_file(source: Input, output: Output, *, detail: Detail, limits: Limits,
         summary = json_line(job.summary())
         write_stdout(summary) if out is not None else sys.stderr.write(summary.decode())
     elif status != Exit.DONE or sys.stderr.isatty():
-        complain(job.summary_line())
+        print_on_stderr(job.summary_line())
     return status
 
 
-def _see_that_nothing_is_lost(out: Path, earlier: Earlier) -> None:
+def _refuse_to_overwrite(out: Path, earlier: Earlier) -> None:
     if earlier is Earlier.REFUSE and out.is_file() and out.stat().st_size:
-        ways = "--resume goes on with what has no outcome there, --overwrite begins anew"
+        ways = "--resume checks only the messages that have no outcome in it, --overwrite replaces it"
         raise ConfigError(f"--out {str(out)!r}: the file exists: {ways}")
 
 
@@ -106,8 +106,8 @@ def _opened(out: Path, earlier: Earlier) -> BinaryIO:
 
 
 @attrs.define(kw_only=True)
-class Pass(Job):
-    """One pass, and what has come of it so far."""
+class Fetching(Job):
+    """One run of `fetch`, and its counts so far."""
 
     limiter: LocalLimiter
     answered: Answered = attrs.field(factory=Answered)
@@ -115,12 +115,12 @@ class Pass(Job):
     statuses: Counter[int] = attrs.field(factory=Counter)
     errors: Counter[Exit] = attrs.field(factory=Counter)
 
-    def opens(self, ref: MessageRef) -> bool:
-        """Whether an earlier run has left it out."""
-        return self.answered.opens(ref)
+    def should_check(self, ref: MessageRef) -> bool:
+        """Whether the message has no outcome from an earlier run."""
+        return self.answered.should_check(ref)
 
     def outcomes_of(self, refs: AsyncGenerator[MessageRef, None]) -> OutcomeStream:
-        """Check each once."""
+        """Check each message once."""
         return self.client.stream(refs, detail=self.detail)
 
     def take_in(self, outcome: StatusRecord | FailedCheck) -> None:
@@ -132,15 +132,15 @@ class Pass(Job):
             self.statuses[outcome.status] += 1
 
     def show(self) -> None:
-        """Move the meter."""
+        """Update the meter."""
         stats = self.client.stats()
         note = f"{note_of(stats)} · {len(self.limiter.pacer)} ids remembered"
         self.meter.show(self.answered.skipped + self.done, self._total(), note)
         if self.done == self.errors[Exit.NETWORK]:
-            expect_answers(stats, monotonic() - self.began_at)
+            require_answers(stats, monotonic() - self.began_at)
 
     def _total(self) -> int | None:
-        """How many messages there are; while not all are read, by what those that are took of the file."""
+        """How many messages there are. Until all are read, it is estimated from the bytes read; `None`: unknown."""
         source = self.messages
         if source.has_ended:
             return source.messages
@@ -150,11 +150,11 @@ class Pass(Job):
 
     @property
     def done(self) -> int:
-        """How many messages have come out."""
+        """How many outcomes this run has."""
         return self.statuses.total() + self.errors.total()
 
     def result(self) -> Exit:
-        """The exit status: network, only if it let nothing through."""
+        """The exit status. It is `NETWORK` only if the network let no message through."""
         if self.errors.total() and self.errors[Exit.NETWORK] == self.done:
             return Exit.NETWORK
         return Exit.SOME_FAILED if self.errors or self.messages.bad_lines else Exit.DONE
@@ -172,7 +172,7 @@ class Pass(Job):
         }
 
     def summary_line(self) -> str:
-        """What was done, to be read."""
+        """What was done, for people."""
         requests = self.client.stats().requests
         before = f", {self.answered.skipped} were before" if self.answered.skipped else ""
         return (

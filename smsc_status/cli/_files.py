@@ -1,4 +1,7 @@
-"""Messages from a CSV or JSON lines file, read lazily and as far as it is sound."""
+"""Reads messages from a file of CSV or JSON lines.
+
+It reads lazily, in chunks. Lines that can't be used are reported and skipped.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +41,14 @@ OTHER_NAMES = {
     "phone": ("телефон", "номер телефона", "тел.", "тел"),
     "sent_at": ("дата отправки", "время отправки", "дата и время отправки", "дата/время отправки"),
 }
-"""What the columns are called in Russian, where no other name was asked for."""
+"""Russian names of the columns. They are tried beside the default names."""
 
 
 @attrs.frozen
 class Columns:
-    """By which names the input has a message's parts.
+    """The names of the input's columns.
 
-    `sent_at` is `None` for the usual name, which then need not be there, and empty for no such column.
+    `sent_at` is `None` for a column `sent_at` that may be missing. It is empty if no such column is to be read.
     """
 
     id: str = "id"
@@ -53,14 +56,14 @@ class Columns:
     sent_at: str | None = None
 
     def names(self) -> Iterator[tuple[str, str, str]]:
-        """Each part of a message, the name that was asked for, and the option that names another."""
+        """For each part of a message: the part, the name of its column, and the option that sets that name."""
         yield "id", self.id, "--id-column"
         yield "phone", self.phone, "--phone-column"
         if self.sent_at != "":
             yield "sent_at", self.sent_at or "sent_at", "--sent-at-column"
 
     def find(self, there: Collection[str]) -> dict[str, str]:
-        """Which of the names that are there (in lower case) has which part of a message."""
+        """For each part of a message, which of these column names (in lower case) has it."""
         found = {}
         for part, column, _ in self.names():
             wanted = (column.casefold(), *OTHER_NAMES.get(column.casefold(), ()))
@@ -70,10 +73,10 @@ class Columns:
         return found
 
     def require(self, there: Collection[str]) -> None:
-        """See that all that an input must have is there.
+        """Check that every required column is there.
 
         Raises:
-            ConfigError: something is missing.
+            ConfigError: a required column is missing.
         """
         found = self.find(there)
         for part, column, option in self.names():
@@ -83,29 +86,30 @@ class Columns:
 
 
 def shown_name(file: str) -> str:
-    """How a file is called in messages to the user."""
+    """The name of a file in messages to the user."""
     return "standard input" if file == STDIN else file
 
 
 class MessageFile:
-    """The messages of an open file: CSV with a header line, or a JSON object a line.
+    """The messages of an open file: CSV with a header line, or one JSON object on each line.
 
-    Which of the two, its name or else its first character says; the delimiter of CSV (comma, semicolon or tab) the
-    header, or Excel's `sep=` line above it. It is read in chunks, and never held as a whole.
+    The file's name tells which of the two it is, or else its first character. The delimiter of CSV (comma, semicolon or
+    tab) is found in the header, or in Excel's `sep=` line above it. The file is read in chunks, never held as a whole.
 
     Args:
         source: the open file.
-        columns: the columns of interest; their case does not matter.
-        report: told the number of each line that can't be used, or that loses its time of sending, and why.
+        columns: the names of the columns; their case does not matter.
+        report: called with the number of a line and a reason, for each line that can't be used and for each time of
+            sending that can't be read.
         name: the file's name, if it has one.
-        encoding: the charset; `None`: as `Decoder` finds it.
-        zone: where times without a time zone are read.
+        encoding: the charset; `None` means that `Decoder` finds it.
+        zone: the time zone of times without one.
 
     Attributes:
-        bytes_used: how much of it the lines used so far took.
-        messages: how many it has given out.
-        bad_lines: how many can't be used.
-        has_ended: whether all of it was read.
+        bytes_used: how many bytes of the file the lines used so far took.
+        messages: how many messages were given out.
+        bad_lines: how many lines can't be used.
+        has_ended: whether the whole file was read.
     """
 
     def __init__(
@@ -136,20 +140,20 @@ class MessageFile:
         self._splitter = LineSplitter()
         self._lines: deque[tuple[int, bytes | None]] = deque()
         self._csv: CsvRecords | None = None
-        self._places: dict[str, int] = {}
+        self._column_indexes: dict[str, int] = {}
         self._width = 0
         self._can_wait = True
 
     @property
     def bytes_used(self) -> int:
-        """How much of the file the lines used so far took."""
+        """How many bytes of the file the lines used so far took."""
         return self._bytes_taken * self._bytes_read // max(1, self._bytes_split)
 
     def open(self) -> None:
-        """Read as far as the first line, and see that it has the columns.
+        """Read as far as the first line, and check that it has the columns.
 
         Raises:
-            ConfigError: it has not, or the file is no text; the error names the file.
+            ConfigError: a column is missing, or the file is not text. The error names the file.
         """
         try:
             self._open()
@@ -157,7 +161,7 @@ class MessageFile:
             raise ConfigError(f"{shown_name(self._name)}: {error}" if self._name else str(error)) from None
 
     async def read(self) -> AsyncGenerator[MessageRef, None]:
-        """The messages, from where `open` left off."""
+        """The messages. Call `open` first."""
         while True:
             while self._lines:
                 number, raw = self._lines.popleft()
@@ -173,7 +177,7 @@ class MessageFile:
                 yield ref
 
     async def _wait(self) -> None:
-        """Wait for more to be there, where that can be waited for: at a pipe or a terminal, not at a file on disk."""
+        """Wait until there is more to read. Only a pipe or a terminal can be waited for, not a file on disk."""
         await checkpoint()
         if self._can_wait:
             try:
@@ -192,7 +196,7 @@ class MessageFile:
         if self.has_ended:
             self._lines.extend(self._splitter.finish())
 
-    # What the first line says.
+    # The first line.
 
     def _open(self) -> None:
         self._read_to_text()
@@ -217,7 +221,7 @@ class MessageFile:
             self._read_header(first, separator[1])
 
     def _read_to_text(self) -> None:
-        """Read on to a line that is not empty, and drop those before it."""
+        """Read on to the next line that is not empty, and drop the empty ones before it."""
         while not self.has_ended and all(raw is not None and not raw.strip() for _, raw in self._lines):
             self._take_in(self._source.read1(CHUNK_BYTES))
         while self._lines and (raw := self._lines[0][1]) is not None and not raw.strip():
@@ -236,7 +240,7 @@ class MessageFile:
         names = [name.strip().casefold() for name in self._csv.parse([line]) or []]
         self._width = len(names)
         self._columns.require(names)
-        self._places = {part: names.index(name) for part, name in self._columns.find(names).items()}
+        self._column_indexes = {part: names.index(name) for part, name in self._columns.find(names).items()}
 
     def _look_at_object(self, line: str) -> None:
         if line.startswith("["):
@@ -248,7 +252,7 @@ class MessageFile:
         if isinstance(values, dict):
             self._columns.require([name.casefold() for name in values])
 
-    # What the others say.
+    # The other lines.
 
     def _messages_of(self, number: int, raw: bytes | None) -> Iterator[MessageRef]:
         if raw is None:
@@ -295,7 +299,7 @@ class MessageFile:
             return None
         if any(fields[self._width :]):
             raise ConfigError(f"{len(fields)} columns: expected {self._width}, as in the header")
-        return {part: value_of(fields[place]) for part, place in self._places.items() if place < len(fields)}
+        return {part: value_of(fields[index]) for part, index in self._column_indexes.items() if index < len(fields)}
 
     def _of_object(self, line: str) -> dict[str, Any]:
         try:

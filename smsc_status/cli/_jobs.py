@@ -1,4 +1,4 @@
-"""What the commands that work through a file have in common: the input, Ctrl-C, progress and the summary."""
+"""What `fetch` and `track` have in common: the input, Ctrl-C, progress and the summary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smsc_status.cli._exits import Exit, exit_of, explained
 from smsc_status.cli._files import STDIN, Columns, MessageFile, shown_name
 from smsc_status.cli._meters import Meter, ticking
 from smsc_status.cli._output import Sink
-from smsc_status.cli._reports import Complaints
+from smsc_status.cli._reports import LineReporter
 from smsc_status.client import StatusClient
 from smsc_status.errors import ConfigError, SmscError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
@@ -29,32 +29,34 @@ from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
 
 @attrs.frozen
 class Input:
-    """A file of messages, and how it is read: see `MessageFile`."""
+    """A file of messages, and how to read it: see `MessageFile`."""
 
     file: str
     columns: Columns
     encoding: str | None
     zone: tzinfo
 
-    def open(self, stack: ExitStack, say: Callable[[str], None]) -> tuple[MessageFile, Complaints]:
-        """The messages, as far as the first line, and what is said of bad lines; closed with the stack.
+    def open(self, stack: ExitStack, say: Callable[[str], None]) -> tuple[MessageFile, LineReporter]:
+        """Open the file and read its first line. The stack closes it.
+
+        Returns the messages, and what reports bad lines to the user.
 
         Raises:
-            ConfigError: the file has no messages of that form.
-            OSError: it can't be read.
+            ConfigError: the file has no messages in the expected form.
+            OSError: the file can't be read.
         """
-        # Standard input can `read1`, which BinaryIO does not say.
+        # Standard input has `read1`, but its type BinaryIO does not.
         source = cast("BufferedIOBase", sys.stdin.buffer if self.file == STDIN else self._open_file(stack))
-        complaints = Complaints(say, shown_name(self.file))
-        messages = MessageFile(source, self.columns, complaints, self.file, encoding=self.encoding, zone=self.zone)
+        reporter = LineReporter(say, shown_name(self.file))
+        messages = MessageFile(source, self.columns, reporter, self.file, encoding=self.encoding, zone=self.zone)
         messages.open()
-        return messages, complaints
+        return messages, reporter
 
     def _open_file(self, stack: ExitStack) -> BinaryIO:
         return stack.enter_context(Path(self.file).open("rb"))
 
-    def see_that_it_is_not(self, out: Path) -> None:
-        """The input is never written over.
+    def require_other_file_than(self, out: Path) -> None:
+        """Make sure that the input is not overwritten.
 
         Raises:
             ConfigError: `out` is the input.
@@ -64,17 +66,17 @@ class Input:
 
     @property
     def size(self) -> int | None:
-        """Its bytes, where it is a file."""
+        """The size of the file in bytes; `None` for standard input."""
         return None if self.file == STDIN else Path(self.file).stat().st_size
 
 
 @attrs.define(kw_only=True)
 class Job(ABC):
-    """One run over a file, and what has come of it so far."""
+    """One run over a file, and its counts so far."""
 
     client: StatusClient
     messages: MessageFile
-    complaints: Complaints
+    reporter: LineReporter
     sink: Sink
     meter: Meter
     detail: Detail
@@ -84,19 +86,19 @@ class Job(ABC):
     seconds: float = 0.0
 
     def carry_out(self) -> Exit:
-        """Work to the end, or to Ctrl-C; the exit status. An error that concerns the whole account is told here."""
+        """Work to the end, or until Ctrl-C, and return the exit status. An error that ends the run is shown here."""
         try:
             with self.meter:
                 anyio.run(self._run)
         except KeyboardInterrupt:
             self.is_interrupted = True
-        self.complaints.sum_up()
+        self.reporter.sum_up()
         self.seconds = monotonic() - self.began_at
         return self.exit
 
     async def _run(self) -> None:
         try:
-            async with self.client, aclosing(self._open_ones()) as refs, ticking(self.show):
+            async with self.client, aclosing(self._refs_to_check()) as refs, ticking(self.show):
                 async with self.outcomes_of(refs) as outcomes:
                     async for outcome in outcomes:
                         self.take_in(outcome)
@@ -105,21 +107,21 @@ class Job(ABC):
             self.ended_by = error
             self.meter.say(explained(error))
 
-    async def _open_ones(self) -> AsyncGenerator[MessageRef, None]:
-        """The messages of the file that are to be asked for."""
+    async def _refs_to_check(self) -> AsyncGenerator[MessageRef, None]:
+        """The messages of the file that are to be checked."""
         async with aclosing(self.messages.read()) as refs:
             async for ref in refs:
-                if self.opens(ref):
+                if self.should_check(ref):
                     yield ref
-        self.complaints.sum_up()
+        self.reporter.sum_up()
 
     @abstractmethod
-    def opens(self, ref: MessageRef) -> bool:
-        """Whether a message is to be asked for: earlier runs may have seen to it."""
+    def should_check(self, ref: MessageRef) -> bool:
+        """Whether a message is to be checked. It is not if earlier runs have dealt with it."""
 
     @abstractmethod
     def outcomes_of(self, refs: AsyncGenerator[MessageRef, None]) -> OutcomeStream | TrackStream:
-        """Ask for them."""
+        """Check the messages."""
 
     @abstractmethod
     def take_in(self, outcome: StatusRecord | FailedCheck) -> None:
@@ -127,7 +129,7 @@ class Job(ABC):
 
     @abstractmethod
     def show(self) -> None:
-        """Move the meter."""
+        """Update the meter."""
 
     @property
     def exit(self) -> Exit:
@@ -138,7 +140,7 @@ class Job(ABC):
 
     @abstractmethod
     def result(self) -> Exit:
-        """The exit status of a run that came to its end."""
+        """The exit status of a run that was not cut short."""
 
     def summary(self) -> dict[str, Any]:
         """What was done, ready for JSON."""

@@ -1,4 +1,4 @@
-"""The results of earlier runs: what is whole in them is read back, and a run goes on from there."""
+"""Reads back the results of earlier runs, so that a run can continue from them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from smsc_status.models import Identity, MessageRef
 
 
 class Rows(Protocol):
-    """Lines in, rows out."""
+    """Turns lines into rows."""
 
     def feed(self, number: int, line: str) -> list[tuple[int, Row | None]]:
-        """The rows that this line ends, each with the number of its first line; `None` for what is none."""
+        """The rows that end with this line, each with the number of its first line; `None` in place of a bad row."""
 
     def unfinished(self) -> int | None:
-        """The number of the first line of a row that goes on; `None` if there is none."""
+        """The number of the first line of a row that has not ended yet; `None` if there is none."""
 
 
 class JsonRows:
-    """A JSON object a line."""
+    """Reads one JSON object from each line."""
 
     def feed(self, number: int, line: str) -> list[tuple[int, Row | None]]:
-        """The line's object."""
+        """The object on this line."""
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
@@ -38,12 +38,12 @@ class JsonRows:
         return [(number, row if isinstance(row, dict) else None)]
 
     def unfinished(self) -> int | None:
-        """No row goes over several lines."""
+        """`None`, since no row takes several lines."""
         return None
 
 
 class CsvRows:
-    """A record of CSV each, below a header of these columns."""
+    """Reads records of CSV, below a header of these columns."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = list(columns)
@@ -51,13 +51,13 @@ class CsvRows:
         self._held = 0
 
     def feed(self, number: int, line: str) -> list[tuple[int, Row | None]]:
-        """The records that this line ends; an empty row for the header."""
+        """The records that end with this line. The header gives an empty row."""
         found = self._records.feed(number, line)
         self._held = self._records.held_since()
         return [(first, self._row(fields)) for first, fields in found]
 
     def unfinished(self) -> int | None:
-        """Where the record begins whose last quote is open."""
+        """The number of the line where the record with an open quote begins; `None` if there is none."""
         return self._held or None
 
     def _row(self, fields: list[str] | None) -> Row | None:
@@ -69,20 +69,20 @@ class CsvRows:
 
 
 def read_back(file: BinaryIO, name: str, rows: Rows, take: Callable[[Row], object], report: Report) -> None:
-    """Give each row of earlier results to `take`, and leave the file ready to be written on.
+    """Give each row of earlier results to `take`, and leave the file ready for appending.
 
-    A line with NUL bytes (a file system's hole after a power cut), an empty one, or one that is no outcome is reported
-    and skipped: its messages are asked for anew. A last line or record that is not whole is cut off.
+    A line is reported and skipped, so that its messages are asked again, if it has NUL bytes (which a power cut may
+    leave in a file), is empty, or is not an outcome. An incomplete last line or record is cut off.
 
     Args:
         file: the results, open for reading and appending.
         name: the file's name.
         rows: reads their format.
-        take: raises a `ValueError`, `TypeError` or `LookupError` for a row that is no outcome.
-        report: told the number of each line that is skipped, and why.
+        take: raises a `ValueError`, `TypeError` or `LookupError` for a row that is not an outcome.
+        report: called with the number of each line that is skipped, and the reason.
 
     Raises:
-        ConfigError: another run writes there now, or the first line that can be read is none of ours.
+        ConfigError: another run is writing to the file, or the first line that can be read is not such a result.
     """
     _lock(file, name)
     is_ours = False
@@ -99,7 +99,7 @@ def read_back(file: BinaryIO, name: str, rows: Rows, take: Callable[[Row], objec
             if is_damaged or not is_taken:
                 if not (is_ours or is_damaged or not line.strip()):
                     raise ConfigError(f"--out {name!r}, line {first}: expected an earlier run's results in this format")
-                report(first, f"{_what_it_is(raw)}; what stood there is asked for anew")
+                report(first, f"{_what_it_is(raw)}; the messages of this line are asked again")
     unfinished = rows.unfinished()
     if unfinished is not None:
         end = dict(beginnings)[unfinished]
@@ -110,7 +110,7 @@ def read_back(file: BinaryIO, name: str, rows: Rows, take: Callable[[Row], objec
 
 
 def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
-    """Each line that a newline ends: its number, where it begins, and its bytes; `None` if they are too many."""
+    """Each line that ends with a newline: its number, its offset, and its bytes (`None` if it is too long)."""
     number = begin = 0
     while line := file.readline(MAX_LINE_BYTES):
         number, is_short = number + 1, True
@@ -139,37 +139,37 @@ def _what_it_is(raw: bytes | None) -> str:
 
 
 def _lock(file: BinaryIO, name: str) -> None:
-    """Two runs that write on for the same messages would double each other's lines; the lock ends with the process."""
+    """Lock the file until the process ends: two runs at once would write every line twice."""
     try:
         import fcntl  # noqa: PLC0415 (not on Windows)
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ConfigError(f"--out {name!r}: another run writes there now") from None
-    except (ImportError, OSError):  # a file system without locks: the user must see to it
+    except (ImportError, OSError):  # there are no locks here: the user has to take care
         pass
 
 
 class Answered:
-    """The messages that have an outcome from an earlier run, each as often as it has one."""
+    """The messages that have outcomes from earlier runs, and how many each has."""
 
     def __init__(self) -> None:
         self.skipped = 0
-        """How many messages were not asked for again."""
+        """How many messages were not asked again."""
         self._left: Counter[Identity] = Counter()
 
     def take(self, row: dict[str, Any]) -> None:
-        """Note an outcome.
+        """Take note of an outcome.
 
         Raises:
-            ValueError, TypeError, LookupError: it is none.
+            ValueError, TypeError, LookupError: the row is not an outcome.
         """
         if row.get("status") is None and row.get("error") is None:
             raise ValueError("no outcome")
         self._left[MessageRef(row["id"], row["phone"]).identity] += 1
 
-    def opens(self, ref: MessageRef) -> bool:
-        """Whether a message is still to be asked for."""
+    def should_check(self, ref: MessageRef) -> bool:
+        """Whether a message is still to be asked. If not, one of its earlier outcomes is used up."""
         if not self._left[ref.identity]:
             return True
         self._left[ref.identity] -= 1

@@ -1,4 +1,4 @@
-"""Bytes to lines, and lines to CSV records: fed piece by piece, holding no more than they must."""
+"""Splits bytes into lines, and puts lines together into CSV records, piece by piece."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 
 MAX_LINE_BYTES = 1 << 20
 MAX_RECORD_LINES = 50
-"""A quoted field may go over several lines; over so many, its opening quote is taken for a stray one."""
+"""A quoted field may take several lines. If it takes this many, its opening quote is taken for a stray one."""
 
-# To the end of a quoted field, from inside it.
+# From inside a quoted field to its end.
 _CLOSING = re.compile(r'(?:[^"]++|"")*+"')
 
 
 class LineSplitter:
-    """Chunks in, numbered lines out (from 1, without their newline); `None` stands for one that is too long."""
+    """Splits chunks into lines, numbered from 1, without their newlines; `None` stands for a line that is too long."""
 
     def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -25,7 +25,7 @@ class LineSplitter:
         self._too_long = False
 
     def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes | None]]:
-        """The lines that this chunk ends."""
+        """The lines that end in this chunk."""
         *whole, rest = (self._rest + chunk).split(b"\n")
         self._rest = b""
         for line in whole:
@@ -35,7 +35,7 @@ class LineSplitter:
             self._too_long, self._rest = True, b""
 
     def finish(self) -> Iterator[tuple[int, bytes | None]]:
-        """The last line, if nothing ended it."""
+        """The last line, if it has no newline."""
         if self._rest or self._too_long:
             yield self._numbered(self._rest)
 
@@ -47,11 +47,11 @@ class LineSplitter:
 
 
 Record = tuple[int, list[str] | None]
-"""The number of its first line, and its fields; `None` if they can't be told."""
+"""The number of a record's first line, and its fields; `None` if these can't be told."""
 
 
 class CsvRecords:
-    """Lines in, CSV records out. A quote that nothing closes costs its own line, and none of those after it."""
+    """Puts lines together into CSV records. A quote that is never closed spoils only its own line."""
 
     def __init__(self, delimiter: str) -> None:
         self._delimiter = delimiter
@@ -59,16 +59,16 @@ class CsvRecords:
         self._held: deque[tuple[int, str]] = deque()
 
     def feed(self, number: int, line: str) -> list[Record]:
-        """The records that this line ends."""
+        """The records that end with this line."""
         self._held.append((number, line))
         return self._records(at_end=False)
 
     def finish(self) -> list[Record]:
-        """What is left."""
+        """The records in the lines that are left."""
         return self._records(at_end=True)
 
     def held_since(self) -> int:
-        """The number of the first line of the record that goes on; 0 if none does."""
+        """The number of the first line of a record that has not ended yet; 0 if there is none."""
         return self._held[0][0] if self._held else 0
 
     def parse(self, lines: Sequence[str]) -> list[str] | None:
@@ -93,7 +93,7 @@ class CsvRecords:
         return records
 
     def _size_of_first(self) -> int:
-        """How many of the held lines make up the first record; 0 while it goes on."""
+        """How many of the held lines make up the first record; 0 while it has not ended."""
         is_open = False
         for size, (_, line) in enumerate(self._held, 1):
             is_open = self._is_open_after(line, is_open)
@@ -102,7 +102,7 @@ class CsvRecords:
         return 0
 
     def _is_open_after(self, line: str, is_open: bool) -> bool:
-        """Whether a quoted field goes on after this line."""
+        """Whether a quoted field is open at the end of this line."""
         if not is_open and '"' not in line:
             return False
         at = 0

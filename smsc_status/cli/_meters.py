@@ -1,4 +1,4 @@
-"""How far a command is, on standard error: a live bar on a terminal, plain lines, or nothing."""
+"""Shows on standard error how far a command is: a live bar on a terminal, plain lines, or nothing."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Column
 
 from smsc_status._texts import one_line
-from smsc_status.cli._exits import PROGRAM, complain
+from smsc_status.cli._exits import PROGRAM, print_on_stderr
 from smsc_status.client import Stats
 
 TICK = 0.1
 PLAIN_EVERY = 0.7
 TOLD_EVERY = 60.0
-"""Where standard error is no terminal, a line of progress is written there once in so many seconds."""
+"""The seconds between two lines of progress if standard error is not a terminal."""
 
 
 class Meter(AbstractContextManager["Meter"], Protocol):
-    """Shows how far a command is, from `with` to the end of its block."""
+    """Shows how far a command is, while its `with` block runs."""
 
     def show(self, done: int, total: int | None, note: str) -> None:
-        """So many are done, of so many as far as known; and what else is to be seen."""
+        """Show how many are done, of how many (`None` if not known), and a note."""
 
     def say(self, text: str) -> None:
-        """A line for the user, beside the progress."""
+        """Show a line to the user, apart from the progress."""
 
 
 class Quiet:
     """Shows no progress."""
 
     def show(self, done: int, total: int | None, note: str) -> None:
-        """Nothing."""
+        """Show nothing."""
 
     def say(self, text: str) -> None:
-        """A line on standard error."""
-        complain(text)
+        """Write a line on standard error."""
+        print_on_stderr(text)
 
     def __enter__(self) -> Self:
         return self
@@ -52,10 +52,10 @@ class Quiet:
 
 
 class Plain(Quiet):
-    """A line of progress now and then.
+    """Writes a line of progress now and then.
 
     Args:
-        every: seconds from one line to the next, and to the first.
+        every: seconds between two lines, and from the start to the first line.
     """
 
     def __init__(self, every: float = PLAIN_EVERY) -> None:
@@ -63,14 +63,14 @@ class Plain(Quiet):
         self._next_at = monotonic() + every
 
     def show(self, done: int, total: int | None, note: str) -> None:
-        """A line, unless the last one is fresh."""
+        """Write a line, unless the last one was written less than `every` seconds ago."""
         if monotonic() >= self._next_at:
             self._next_at = monotonic() + self._every
             self.say(f"{done} of {'?' if total is None else total} · {note}")
 
 
 class Live(Quiet):
-    """A bar that moves."""
+    """Shows a progress bar."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -79,7 +79,7 @@ class Live(Quiet):
             BarColumn(24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            # On a narrow terminal the note gives way, not the count and the time.
+            # On a narrow terminal the note is cut, not the count and the time.
             TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
             console=self._console,
             expand=True,
@@ -89,11 +89,11 @@ class Live(Quiet):
         self._task = self._progress.add_task("", total=None)
 
     def show(self, done: int, total: int | None, note: str) -> None:
-        """Move the bar."""
+        """Update the bar."""
         self._progress.update(self._task, completed=done, total=total, description=one_line(note, None))
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Show a line above the bar."""
         self._console.print(f"{PROGRAM}: {one_line(text, None)}", markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -105,14 +105,17 @@ class Live(Quiet):
 
 
 def meter_of(*, outcomes_are_seen: bool = False) -> Meter:
-    """The meter of a command that may take long; with none among outcomes that go to the same terminal."""
+    """The meter for a command that may take long.
+
+    There is no bar if outcomes are written on the same terminal (`outcomes_are_seen`): it would garble both.
+    """
     if not sys.stderr.isatty():
         return Plain(TOLD_EVERY)
     return Quiet() if outcomes_are_seen else Live()
 
 
 def note_of(stats: Stats) -> str:
-    """The limits at work."""
+    """A note on the limits and on what waits for them."""
     bulk = "bulk slot free" if not stats.bulk_slot_in else f"bulk slot in {stats.bulk_slot_in:.1f} s"
     return f"{bulk} · {stats.open_requests} open · {stats.waiting} waiting"
 
@@ -121,7 +124,7 @@ class Pace:
     """How fast a count has grown lately.
 
     Args:
-        window: what "lately" means, in seconds.
+        window: how many seconds back "lately" reaches.
     """
 
     def __init__(self, window: float = 300.0) -> None:
@@ -129,7 +132,7 @@ class Pace:
         self._counts: deque[tuple[float, int]] = deque()
 
     def seen(self, count: int, *, now: float) -> None:
-        """It has come so far; looked at once a second."""
+        """Take note of the present count. At most one count a second is kept."""
         counts = self._counts
         if not counts or now >= counts[-1][0] + 1.0:
             counts.append((now, count))
@@ -138,14 +141,14 @@ class Pace:
 
     @property
     def a_second(self) -> float:
-        """By how much it has grown in a second, on average; 0.0 while that can't be said."""
+        """By how much the count has grown in a second, on average; 0.0 while there are too few counts to tell."""
         (began_at, before), (now, count) = self._counts[0], self._counts[-1]
         return (count - before) / (now - began_at) if now > began_at else 0.0
 
 
 @asynccontextmanager
 async def ticking(tick: Callable[[], None]) -> AsyncGenerator[None, None]:
-    """Call `tick` ten times a second for as long as the block runs; an error leaves it as itself."""
+    """Call `tick` ten times a second while the block runs. An error is raised as itself, not in an exception group."""
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(_tick_on, tick)

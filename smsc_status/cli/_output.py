@@ -1,4 +1,4 @@
-"""Outcomes as they are written: a JSON object or a CSV row each, whole or not at all."""
+"""Writes outcomes, each as a JSON object or a row of CSV, and as a whole line or not at all."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ HEAD = (
     "id", "phone", "status", "status_title", "err", "error_title", "is_final", "is_delivered", "channel",
     "changed_at", "sent_at", "checked_at",
 )  # fmt: skip
-"""What each record has, `null` where it is not known."""
+"""The fields of every record, `null` if they are not known."""
 
 DETAILS: Mapping[Detail, tuple[str, ...]] = {
     Detail.BASIC: ("flag", "imsi", "msc", "mcc", "mnc", "cn", "net", "rcn", "rnet", "reachable"),
     Detail.FULL: ("cost", "sender_id", "status_name", "message", "comment", "type", "sms_cnt"),
     Detail.EXTENDED: ("mccmnc", "country", "operator", "operator_orig", "region"),
 }
-"""What a level of detail adds to the one before it; present where the server sent it."""
+"""The fields that each level of detail adds to the level before it. A field is present if the server sent it."""
 
 DOUBT = "unclear"
-"""The names of the fields that could not be told for sure; present where there are any."""
+"""The field that lists the names of uncertain fields. It is present if there are any."""
 
 FAILURE = ("error", "text")
 
 
 def columns(detail: Detail) -> list[str]:
-    """The columns of a CSV file of this level of detail."""
+    """The columns of a CSV file at this level of detail."""
     added = [name for level, names in DETAILS.items() if level <= detail for name in names]
     return [*HEAD, *added, DOUBT, *FAILURE]
 
 
 def row_of(outcome: StatusRecord | FailedCheck) -> Row:
-    """An outcome by name, ready for JSON."""
+    """An outcome as a dict by field, ready for JSON."""
     row: Row = {"id": outcome.ref.id, "phone": outcome.ref.phone}
     if isinstance(outcome, FailedCheck):
         return row | {"error": type(outcome.error).__name__, "text": str(outcome.error)}
@@ -79,15 +79,15 @@ def row_of(outcome: StatusRecord | FailedCheck) -> Row:
 
 
 def json_line(value: object) -> bytes:
-    """A value as a line of JSON in UTF-8; control characters, and half a surrogate pair, are JSON's escapes."""
+    """A value as a line of JSON in UTF-8. Control characters and lone surrogates are written as JSON escapes."""
     return f"{in_json(json.dumps(value, ensure_ascii=False))}\n".encode()
 
 
 def csv_line(values: Iterable[object], *, guard: bool = True) -> bytes:
     r"""A row of CSV in UTF-8.
 
-    In texts, control characters but newlines and tabs are written as escapes (`\x1b`). With `guard`, a text that a
-    spreadsheet would run as a formula has an apostrophe in front.
+    Control characters in texts, except newlines and tabs, are written as escapes (`\x1b`). With `guard`, a text that a
+    spreadsheet would run as a formula gets an apostrophe in front.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(_cell(value, guard) for value in values)
@@ -95,21 +95,21 @@ def csv_line(values: Iterable[object], *, guard: bool = True) -> bytes:
 
 
 def write_stdout(line: bytes) -> None:
-    """Write on standard output, in UTF-8 whatever the terminal's own charset."""
+    """Write bytes on standard output, in UTF-8 whatever the terminal's charset is."""
     sys.stdout.flush()
     sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()
 
 
 class Sink:
-    """Where outcomes go, each by one write and at once, so that an interruption leaves whole lines.
+    """Writes outcomes to a file, each at once and by a single write, so that an interruption leaves whole lines.
 
     Args:
         file: open for writing.
-        format: of what is written.
-        detail: the columns of CSV.
-        guard: whether a cell of CSV is kept from being run by a spreadsheet.
-        goes_on: whether the file has the outcomes of an earlier run, and so a header.
+        format: the format of the file.
+        detail: the level of detail, which determines the columns of CSV.
+        guard: whether cells of CSV are written so that no spreadsheet runs them.
+        goes_on: whether the file has outcomes of an earlier run already, and so a header.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What is said of lines that can't be used: the first few one by one, then one line a kind."""
+"""Reports lines that can't be used: the first few one by one, the others as one line for each kind of problem."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 ONE_BY_ONE = 10
 MOST_KINDS = 20
 
-# What differs from line to line of one kind: values, quoted or not, and numbers.
+# What may differ between two reports of one kind: values, quoted or not, and numbers.
 _VALUE = re.compile(r"""^(\w+) (?:'.*'|".*"|\S+): """, re.DOTALL)
 _NUMBER = re.compile(r"[0-9]+")
 
@@ -22,12 +22,12 @@ class _Kind:
     count: int = 0
 
 
-class Complaints:
-    """Says what is wrong with lines of a file.
+class LineReporter:
+    """Reports what is wrong with the lines of a file.
 
     Args:
         say: shows a line to the user.
-        name: the file's.
+        name: the file's name.
     """
 
     def __init__(self, say: Callable[[str], None], name: str) -> None:
@@ -37,7 +37,7 @@ class Complaints:
         self._kinds: dict[str, _Kind] = {}
 
     def __call__(self, number: int, why: str) -> None:
-        """Line `number` can't be used, or not as a whole, and why."""
+        """Report that line `number` can't be used, or only in part, and why."""
         if self._said < ONE_BY_ONE:
             self._said += 1
             self._say(f"{self._name}, line {number}: {why}")
@@ -48,7 +48,7 @@ class Complaints:
         self._kinds.setdefault(kind, _Kind(number, why)).count += 1
 
     def sum_up(self) -> None:
-        """Say what was counted since the first lines, once."""
+        """Show the counts of the reports that were not shown one by one, and forget them."""
         kinds, self._kinds = self._kinds, {}
         for kind in kinds.values():
             more = f", and {kind.count - 1:,} more lines like it" if kind.count > 1 else ""

@@ -1,4 +1,4 @@
-"""The emulator on a port of its own, with messages to ask for."""
+"""The command `emulator`: serves an emulator on a port, with messages to check."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ def serve_emulator(
     faults: str = "",
     header_charset: str = HEADER_CHARSET,
 ) -> None:
-    """Serve an emulator of `messages` messages, sent within the last hour, until Ctrl-C.
+    """Serve an emulator with `messages` messages, sent within the last hour, until Ctrl-C.
 
-    `faults` is `NAME=SHARE,...`; a `header_charset` of `requested` is that of each request.
+    `faults` is `NAME=SHARE,...`. With the `header_charset` `requested`, each reply claims the charset that its request
+    asked for.
 
     Raises:
-        ConfigError: a speed that can't be, a fault that is unknown, or an address that others reach without
-            `allow_remote`.
-        OSError: the port can't be taken, or the file not written.
+        ConfigError: the speed is not above 0, a fault is unknown, or others can reach the address and `allow_remote`
+            is false.
+        OSError: the port can't be taken, or the file can't be written.
     """
     emulator = Emulator(
         seed=seed,
@@ -66,10 +67,10 @@ def serve_emulator(
 
 
 def _shares(faults: str) -> dict[str, float]:
-    """The faults by name.
+    """The share of each fault, by the fault's name.
 
     Raises:
-        ConfigError: one of them is not NAME=SHARE.
+        ConfigError: a fault is not given as NAME=SHARE.
     """
     shares = {}
     for fault in filter(None, map(str.strip, faults.split(","))):
@@ -89,7 +90,7 @@ def _write_refs(refs: list[MessageRef], out: Path) -> None:
 
 
 def _greeting(url: str, speed: float, messages: int, out: Path | None) -> str:
-    """Where it is, whose account it has, and what to type to use it."""
+    """The emulator's address and account, and a command that uses it."""
     account = f"SMSC_BASE_URL={url} SMSC_APIKEY={APIKEY}"
     period = "" if speed == 1 else f" --period {60 / speed:g}"
     example = f"check 1 PHONE{period}" if out is None else f"fetch {out}{period}"

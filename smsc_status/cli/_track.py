@@ -1,4 +1,7 @@
-"""Messages of a file followed to their end; the results are their own journal."""
+"""The command `track`: follows the messages of a file to their end.
+
+A later run reads the results back and continues from them.
+"""
 
 from __future__ import annotations
 
@@ -19,42 +22,42 @@ from rich.text import Text
 
 from smsc_status._operations.tracker import TrackStream
 from smsc_status._texts import one_line
-from smsc_status.cli._account import expect_answers, open_client
-from smsc_status.cli._exits import Exit, complain
+from smsc_status.cli._account import open_client, require_answers
+from smsc_status.cli._exits import Exit, print_on_stderr
 from smsc_status.cli._files import STDIN
 from smsc_status.cli._jobs import Input, Job
 from smsc_status.cli._journal import JsonRows, read_back
 from smsc_status.cli._meters import Pace, meter_of, note_of
 from smsc_status.cli._output import OutputFormat, Row, Sink, json_line, write_stdout
-from smsc_status.cli._reports import Complaints
+from smsc_status.cli._reports import LineReporter
 from smsc_status.client import Stats
 from smsc_status.codes import status_title
 from smsc_status.errors import ConfigError
 from smsc_status.models import Detail, FailedCheck, Limits, MessageRef, StatusRecord
 
 Seen = tuple[int, int | None] | str | None
-"""What was written of a message last: its status and error; the outcome that it ended with; nothing."""
+"""What was last written about a message: its status and error, or the name of its final outcome, or nothing."""
 
 
 class Journal:
-    """What was written of each message last, by earlier runs and by this one."""
+    """Knows what was last written about each message, by earlier runs and by this one."""
 
     def __init__(self) -> None:
         self._earlier: dict[MessageRef, Seen] = {}
         self._followed: dict[MessageRef, Seen] = {}
         self.resumed: Counter[str] = Counter()
-        """The messages that earlier runs have seen to their end, as far as they came up again, by outcome."""
+        """How many messages of this run's input ended in earlier runs, by outcome."""
 
     def take(self, row: Row) -> None:
-        """Note a line of an earlier run.
+        """Take note of a line of an earlier run.
 
         Raises:
-            ValueError, TypeError, LookupError: it is none.
+            ValueError, TypeError, LookupError: the line is not an outcome.
         """
         self._earlier[MessageRef(row["id"], row["phone"])] = _seen_in(row)
 
-    def opens(self, ref: MessageRef) -> bool:
-        """Whether a message is to be followed: it has not come up before, and is not done."""
+    def should_check(self, ref: MessageRef) -> bool:
+        """Whether a message is to be followed: it is new in this run's input, and did not end in an earlier run."""
         if ref in self._followed:
             return False
         seen = self._followed[ref] = self._earlier.pop(ref, None)
@@ -63,7 +66,7 @@ class Journal:
         return not isinstance(seen, str)
 
     def is_news(self, outcome: StatusRecord | FailedCheck) -> bool:
-        """Note an outcome; whether it says anything new."""
+        """Take note of an outcome. Returns whether it says anything new."""
         known = self._followed.get(outcome.ref)
         if isinstance(outcome, FailedCheck):
             self._followed[outcome.ref] = name_of(outcome)
@@ -75,7 +78,7 @@ class Journal:
 
 @lru_cache(maxsize=1024)
 def _pair(status: int, err: int | None) -> tuple[int, int | None]:
-    """A million messages share a few of these."""
+    """The same tuple for the same values: a million messages have only a few different ones, and so share them."""
     return status, err
 
 
@@ -86,7 +89,7 @@ def _seen_in(row: Row) -> Seen:
 
 
 def name_of(outcome: StatusRecord | FailedCheck) -> str:
-    """An outcome in a word or two: the status' English title, or the error's class."""
+    """The name of an outcome: the status' English title, or the error's class."""
     return type(outcome.error).__name__ if isinstance(outcome, FailedCheck) else _status_name(outcome.status)
 
 
@@ -96,30 +99,31 @@ def _status_name(status: int) -> str:
 
 
 def track_file(source: Input, out: Path, *, detail: Detail, limits: Limits, eagerness: float, as_json: bool) -> Exit:
-    """Follow the messages of a file, and write each change to `out`, where a run that was cut off goes on.
+    """Follow the messages of a file, and write each change to `out`. An interrupted run is continued.
 
     Raises:
-        ConfigError: the file has no messages of that form, there are no credentials, `out` is the input or no results.
+        ConfigError: the file has no messages in the expected form, there are no credentials, or `out` is the input or
+            has no results of `track`.
         OSError: a file can't be read or written.
     """
     if source.file == STDIN:
         raise ConfigError("FILE '-': expected a file, which a later run can read again")
     if str(out) == STDIN:
-        raise ConfigError("--out '-': expected a file, where a later run goes on")
+        raise ConfigError("--out '-': expected a file, from which a later run can continue")
     with ExitStack() as stack:
         meter = meter_of()
-        messages, complaints = source.open(stack, meter.say)
-        source.see_that_it_is_not(out)
+        messages, reporter = source.open(stack, meter.say)
+        source.require_other_file_than(out)
         client, _ = open_client(limits)
         target = stack.enter_context(out.open("ab+"))
         target.seek(0)
-        journal, about_earlier = Journal(), Complaints(meter.say, str(out))
-        read_back(target, str(out), JsonRows(), journal.take, about_earlier)
-        about_earlier.sum_up()
+        journal, earlier_reporter = Journal(), LineReporter(meter.say, str(out))
+        read_back(target, str(out), JsonRows(), journal.take, earlier_reporter)
+        earlier_reporter.sum_up()
         job = Tracking(
             client=client,
             messages=messages,
-            complaints=complaints,
+            reporter=reporter,
             sink=Sink(target, OutputFormat.JSONL, detail),
             meter=meter,
             detail=detail,
@@ -136,7 +140,7 @@ def track_file(source: Input, out: Path, *, detail: Detail, limits: Limits, eage
 
 @attrs.define(kw_only=True)
 class Tracking(Job):
-    """One run, and what has come of it so far."""
+    """One run of `track`, and its counts so far."""
 
     journal: Journal
     eagerness: float
@@ -146,16 +150,16 @@ class Tracking(Job):
     delivery: Pace = attrs.field(factory=Pace)
     ending: Pace = attrs.field(factory=Pace)
 
-    def opens(self, ref: MessageRef) -> bool:
-        """Whether it is not done, and has not come up before."""
-        return self.journal.opens(ref)
+    def should_check(self, ref: MessageRef) -> bool:
+        """Whether the message is new in this run's input, and did not end in an earlier run."""
+        return self.journal.should_check(ref)
 
     def outcomes_of(self, refs: AsyncGenerator[MessageRef, None]) -> TrackStream:
-        """Follow each to its end."""
+        """Follow each message to its end."""
         return self.client.track(refs, detail=self.detail, eagerness=self.eagerness, look_ahead=None)
 
     def take_in(self, outcome: StatusRecord | FailedCheck) -> None:
-        """Write an outcome that says anything new, and count it."""
+        """Write an outcome if it says anything new, and count the message if it has ended."""
         if self.journal.is_news(outcome):
             self.sink.write(outcome)
         if isinstance(outcome, FailedCheck):
@@ -166,10 +170,10 @@ class Tracking(Job):
             self.ends[name_of(outcome)] += 1
 
     def show(self) -> None:
-        """Move the meter."""
+        """Update the meter."""
         stats = self.client.stats()
         now = monotonic()
-        expect_answers(stats, now - self.began_at)
+        require_answers(stats, now - self.began_at)
         self.delivery.seen(self.delivered, now=now)
         self.ending.seen(self.ends.total(), now=now)
         done = self.journal.resumed.total() + self.ends.total()
@@ -177,7 +181,7 @@ class Tracking(Job):
         self.meter.show(done, total, f"{self._note(stats)} · {note_of(stats)}")
 
     def _note(self, stats: Stats) -> str:
-        """When it will be over at this rate, how many ended with what, how fast, how old the oldest answer is."""
+        """The time left at this rate, counts by outcome, messages delivered a minute, and the oldest answer's age."""
         parts = []
         if self.messages.has_ended and self.ending.a_second:
             parts.append(f"{duration(stats.tracked / self.ending.a_second)} left at this rate")
@@ -189,7 +193,7 @@ class Tracking(Job):
         return " · ".join(parts)
 
     def result(self) -> Exit:
-        """The exit status of a run in which every message is done."""
+        """The exit status of a run that was not cut short."""
         return Exit.SOME_FAILED if self.failed or self.messages.bad_lines else Exit.DONE
 
     def summary(self) -> dict[str, Any]:
@@ -205,12 +209,12 @@ class Tracking(Job):
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, to be read."""
+    """A duration as hours, minutes and seconds, for people."""
     return str(timedelta(seconds=round(seconds)))
 
 
 def show(summary: dict[str, Any]) -> None:
-    """The summary, to be read, on standard output."""
+    """Print the summary for people: the table on standard output, one line on standard error."""
     table = Table("outcome", title="Messages by outcome")
     table.add_column("this run", justify="right")
     table.add_column("in all", justify="right")
@@ -218,7 +222,7 @@ def show(summary: dict[str, Any]) -> None:
         table.add_row(Text(name), str(summary["outcomes"].get(name, 0)), str(count))
     Console(highlight=False).print(table)
     requests = summary["requests"]
-    complain(
+    print_on_stderr(
         f"{summary['done']} messages done in {duration(summary['seconds'])}, {summary['resumed']} were before, "
         f"{summary['bad_lines']} bad lines; {requests['single']} single and {requests['bulk']} bulk requests"
     )

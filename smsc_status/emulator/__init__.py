@@ -1,6 +1,6 @@
-"""A faithful `status.php` to develop and test against.
+"""An emulator of the vendor's `status.php`, to develop and test against.
 
-In process, behind httpx's ASGI transport, on asyncio, trio, or a virtual clock:
+In the same process, behind httpx's ASGI transport, on asyncio, on trio, or on a virtual clock:
 
 ```python
 emulator = Emulator(seed=1, speed=60)  # its minute takes a second
@@ -10,21 +10,21 @@ async with StatusClient(
     base_url="http://localhost",
     transport=httpx.ASGITransport(app=emulator),
     limits=emulator.client_limits(),  # a period of a second
-    wall_clock=emulator.wall_clock,  # the emulated date: messages are as old for the client as for the emulator
+    wall_clock=emulator.wall_clock,  # the emulated date, so that client and emulator agree how old messages are
 ) as client:
     async for outcome in client.stream(refs): ...
-assert emulator.referee.no_violations  # no limit was broken, by the time of arrival
+assert emulator.referee.no_violations  # no limit was broken, counted by the times of arrival
 ```
 
-On a port, from a thread of its own (needs the extra `emulator`):
+On a port, in a thread of its own (needs the extra `emulator`):
 
 ```python
 with EmulatorServer(Emulator(faults={"http_503": 0.1})) as server:
     ...  # base_url=server.url; login "demo", password "demo", or API key "demo-key"
-print(server.stats())  # over HTTP: server.url + "/emulator/stats", which the vendor does not have
+print(server.stats())  # also over HTTP, at server.url + "/emulator/stats", which the vendor's server does not have
 ```
 
-Messages of one's own, with a life of one's own:
+A message of your own, with statuses of your own:
 
 ```python
 ref = emulator.world.add(7, "+7 999 000-00-00", sent_at=emulator.now(), life=[(0, -1), (2, 0), (30, 20, 6)])

@@ -1,4 +1,4 @@
-"""The vendor's `status.php`, and everything that may happen to an answer on its way."""
+"""The emulator itself: an ASGI app that answers as the vendor's `status.php` does, faults included."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ERROR_TEXTS = {
 }
 TOO_MANY = "too many concurrent requests"
 MAX_BODY = 2_000_000
-"""The most bytes of a request's body that are kept; a longer one has no fields, as in PHP."""
+"""The longest body of a request, in bytes. As in PHP, a longer one counts as a body without fields."""
 
 BLOCKED_AFTER, BLOCKED_WITHIN = 6, 60.0
 _CHARSET = re.compile(r"[\w.:-]+", re.ASCII)
@@ -62,56 +62,57 @@ class _Answer:
 
 @attrs.define(slots=True)
 class Connections:
-    """The TCP connections of the servers before an emulator; all 0 in process."""
+    """Counts the TCP connections of the servers that serve an emulator. In the same process there are none."""
 
     open: int = 0
     peak: int = 0
     total: int = 0
 
     def made(self) -> None:
-        """One more is open."""
+        """Count a connection that was opened."""
         self.open += 1
         self.total += 1
         self.peak = max(self.peak, self.open)
 
     def lost(self) -> None:
-        """One is closed."""
+        """Count a connection that was closed."""
         self.open -= 1
 
 
 class Emulator:
-    """An ASGI app that answers `/sys/status.php` as the vendor's page says, and its own counts at `/emulator/stats`.
+    """An ASGI app that answers `/sys/status.php` as the vendor's page says, and `/emulator/stats` with its own counts.
 
-    Two things that the page leaves open: a bulk deletion with a message that is not found is answered with error 5 and
-    deletes none; a request that is answered with error 1, 2 or 4 is open while it lasts, but takes no other part of the
-    limits.
+    The page leaves two things open, which are decided here as follows. A bulk deletion with a message that is not found
+    is answered with error 5 and deletes nothing. A request that is answered with error 1, 2 or 4 counts as an open
+    connection while it lasts, but does not count towards the other limits.
 
-    Each answer has the emulated date in its `Date`.
+    The `Date` of each answer is the emulated date.
 
     Args:
-        world: the messages it knows; by default none yet.
-        seed: of the world made by default.
-        speed: emulated seconds in a second: lives, archive and limits all go by the emulated time.
-        wall_clock: gives the aware datetime at which the emulated time begins, at its first use; by default the
-            system's.
-        login: of the one account there is.
-        password: of the account; its lower-case MD5 is taken too.
-        apikey: of the account, as `apikey` or as `psw` without a login.
-        referee: counts the limits, in emulated seconds; by default the vendor's own.
-        enforce: whether what the referee objects to is answered with error 9; it counts in any case.
-        max_bulk: error 1 for bulk requests of more messages; `None`: there is no such limit.
-        faults: `Faults`, or a mapping of their names to probabilities.
-        latency: how long each answer takes, in the event loop's seconds, whatever the speed.
+        world: the messages that the emulator knows; by default an empty world.
+        seed: the seed of the default world.
+        speed: emulated seconds in a second. Statuses, the archive and the limits all go by the emulated time.
+        wall_clock: returns the aware datetime at which the emulated time begins. It is called when the time is first
+            needed; by default it is the system's clock.
+        login: the login of the emulator's only account.
+        password: the account's password. Its lower-case MD5 is accepted too.
+        apikey: the account's API key. It is accepted as `apikey`, or as `psw` without a login.
+        referee: counts requests against the limits, in emulated seconds; by default with the vendor's limits.
+        enforce: whether to answer a request that breaks a limit with error 9. The referee counts it in any case.
+        max_bulk: a bulk request with more messages is answered with error 1; `None` means that there is no such limit.
+        faults: `Faults`, or a mapping of the faults' names to probabilities.
+        latency: how long each answer takes, in seconds of the event loop, whatever the speed.
         header_charset: the charset that the Content-Type of an answer claims, whatever was asked for. By default
-            windows-1251, as was seen of the vendor's server; `None`: the one that was asked for.
-        phone_of_missing: whether a message that is not found (-3) has its phone in a bulk answer at levels 1 and 2, as
-            it has at level 0. By default it has its id alone, as the page says.
-        empty_numbers: whether `fmt=1` prints nothing for a number that is not there; by default 0, as the vendor does.
+            windows-1251, as the vendor's server was seen to do; `None` means the charset that was asked for.
+        phone_of_missing: whether a bulk answer at levels 1 and 2 has the phone of a message that is not found (-3), as
+            it has at level 0. By default it has only the id, as the page says.
+        empty_numbers: whether `fmt=1` prints nothing for a number that is missing. By default it prints 0, as the
+            vendor does.
 
     Attributes:
-        blocked: set it to true, and every answer is error 4 until it is false again.
+        blocked: while it is true, every answer is error 4.
         errors: how often each error code was answered.
-        connections: the TCP connections of the servers before it.
+        connections: counts the TCP connections of the servers that serve this emulator.
     """
 
     def __init__(
@@ -163,23 +164,24 @@ class Emulator:
         return self.clock.now()
 
     def elapsed(self) -> float:
-        """Emulated seconds since the first use."""
+        """Emulated seconds since the emulator was first used."""
         return self.clock.elapsed()
 
     def wall_clock(self) -> datetime:
-        """The emulated date, as an aware datetime: for `StatusClient(wall_clock=emulator.wall_clock)`.
+        """The emulated date as an aware datetime, for `StatusClient(wall_clock=emulator.wall_clock)`.
 
-        At a raised `speed` messages grow old faster than the system's clock tells. A client of the emulated date sees
-        their true ages, archive deadlines included.
+        At a raised `speed` messages age faster than the system's clock tells. A client that reads the emulated date
+        knows their true ages, and so their archive deadlines.
         """
         return self.clock.wall_clock()
 
     def client_limits(self, **others: Any) -> Limits:
-        """The `Limits` of a client that should be as fast as this emulator allows: for `StatusClient(limits=...)`.
+        """The `Limits` of a client that is as fast as this emulator allows, for `StatusClient(limits=...)`.
 
-        The counts are the referee's. `period` is the referee's, and `margin` and `linger` are a client's usual ones;
-        all three are divided by `speed`, since a client counts the event loop's seconds. The fault `late_arrival` takes
-        the event loop's seconds too, whatever the speed: where it is on, give `linger=emulator.faults.seconds`.
+        The counts and the `period` are the referee's. `margin` and `linger` are a client's usual ones. `period`,
+        `margin` and `linger` are divided by `speed`, since a client counts seconds of the event loop. The fault
+        `late_arrival` takes seconds of the event loop too, whatever the speed: if it is switched on, give
+        `linger=emulator.faults.seconds`.
 
         ```python
         emulator = Emulator(speed=60)
@@ -193,10 +195,10 @@ class Emulator:
         ```
 
         Args:
-            others: any of the arguments of `Limits`, in place of what is said above.
+            others: arguments of `Limits` that replace those above.
 
         Raises:
-            ConfigError: `Limits` can't be made of these.
+            ConfigError: `Limits` does not accept these arguments.
         """
         usual, speed = Limits(), self.clock.speed
         return Limits(
@@ -213,7 +215,7 @@ class Emulator:
         )
 
     def stats(self) -> dict[str, object]:
-        """What was seen so far, ready for JSON; the same as `/emulator/stats`."""
+        """The counts so far, ready for JSON: the same as at `/emulator/stats`."""
         return self.referee.stats() | {
             "errors": {str(code): self.errors[code] for code in ERROR_TEXTS},
             "blocked": self._is_blocked(),
@@ -223,7 +225,7 @@ class Emulator:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; other kinds of ASGI scope are left alone."""
+        """Serve one request. Other kinds of ASGI scope are ignored."""
         if scope["type"] != "http":
             return
         if scope["path"] == STATS_PATH:
@@ -255,10 +257,10 @@ class Emulator:
         return codecs.encode_error(code, text, format=query.format, charset=query.charset)
 
     def _body(self, query: Query, refusal: Refusal | None) -> bytes:
-        """The body of the answer to a request without an error of its own."""
+        """The body of the answer to a valid request. `refusal` is the limit that it breaks, if any."""
         is_enforced = refusal is not None and self.enforce
         if is_enforced or self.faults.happens("spurious_9"):
-            self._block_who_goes_on()
+            self._count_error_9()
             is_too_many = is_enforced and refusal is Refusal.CONNECTIONS
             return self._refused_body(query, 9, TOO_MANY if is_too_many else ERROR_TEXTS[9])
         if query.is_deletion:
@@ -276,7 +278,7 @@ class Emulator:
         )
 
     def _objection(self, query: Query) -> int | None:
-        """The error code that a request earns by itself."""
+        """The error code for what is wrong with the request itself, whatever the limits say; `None` if nothing is."""
         if self._is_blocked():
             return 4
         if not query.credentials:
@@ -298,8 +300,8 @@ class Emulator:
     def _is_blocked(self) -> bool:
         return self.blocked or self.elapsed() < self._blocked_until
 
-    def _block_who_goes_on(self) -> None:
-        """Count an error 9, and block the address if there were too many of them and the fault is on."""
+    def _count_error_9(self) -> None:
+        """Count an error 9. Block the address if there were too many of them and the fault `ip_blocked` happens."""
         now = self.elapsed()
         if self._refused.add("9", now) >= BLOCKED_AFTER and self.faults.happens("ip_blocked"):
             self._blocked_until = now + self.faults.block_seconds
@@ -319,7 +321,7 @@ class Emulator:
         return _Answer(200, f"{CONTENT_TYPES[query.format]}; charset={charset}", body)
 
     def _damaged(self, answer: _Answer) -> _Answer:
-        """The answer as it goes out: itself, or what stands in its place."""
+        """The answer as it goes out: as it is, or damaged or replaced by a fault."""
         status = self.faults.http_error()
         if status is not None:
             return _page(status)
@@ -338,7 +340,7 @@ class Emulator:
         await self._send(send, answer)
 
     async def _send(self, send: Send, answer: _Answer, *, only: int | None = None) -> None:
-        """Send an answer, or the first `only` bytes of it and not the end."""
+        """Send an answer, or only its first `only` bytes without ending it."""
         headers = [
             (b"date", formatdate(self.now(), usegmt=True).encode()),
             (b"content-type", answer.content_type.encode()),
@@ -364,7 +366,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _content_type(scope: Scope) -> str:
-    """The Content-Type of a request; empty if it has none."""
+    """The Content-Type of a request; an empty text if it has none."""
     values: list[bytes] = [value for name, value in scope.get("headers", ()) if name == b"content-type"]
     return values[-1].decode("latin-1") if values else ""
 

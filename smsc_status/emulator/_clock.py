@@ -1,4 +1,4 @@
-"""The emulator's time: it may run faster than ours, from a date of its own."""
+"""The emulator's clock. It may run faster than real time, and may begin at any date."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from smsc_status.errors import ConfigError
 
 
 class EmulatedClock:
-    """Seconds that pass `speed` times as fast as those of the event loop, counted from the first look at them.
+    """Counts seconds that pass `speed` times as fast as those of the event loop, from the first reading on.
 
     Args:
         speed: emulated seconds in a second.
-        wall_clock: the aware datetime that is `now` when that is asked first; by default the system's.
+        wall_clock: returns the aware datetime that `now` gives at its first call; by default the system's.
     """
 
     def __init__(self, speed: float = 1.0, wall_clock: Callable[[], datetime] | None = None) -> None:
@@ -30,13 +30,13 @@ class EmulatedClock:
         self._elapsed = 0.0
 
     def use(self, seconds: Callable[[], float]) -> None:
-        """Count from now on by another monotonic clock, one that works outside an event loop too."""
+        """From now on, count by another monotonic clock: one that works outside an event loop too."""
         self._elapsed = self.elapsed()
         self._seconds = seconds
         self._started_at = seconds() - self._elapsed / self.speed
 
     def elapsed(self) -> float:
-        """Emulated seconds since the first look; outside an event loop, as many as at the latest look inside."""
+        """Emulated seconds since the first reading. Outside an event loop it is the value last read inside one."""
         try:
             seconds = self._seconds()
         except RuntimeError:

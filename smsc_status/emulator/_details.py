@@ -1,4 +1,4 @@
-"""What else a message has: its text, its price, its network. Made up, but of the shapes that the server prints."""
+"""Makes up the other fields of messages (text, price, network), in the forms that the vendor's server prints."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ SENDERS: dict[int, str] = {HLR: "HLR", CALL: "79010000001", EMAIL: "news@example
 
 
 def network_of(phone: str) -> Network | None:
-    """The network of a number's country; `None` for an e-mail address."""
+    """The network of the phone number's country; `None` for an e-mail address."""
     if "@" in phone:
         return None
     return next((network for prefix, network in NETWORKS.items() if phone.startswith(prefix)), RUSSIA)
 
 
 def draw_text(kind: int, draws: Draws) -> str:
-    """A text of the usual sort; a look-up has none."""
+    """A random text of an ordinary message. A look-up has an empty one."""
     return "" if kind == HLR else draws.one_of(TEXTS).format(n=draws.whole(1000, 10000))
 
 
 def draw_flag(kind: int, draws: Draws) -> int:
-    """The type, and for some messages the second balance, or a template and its kind."""
+    """The `flag` of a message: its type, and for some messages the bits for the second balance or for a template."""
     flag = kind & 0xF
     if draws.chance() < 0.1:
         flag |= 0x20
@@ -84,7 +84,7 @@ def draw_flag(kind: int, draws: Draws) -> int:
 
 
 def parts_of(kind: int, text: str) -> int:
-    """How many parts a text takes; for a call, its seconds."""
+    """How many parts a text is sent in; for a call, its length in seconds."""
     if kind == CALL:
         return 5 + len(text) // 12
     one, each = (160, 153) if text.isascii() else (70, 67)
@@ -92,5 +92,5 @@ def parts_of(kind: int, text: str) -> int:
 
 
 def price_of(kind: int, parts: int) -> Decimal:
-    """The cost, with two or three decimals; of messages in parts, for all of them."""
+    """The cost of the whole message, all its parts included, with two or three decimals."""
     return Decimal(PRICES[kind]) if kind in PRICES else Decimal("2.45") * parts

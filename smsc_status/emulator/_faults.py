@@ -1,4 +1,4 @@
-"""What goes wrong on the way, switched on by name."""
+"""Faults that happen to requests and answers. They are switched on by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from smsc_status.errors import ConfigError
 from smsc_status.models import StatusRecord
 
 FAULTS = {
-    "late_arrival": "the request is up to `seconds` on its way before it arrives",
+    "late_arrival": "the request arrives up to `seconds` late",
     "delay": "the answer is up to `seconds` late",
     "cut": "the connection is cut without an answer",
     "cut_halfway": "the connection is cut in the middle of the answer",
@@ -20,7 +20,7 @@ FAULTS = {
     "http_504": "HTTP 504, with an HTML page",
     "html": "HTTP 200, with an HTML page",
     "empty": "HTTP 200, with no body",
-    "broken": "the body ends early, the answer looks whole",
+    "broken": "the body ends early, although the answer looks complete",
     "wrong_bytes": "letters in the body become bytes that the charset may not have",
     "spurious_9": "error 9, with no limit broken",
     "ip_blocked": "error 4 for `block_seconds`, once six requests within a minute were answered with error 9",
@@ -29,7 +29,7 @@ FAULTS = {
     "reordered_records": "a bulk answer is in another order",
     "foreign_records": "a bulk answer has a message that was not asked for",
 }
-"""The faults by name, and what each does."""
+"""The name of each fault, and what it does."""
 
 HTTP_ERRORS = {f"http_{status}": status for status in (429, 500, 502, 503, 504)}
 
@@ -37,27 +37,30 @@ HTTP_ERRORS = {f"http_{status}": status for status in (429, 500, 502, 503, 504)}
 FOREIGN = StatusRecord(
     status=1, last_date="01.01.2024 00:00:00", last_timestamp=1704056400, flag=0, id=1999999999, phone="70000000000"
 )
-"""The record of a message that nobody asked for."""
+"""The record of a message that was not asked."""
 
 
 class ConnectionCut(ConnectionResetError):
-    """The emulator cut the connection. In process it comes out of the ASGI app; on a port the socket is closed."""
+    """The emulator cut the connection.
+
+    In the same process the ASGI app raises it. On a port the socket is closed instead.
+    """
 
 
 class Faults:
-    """Each fault's probability, from 0 to 1, drawn for every request from one seed.
+    """Decides for each request which faults happen to it, by their probabilities (0 to 1) and random draws.
 
     ```python
     faults = Faults(seed=7, delay=0.1, http_503=0.05)
     faults.change(http_503=0.0)
-    faults.enabled = False  # all is well, until switched on again
+    faults.enabled = False  # no faults, until it is true again
     ```
 
     Args:
-        seed: of the draws.
-        seconds: the longest `delay` and `late_arrival`, in the event loop's seconds.
-        block_seconds: how long `ip_blocked` blocks the address, in the emulator's seconds.
-        probabilities: the faults' names, see `FAULTS`.
+        seed: the seed of the random draws.
+        seconds: the longest `delay` and `late_arrival`, in seconds of the event loop.
+        block_seconds: how long `ip_blocked` blocks the address, in emulated seconds.
+        probabilities: the probability of each fault, by its name in `FAULTS`.
 
     Raises:
         ConfigError: an unknown name, or a probability outside 0 to 1.
@@ -78,7 +81,7 @@ class Faults:
         """Change some probabilities from now on.
 
         Raises:
-            ConfigError: as when built; then none is changed.
+            ConfigError: as from the constructor. Then none is changed.
         """
         for name, probability in probabilities.items():
             if name not in FAULTS:
@@ -88,7 +91,7 @@ class Faults:
         self._probabilities.update(probabilities)
 
     def happens(self, name: str) -> bool:
-        """Whether it happens to the present request; drawn anew each time."""
+        """Whether this fault happens to the present request. Each call draws again, and counts the fault if it does."""
         probability = self._probabilities.get(name, 0.0)
         if not self.enabled or not probability or self._random.random() >= probability:
             return False
@@ -96,15 +99,15 @@ class Faults:
         return True
 
     def wait(self, name: str) -> float:
-        """How many seconds the present request is late by this fault; usually 0."""
+        """By how many seconds this fault delays the present request; 0 if it does not happen."""
         return self._random.uniform(0, self.seconds) if self.happens(name) else 0.0
 
     def http_error(self) -> int | None:
-        """The HTTP status that stands in for the answer to the present request, if one does."""
+        """The HTTP status that replaces the answer to the present request; `None` if no such fault happens."""
         return next((status for name, status in HTTP_ERRORS.items() if self.happens(name)), None)
 
     def spoil_records(self, records: list[StatusRecord]) -> list[StatusRecord]:
-        """The records of a bulk answer, as they go out."""
+        """The records of a bulk answer after the faults that concern them."""
         records = list(records)
         if self.happens("missing_records"):
             gone = self._some(len(records))
@@ -118,11 +121,11 @@ class Faults:
         return records
 
     def spoil_body(self, body: bytes) -> bytes:
-        """The body of an answer, as it goes out."""
+        """The body of an answer after the faults that concern it."""
         if self.happens("broken"):
             body = body[: self._random.randrange(max(1, len(body)))]
         if self.happens("wrong_bytes"):
-            # 0x98 is the one byte that windows-1251 lacks, and no character of UTF-8 starts with it.
+            # 0x98 is the only byte that windows-1251 does not have, and no character begins with it in UTF-8.
             body = bytes(0x98 if byte >= 0xC0 and self._random.random() < 0.2 else byte for byte in body)
         return body
 

@@ -1,7 +1,7 @@
-"""The vendor's limits, counted as requests arrive: an independent referee of what a client does.
+"""Counts arriving requests against the vendor's limits, independently of the client's own counts.
 
-From the vendor's page, https://smsc.ru/api/http/status_messages/check_status/: no more than five requests for the
-status of one message and one bulk request within a minute, and no five requests at once.
+The limits are from the vendor's page, https://smsc.ru/api/http/status_messages/check_status/: within a minute at most
+five requests for the status of one message and one bulk request, and fewer than five requests at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _BULK = object()
 
 
 class Refusal(StrEnum):
-    """Which limit a request broke."""
+    """The limit that a request broke."""
 
     CONNECTIONS = "connections"
     BULK_REQUESTS = "bulk_requests"
@@ -25,7 +25,7 @@ class Refusal(StrEnum):
 
 
 class Kind(StrEnum):
-    """What sort of request it was."""
+    """The kind of a request."""
 
     SINGLE = "single"
     BULK = "bulk"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 
 class Window:
-    """How often each key was seen in the last `period` seconds; two times less than `period` apart share a window."""
+    """Counts how often each key was seen within `period` seconds. Instants exactly `period` apart count separately."""
 
     def __init__(self, period: float) -> None:
         self._period = period
@@ -44,7 +44,7 @@ class Window:
         return len(self._counts)
 
     def add(self, key: Hashable, at: float) -> int:
-        """Count one more; how many this window has now."""
+        """Count the key once more. Returns its count in the window that ends now."""
         self._forget(at)
         self._seen.append((at, key))
         self._counts[key] += 1
@@ -59,19 +59,20 @@ class Window:
 
 
 class Referee:
-    """Counts arrivals, says which break a limit, and keeps the peaks.
+    """Counts arriving requests, says which break a limit, and keeps the peaks.
 
-    In any window of `period` seconds: at most `checks_per_id` requests that name an id and at most `bulk_requests` bulk
-    ones; at any instant at most `connections` open. A request that it refuses has arrived all the same, and counts.
+    The limits are: in any window of `period` seconds at most `checks_per_id` requests that name an id and at most
+    `bulk_requests` bulk requests, and at any instant at most `connections` open requests. A request that breaks a limit
+    has arrived all the same, so it counts.
 
     Args:
-        checks_per_id: requests that may name an id within a period.
-        bulk_requests: bulk requests within a period.
-        period: seconds of the clock by which arrivals are told.
-        connections: requests that may be open at once.
-        count_invalid: whether requests that are answered with an error of their own (a wrong login, a parameter that
-            can't be used, a blocked address) count towards the first two limits as well. The server that is emulated
-            does not know whose they are; count them to see that a client would keep the limits of a server that does.
+        checks_per_id: how many requests may name an id within a period.
+        bulk_requests: how many bulk requests may arrive within a period.
+        period: the period, in seconds of the clock by which arrivals are reported.
+        connections: how many requests may be open at once.
+        count_invalid: whether invalid requests (a wrong login, a parameter that can't be used, a blocked address) count
+            towards the first two limits too. The emulated server does not know whose account they are for. Another
+            server may know: count them to see whether a client would keep its limits.
     """
 
     def __init__(
@@ -102,10 +103,10 @@ class Referee:
     def arrived(
         self, ids: Iterable[Key], kind: Kind, *, at: float, is_bulk: bool, is_valid: bool = True
     ) -> Refusal | None:
-        """A request that names these ids is here, at `at` seconds of any clock; it is open until `left`.
+        """Count a request that names these ids and arrives at `at` seconds of any clock. It is open until `left`.
 
-        An id counts once a request, however often it is named. A request that is not valid is open like any other, and
-        takes nothing else of the limits. The limit that it breaks, or `None`.
+        An id counts once for each request, however often it is named. An invalid request counts as open like any other,
+        but not towards the other limits, unless `count_invalid` is set. Returns the limit that is broken, or `None`.
         """
         self.open += 1
         self.peak_open = max(self.peak_open, self.open)
@@ -128,7 +129,7 @@ class Referee:
         return Refusal.CHECKS_PER_ID if checks > self.checks_per_id else None
 
     def left(self) -> None:
-        """One of the open requests has its whole answer, or was given up."""
+        """One of the open requests has got its whole answer, or was abandoned."""
         self.open -= 1
 
     @property

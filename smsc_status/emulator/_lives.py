@@ -1,7 +1,7 @@
-"""How messages live.
+"""Draws the lives of messages: which statuses a message has, and when.
 
-A life is drawn from the seed and the message alone: it is the same in whatever order messages are added, and costs no
-memory, since it can be drawn again.
+A life depends only on the seed and the message, not on the order in which messages are added. It takes no memory, since
+it can be drawn again whenever it is needed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ T = TypeVar("T")
 SMS, HLR, CALL, EMAIL = MessageType.SMS, MessageType.HLR, MessageType.CALL, MessageType.EMAIL
 
 LOOK_UPS = frozenset({HLR, MessageType.PING_SMS})
-"""The types that look a number up: they end with an error number, 0 for one that can be reached."""
+"""The types of look-ups. They end with an error number, which is 0 for a phone that can be reached."""
 
 MINUTE = 60.0
 HOUR = 3600.0
 
 
 class Step(NamedTuple):
-    """From `after` seconds since sending on, the server holds this status and this error."""
+    """The status and error that the server holds from `after` seconds after sending on."""
 
     after: float
     status: int
@@ -37,7 +37,7 @@ Life = tuple[Step, ...]
 
 
 class Draws:
-    """An endless row of numbers in [0, 1), the same on every machine for the same key."""
+    """An endless series of random numbers, which is the same on every machine for the same key."""
 
     __slots__ = ("_numbers",)
 
@@ -45,7 +45,7 @@ class Draws:
         self._numbers = _numbers("|".join(map(repr, key)))
 
     def chance(self) -> float:
-        """The next number."""
+        """A number in [0, 1)."""
         return next(self._numbers)
 
     def between(self, low: float, high: float) -> float:
@@ -57,11 +57,11 @@ class Draws:
         return low + int((high - low) * next(self._numbers))
 
     def one_of(self, choices: Sequence[T]) -> T:
-        """One of the choices, each as likely."""
+        """One of the choices, all equally likely."""
         return choices[int(len(choices) * next(self._numbers))]
 
     def weighted(self, choices: Sequence[tuple[float, T]]) -> T:
-        """One of the choices, each as likely as its weight; the weights add up to anything."""
+        """One of the choices, with likelihoods in proportion to the weights. The weights may have any sum."""
         left = sum(weight for weight, _ in choices) * next(self._numbers)
         for weight, choice in choices:
             left -= weight
@@ -79,7 +79,7 @@ def _numbers(key: str) -> Iterator[float]:
 
 
 class Plan(NamedTuple):
-    """A way to end: between `low` and `high` seconds after sending, in one of `endings` (weight, (status, err))."""
+    """A way to end: between `low` and `high` seconds after sending, with one of `endings` (weight, (status, err))."""
 
     low: float
     high: float
@@ -88,7 +88,7 @@ class Plan(NamedTuple):
 
 Plans = Sequence[tuple[float, Plan]]
 
-# Refused before any operator heard of it: such a message is never "passed to the operator".
+# The gateway refuses these messages itself, so they never have the status "passed to the operator".
 AT_THE_GATEWAY = {22, 23, 24, 25}
 
 DELIVERED: Sequence[tuple[float, tuple[int, int | None]]] = ((99.5, (1, None)), (0.5, (1, 200)))
@@ -179,7 +179,7 @@ READ_SHARE = 0.4
 
 
 def draw_life(kind: int, draws: Draws) -> Life:
-    """The life of a message of this type (the wire's `type`), from waiting to its last status."""
+    """The life of a message of this type (the vendor's `type`), from waiting to its last status."""
     plan = draws.weighted(PLANS.get(kind, SMS_PLANS))
     status, err = draws.weighted(plan.endings)
     accepted = draws.between(0.2, 1.5)
@@ -188,16 +188,16 @@ def draw_life(kind: int, draws: Draws) -> Life:
     if status not in AT_THE_GATEWAY:
         steps.append(Step(accepted, 0))
         if kind in LOOK_UPS:
-            # Without an error code a look-up that says "delivered" has only gone out.
+            # A look-up with the status "delivered" but without an error code has only been sent.
             steps.append(Step(accepted + 0.3, 1))
     steps.append(Step(ended, status, err))
     if status == 1 and kind not in LOOK_UPS:
-        steps += _afterlife(kind, ended, draws)
+        steps += _after_delivery(kind, ended, draws)
     return tuple(steps)
 
 
-def _afterlife(kind: int, delivered: float, draws: Draws) -> Iterator[Step]:
-    """What an addressee does within the hour after delivery: opens an e-mail, follows the link."""
+def _after_delivery(kind: int, delivered: float, draws: Draws) -> Iterator[Step]:
+    """What happens within an hour after delivery: the addressee may open an e-mail, or follow a link."""
     opened = delivered
     if kind == EMAIL and draws.chance() < READ_SHARE:
         opened = draws.between(delivered, delivered + HOUR)
@@ -207,10 +207,10 @@ def _afterlife(kind: int, delivered: float, draws: Draws) -> Iterator[Step]:
 
 
 def explicit_life(steps: Sequence[Sequence[float | int | None]]) -> Life:
-    """A life as a test writes it: `(after, status)` or `(after, status, err)`, in the order of time.
+    """A life from steps `(after, status)` or `(after, status, err)`, in the order of time.
 
     Raises:
-        ConfigError: a step has another form, or comes before the one above it.
+        ConfigError: a step has another form, or is earlier than the step before it.
     """
     life: list[Step] = []
     for step in steps:
@@ -224,7 +224,7 @@ def explicit_life(steps: Sequence[Sequence[float | int | None]]) -> Life:
 
 
 def step_at(life: Life, age: float) -> Step:
-    """Where a life is `age` seconds after sending; before its first step a message waits."""
+    """The step of a life that holds `age` seconds after sending. Before its first step a message is waiting (-1)."""
     current = Step(0.0, -1)
     for step in life:
         if step.after > age:
@@ -234,5 +234,5 @@ def step_at(life: Life, age: float) -> Step:
 
 
 def is_over(kind: int, step: Step) -> bool:
-    """Whether the status is a final one; a look-up's 1 or 2 without an error code is not."""
+    """Whether the step's status is final. A look-up's 1 or 2 without an error code is not."""
     return step.status in FINAL and not (kind in LOOK_UPS and step.status in (1, 2) and step.err is None)

@@ -1,4 +1,4 @@
-"""Uvicorn, set up to count connections and to let them be cut. The only module that needs the extra `emulator`."""
+"""Sets up uvicorn so that connections are counted and can be cut. Only this module needs the extra `emulator`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smsc_status.emulator._app import Connections
 
 
 def make_server(app: Any, connections: Connections, clients: dict[Any, asyncio.Transport]) -> uvicorn.Server:
-    """A server that keeps `connections` up to date, and in `clients` the open transports by their client's address."""
+    """A server that keeps `connections` up to date, and keeps the open transports in `clients`, by client address."""
 
     class CountingProtocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn says so too

@@ -1,4 +1,4 @@
-"""What a request asks: its form fields, read as the vendor's page describes them."""
+"""Reads what a request asks from its form fields, as the vendor's page describes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smsc_status.models import Detail, Format, Key, id_key
 
 MAX_NUMBER = 2147483647
 MAX_ID_CHARS = 40
-# The page ends with level 2; clients that ask for 3 get that.
+# The page describes levels up to 2. Level 3 gives the same as 2.
 LEVELS = {"0": Detail.BASIC, "1": Detail.FULL, "2": Detail.EXTENDED, "3": Detail.EXTENDED}
 
 _ID = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_ID_CHARS}}}", re.ASCII)
@@ -25,7 +25,7 @@ _MAX_PHONE_DIGITS = 15
 
 @attrs.frozen(slots=True, kw_only=True)
 class Query:
-    """One request. `is_valid` is `False` where a parameter can't be used: the answer is then error 1."""
+    """One request. `is_valid` is `False` if a parameter can't be used: then the answer is error 1."""
 
     credentials: Mapping[str, str] = attrs.field(repr=False)
     messages: tuple[tuple[str, str], ...]
@@ -39,14 +39,14 @@ class Query:
 
     @property
     def kind(self) -> Kind:
-        """How it is counted."""
+        """The kind as which the referee counts it."""
         if self.is_deletion:
             return Kind.DELETE
         return Kind.BULK if self.is_bulk else Kind.SINGLE
 
 
 def read_query(query_string: bytes, body: bytes = b"", content_type: str = "") -> Query:
-    """The query that an address and a body make together; of a field given twice, the last counts."""
+    """The query in a URL and a body together. If a field is given twice, the last one counts."""
     fields = read_form(query_string) | read_form(body, content_type)
     ids, phones = _listed(fields.get("id", "")), _listed(fields.get("phone", ""))
     charset = fields.get("charset", "").lower() or DEFAULT_CHARSET
@@ -74,7 +74,7 @@ def read_query(query_string: bytes, body: bytes = b"", content_type: str = "") -
 
 
 def _listed(value: str) -> list[str]:
-    """The values between commas; a trailing comma only asks for the form of a bulk answer."""
+    """The values between commas. A trailing comma adds no value: it only asks for a bulk answer."""
     return value.removesuffix(",").split(",")
 
 

@@ -1,4 +1,4 @@
-"""The emulator on a real port, by uvicorn (the extra `emulator`)."""
+"""Serves the emulator on a real port with uvicorn (the extra `emulator`)."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 
 class EmulatorServer:
-    """Serves an emulator on a port from a thread of its own, from `with` to the end of its block.
+    """Serves an emulator on a port, in a thread of its own, while its `with` block runs.
 
     ```python
     with EmulatorServer(Emulator(seed=1)) as server:
         print(server.url)  # http://127.0.0.1:49321
     ```
 
-    While it runs, the emulator's time is that of `time.monotonic`, so `emulator.now()` works from any thread. At the
-    end, the requests that are still open are cut. A server runs once.
+    While it runs, the emulator's time goes by `time.monotonic`, so `emulator.now()` works in any thread. At the end,
+    requests that are still open are cut. A server can run only once.
 
     Args:
         emulator: the app to serve.
         host: an address of this machine.
-        port: 0 takes a free one, see `url`.
-        allow_remote: whether an address that others can reach is allowed.
+        port: the port; 0 takes a free one (see `url`).
+        allow_remote: whether an address that other machines can reach is allowed.
 
     Raises:
-        ConfigError: uvicorn is not installed, or others could reach `host`.
+        ConfigError: uvicorn is not installed, or other machines could reach `host`.
         OSError: the port can't be taken.
     """
 
@@ -61,12 +61,12 @@ class EmulatorServer:
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """The base URL, without a final slash."""
         return f"http://[{self._host}]:{self.port}" if ":" in self._host else f"http://{self._host}:{self.port}"
 
     @property
     def peak_connections(self) -> int:
-        """The most TCP connections that were open at one time, idle ones included."""
+        """The largest number of TCP connections that were open at one time, idle ones included."""
         return self.emulator.connections.peak
 
     @property
@@ -75,7 +75,7 @@ class EmulatorServer:
         return self.emulator.connections.total
 
     def stats(self) -> dict[str, object]:
-        """What the emulator saw so far; over HTTP, at `/emulator/stats`."""
+        """The emulator's counts so far, which are also served at `/emulator/stats`."""
         return self.emulator.stats()
 
     def __enter__(self) -> Self:
@@ -92,7 +92,7 @@ class EmulatorServer:
         self._socket.close()
 
     def run(self, started: Callable[[str], object] | None = None) -> None:
-        """Serve from the present thread until interrupted; `started` is told the URL first."""
+        """Serve in the present thread until it is interrupted. `started` is called with the URL first."""
         self.emulator.clock.use(time.monotonic)
         if started is not None:
             started(self.url)
@@ -103,10 +103,10 @@ class EmulatorServer:
             self._socket.close()
 
     def stop(self) -> None:
-        """End `run`, from any thread; the requests that are still open are cut."""
+        """End `run`, and cut the requests that are still open. It may be called from any thread."""
         self._server.should_exit = True
         if self._loop is not None:
-            with suppress(RuntimeError):  # it may have ended by itself
+            with suppress(RuntimeError):  # the loop may have ended already
                 self._loop.call_soon_threadsafe(self._cut_all)
 
     def _await_start(self) -> None:
@@ -127,7 +127,7 @@ class EmulatorServer:
         return _protocol.make_server(self._app, self.emulator.connections, self._clients)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The emulator; what it cuts short is cut on the wire."""
+        """The emulator. If it cuts the connection, the socket is closed."""
         self._loop = asyncio.get_running_loop()
         with anyio.CancelScope() as cancel_scope:
             self._scopes.add(cancel_scope)
@@ -144,7 +144,8 @@ class EmulatorServer:
         transport = self._clients.get(client)
         if transport is not None:
             transport.abort()
-        # Uvicorn answers in place of an app that doesn't, unless it has seen the connection go.
+        # If the app ends without an answer, uvicorn sends one of its own, unless it knows that the client is gone. So
+        # wait until it knows.
         is_gone = False
         while not is_gone:
             is_gone = (await receive())["type"] == "http.disconnect"
@@ -162,10 +163,10 @@ def serve(
     allow_remote: bool = False,
     started: Callable[[str], object] | None = None,
 ) -> None:
-    """Serve an emulator from the present thread until Ctrl-C; `started` is told the URL once the port is taken.
+    """Serve an emulator in the present thread until Ctrl-C. `started` is called with the URL once the port is taken.
 
     Raises:
-        ConfigError: uvicorn is not installed, or others could reach `host`.
+        ConfigError: uvicorn is not installed, or other machines could reach `host`.
         OSError: the port can't be taken.
     """
     EmulatorServer(emulator, host, port, allow_remote=allow_remote).run(started)

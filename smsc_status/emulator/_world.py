@@ -1,6 +1,6 @@
 """The messages that the emulator knows, and their lives.
 
-A world has no clock: every question says at which moment (`at`, seconds since 1970, UTC) it is asked.
+A world has no clock: each method that depends on the time takes it as `at` (seconds since 1970, UTC).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from smsc_status.models import MOSCOW, HlrRecord, Identity, MessageRef, StatusRe
 
 DAY = 24 * _lives.HOUR
 SETTLED_BEFORE_SWEEP = 9 * _lives.HOUR
-"""Between 18:00 and the sweep at 03:00."""
+"""The time from 18:00 to the archive sweep at 03:00. Messages sent within it are not swept."""
 
 MIXTURE: Mapping[int, float] = {
     0: 70, 1: 2, 2: 1, 3: 1, 4: 8, 5: 1, 6: 1, 7: 5, 8: 6, 10: 3, 12: 2,
 }  # fmt: skip
-"""How common each type is in a populated world: type to weight."""
+"""The weight of each message type in a populated world."""
 
 FOREIGN = ("77", "375", "380", "998")
 PAUSED_SHARE = 0.003
@@ -31,7 +31,7 @@ PAUSED_SHARE = 0.003
 
 @attrs.frozen(slots=True, kw_only=True)
 class _Given:
-    """What a message has by decree; `None` is drawn, or absent."""
+    """The fields of a message that were given. One that is `None` is drawn, or the message does not have it."""
 
     text: str | None = None
     comment: str | None = None
@@ -52,10 +52,10 @@ class _Message:
 
 
 class World:
-    """Messages and what becomes of them.
+    """Messages, and which status each has at any time.
 
-    What is not given is drawn from `seed` and the message's id and phone: not from the order in which messages are
-    added, so two worlds of one seed agree about every message.
+    Fields that are not given are drawn from `seed` and the message's id and phone. They do not depend on the order in
+    which messages are added, so two worlds with one seed agree about every message.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -81,22 +81,22 @@ class World:
         flag: int | None = None,
         life: Sequence[Sequence[Any]] | None = None,
     ) -> MessageRef:
-        """Send a message at `sent_at`; one of the same id and phone is replaced.
+        """Add a message that is sent at `sent_at`. It replaces one with the same id and phone.
 
         Args:
             id: as for `MessageRef`.
             phone: as for `MessageRef`.
-            sent_at: seconds since 1970; the future means that it was sent for then.
-            kind: the wire's `type`, a `MessageType`; by default e-mail if the phone has an `@`, else SMS.
-            text: the message's text.
-            comment: the message's comment; without one it has none.
-            sender: the wire's `sender_id`.
-            flag: the wire's `flag`; its type bits should be `kind`.
-            life: `(after_seconds, status)` or `(after_seconds, status, err)` in the order of time; before the first
-                step it is waiting (-1). By default it is drawn.
+            sent_at: seconds since 1970. A time in the future means that the message is scheduled for then.
+            kind: the vendor's `type`, a `MessageType`; by default e-mail if the phone has an `@`, else SMS.
+            text: the message's text; by default it is drawn.
+            comment: the message's comment; by default it has none.
+            sender: the vendor's `sender_id`.
+            flag: the vendor's `flag`. Its type bits should be `kind`.
+            life: steps `(after_seconds, status)` or `(after_seconds, status, err)` in the order of time. Before the
+                first step the message is waiting (-1). By default the life is drawn.
 
         Raises:
-            ConfigError: a value is of another form.
+            ConfigError: a value has another form.
         """
         if kind is None:
             kind = EMAIL if "@" in phone else SMS
@@ -120,15 +120,15 @@ class World:
         kinds: Mapping[int, float] = MIXTURE,
         nasty: float = 0.0,
     ) -> list[MessageRef]:
-        """Add `count` messages of every kind, sent at whole seconds over the `spread` seconds up to `now`.
+        """Add `count` messages of every kind, sent at whole seconds within the last `spread` seconds before `now`.
 
         Args:
-            count: how many.
+            count: how many messages.
             now: seconds since 1970.
-            spread: seconds over which they were sent, evenly.
-            first_id: their ids count up from here; so do their phones.
-            mailing: one id for all of them instead, as a mailing to many phones has.
-            kinds: type to weight.
+            spread: the seconds over which the messages were sent, evenly.
+            first_id: the first id. The ids count up from it, and so do the phones.
+            mailing: one id for all messages instead, as in a mailing to many phones.
+            kinds: the weight of each message type.
             nasty: the share of messages with a text and a comment that are hard to parse.
         """
         weights = [(weight, kind) for kind, weight in kinds.items()]
@@ -143,21 +143,22 @@ class World:
         return refs
 
     def life(self, ref: MessageRef) -> Life:
-        """The whole life of a message of this world, as steps since it was sent.
+        """The whole life of a message of this world, as steps in seconds since it was sent.
 
         Raises:
-            KeyError: no such message.
+            KeyError: there is no such message.
         """
         return self._life(self._messages[ref.identity])
 
     def status_at(self, ref: MessageRef, at: float) -> int:
-        """The status that the server holds for a message at a moment; -3 for one that it does not know any more."""
+        """The status that the server gives for a message at a moment; -3 for a message that it does not know."""
         return self.record(ref.id, ref.phone, at=at).status
 
     def record(self, id: int | str, phone: str, *, at: float) -> StatusRecord:
-        """All that the server knows of a message at a moment, whatever level of detail is asked for.
+        """All that the server knows of a message at a moment, at the highest level of detail.
 
-        An `HlrRecord` for a look-up. Of a message that is not found, archived or deleted, only -3 with id and phone.
+        It is an `HlrRecord` for a look-up. For a message that is not found, archived or deleted, it has only the status
+        -3, the id and the phone.
         """
         message = self._found(id, phone, at)
         if message is None:
@@ -165,16 +166,16 @@ class World:
         return self._record(message, at)
 
     def delete(self, id: int | str, phone: str, *, at: float) -> bool:
-        """Forget a message; `False` if it is not found, or archived already."""
+        """Delete a message. Returns `False` if it is not found, or archived already."""
         return self.delete_all([(id, phone)], at=at)
 
     def delete_all(self, messages: Collection[tuple[int | str, str]], *, at: float) -> bool:
-        """Forget these messages if all of them are found. If one is not, `False`, and none is forgotten."""
+        """Delete these messages if all of them are found. If one is not, returns `False` and deletes none."""
         found = [message for id, phone in messages if (message := self._found(id, phone, at)) is not None]
         if len(found) < len(messages):
             return False
         for message in found:
-            self._messages.pop(message.ref.identity, None)  # one that is named twice is gone already
+            self._messages.pop(message.ref.identity, None)  # the default is for a message that is named twice
         return True
 
     def _found(self, id: int | str, phone: str, at: float) -> _Message | None:
@@ -182,7 +183,10 @@ class World:
         return None if message is None or self._is_archived(message, at) else message
 
     def _is_archived(self, message: _Message, at: float) -> bool:
-        """By the vendor's page: after a day; at 03:00 Moscow time, if final and sent before 18:00 of the day before."""
+        """Whether a message is archived, by the vendor's page.
+
+        It is after a day, or after 03:00 Moscow time if it was final then and was sent before 18:00 of the day before.
+        """
         if at - message.sent_at >= DAY:
             return True
         sweep = at // DAY * DAY  # 03:00 in Moscow is midnight UTC
@@ -256,7 +260,7 @@ def _registration(network: _details.Network | None, draws: Draws) -> dict[str, A
 
 
 def _look_up(phone: str, network: _details.Network, step: _lives.Step, draws: Draws) -> dict[str, Any]:
-    """A look-up's own fields: empty until it is answered, and for a number that nobody has."""
+    """The fields that only a look-up has. Those about the number are empty until it succeeds with error 0."""
     mnc, operator = draws.one_of(network.operators)
     region, abroad = draws.one_of(network.regions), draws.chance() < 0.05
     place = {"country": network.country, "operator": operator, "region": region}
@@ -283,7 +287,7 @@ def _phone(number: int, kind: int, draws: Draws) -> str:
 
 
 def _given(kind: int, draws: Draws, nasty: float) -> _Given:
-    """What sets a few messages of a mixture apart: a hard text, or a mailing that was paused for a while."""
+    """Special fields for a few messages: a text that is hard to parse, or a life in which the mailing was paused."""
     if draws.chance() < PAUSED_SHARE and kind != HLR:
         paused = draws.between(5 * _lives.MINUTE, _lives.HOUR)
         life = _lives.explicit_life(((0, -1), (1, -2), (paused, 0), (paused + 8, 1)))

@@ -17,7 +17,7 @@ import anyio
 import attrs
 
 from smsc_status.cli import main
-from smsc_status.cli._population import WitnessWorld
+from smsc_status.cli._demo_messages import RecordingWorld
 from smsc_status.emulator import Emulator, EmulatorServer
 from smsc_status.models import MessageRef, StatusRecord
 
@@ -101,7 +101,7 @@ def account_of(server: EmulatorServer) -> dict[str, str]:
 @contextmanager
 def serving(*, messages: int = 0, **emulator: object) -> Iterator[EmulatorServer]:
     """A server of messages 1, 2, …, sent within the last hour."""
-    app = Emulator(WitnessWorld(1), speed=SPEED, **emulator)  # type: ignore[arg-type]  # as the caller says
+    app = Emulator(RecordingWorld(1), speed=SPEED, **emulator)  # type: ignore[arg-type]  # as the caller says
     app.world.populate(messages, now=app.now(), spread=3600)
     with EmulatorServer(app) as server:
         yield server
@@ -114,10 +114,10 @@ def csv_of(server: EmulatorServer) -> str:
 def was_said(server: EmulatorServer, row: Mapping[str, Any]) -> bool:
     """Whether the server gave that status and error of that message."""
     world = server.emulator.world
-    assert isinstance(world, WitnessWorld)
+    assert isinstance(world, RecordingWorld)
     status, err = int(row["status"]), row["err"]
     ref = MessageRef(row["id"], row["phone"])
-    return world.held(StatusRecord(ref=ref, status=status, err=None if err in (None, "") else int(err)))
+    return world.has_given(StatusRecord(ref=ref, status=status, err=None if err in (None, "") else int(err)))
 
 
 def start(

@@ -10,7 +10,7 @@ import pytest
 from cli_support import run
 
 from smsc_status import StatusClient
-from smsc_status.cli import _demo, _meters, _population
+from smsc_status.cli import _demo, _demo_messages, _meters
 from smsc_status.codes import Status
 from smsc_status.emulator import Emulator, Referee
 from smsc_status.errors import SmscError, TransportError
@@ -70,7 +70,7 @@ def test_the_demo_counts_what_is_wrong_or_fails() -> None:
     """It can tell, so that its silence means something."""
     error = TransportError("cut")
     with (
-        mock.patch.object(_population.WitnessWorld, "held", return_value=False),
+        mock.patch.object(_demo_messages.RecordingWorld, "has_given", return_value=False),
         mock.patch.object(StatusClient, "check", side_effect=error),
     ):
         report = json.loads(run("demo", "--messages", "13", "--speed", "240", "--json").out)
@@ -91,9 +91,9 @@ def test_a_speed_that_cannot_be(speed: str) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 12, 13, 300])
-def test_the_population_is_as_large_as_asked(count: int) -> None:
+def test_there_are_as_many_messages_as_asked(count: int) -> None:
     """Besides those that the emulator does not know (any more); no message twice."""
-    there = _population.populate(Emulator(_population.WitnessWorld(1)), count)
+    there = _demo_messages.add_demo_messages(Emulator(_demo_messages.RecordingWorld(1)), count)
     few = max(1, count // 40)
     assert len(there.messages) == len(set(there.messages)) == count + 2 * few
     assert set(there.watched) <= set(there.messages)

@@ -25,7 +25,7 @@ def input_of(path: Path | str) -> Input:
 class Still(Job):
     """Does nothing."""
 
-    def opens(self, ref: MessageRef) -> bool:
+    def should_check(self, ref: MessageRef) -> bool:
         raise NotImplementedError
 
     def outcomes_of(self, refs: AsyncGenerator[MessageRef, None]) -> Any:
@@ -42,7 +42,7 @@ class Still(Job):
 
 
 def job() -> Still:
-    parts: dict[str, Any] = {name: mock.Mock() for name in ("client", "messages", "complaints", "sink")}
+    parts: dict[str, Any] = {name: mock.Mock() for name in ("client", "messages", "reporter", "sink")}
     return Still(meter=Quiet(), detail=Detail.BASIC, **parts)
 
 
@@ -52,7 +52,7 @@ def test_a_run_sums_up_however_it_ends(error: type[BaseException] | None, status
     still = job()
     with mock.patch("anyio.run", side_effect=error):
         assert still.carry_out() == status
-    assert still.complaints.sum_up.called  # type: ignore[attr-defined]  # a mock
+    assert still.reporter.sum_up.called  # type: ignore[attr-defined]  # a mock
     assert still.seconds >= 0
 
 
@@ -68,9 +68,9 @@ def test_the_input_is_never_written_over(tmp_path: Path) -> None:
     source.write_text("id,phone\n")
     other.symlink_to(source)
     with pytest.raises(ConfigError, match="expected another file than the input"):
-        input_of(source).see_that_it_is_not(other)
-    input_of(source).see_that_it_is_not(tmp_path / "new")
-    input_of(STDIN).see_that_it_is_not(source)
+        input_of(source).require_other_file_than(other)
+    input_of(source).require_other_file_than(tmp_path / "new")
+    input_of(STDIN).require_other_file_than(source)
     assert input_of(source).size == 9
     assert input_of(STDIN).size is None
 

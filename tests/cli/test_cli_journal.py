@@ -152,5 +152,5 @@ def test_a_message_is_left_out_as_often_as_it_has_an_outcome() -> None:
         answered.take(row)
     with pytest.raises(ValueError, match="no outcome"):
         answered.take({"id": 3, "phone": "7"})
-    assert [answered.opens(MessageRef(id, "7")) for id in (1, 1, "02", 2, 3)] == [False, True, False, True, True]
+    assert [answered.should_check(MessageRef(id, "7")) for id in (1, 1, "02", 2, 3)] == [False, True, False, True, True]
     assert answered.skipped == 2

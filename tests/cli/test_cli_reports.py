@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from smsc_status.cli._reports import MOST_KINDS, ONE_BY_ONE, Complaints
+from smsc_status.cli._reports import MOST_KINDS, ONE_BY_ONE, LineReporter
 
 
 def test_after_the_first_ten_a_kind_is_one_line() -> None:
     """With the count and its first line as the example; values and numbers make no kind of their own."""
     said: list[str] = []
-    complaints = Complaints(said.append, "in.csv")
+    reporter = LineReporter(said.append, "in.csv")
     for number in range(2, 12):
-        complaints(number, "no 'phone'")
+        reporter(number, "no 'phone'")
     assert len(said) == ONE_BY_ONE
     for number in range(12, 10_000):
         kinds = [
@@ -18,11 +18,11 @@ def test_after_the_first_ten_a_kind_is_one_line() -> None:
             f"phone \"'{number}\": looks like a spreadsheet's text cell; expected one number",
             f"{number} columns: expected 3, as in the header",
         ]
-        complaints(number, kinds[number % 3])
-    complaints(10_000, "too long")
+        reporter(number, kinds[number % 3])
+    reporter(10_000, "too long")
     assert len(said) == ONE_BY_ONE
-    complaints.sum_up()
-    complaints.sum_up()
+    reporter.sum_up()
+    reporter.sum_up()
     assert said[:2] == ["in.csv, line 2: no 'phone'", "in.csv, line 3: no 'phone'"]
     spoilt = "looks like a spreadsheet's text cell; expected one number"
     assert said[10:] == [
@@ -36,9 +36,9 @@ def test_after_the_first_ten_a_kind_is_one_line() -> None:
 def test_the_kinds_are_bounded() -> None:
     """Whatever comes."""
     said: list[str] = []
-    complaints = Complaints(said.append, "in.csv")
+    reporter = LineReporter(said.append, "in.csv")
     for number in range(1000):
-        complaints(number, "x" * (number + 1))
-    complaints.sum_up()
+        reporter(number, "x" * (number + 1))
+    reporter.sum_up()
     assert len(said) == ONE_BY_ONE + MOST_KINDS + 1
     assert said[-1].endswith("more lines like it: other reasons")

@@ -92,7 +92,7 @@ class BatchBisection:
             self.limit = min(self._max, self.limit + max(1, growth))
 
     def batch_timed_out(self, size: int) -> None:
-        """A bulk request of `size` messages got no answer in time. The next ones are smaller, unless it was a small one."""
+        """A bulk request of `size` messages got no answer in time. Unless it was small, the next ones are smaller."""
         if size < FEW and 2 * size <= self.limit:
             return
         self._too_slow = size

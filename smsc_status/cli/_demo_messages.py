@@ -1,4 +1,4 @@
-"""The messages of the demo: of every kind and status, as a real account has them."""
+"""Makes the messages of the demo: of every kind and status, as a real account has them."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ FIRST_UNKNOWN = 800_001
 MAILINGS: tuple[int | str, ...] = (900_001, "spring-sale")
 
 
-class WitnessWorld(World):
-    """A world that remembers what it said of each message."""
+class RecordingWorld(World):
+    """A world that remembers which statuses it has given for each message."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__(seed)
         self._said: defaultdict[Identity, set[tuple[int, int | None]]] = defaultdict(set)
 
     def record(self, id: int | str, phone: str, *, at: float) -> StatusRecord:
-        """As a world does."""
+        """See `World.record`."""
         record = super().record(id, phone, at=at)
         self._said[MessageRef(id, phone).identity].add((record.status, record.err))
         return record
 
-    def held(self, record: StatusRecord) -> bool:
-        """Whether that is what it has said of the record's message."""
+    def has_given(self, record: StatusRecord) -> bool:
+        """Whether this world has given the status and error of this record for the record's message."""
         return (record.status, record.err) in self._said[record.ref.identity]
 
 
 @attrs.frozen
-class Population:
-    """Messages to check once, and some of them to check over and over."""
+class DemoMessages:
+    """The messages to check once, and those of them to check over and over (`watched`)."""
 
     messages: list[MessageRef]
     watched: list[MessageRef]
 
     @property
     def checks(self) -> int:
-        """How many answers there are to be."""
+        """How many checks the demo makes."""
         return len(self.messages) + len(self.watched) * CHECKS_OF_WATCHED
 
 
-def populate(emulator: Emulator, count: int) -> Population:
-    """Fill the emulator's world with `count` messages, and some more that it does not know (any more)."""
+def add_demo_messages(emulator: Emulator, count: int) -> DemoMessages:
+    """Add `count` messages to the emulator's world, and some that it has archived or never knew."""
     world, now = emulator.world, emulator.now()
     of_statuses = _one_of_each_status(world, now)[:count]
     in_mailings = (count - len(of_statuses)) // 4
@@ -68,11 +68,11 @@ def populate(emulator: Emulator, count: int) -> Population:
     few = max(1, count // 40)
     messages += [world.add(FIRST_UNKNOWN + i, f"79{i:09d}", sent_at=now - 30 * HOUR) for i in range(few)]
     messages += [MessageRef(FIRST_UNKNOWN + few + i, f"79{i:09d}") for i in range(few)]
-    return Population(messages, (singles + of_statuses)[:WATCHED])
+    return DemoMessages(messages, (singles + of_statuses)[:WATCHED])
 
 
 def _one_of_each_status(world: World, now: float) -> list[MessageRef]:
-    """However few messages there are and whatever is drawn, every status occurs."""
+    """One message for each status, so that every status occurs whatever is drawn."""
     statuses = [status for status in Status if status is not Status.NOT_FOUND]
     return [
         world.add(FIRST_OF_STATUSES + i, f"7901{i:07d}", sent_at=now - HOUR, life=[(0, int(status), _err(status))])
