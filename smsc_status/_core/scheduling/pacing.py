@@ -49,11 +49,6 @@ class RequestEnd(Enum):
     NOT_SENT = "not sent"
 
 
-# Module-level names, because reading a member from the class costs as much as the rest of a decision that uses it.
-_REPLIED: Final = RequestEnd.REPLIED
-_ABANDONED: Final = RequestEnd.ABANDONED
-_NOT_SENT: Final = RequestEnd.NOT_SENT
-
 # An id with several tokens out has a list. Item 0 is one of these marks: is a review of the id queued? The instants
 # follow in ascending order. `finished` compares a new instant with the item before the last, which may be the mark. Any
 # instant is above -inf, so nothing more needs to be done. No instant is above inf, so `finished` takes its slower
@@ -187,11 +182,11 @@ class Pacer:
         self._open -= 1
         names = self._with_lane(keys, bulk) if bulk or self._caps_singles else keys
         back_at = now + self._back_after
-        if how is not _REPLIED:
-            if how is _NOT_SENT:
+        if how is not RequestEnd.REPLIED:
+            if how is RequestEnd.NOT_SENT:
                 self._refund(names)
                 return
-            if how is _ABANDONED:
+            if how is RequestEnd.ABANDONED:
                 back_at += self.limits.linger
                 self._linger(now + self.limits.linger)
             else:
@@ -200,7 +195,7 @@ class Pacer:
         not_queued = []
         for key in names:
             known = out[key]
-            if type(known) is not list:  # `type` takes half as long as `isinstance`
+            if not isinstance(known, list):
                 out[key] = back_at
                 not_queued.append(key)
             elif known[-2] <= back_at:
@@ -271,8 +266,7 @@ class Pacer:
         """Queue a review of these ids at the instant `at`, which must not be before any queued one."""
         self._review_at.append(at)
         self._review_queue.append(names[0] if len(names) == 1 else tuple(names))
-        if at < self._next_at:  # noqa: PLR1730 (a call of `min` would take as long as all else for one id)
-            self._next_at = at
+        self._next_at = min(self._next_at, at)
 
     def _advance(self, now: float) -> None:
         """Carry out all reviews that are due: drop tokens that have come back, and forget ids that have no others."""
