@@ -484,19 +484,6 @@ async def test_an_account_error_stops_everything_at_once_and_a_later_call_tries_
         assert (await client.check(1, PHONE)).is_delivered
 
 
-async def test_one_bad_message_costs_the_others_nothing() -> None:
-    """The vendor refuses the whole bulk request; singles find the culprit."""
-    emulator = Emulator()
-    refs: list[Any] = list(delivered(emulator, range(1, 100)))
-    refs.insert(50, (2147483648, PHONE))
-    async with client_of(emulator) as client:
-        outcomes = [outcome async for outcome in client.stream(refs)]
-    failed = [outcome for outcome in outcomes if not isinstance(outcome, StatusRecord)]
-    assert len(outcomes) == 100
-    assert [outcome.ref.id for outcome in failed] == [2147483648]
-    assert isinstance(failed[0].error, ParametersError)
-
-
 async def test_who_can_not_wait_is_not_blamed_for_a_bulk_request_that_was_refused() -> None:
     """Another message is what the vendor minds: those who can be asked singly in time are, the others are told so."""
     emulator = Emulator()
@@ -524,25 +511,6 @@ async def test_too_large_a_bulk_request_is_divided_and_the_size_is_learnt() -> N
     assert stats.refusals[1] < stats.requests["bulk"] / 3
 
 
-@pytest.mark.parametrize("fault", ["missing_records", "repeated_records", "reordered_records", "foreign_records"])
-async def test_a_reply_may_leave_out_repeat_and_reorder(fault: str) -> None:
-    emulator = Emulator(seed=5, faults={fault: 0.3})
-    refs = delivered(emulator, range(1, 300))
-    async with client_of(emulator) as client:
-        outcomes = [outcome async for outcome in client.stream(refs)]
-    assert {outcome.ref for outcome in outcomes} == set(refs)
-    assert len(outcomes) == len(refs)
-    assert all(isinstance(outcome, StatusRecord) for outcome in outcomes)
-
-
-async def test_what_a_reply_leaves_out_for_ever_fails_as_itself() -> None:
-    rows = [{"status": 1, "last_timestamp": 1, "id": k, "phone": PHONE} for k in range(2, 11)]
-    async with answered_by(json.dumps(rows).encode(), limits=Limits(period=1, margin=0)) as client:
-        results = await gather(*[client.check(k, PHONE) for k in range(1, 11)])
-    assert isinstance(results[0], ProtocolError)
-    assert all(isinstance(result, StatusRecord) for result in results[1:])
-
-
 # Streams.
 
 
@@ -551,54 +519,6 @@ async def test_an_empty_stream_ends_at_once() -> None:
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
         assert [outcome async for outcome in client.stream([])] == []
     assert transport.requests == []
-
-
-@pytest.mark.slow
-async def test_the_same_message_twice_is_asked_once_and_comes_out_twice() -> None:
-    """Side by side, or far apart in the input; each with the caller's own object."""
-    emulator = Emulator()
-    refs = delivered(emulator, range(1, 2001))
-    twins = [ref.__class__(str(ref.id), ref.phone) for ref in refs]
-    async with client_of(emulator) as client:
-        outcomes = [outcome async for outcome in client.stream([refs[0], twins[0], *refs[1:], *twins[1:]])]
-        stats = client.stats()
-    assert stats.records == 2000
-    assert sorted(id(outcome.ref) for outcome in outcomes) == sorted(map(id, [*refs, *twins]))
-
-
-async def test_bad_messages_in_a_stream_are_their_own_failures() -> None:
-    emulator = Emulator()
-    good = delivered(emulator, range(1, 6))
-    bad: list[Any] = [("a,b", PHONE), (True, PHONE), (1, "7,8"), (1,), None, (1, PHONE, datetime(2026, 1, 1)), "12"]
-    async with client_of(emulator) as client:
-        outcomes = [outcome async for outcome in client.stream([*good, *bad])]
-    failed = [outcome for outcome in outcomes if not isinstance(outcome, StatusRecord)]
-    assert sorted(id(outcome.ref) for outcome in failed) == sorted(map(id, bad))
-    assert all(isinstance(outcome.error, ConfigError) for outcome in failed)
-    assert len(outcomes) == 12
-
-
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_an_error_of_the_input_is_raised_after_what_was_read(is_async: bool) -> None:
-    emulator = Emulator()
-    refs = delivered(emulator, range(1, 11))
-
-    def broken() -> Any:
-        yield from refs
-        raise KeyError("the input's own")
-
-    async def broken_too() -> Any:
-        for ref in refs:
-            yield ref
-        raise KeyError("the input's own")
-
-    async with client_of(emulator) as client:
-        stream = client.stream(broken_too() if is_async else broken())
-        got = [await anext(stream) for _ in range(10)]
-        with pytest.raises(KeyError, match="the input's own"):
-            await anext(stream)
-        assert [outcome async for outcome in stream] == []
-    assert {outcome.ref for outcome in got} == set(refs)
 
 
 @pytest.mark.slow

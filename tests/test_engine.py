@@ -605,14 +605,6 @@ async def test_a_deletion_given_up_in_the_moment_of_its_grant_is_not_sent() -> N
     assert transport.requests == []
 
 
-async def test_a_message_put_in_twice_is_pending_twice_when_the_account_is_refused() -> None:
-    async with answered_by(WRONG_LOGIN) as client:
-        stream = client.stream([(1, PHONE), (1, PHONE), (2, PHONE)])
-        with pytest.raises(AuthError) as caught:
-            await anext(stream)
-        assert [ref.id for ref in caught.value.pending] == [1, 1, 2]
-
-
 def test_a_client_may_be_closed_in_another_loop_than_it_worked_in() -> None:
     client = answered_by(DELIVERED)
     anyio.run(client.check, 1, PHONE)

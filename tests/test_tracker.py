@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,8 +15,6 @@ from network import Network
 
 from smsc_status import (
     Archived,
-    AuthError,
-    ClientClosed,
     ConfigError,
     Detail,
     FailedCheck,
@@ -234,29 +232,6 @@ async def test_what_can_not_be_checked_fails_alone() -> None:
     assert statuses(outcomes) == ["ParametersError"]
 
 
-async def test_an_account_error_gives_everything_back() -> None:
-    refs = [MessageRef(id, PHONE) for id in (1, 2, 3, 1)]
-    async with answered_by(b'{"error": "who", "error_code": 2}') as client:
-        stream = client.track(refs)
-        with pytest.raises(AuthError) as caught:
-            await anext(stream)
-        with pytest.raises(StopAsyncIteration):
-            await anext(stream)
-    assert sorted(ref.id for ref in caught.value.pending) == [1, 1, 2, 3]
-
-
-async def test_closing_the_client_in_the_middle() -> None:
-    day = Day()
-    refs = [day.add(id, [(0, 0)]) for id in range(1, 30)]
-    client = day.client()
-    stream = client.track(refs)
-    await anext(stream)
-    await client.aclose()
-    with pytest.raises(ClientClosed) as caught:
-        await _drain(stream)
-    assert set(caught.value.pending) == set(refs)
-
-
 @pytest.mark.slow
 async def test_leaving_early_leaves_nothing_behind() -> None:
     """Broken off, cancelled, dropped: what was not done can be tracked again."""
@@ -341,21 +316,6 @@ async def test_an_end_not_taken_is_pending() -> None:
         with pytest.raises(StopAsyncIteration):
             await anext(stream)
         assert {first.ref, *stream.pending()} == set(refs)
-
-
-async def test_an_error_of_the_input_comes_after_the_messages() -> None:
-    day = Day()
-    ref = day.add(1, [(0, 1)], ago=60)
-
-    def broken() -> Iterator[MessageRef]:
-        yield ref
-        raise LookupError("input")
-
-    async with day.client() as client:
-        stream = client.track(broken())
-        assert (await anext(stream)).ref is ref
-        with pytest.raises(LookupError):
-            await anext(stream)
 
 
 async def test_an_input_that_fails_to_close() -> None:

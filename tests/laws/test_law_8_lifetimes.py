@@ -127,31 +127,6 @@ def test_leaving_a_stream_takes_its_messages_out_of_the_queue(run: Callable[...,
     run(main)
 
 
-@pytest.mark.slow
-@both
-def test_what_a_closed_stream_did_not_give_out_can_be_put_in_again(run: Callable[..., None]) -> None:
-    """`pending` has it, in order, as it was put in."""
-
-    async def main() -> None:
-        emulator = Emulator()
-        refs = delivered(emulator, range(1, 3001))
-        async with client_of(emulator) as client:
-            got = []
-            async with client.stream(refs) as stream:
-                async for outcome in stream:
-                    got.append(outcome.ref)
-                    if len(got) == 500:
-                        break
-            left = stream.pending()
-            assert set(got) | set(left) == set(refs)
-            assert not set(got) & set(left)
-            assert left == sorted(left, key=lambda ref: int(ref.id))
-            assert [outcome async for outcome in stream] == []
-            assert {outcome.ref async for outcome in client.stream(left)} == set(left)
-
-    run(main)
-
-
 @both
 def test_closing_gives_back_what_waits(run: Callable[..., None]) -> None:
     """Nobody hangs, and those on their way are given up."""
