@@ -179,7 +179,7 @@ async def test_a_check_goes_ahead_of_a_stream() -> None:
 # max_wait, max_age, timeout.
 
 
-async def test_max_wait_is_answered_as_soon_as_it_is_known() -> None:
+async def test_max_wait_fails_as_soon_as_no_slot_can_come_in_time() -> None:
     emulator = Emulator()
     delivered(emulator, [1])
     async with client_of(emulator) as client:
@@ -224,7 +224,7 @@ async def test_max_age_gives_a_record_again_while_it_is_young() -> None:
         assert client.stats().requests["single"] == 4
 
 
-async def test_a_deletion_makes_a_known_record_worthless() -> None:
+async def test_after_a_deletion_a_known_record_is_not_given_again() -> None:
     emulator = Emulator()
     delivered(emulator, [1])
     async with client_of(emulator) as client:
@@ -249,7 +249,7 @@ async def test_timeout_bounds_the_call_and_not_the_request() -> None:
 # What goes wrong.
 
 
-async def test_what_is_transient_is_tried_again_with_pauses() -> None:
+async def test_transient_failures_are_tried_again_with_pauses() -> None:
     transport = Answering(httpx.ReadError("cut"), httpx.Response(503), b"", DELIVERED)
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport, retries=3) as client:
         record = await client.check(1, PHONE)
@@ -258,7 +258,7 @@ async def test_what_is_transient_is_tried_again_with_pauses() -> None:
     assert len(transport.requests) == 4
 
 
-async def test_a_server_that_says_when_is_asked_then() -> None:
+async def test_a_server_is_asked_again_when_it_said() -> None:
     transport = Answering(httpx.Response(429, headers={"retry-after": "20"}), DELIVERED)
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
         began_at = anyio.current_time()
@@ -267,7 +267,7 @@ async def test_a_server_that_says_when_is_asked_then() -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, TransportError), (503, TransportError)])
-async def test_what_a_server_says_of_when_to_come_back_is_told(status: int, kind: type[TransportError]) -> None:
+async def test_an_error_says_when_the_server_wants_to_be_asked_again(status: int, kind: type[TransportError]) -> None:
     """With its HTTP status, by whichever error that `check` ends with."""
     later = httpx.Response(status, headers={"retry-after": "40"})
     async with answered_by(later, retries=0) as client:
@@ -484,7 +484,7 @@ async def test_an_account_error_stops_everything_at_once_and_a_later_call_tries_
         assert (await client.check(1, PHONE)).is_delivered
 
 
-async def test_who_can_not_wait_is_not_blamed_for_a_bulk_request_that_was_refused() -> None:
+async def test_callers_that_can_not_wait_are_not_blamed_for_a_refused_bulk_request() -> None:
     """Another message is what the vendor minds: those who can be asked singly in time are, the others are told so."""
     emulator = Emulator()
     delivered(emulator, range(1, 20))
@@ -604,7 +604,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("options", "named"), BAD)
-async def test_what_can_not_be_used_is_named(options: dict[str, Any], named: str) -> None:
+async def test_an_argument_that_can_not_be_used_is_named(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         StatusClient(**options)
 
@@ -642,7 +642,7 @@ async def test_bad_arguments_are_named_before_anything_is_sent() -> None:
         ((1, PHONE, None), r"one alone is \[\(id, phone\)\]"),
     ],
 )
-async def test_what_is_no_iterable_of_messages_is_refused_at_once(messages: Any, named: str) -> None:
+async def test_a_value_that_is_no_iterable_of_messages_is_refused_at_once(messages: Any, named: str) -> None:
     """Where each character, key or part of it would fail as a message of its own."""
     async with StatusClient(apikey="k", base_url="http://localhost", transport=Answering(DELIVERED)) as client:
         for call in (client.stream, client.track):
@@ -678,7 +678,7 @@ async def test_a_servers_control_characters_reach_no_log_line(caplog: pytest.Log
     assert any("authorise error" in message for message in caplog.messages)
 
 
-async def test_from_env(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_from_env_reads_the_variables_after_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables, and overrides that go before them."""
     transport = Answering(DELIVERED)
     monkeypatch.setenv("SMSC_APIKEY", "from env")
@@ -725,7 +725,7 @@ async def test_stats_are_a_snapshot() -> None:
     assert "closed" in repr(client)
 
 
-async def test_an_explicit_limiter_is_shared_by_whoever_has_it() -> None:
+async def test_clients_with_an_explicit_limiter_share_it() -> None:
     emulator = Emulator()
     delivered(emulator, [1])
     limiter = LocalLimiter(Limits(checks_per_id=2))
@@ -736,7 +736,7 @@ async def test_an_explicit_limiter_is_shared_by_whoever_has_it() -> None:
             await one.check(1, PHONE, max_wait=5)
 
 
-async def test_what_is_sent_has_no_invisible_characters() -> None:
+async def test_a_request_has_no_invisible_characters() -> None:
     """And the record has the caller's own object."""
     transport = Answering(DELIVERED)
     ref = MessageRef("\u200e12\u00a0345", "\u202a+7\u00a0999\u2011000\u201300\u201300\u202c")

@@ -78,7 +78,7 @@ EXAMPLES: list[SmscError] = [
 ]
 
 
-def test_the_tree() -> None:
+def test_each_error_has_its_bases_and_is_exported() -> None:
     """Each has its bases and no others, and each is exported."""
     own = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, BaseException)}
     assert own == set(TREE)
@@ -140,7 +140,7 @@ def test_a_code_has_its_class(code: int, kind: type[ApiError]) -> None:
     assert str(error) == f"error {code}: text"
 
 
-def test_what_they_say() -> None:
+def test_each_error_has_a_text_for_people() -> None:
     """The text is for people; the numbers stand beside it."""
     assert str(ApiError(9)) == "error 9"
     assert str(LimitExceeded()) == "no slot comes free in time"
@@ -179,7 +179,7 @@ def test_an_excerpt_is_bounded() -> None:
     assert len(str(error)) < 300
 
 
-def test_the_standard_ones_catch_ours() -> None:
+def test_the_standard_errors_catch_ours() -> None:
     """Who knows nothing of this library may catch `ValueError` and `TimeoutError`."""
     with pytest.raises(ValueError, match="bad"):
         raise ConfigError("bad")

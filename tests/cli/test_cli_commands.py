@@ -56,7 +56,7 @@ def test_check_shows_what_is_known() -> None:
     assert "cost" not in shown
 
 
-def test_check_for_machines() -> None:
+def test_check_prints_one_json_object_for_machines() -> None:
     """One JSON object, with the details that were asked for; the login and password will do too."""
     with serving() as server:
         server.emulator.world.add("ab-7", "a@b.ru", sent_at=server.emulator.now() - 60, life=[(0, 1)], text="x\x1b[2J")
@@ -80,7 +80,7 @@ def test_check_of_an_unknown_message_is_an_answer() -> None:
     assert json.loads(ended.out)["status"] == -3
 
 
-def test_delete() -> None:
+def test_delete_is_silent_when_done() -> None:
     """Silent when done; a message that is not there is refused by the vendor."""
     with serving(messages=1) as server:
         phone = next(iter(server.emulator.world)).phone
@@ -93,7 +93,7 @@ def test_delete() -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "delete"])
-def test_wrong_credentials(command: str) -> None:
+def test_wrong_credentials_are_told_in_one_line(command: str) -> None:
     """One line that says what to do, and the status of a refusal."""
     with serving() as server:
         ended = run(command, "7", "79", env={**KEY, "SMSC_BASE_URL": server.url})
@@ -157,7 +157,7 @@ def test_every_error_has_its_exit_status_and_one_line(error: SmscError, status: 
         ({"SMSC_APIKEY": " "}, "apikey"),
     ],
 )
-def test_credentials_that_are_missing_or_too_many(env: dict[str, str], what: str) -> None:
+def test_missing_or_surplus_credentials_are_an_error_without_a_terminal(env: dict[str, str], what: str) -> None:
     """Without a terminal nobody is asked."""
     ended = run("check", "7", "79", env=env)
     assert ended.status == 2
@@ -182,7 +182,7 @@ def test_on_a_terminal_what_is_missing_is_asked_for(env: dict[str, str], answers
     assert asked.call_count == len(answers)
 
 
-def test_the_end_of_input_is_no_answer() -> None:
+def test_the_end_of_input_at_the_prompt_ends_the_command() -> None:
     """Ctrl-D at the prompt."""
     with mock.patch.object(_account, "getpass", side_effect=EOFError):
         ended = run("check", "7", "79", terminals=("stdin",))
@@ -190,7 +190,7 @@ def test_the_end_of_input_is_no_answer() -> None:
     assert "set SMSC_APIKEY" in ended.err
 
 
-def test_ctrl_c_at_the_prompt() -> None:
+def test_ctrl_c_at_the_prompt_ends_as_the_shell_expects() -> None:
     """Ends as the shell expects it."""
     with mock.patch.object(_account, "getpass", side_effect=KeyboardInterrupt):
         assert run("check", "7", "79", terminals=("stdin",)).status == 130
@@ -255,7 +255,7 @@ def test_explain_says_what_is_final() -> None:
 
 
 @pytest.mark.parametrize("code", ["777", "-77", "x", ""])
-def test_explain_of_what_is_no_code(code: str) -> None:
+def test_explain_refuses_what_is_no_code(code: str) -> None:
     """Usage, in one line."""
     ended = run("explain", code)
     assert ended.status == 2
@@ -274,7 +274,7 @@ def test_explain_of_what_is_no_code(code: str) -> None:
         (["fetch", "missing.csv"], "smsc-status fetch"),
     ],
 )
-def test_wrong_usage(arguments: list[str], command: str) -> None:
+def test_wrong_usage_is_told_in_one_line(arguments: list[str], command: str) -> None:
     """One line, which names the command's help."""
     ended = run(*arguments, env=KEY)
     assert ended.status == 2
@@ -296,12 +296,12 @@ def test_help_says_the_exit_statuses() -> None:
     assert "Commands" in nothing.err
 
 
-def test_version() -> None:
+def test_version_is_the_package_s() -> None:
     """The package's."""
     assert run("--version").out == f"{smsc_status.__version__}\n"
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
+def test_without_the_extra_the_command_says_what_to_install() -> None:
     """In one line."""
     err = Stream()
     with mock.patch.dict(sys.modules, {"typer": None}), mock.patch.object(sys, "stderr", err):
@@ -313,7 +313,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
 # Pipes and files.
 
 
-def test_a_closed_pipe_ends_it_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_closed_pipe_ends_the_command_quietly(capfd: pytest.CaptureFixture[str]) -> None:
     """As `head` closes one."""
     reader, writer = os.pipe()
     os.close(reader)
@@ -322,7 +322,7 @@ def test_a_closed_pipe_ends_it_quietly(capfd: pytest.CaptureFixture[str]) -> Non
     assert not capfd.readouterr().err
 
 
-def test_a_closed_pipe_that_is_no_file() -> None:
+def test_a_closed_pipe_that_is_no_file_ends_the_command_quietly() -> None:
     """Nothing to let go of."""
     with mock.patch.object(_app, "write_stdout", side_effect=BrokenPipeError):
         assert run("explain", "1").status == 141
@@ -373,7 +373,7 @@ def test_emulator_says_how_to_use_it(out: Path | None, speed: float, expected: s
     assert _serve._greeting("u", speed, 3, out).endswith(expected)
 
 
-def test_emulator_with_faults_and_another_charset_in_its_header() -> None:
+def test_emulator_takes_faults_and_a_charset_of_its_header() -> None:
     """As the constructor takes them; by default there are no faults, and the charset is the vendor's."""
     with mock.patch.object(_serve, "serve") as served:
         run("emulator", "--faults", " cut=0.25, ip_blocked=1,", "--header-charset", "koi8-r")
@@ -393,7 +393,7 @@ def test_emulator_names_its_faults() -> None:
     assert all(f"{name}:" in said for name in FAULTS)
 
 
-def test_emulator_on_a_port_that_is_taken() -> None:
+def test_emulator_says_that_its_port_is_taken() -> None:
     """Said in one line, with the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -416,7 +416,7 @@ def test_emulator_on_a_port_that_is_taken() -> None:
         ["--header-charset", "a b"],
     ],
 )
-def test_emulator_with_values_that_cannot_be(arguments: list[str]) -> None:
+def test_emulator_refuses_values_that_can_not_be(arguments: list[str]) -> None:
     """Usage, in one line."""
     ended = run("emulator", *arguments)
     assert ended.status == 2

@@ -315,7 +315,7 @@ async def test_a_status_that_can_be_read_comes_out_although_another_column_can_n
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.1, 0.15])
-async def test_who_stays_is_answered_once_though_callers_of_the_same_messages_leave(moment: float) -> None:
+async def test_callers_that_stay_are_answered_once_though_others_of_the_same_messages_leave(moment: float) -> None:
     """Before the request, while it is on its way, and after its answer."""
     emulator = Emulator()
     refs = delivered(emulator, range(1, 31))

@@ -80,7 +80,7 @@ async def test_no_token_and_no_slot_leaks(moment: float, what: str) -> None:
 
 
 async def test_a_request_on_the_wire_is_not_aborted() -> None:
-    """Its record serves the next one who will have it."""
+    """Its record serves the next caller that asks for it."""
     emulator = Emulator()
     delivered(emulator, [1])
     async with client_of(emulator, round_trip=10) as client:
@@ -94,7 +94,7 @@ async def test_a_request_on_the_wire_is_not_aborted() -> None:
 
 
 async def test_ten_cancelled_waiters_cost_nothing() -> None:
-    """Who gave up waiting for an id's token has not used one up."""
+    """A caller that gives up waiting for a token has used none."""
     emulator = Emulator()
     delivered(emulator, [1])
     async with client_of(emulator) as client:

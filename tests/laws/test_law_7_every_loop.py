@@ -165,7 +165,7 @@ def test_every_call_works_on_every_loop(kind: str, call: Callable[[StatusClient]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_two_loops_that_come_at_once_one_is_refused_at_once(kind: str) -> None:
+def test_the_second_of_two_loops_that_come_at_once_is_refused(kind: str) -> None:
     """However the threads are switched; the other's calls are answered."""
 
     async def once() -> None:
