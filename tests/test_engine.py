@@ -15,7 +15,7 @@ import anyio
 import httpx
 import pytest
 from anyio.lowlevel import checkpoint
-from helpers import PHONE, Answering, answered_by, client_of, delivered, held_by
+from helpers import PHONE, Answering, answered_by, client_of, delivered, engine_of, held_by
 from network import Network
 from virtual import VirtualLoop
 
@@ -389,7 +389,7 @@ async def test_a_message_answered_at_a_higher_level_and_then_lost_at_the_lower_i
             group.start_soon(note, results, client.check(1, PHONE))
         assert network.count == 3
         assert all(isinstance(result, StatusRecord) for result in results)
-        assert client._engine.pending.is_empty
+        assert engine_of(client).pending.is_empty
 
 
 async def test_each_caller_has_an_error_of_its_own() -> None:
@@ -507,9 +507,9 @@ async def test_nothing_is_kept_of_a_stream_that_was_dropped_with_all_its_answers
         del stream
         gc.collect()
         await anyio.sleep(1)
-        assert not client._engine.cancellables
+        assert not engine_of(client).cancellables
         assert len([outcome async for outcome in client.stream(refs)]) == 10
-        assert not client._engine.cancellables
+        assert not engine_of(client).cancellables
 
 
 @pytest.mark.slow
@@ -598,7 +598,7 @@ async def test_a_deletion_given_up_in_the_moment_of_its_grant_is_not_sent() -> N
             group.start_soon(note, results, client.delete(1, PHONE))
             await anyio.sleep(1)
             await limiter.release(permit, RequestEnd.NOT_SENT)
-            for other in list(client._engine.cancellables):
+            for other in list(engine_of(client).cancellables):
                 other.give_up(AuthError(2))
         assert isinstance(results[0], AuthError)
         assert limiter.is_idle()
@@ -670,7 +670,7 @@ async def test_a_stream_that_was_closed_is_not_failed_by_an_error_in_the_same_mo
     async with client_of(emulator) as client:
         stream = client.stream(refs)
         await anext(stream)
-        others = list(client._engine.cancellables)
+        others = list(engine_of(client).cancellables)
         await stream.aclose()
         for other in others:
             other.give_up(ClientClosed("the client was closed"))
@@ -714,7 +714,7 @@ async def test_a_message_that_nobody_waits_for_is_not_asked_again() -> None:
         with anyio.move_on_after(1):
             await client.check(1, PHONE)
         await anyio.sleep(100)
-        assert client._engine.pending.is_empty
+        assert engine_of(client).pending.is_empty
     assert len(transport.requests) == 1
 
 
@@ -780,7 +780,7 @@ async def test_an_unexpected_error_with_a_reply_leaves_no_caller_waiting(
             assert all("ZeroDivisionError" in str(failure) for failure in failures)
         assert limiter.slots().open_requests == 0
         assert client.stats().waiting == 0
-        assert client._engine.pending.is_empty
+        assert engine_of(client).pending.is_empty
         assert (await client.check(1, PHONE)).is_delivered
         await anyio.sleep(80)
         assert limiter.is_idle()
@@ -852,10 +852,11 @@ def test_a_worker_left_behind_in_another_loop_selects_nothing() -> None:
     """A limiter that asks it there gets no request."""
     client = answered_by(DELIVERED)
     anyio.run(client.check, 1, PHONE)
-    engine = client._engine
+    engine = engine_of(client)
 
     async def elsewhere() -> None:
         pacer = Pacer(Limits())
+        # A limiter has the selector; nobody else does.
         assert engine._select(pacer, now=0.0) == float("inf")
 
     anyio.run(elsewhere)
@@ -864,13 +865,15 @@ def test_a_worker_left_behind_in_another_loop_selects_nothing() -> None:
 async def test_in_a_forked_process_a_client_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has counted, what waits, and its sockets are the parent's; whether it is closed stays."""
     one, other = answered_by(DELIVERED), answered_by(DELIVERED)
-    monkeypatch.setattr("smsc_status._runtime.engine._all", type(engine_module._all)([one._engine, other._engine]))
+    monkeypatch.setattr(
+        "smsc_status._runtime.engine._all", type(engine_module._all)([engine_of(one), engine_of(other)])
+    )
     await one.check(1, PHONE)
     await other.aclose()
-    before = dict(vars(one._engine))
-    engine_module._begin_anew()
+    before = dict(vars(engine_of(one)))
+    engine_module._begin_anew()  # what the module has a fork call in the child
     assert one.stats().records == 0
-    assert one._engine._exchange is not before["_exchange"]
+    assert engine_of(one)._exchange is not before["_exchange"]
     assert (await one.check(2, PHONE)).is_delivered
     with pytest.raises(ConfigError, match="closed"):
         await other.check(1, PHONE)

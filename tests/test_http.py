@@ -292,6 +292,7 @@ async def test_the_system_s_authorities_are_trusted(monkeypatch: pytest.MonkeyPa
         CERTIFICATES.configure_trust(context)
 
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", load)
+    # The trust store is made once a process, by a private function with a cache.
     module._system_trust.cache_clear()
     try:
         async with on_route("https", "answer", verify=True) as (_, opened):

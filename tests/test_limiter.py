@@ -279,7 +279,7 @@ async def test_a_waiter_that_left_leaves_nothing_behind() -> None:
         gc.collect()
         assert sum(type(thing) is Waiter for thing in gc.get_objects()) < 150
         await limiter.release(holder, RequestEnd.REPLIED)
-    assert not limiter._queue.waiting
+    assert limiter.waiting == 0
 
 
 async def test_slots_go_to_waiters_in_the_order_of_coming() -> None:
@@ -436,7 +436,7 @@ def test_a_waiter_whose_loop_has_ended_holds_up_no_other() -> None:
 
     async def main() -> None:
         await limiter.release(permit, RequestEnd.NOT_SENT)
-        assert not limiter._queue.waiting
+        assert limiter.waiting == 0
         await ask(limiter, One())
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
@@ -453,10 +453,10 @@ def two_loops() -> Iterator[tuple[BlockingPortal, BlockingPortal]]:
 
 def join(limiter: LocalLimiter, loop: BlockingPortal, work: Callable[[], object]) -> Future[object]:
     """Start what will wait for the limiter in this loop; it is in the queue when this returns."""
-    before = len(limiter._queue.waiting)
+    before = limiter.waiting
     future: Future[object] = loop.start_task_soon(work)
     deadline = time.monotonic() + 10
-    while len(limiter._queue.waiting) == before:
+    while limiter.waiting == before:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     return future
@@ -634,7 +634,7 @@ def test_a_turn_passes_over_a_loop_that_has_ended() -> None:
         with anyio.move_on_after(0):
             await limiter.acquire(One((9,)).select)
         await anyio.to_thread.run_sync(lambda: gone.run_until_complete(asyncio.sleep(0.1)))
-        assert len(limiter._queue.waiting) == 1
+        assert limiter.waiting == 1
         async with anyio.create_task_group() as group:
             group.start_soon(ask, limiter, One((10,)))
             await anyio.sleep(0.01)
@@ -643,7 +643,7 @@ def test_a_turn_passes_over_a_loop_that_has_ended() -> None:
         assert anyio.current_time() - gone_soon < 5
 
     anyio.run(main)
-    assert not limiter._queue.waiting
+    assert limiter.waiting == 0
     waiter._log_destroy_pending = False  # type: ignore[attr-defined]  # its loop was torn down on purpose
 
 
@@ -784,6 +784,7 @@ async def give_up_after(seconds: float, work: Callable[[], Awaitable[None]]) -> 
 def test_a_fork_holds_every_lock_and_renews_it_in_the_child() -> None:
     """In the parent they are given back; a shared limiter is made and found in either."""
     account = shared("an account that is forked", Limits())
+    # These three are what the module has the fork call.
     for after in (limiter_module._release, limiter_module._begin_anew):
         lock = account.lock
         limiter_module._hold()
@@ -805,7 +806,7 @@ def test_in_a_forked_process_nothing_of_the_parent_is_its_own_but_the_tokens() -
     limiter.begin_anew()
     now = _loops.now()
     assert limiter.lock is not lock
-    assert not limiter._queue.waiting
+    assert limiter.waiting == 0
     assert limiter.pacer.open_requests == 0
     assert limiter.pacer.slot_due_at(now=now) == pytest.approx(now + 10, abs=1)
     assert [limiter.pacer.tokens(k, now=now + 70.5) for k in (0, 4)] == [4, 5]

@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
-from helpers import PHONE, Answering, client_of, delivered
+from helpers import PHONE, Answering, client_of, delivered, engine_of
 
 from smsc_status import LimiterUnavailable, LimitExceeded, LocalLimiter, MessageRef, StatusClient, StatusRecord
 from smsc_status._core.scheduling.dispatch import Request
@@ -338,7 +338,7 @@ async def test_a_selected_request_is_not_sent_when_nobody_waits_for_it_any_more(
         assert limiter.times == 0
         assert client.stats().waiting == 0
         assert sum(client.stats().requests.values()) == 0
-        assert client._engine.pending.is_empty
+        assert engine_of(client).pending.is_empty
         assert (await client.check(1, PHONE)).status == 1
 
 

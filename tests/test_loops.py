@@ -220,6 +220,7 @@ def test_in_a_forked_process_the_loops_of_its_parent_have_ended(monkeypatch: pyt
     called: list[int] = []
 
     async def main() -> None:
+        # The module keeps this to itself: it can only be seen from inside what a fork takes over.
         loop, begun_at = _loops._timeline.here_and_now()
         background = _loops.spawn(anyio.sleep_forever)
         await anyio.sleep(5)

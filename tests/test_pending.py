@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from helpers import PHONE, Answering, answered_by, client_of, delivered
+from helpers import PHONE, Answering, answered_by, client_of, delivered, engine_of
 
 from smsc_status import Detail, FailedCheck, MessageRef, ProtocolError, SmscError, StatusClient, StatusRecord
 from smsc_status._core.scheduling.recent import MAX_BYTES, RecentRecords
@@ -153,7 +153,7 @@ async def test_no_record_is_kept_until_somebody_may_be_given_one_again() -> None
     emulator = Emulator()
     refs = delivered(emulator, range(1, 51))
     async with client_of(emulator) as client:
-        pending = client._engine.pending
+        pending = engine_of(client).pending
         await client.check(1, PHONE)
         await collect(client.track(refs))
         assert pending.records_kept == 0

@@ -116,6 +116,7 @@ async def test_entries_without_a_meaning_do_not_pile_up() -> None:
     for waiter in waiters(1000, queue):
         queue.call([waiter])
         queue.leave(waiter)
+    # A bound of the memory: nothing outside tells how many entries are kept.
     assert len(queue._called) <= SLACK + 2
     assert len(queue._alarms) <= SLACK + 2
     assert len(queue._for_slot) <= SLACK + 2

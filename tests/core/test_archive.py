@@ -62,7 +62,7 @@ def test_messages_are_called_as_late_as_all_can_still_be_asked() -> None:
     assert len(due(DAY - 760)) == 70
     assert due(DAY) == []
     assert len(due(DAY + 16 * 3600.0)) == 100
-    assert not deadlines._minutes
+    assert not deadlines._minutes  # a bound of the memory: nothing outside tells what is kept
 
 
 def test_a_crowd_is_called_earlier_by_the_time_that_the_crowd_before_it_takes() -> None:

@@ -255,6 +255,7 @@ def test_an_id_that_is_always_in_use_costs_a_bounded_amount_of_memory() -> None:
     now = 0.0
     for round in range(7 * 300):
         room = pacer.tokens(7, now=now)
+        # Bounds of the memory, here and below: nothing outside tells how many entries are kept.
         assert all(at > now for at in pacer._look_at)
         for _ in range(room):
             pacer.started([7], bulk=False, now=now)
@@ -272,7 +273,7 @@ def test_with_the_shortest_period_only_a_lingering_request_is_remembered() -> No
     pacer = Pacer(Limits(period=5e-324, margin=0))
     asked(pacer, *range(1000), bulk=True, how=ABANDONED)
     assert [pacer.tokens(7, now=at) for at in (0.0, 9.99, 10.0)] == [4, 4, 5]
-    assert len(pacer._look_at) == 1
+    assert len(pacer._look_at) == 1  # a bound of the memory, as above
     assert pacer._look_at[0] > 10.0
     assert pacer.is_idle(now=10.0)
 

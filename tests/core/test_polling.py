@@ -170,6 +170,7 @@ def test_entries_that_have_no_meaning_any_more_are_dropped() -> None:
     while bulk(p, now=0.0):
         pass
     assert list(p) == []
+    # A bound of the memory: `len` counts messages, and these are the entries.
     assert [line.entries for line in (p._young, p._old, p._patient, p._last_call)] == [0, 0, 0, 0]
 
 

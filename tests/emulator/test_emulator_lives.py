@@ -44,7 +44,7 @@ def test_a_weighted_choice_keeps_its_weights() -> None:
 
 def test_a_weighted_choice_survives_rounding() -> None:
     draws = Draws("x")
-    draws._numbers = iter([1.0])
+    draws._numbers = iter([1.0])  # no seed draws it: rounding does
     assert draws.weighted(((0.1, "a"), (0.2, "b"))) == "b"
 
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 import pytest_asyncio
 import trio
-from helpers import PHONE, answered_by, client_of, delivered
+from helpers import PHONE, answered_by, client_of, delivered, engine_of
 from network import Network
 from trio.testing import MockClock
 from virtual import VirtualLoop
@@ -382,4 +382,4 @@ def test_a_transport_of_one_s_own_has_a_limiter_of_its_own() -> None:
     emulator = Emulator(enforce=False)
     network = Network(emulator)
     one, two = (client_of(emulator, transport=network) for _ in range(2))
-    assert one._engine.limiter is not two._engine.limiter
+    assert engine_of(one).limiter is not engine_of(two).limiter

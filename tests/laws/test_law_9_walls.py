@@ -31,6 +31,7 @@ from faulty import (
     replies,
     spoilt,
 )
+from helpers import engine_of
 
 from smsc_status import (
     FailedCheck,
@@ -372,14 +373,14 @@ async def test_a_server_that_is_slow_with_many_is_asked_for_fewer(each: float) -
     async with bench.client(timeout=30.0) as client, on_the_way(slow(each))(bench):
         await a_stream(client, refs, got)
         timed_out = bench.limiter.pacer.limits.max_bulk  # what the size was at first
-        assert client._engine.pending.batch_limit < timed_out
+        assert engine_of(client).pending.batch_limit < timed_out
         bench.transport.way = None
         more = [MessageRef(8, f"7999{k:07}") for k in range(20_000)]
         for ref in more:
             bench.emulator.world.add(ref.id, ref.phone, sent_at=sent_at, life=[(0, 1, 0)])
         again = Got()
         await a_stream(client, more, again)
-        assert client._engine.pending.batch_limit == 1000
+        assert engine_of(client).pending.batch_limit == 1000
     assert not got.failed
     assert {record.ref for record in got.records} == set(refs)
     assert len(again.records) == 20_000
