@@ -344,7 +344,7 @@ async def test_a_reply_over_the_bound_is_refused_while_it_is_read(monkeypatch: p
         assert [str(getattr(outcome, "error", "")) for outcome in outcomes] == ["the server's answer was empty"] * 5
 
 
-async def test_long_texts_are_within_the_bound() -> None:
+async def test_a_reply_with_long_texts_is_within_the_bound() -> None:
     """Fifty e-mails of five thousand letters, each escaped as six characters, are one reply."""
     rows = [{"status": 1, "id": id, "phone": PHONE, "message": "я" * 5000} for id in range(1, 51)]
     async with answered_by(json.dumps(rows).encode(), retries=0) as client:
@@ -384,7 +384,7 @@ async def test_mirrors_are_tried_in_turn_at_once() -> None:
 
 
 async def test_a_failure_that_is_late_does_not_lead_back_to_a_mirror_that_has_failed() -> None:
-    """What was sent to the first one before the others were tried says nothing of the present one."""
+    """A request that was sent to the first mirror before says nothing of the present one."""
 
     class Hosts(httpx.AsyncBaseTransport):
         seen: list[str] = []  # noqa: RUF012 (one transport in this test)
@@ -485,7 +485,7 @@ async def test_an_account_error_stops_everything_at_once_and_a_later_call_tries_
 
 
 async def test_callers_that_can_not_wait_are_not_blamed_for_a_refused_bulk_request() -> None:
-    """Another message is what the vendor minds: those who can be asked singly in time are, the others are told so."""
+    """The vendor refused another message. Callers with enough time are asked singly, the others get `LimitExceeded`."""
     emulator = Emulator()
     delivered(emulator, range(1, 20))
     async with client_of(emulator, round_trip=1.0) as client:
@@ -643,15 +643,15 @@ async def test_bad_arguments_are_named_before_anything_is_sent() -> None:
     ],
 )
 async def test_a_value_that_is_no_iterable_of_messages_is_refused_at_once(messages: Any, named: str) -> None:
-    """Where each character, key or part of it would fail as a message of its own."""
+    """Otherwise each of its characters, keys or parts would fail as a message of its own."""
     async with StatusClient(apikey="k", base_url="http://localhost", transport=Answering(DELIVERED)) as client:
         for call in (client.stream, client.track):
             with pytest.raises(ConfigError, match=named):
                 call(messages)
 
 
-async def test_two_messages_are_not_taken_for_one() -> None:
-    """Nor is a tuple of them, nor are none."""
+async def test_two_messages_are_taken_as_an_iterable_of_messages() -> None:
+    """As a list or a tuple; so is an empty one."""
     async with StatusClient(apikey="k", base_url="http://localhost", transport=Answering(DELIVERED)) as client:
         for messages in ([(1, PHONE), (2, PHONE)], ((1, PHONE), (2, PHONE)), (), [MessageRef(1, PHONE)] * 2):
             client.stream(messages)

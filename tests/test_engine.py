@@ -57,7 +57,7 @@ async def note(into: list[Any], call: Any) -> None:
 
 
 async def test_the_last_caller_may_leave_while_others_come() -> None:
-    """In the same turn of the loop: whoever comes is served."""
+    """Callers that come in the same turn of the loop are served."""
     emulator = Emulator()
     delivered(emulator, [1, 2, 3])
     async with client_of(emulator) as client:
@@ -95,7 +95,7 @@ async def test_a_message_behind_one_that_was_given_up_goes_at_once() -> None:
         assert client.stats().bulk_slot_in > 60
 
 
-async def test_two_may_take_from_one_stream() -> None:
+async def test_two_consumers_may_take_from_one_stream() -> None:
     emulator = Emulator()
     delivered(emulator, range(1, 11))
     got: list[Any] = []
@@ -411,7 +411,7 @@ async def test_a_transport_s_own_time_out_is_a_request_timeout() -> None:
 
 
 async def test_a_call_that_moved_to_another_request_is_told_what_happened_to_the_first() -> None:
-    """Somebody asks for more meanwhile; the first request had left in time, and was lost."""
+    """Another caller asks for more detail meanwhile. The first request had left in time, and was lost."""
     async with answered_by(
         httpx.ReadError("cut"), after=1.0, limits=Limits(connections=1), retries=3, timeout=20
     ) as client:
@@ -425,7 +425,7 @@ async def test_a_call_that_moved_to_another_request_is_told_what_happened_to_the
 
 
 async def test_an_input_of_both_kinds_is_read_as_what_it_is_in_async_code() -> None:
-    """Its other methods may block, or are there to say that they are not to be used."""
+    """Its synchronous methods may block, or raise because they are not to be used."""
 
     class Both:
         left = 3

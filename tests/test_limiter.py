@@ -344,7 +344,7 @@ async def test_a_lost_permit_counts_as_given_up() -> None:
 
 
 async def test_a_waiter_for_the_slot_of_a_lost_permit_is_told_when_the_permit_is_found() -> None:
-    """By whoever looks next; its slot comes free when it can't arrive any more."""
+    """The next look finds it. Its slot comes free when its request can't arrive any more."""
     limiter = LocalLimiter(Limits(connections=1))
     permit = await limiter.acquire(One().select)
     began_at = anyio.current_time()
@@ -463,7 +463,7 @@ def join(limiter: LocalLimiter, loop: BlockingPortal, work: Callable[[], object]
 
 
 def test_a_slot_goes_to_the_first_comer_of_whichever_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not first to those of the loop in which it has come free."""
+    """The loop in which the slot has come free has no advantage."""
     monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)  # however busy this machine is
     limiter = LocalLimiter(Limits(connections=1))
     order: list[str] = []
@@ -483,7 +483,7 @@ def test_a_slot_goes_to_the_first_comer_of_whichever_loop(monkeypatch: pytest.Mo
     assert order == names
 
 
-def test_busy_loops_let_each_other_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_loops_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that asks again and again gives a slot to the other's after what was before it, and no later."""
     monkeypatch.setattr("smsc_status.limiter.PATIENCE", 10.0)
     limiter = LocalLimiter(Limits(connections=2))
@@ -623,7 +623,7 @@ def test_urgent_waiters_of_another_loop_are_asked_first(monkeypatch: pytest.Monk
 
 
 def test_a_turn_passes_over_a_loop_that_has_ended() -> None:
-    """Though another one is late as well."""
+    """Also if another loop is late as well."""
     limiter = LocalLimiter(Limits(connections=1))
     gone = VirtualLoop()
     waiter = gone.create_task(limiter.acquire(One((8,)).select))

@@ -117,7 +117,7 @@ def test_the_system_s_settings_count_too(monkeypatch: pytest.MonkeyPatch) -> Non
     assert environment_proxy("https://smsc.kz") == Proxy(Secret(SOMEWHERE), "HTTPS_PROXY")
 
 
-def test_one_proxy_by_two_names_is_one() -> None:
+def test_a_proxy_of_two_variables_is_one_proxy() -> None:
     """Its connections are shared. Its password is not shown."""
     one = Proxy(Secret("http://me:hidden@proxy"), "HTTPS_PROXY")
     assert {one} == {Proxy(Secret("http://me:hidden@proxy"), "ALL_PROXY")}

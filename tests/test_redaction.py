@@ -210,7 +210,7 @@ def test_our_own_errors_lose_their_secrets_and_nothing_else(redactor: Redactor, 
 
 
 def test_tracebacks_are_cut_in_the_whole_chain() -> None:
-    """Of a cancellation, which has to stay the object that it is."""
+    """A cancellation has to stay the same object."""
     error = chained(RuntimeError("x"), ValueError("y"), is_suppressed=False)
     assert without_traceback(error) is error
     assert len(chain(error)) == 3

@@ -76,7 +76,7 @@ async def test_too_large_a_request_is_asked_in_parts(status: int) -> None:
 @respx.mock
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
 async def test_an_http_status_that_says_later_is_a_transport_error(client: StatusClient, status: int) -> None:
-    """And would have been tried again."""
+    """It is tried again as long as there are tries left."""
     respx.post(URL).respond(status)
     async with client:
         with pytest.raises(TransportError, match=str(status)):

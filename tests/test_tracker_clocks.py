@@ -156,7 +156,7 @@ async def test_a_tracker_follows_an_emulator_that_is_faster_than_real_time() -> 
 
 
 @pytest.mark.slow
-async def test_two_may_take_from_one_tracker() -> None:
+async def test_two_consumers_may_take_from_one_tracker() -> None:
     """Neither waits for ever, and each outcome goes to one of them."""
     day = Day(says_date=True)
     refs = [day.add(id, [(0, 0), (20, 1)]) for id in range(1, 200)]

@@ -42,7 +42,7 @@ KEY = {"SMSC_APIKEY": "s3cret-key"}
 # One message.
 
 
-def test_check_shows_what_is_known() -> None:
+def test_check_shows_the_fields_that_were_sent() -> None:
     """Readable, one thing a line, and nothing that was not sent."""
     with serving() as server:
         server.emulator.world.add(7, "79990000007", sent_at=server.emulator.now() - 60, life=[(0, 20, 6)])
@@ -102,7 +102,7 @@ def test_wrong_credentials_are_told_in_one_line(command: str) -> None:
     assert ended.err.count("\n") == 1
 
 
-def test_a_wrong_form_is_told_before_any_request() -> None:
+def test_an_id_or_phone_of_a_wrong_form_is_refused_before_any_request() -> None:
     """Usage, in one line."""
     with serving() as server:
         for arguments in (["check", "a,b", "79"], ["check", "7", "none"], ["delete", "x" * 41, "79"]):
@@ -174,7 +174,7 @@ def test_missing_or_surplus_credentials_are_an_error_without_a_terminal(env: dic
         ({"SMSC_PASSWORD": "demo"}, ["demo"]),
     ],
 )
-def test_on_a_terminal_what_is_missing_is_asked_for(env: dict[str, str], answers: list[str]) -> None:
+def test_on_a_terminal_missing_credentials_are_asked_for(env: dict[str, str], answers: list[str]) -> None:
     """Without showing what is typed."""
     with serving() as server, mock.patch.object(_account, "getpass", side_effect=answers) as asked:
         ended = run("check", "7", "79", env={**env, "SMSC_BASE_URL": server.url}, terminals=("stdin",))
@@ -197,7 +197,7 @@ def test_ctrl_c_at_the_prompt_ends_as_the_shell_expects() -> None:
 
 
 def test_an_abort_ends_like_ctrl_c() -> None:
-    """Whichever way Typer tells of it."""
+    """In whichever way Typer reports it."""
     with mock.patch.object(_app, "app", side_effect=typer.Abort):
         assert run("explain", "1").status == 130
 
@@ -323,14 +323,14 @@ def test_a_closed_pipe_ends_the_command_quietly(capfd: pytest.CaptureFixture[str
 
 
 def test_a_closed_pipe_that_is_no_file_ends_the_command_quietly() -> None:
-    """Nothing to let go of."""
+    """There is no file to let go of."""
     with mock.patch.object(_app, "write_stdout", side_effect=BrokenPipeError):
         assert run("explain", "1").status == 141
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("odd")])
 def test_other_errors_of_files_are_told_in_one_line(error: OSError) -> None:
-    """A full disk is nobody's bug."""
+    """A full disk, for one, is not a bug."""
     with mock.patch.object(_app, "write_stdout", side_effect=error):
         ended = run("explain", "1")
     assert ended.status == 2
@@ -340,7 +340,7 @@ def test_other_errors_of_files_are_told_in_one_line(error: OSError) -> None:
 # The emulator's own command.
 
 
-def test_emulator_serves_what_it_wrote(tmp_path: Path) -> None:
+def test_emulator_serves_the_messages_that_it_wrote(tmp_path: Path) -> None:
     """The file and the greeting are what `fetch` and the shell need."""
     out = tmp_path / "messages.csv"
     with mock.patch.object(_serve, "serve") as served:
@@ -451,7 +451,7 @@ def test_a_cell_of_csv_can_not_run() -> None:
     assert csv_line(cells, guard=False) == b"=cmd,+7 (999) 0,+79990000000,-3,-3,@x,a=b\n"
 
 
-def test_what_is_written_moves_no_cursor() -> None:
+def test_written_text_moves_no_cursor() -> None:
     """Nor is what is said beside it."""
     text = "a\x1b[2J\r\x9b\u202e"
     for written in (json_line(text).decode(), csv_line([text]).decode()):
@@ -470,7 +470,7 @@ def test_half_a_surrogate_pair_can_be_written() -> None:
     assert csv_line(["\ud83d", True, None]) == b"\\ud83d,true,\n"
 
 
-def test_what_is_unclear_is_shown() -> None:
+def test_unclear_fields_are_shown() -> None:
     """As a list in JSON, its names parted by spaces in CSV; nowhere if all is clear."""
     ref = MessageRef(7, "79")
     clear = StatusRecord(status=1, ref=ref)

@@ -67,7 +67,7 @@ def test_the_demo_says_so_if_a_limit_is_broken() -> None:
 
 
 def test_the_demo_counts_what_is_wrong_or_fails() -> None:
-    """It can tell, so that its silence means something."""
+    """Otherwise a demo without complaints would mean nothing."""
     error = TransportError("cut")
     with (
         mock.patch.object(_population.WitnessWorld, "held", return_value=False),

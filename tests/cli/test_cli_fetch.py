@@ -57,7 +57,7 @@ def test_bad_lines_and_failures_do_not_stop_the_rest() -> None:
     assert len(ended.out.splitlines()) == 3
 
 
-def test_what_the_vendor_refuses_is_written_as_a_failure() -> None:
+def test_a_message_that_the_vendor_refuses_is_written_as_a_failure() -> None:
     """With its reason, in the place of a status."""
     with serving(messages=2, max_bulk=0, enforce=False) as server:
         server.emulator.max_bulk = 0  # error 1 for everything

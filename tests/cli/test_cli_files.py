@@ -193,7 +193,7 @@ def test_a_pipe_is_waited_for_without_holding_up_the_loop() -> None:
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "windows-1251"])
-def test_what_russian_spreadsheets_write_is_read(content: str, encoding: str) -> None:
+def test_files_of_russian_spreadsheets_are_read(content: str, encoding: str) -> None:
     """Their headers, their first line, their charsets, their text cells and their dates, in Moscow's time."""
     mark = "\ufeff" if encoding == "utf-16-be" else ""
     found, notes = read((mark + content).encode(encoding))
@@ -227,7 +227,7 @@ def test_the_charset_that_was_named_is_kept_to() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["in.csv", "-"])
-def test_a_file_that_is_no_text_is_told_what_it_is(content: bytes, what: str, name: str) -> None:
+def test_a_file_that_is_no_text_is_refused_with_what_it_is(content: bytes, what: str, name: str) -> None:
     """By its first bytes, with its name, before any request."""
     with pytest.raises(ConfigError, match=f"^{'in.csv' if name != '-' else 'standard input'}: {what}"):
         read(content, name=name)
@@ -259,7 +259,7 @@ def test_an_empty_name_leaves_the_times_unread() -> None:
     assert read(b"id,phone,sent_at\n1,71,yesterday\n", Columns(sent_at="")) == ([("1", "71", None)], [])
 
 
-def test_spoilt_cells_are_bad_lines() -> None:
+def test_a_spoilt_cell_makes_a_bad_line() -> None:
     """As they are in the library."""
     found, bad = read(b"id;phone\n12345.0;71\n1,2E+12;71\n3;7,999E+10\n4;71\xc2\xa0\n5;'71\n")
     assert found == [("4", "71", None)]

@@ -47,7 +47,7 @@ def job() -> Still:
 
 
 @pytest.mark.parametrize(("error", "status"), [(None, 1), (KeyboardInterrupt, 130)])
-def test_a_run_sums_up_however_it_ends(error: type[BaseException] | None, status: int) -> None:
+def test_a_run_ends_with_its_summary_however_it_ends(error: type[BaseException] | None, status: int) -> None:
     """Also what was said of bad lines."""
     still = job()
     with mock.patch("anyio.run", side_effect=error):

@@ -70,7 +70,7 @@ def test_a_record_may_go_over_several_lines(lines: list[str], found: list[Record
 
 
 def test_a_stray_quote_is_given_up_after_a_bounded_number_of_lines() -> None:
-    """The rest of an endless file is not held back for it."""
+    """It must not hold back the rest of an endless file."""
     assembler = CsvRecords(";")
     found = [assembler.feed(number, '1;"' if number == 1 else "2;3") for number in range(1, MAX_RECORD_LINES + 1)]
     assert not any(found[:-1])

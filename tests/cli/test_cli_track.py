@@ -218,7 +218,7 @@ def test_a_file_system_without_locks_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_server_that_never_answers_ends_the_run(tmp_path: Path) -> None:
-    """Is more likely an address that is wrong."""
+    """Its address is most likely wrong."""
     source = tmp_path / "in.csv"
     source.write_text("id,phone\n1,79990000000\n")
     env = {"SMSC_BASE_URL": "http://127.0.0.1:9", "SMSC_APIKEY": "key"}
@@ -250,5 +250,5 @@ def test_the_pace_is_the_average_of_the_last_minutes() -> None:
 
 
 def test_an_outcome_without_a_title_is_told_by_its_number() -> None:
-    """Is told by its number."""
+    """Its status has no name."""
     assert name_of(StatusRecord(status=77)) == "77"

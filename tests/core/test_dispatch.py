@@ -183,7 +183,7 @@ class TestOrder:
         assert request is not None
         assert [one.rank for one in request.checks] == [0.5, 1.0, 3.0, 5.0, 7.0]
 
-    def test_of_the_same_age_the_first_in_goes_first(self) -> None:
+    def test_of_two_messages_of_one_age_the_first_to_come_goes_first(self) -> None:
         """Also within one id."""
         checks = [*mailing(7, 3), check_of(8), *mailing(9, 3)]
         request = waiting(*checks).take(Pacer(Limits()), now=NOW)
