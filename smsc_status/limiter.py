@@ -247,6 +247,12 @@ class LocalLimiter:
             now = _loops.now()
             return Slots(self.pacer.open_requests, max(0.0, self.pacer.bulk_due_at(now=now) - now))
 
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a permit."""
+        with self.lock:
+            return len(self._queue.waiting)
+
     def is_idle(self) -> bool:
         """Whether every token and slot is back. If so, nothing is remembered any more."""
         with self.lock:

@@ -12,6 +12,7 @@ import httpx
 from network import Network
 
 from smsc_status import MessageRef, StatusClient
+from smsc_status._runtime.engine import Engine
 from smsc_status.emulator import Emulator
 
 PHONE = "79990000000"
@@ -28,6 +29,11 @@ def client_of(emulator: Emulator, *, round_trip: float = 0.1, **options: Any) ->
     options = {"apikey": "demo-key", "base_url": "http://localhost"} | options
     transport = options.pop("transport", None) or Network(emulator, round_trip=round_trip)
     return StatusClient(transport=transport, **options)
+
+
+def engine_of(client: StatusClient) -> Engine:
+    """The client's engine, to be asked what no user of a client needs to know."""
+    return client._engine
 
 
 class Answering(httpx.AsyncBaseTransport):

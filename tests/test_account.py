@@ -30,7 +30,7 @@ def account(**options: Any) -> Account:
 
 
 class TestSecret:
-    def test_it_shows_itself_only_by_name(self) -> None:
+    def test_a_secret_is_shown_in_no_log(self) -> None:
         """Not in any of the ways in which a text gets into a log."""
         secret = Secret("hidden")
         shown = f"{secret} {secret!r} {secret!s} {[secret]} {dir(secret)}"
@@ -39,20 +39,20 @@ class TestSecret:
         assert secret.reveal() == "hidden"
         assert Secret(secret).reveal() == "hidden"
 
-    def test_it_is_equal_by_its_text(self) -> None:
+    def test_secrets_are_equal_by_their_texts(self) -> None:
         """So that one proxy for several addresses is one."""
         assert {Secret("a"), Secret("a"), Secret("b")} == {Secret("a"), Secret("b")}
         assert Secret("a") != "a"
 
     @pytest.mark.parametrize("carry", [pickle.dumps, copy.copy, copy.deepcopy])
-    def test_it_does_not_travel(self, carry: Any) -> None:
+    def test_a_secret_can_not_be_pickled(self, carry: Any) -> None:
         """Neither to another process nor to a file."""
         with pytest.raises(TypeError, match="not pickled"):
             carry(Secret("hidden"))
 
 
 class TestCredentials:
-    def test_a_key_or_login_and_password(self) -> None:
+    def test_a_key_or_a_login_with_a_password_is_taken(self) -> None:
         """Under the wire's names."""
         assert {name: secret.reveal() for name, secret in account(apikey="k").credentials.items()} == {"apikey": "k"}
         pair = account(login="me", password="pw").credentials
@@ -75,14 +75,14 @@ class TestCredentials:
             ({"apikey": "hidden\udcff"}, "apikey: expected"),
         ],
     )
-    def test_anything_else_is_refused(self, given: dict[str, Any], message: str) -> None:
+    def test_other_credentials_are_refused_without_their_text(self, given: dict[str, Any], message: str) -> None:
         """Naming what was given, and never its text."""
         secrets = {name: None if value is None else Secret(value) for name, value in given.items()}
         with pytest.raises(ConfigError, match=message) as caught:
             Account.of(**(DEFAULTS | secrets))
         assert "hidden" not in str(caught.value)
 
-    def test_the_repr_has_none(self) -> None:
+    def test_the_repr_has_no_credentials(self) -> None:
         """Not even as a placeholder."""
         assert repr(account(login="me-myself", password="pw")) == "Account(urls=('https://smsc.ru',))"
 
@@ -96,7 +96,7 @@ class TestHidden:
             ("", ""),
         ],
     )
-    def test_a_text_loses_what_it_quotes(self, text: str, expected: str) -> None:
+    def test_a_text_loses_every_credential_that_it_quotes(self, text: str, expected: str) -> None:
         """Every occurrence of every credential."""
         assert account(login="me-myself", password="pass").hidden(text) == expected
 
@@ -114,7 +114,7 @@ class TestHidden:
 
 
 class TestName:
-    def test_it_tells_accounts_apart(self) -> None:
+    def test_the_name_tells_accounts_apart(self) -> None:
         """By address and credentials; mirrors don't count."""
         names = {
             account(apikey="a").name,
@@ -159,7 +159,7 @@ class TestName:
         )  # this one it does not
         assert account(login="you", password="password").name not in names
 
-    def test_what_is_not_known_to_be_the_same_account(self) -> None:
+    def test_addresses_that_are_not_known_to_be_one_are_two_accounts(self) -> None:
         """Another port, path or installation, a name that is none in DNS, a key beside a login."""
         urls = ["http://localhost:8025", "http://localhost:8026", "http://127.0.0.2:8025", "http://localhost:8025/x"]
         urls += ["https://smsc.ru", "https://smsc.kz", "https://smsc.ru:8443", "https://a..b", "https://www1.smsc.ru"]
@@ -167,7 +167,7 @@ class TestName:
         names |= {account(apikey="k").name, account(login="k", password="k").name}
         assert len(names) == len(urls) + 2
 
-    def test_it_says_nothing_of_the_credentials(self) -> None:
+    def test_the_name_says_nothing_of_the_credentials(self) -> None:
         """It may stand in a log."""
         assert "the-key" not in account().name
 
@@ -186,7 +186,7 @@ class TestAddresses:
             ("http://[::1]:8000/x", "http://[::1]:8000/x"),
         ],
     )
-    def test_what_is_taken(self, url: str, kept: str) -> None:
+    def test_https_is_taken_and_http_to_this_machine(self, url: str, kept: str) -> None:
         """https to anywhere, http to this machine."""
         assert account(base_url=url).urls == (kept,)
 
@@ -212,18 +212,18 @@ class TestAddresses:
             b"https://smsc.ru",
         ],
     )
-    def test_what_is_refused(self, url: Any) -> None:
+    def test_other_addresses_are_refused_without_repeating_them(self, url: Any) -> None:
         """As base URL and as mirror, without repeating what may be a credential."""
         for where in ({"base_url": url}, {"mirrors": ["https://www2.smsc.ru", url]}):
             with pytest.raises(ConfigError, match="URL") as caught:
                 account(**where)
             assert "hidden" not in str(caught.value)
 
-    def test_http_on_ones_own_responsibility(self) -> None:
+    def test_http_is_taken_where_it_is_allowed(self) -> None:
         """For a network that is trusted."""
         assert account(base_url="http://smsc.internal", allow_http=True).urls == ("http://smsc.internal",)
 
-    def test_mirrors(self) -> None:
+    def test_mirrors_follow_the_first_address_in_their_order(self) -> None:
         """After the first, in their order; one text is not a sequence of them."""
         urls = account(mirrors=["https://www2.smsc.ru/", "https://www3.smsc.ru"]).urls
         assert urls == ("https://smsc.ru", "https://www2.smsc.ru", "https://www3.smsc.ru")

@@ -78,7 +78,7 @@ def own_imports(path: Path) -> set[str]:
 
 
 def test_every_module_has_its_layer() -> None:
-    """A new room is put on the plan before it is furnished."""
+    """A new module is added to the plan first."""
     homeless = [name for name in modules() if layer_of(name) is None and name.partition(".")[0] != "emulator"]
     assert not homeless
 
@@ -106,13 +106,13 @@ def test_the_core_is_pure(module: str) -> None:
 
 
 def test_the_core_imports_nothing_by_name() -> None:
-    """An import that is made at run time from a text would pass by the tests here."""
+    """The tests here would not see an import by a name that is made at run time."""
     for module, path in modules().items():
         if module.partition(".")[0] == "_core":
             assert not re.search(r"import_module|__import__", path.read_text(encoding="utf-8")), module
 
 
-def test_the_rooms_of_the_core_know_nothing_of_each_other() -> None:
+def test_the_parts_of_the_core_know_nothing_of_each_other() -> None:
     """What is sent, what goes next and what is tracked can each be read and changed alone."""
     for module, path in modules().items():
         if module.startswith("_core."):
@@ -159,7 +159,7 @@ HEAVY = "typer", "uvicorn", "asyncio", "anyio", "trio", "httpx", "msgspec", "xml
         ("from smsc_status import *; assert OutcomeStream and TrackStream", ["asyncio", "anyio", "httpx", "msgspec"]),
     ],
 )
-def test_what_is_loaded_is_what_is_used(code: str, loaded: list[str]) -> None:
+def test_only_what_is_used_is_loaded(code: str, loaded: list[str]) -> None:
     """Users who need no command line and no emulator pay for neither; who needs only names, not for a loop or HTTP."""
     code += f"\nimport sys; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

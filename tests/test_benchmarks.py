@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 CapSys = pytest.CaptureFixture[str]
 
 
-def test_schedule(capsys: CapSys) -> None:
+def test_the_schedule_s_tables_have_a_row_for_each_round_trip(capsys: CapSys) -> None:
     """Its tables have a row for each round trip, and nobody is faster than the least time or slower than the rivals."""
     schedule.main(1010, 40)
     lines = capsys.readouterr().out.splitlines()
@@ -29,7 +29,7 @@ def test_schedule(capsys: CapSys) -> None:
         assert took <= min(rivals)
 
 
-def test_client(capsys: CapSys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_s_tables_name_all_that_is_compared(capsys: CapSys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tables name all that is compared."""
     monkeypatch.setattr(client, "ROUND_TRIP", 0.01)
     monkeypatch.setattr(client, "IMPORTS", {"httpx": "import json", "smsc_status": "import json"})
@@ -47,7 +47,7 @@ def test_a_check_beside_a_busy_stream_takes_two_round_trips_at_most() -> None:
     assert pause.p95 <= 2.0001
 
 
-def test_day(capsys: CapSys) -> None:
+def test_all_plans_of_a_day_keep_the_limits_and_lose_nothing(capsys: CapSys) -> None:
     """All plans keep the limits, and lose nothing."""
     day.main(60, 0.01)
     out = capsys.readouterr().out
@@ -91,7 +91,7 @@ def test_a_policy_reaches_the_bound_where_all_lives_are_equal() -> None:
     assert best.checks == 1.0
 
 
-def test_overload() -> None:
+def test_an_overload_starves_no_message() -> None:
     """Nobody starves, new messages are noticed soon, and who can be saved from the archive is saved."""
     limits = Limits(max_bulk=50)
     found = overload.waiting(3.0, limits=limits, hours=0.3)
@@ -117,14 +117,14 @@ def test_an_end_after_the_last_call_is_read_in_time() -> None:
     assert outcome.lost == 0
 
 
-def test_what_a_waiting_message_costs() -> None:
+def test_a_waiting_message_costs_a_bounded_amount_of_memory() -> None:
     """In bytes; times would be of the machine."""
     added, polled = million.bytes_a_message(million.refs_of(20_000))
     assert added < 250
     assert polled < 250
 
 
-def test_million(capsys: CapSys) -> None:
+def test_the_figures_of_a_million_messages_are_printed(capsys: CapSys) -> None:
     """Its figures are printed."""
     million.main(2000)
     assert len(capsys.readouterr().out.splitlines()) == 7
@@ -144,14 +144,14 @@ def test_the_limiter_is_exact_and_costs_nothing_afterwards() -> None:
     assert left * len(keys) < 20_000  # for blocks that a deque keeps for later, however many keys there were
 
 
-def test_limiter(capsys: CapSys) -> None:
+def test_the_limiter_s_tables_have_a_row_for_each_limiter(capsys: CapSys) -> None:
     """Its tables have a row for each limiter, and for each core, and one for those who wait."""
     limiter.main(400, 1)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == (2 + len(peers.ALL) + 1) + 1 + (2 + len(limiter.CORES)) + 1 + 3
 
 
-def test_stalls(capsys: CapSys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_of_stalls_has_a_row_for_each_cause(capsys: CapSys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its table has a row for each thing that may hold the loop."""
     monkeypatch.setattr(stalls, "LONG_TEXT", 100)
     stalls.main(40, 1)
@@ -160,7 +160,7 @@ def test_stalls(capsys: CapSys, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(row.count("|") == head.count("|") for row in rows)
 
 
-def test_a_heartbeat_sees_who_holds_the_loop_and_leaves_out_who_is_not_meant() -> None:
+def test_a_heartbeat_measures_the_longest_turn_of_the_loop() -> None:
     """A heartbeat tells the processor's time of the longest turn."""
 
     def hold(seconds: float) -> None:
@@ -179,7 +179,7 @@ def test_a_heartbeat_sees_who_holds_the_loop_and_leaves_out_who_is_not_meant() -
     assert 0.02 <= stalls.seconds_held(case, 1) < 0.06
 
 
-def test_decode(capsys: CapSys) -> None:
+def test_the_table_of_decoding_has_a_row_for_each_way_to_read(capsys: CapSys) -> None:
     """It has a row for each way to read a reply."""
     decode.main(20, 1)
     lines = capsys.readouterr().out.splitlines()
@@ -187,6 +187,6 @@ def test_decode(capsys: CapSys) -> None:
 
 
 @pytest.mark.parametrize("format", [Format.JSON, Format.XML])
-def test_what_a_kept_record_costs(format: Format) -> None:
+def test_a_kept_record_costs_a_bounded_amount_of_memory(format: Format) -> None:
     """In bytes, at the highest level of detail; times would be of the machine."""
     assert decode.bytes_kept(decode.ours(decode.sample_of(1000), format, Detail.EXTENDED), 1000) < 900

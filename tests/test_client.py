@@ -179,7 +179,7 @@ async def test_a_check_goes_ahead_of_a_stream() -> None:
 # max_wait, max_age, timeout.
 
 
-async def test_max_wait_is_answered_as_soon_as_it_is_known() -> None:
+async def test_max_wait_fails_as_soon_as_no_slot_can_come_in_time() -> None:
     emulator = Emulator()
     delivered(emulator, [1])
     async with client_of(emulator) as client:
@@ -224,7 +224,7 @@ async def test_max_age_gives_a_record_again_while_it_is_young() -> None:
         assert client.stats().requests["single"] == 4
 
 
-async def test_a_deletion_makes_a_known_record_worthless() -> None:
+async def test_after_a_deletion_a_known_record_is_not_given_again() -> None:
     emulator = Emulator()
     delivered(emulator, [1])
     async with client_of(emulator) as client:
@@ -249,7 +249,7 @@ async def test_timeout_bounds_the_call_and_not_the_request() -> None:
 # What goes wrong.
 
 
-async def test_what_is_transient_is_tried_again_with_pauses() -> None:
+async def test_transient_failures_are_tried_again_with_pauses() -> None:
     transport = Answering(httpx.ReadError("cut"), httpx.Response(503), b"", DELIVERED)
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport, retries=3) as client:
         record = await client.check(1, PHONE)
@@ -258,7 +258,7 @@ async def test_what_is_transient_is_tried_again_with_pauses() -> None:
     assert len(transport.requests) == 4
 
 
-async def test_a_server_that_says_when_is_asked_then() -> None:
+async def test_a_server_is_asked_again_when_it_said() -> None:
     transport = Answering(httpx.Response(429, headers={"retry-after": "20"}), DELIVERED)
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
         began_at = anyio.current_time()
@@ -267,7 +267,7 @@ async def test_a_server_that_says_when_is_asked_then() -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, TransportError), (503, TransportError)])
-async def test_what_a_server_says_of_when_to_come_back_is_told(status: int, kind: type[TransportError]) -> None:
+async def test_an_error_says_when_the_server_wants_to_be_asked_again(status: int, kind: type[TransportError]) -> None:
     """With its HTTP status, by whichever error that `check` ends with."""
     later = httpx.Response(status, headers={"retry-after": "40"})
     async with answered_by(later, retries=0) as client:
@@ -344,7 +344,7 @@ async def test_a_reply_over_the_bound_is_refused_while_it_is_read(monkeypatch: p
         assert [str(getattr(outcome, "error", "")) for outcome in outcomes] == ["the server's answer was empty"] * 5
 
 
-async def test_long_texts_are_within_the_bound() -> None:
+async def test_a_reply_with_long_texts_is_within_the_bound() -> None:
     """Fifty e-mails of five thousand letters, each escaped as six characters, are one reply."""
     rows = [{"status": 1, "id": id, "phone": PHONE, "message": "я" * 5000} for id in range(1, 51)]
     async with answered_by(json.dumps(rows).encode(), retries=0) as client:
@@ -384,7 +384,7 @@ async def test_mirrors_are_tried_in_turn_at_once() -> None:
 
 
 async def test_a_failure_that_is_late_does_not_lead_back_to_a_mirror_that_has_failed() -> None:
-    """What was sent to the first one before the others were tried says nothing of the present one."""
+    """A request that was sent to the first mirror before says nothing of the present one."""
 
     class Hosts(httpx.AsyncBaseTransport):
         seen: list[str] = []  # noqa: RUF012 (one transport in this test)
@@ -495,21 +495,8 @@ async def test_an_account_error_stops_everything_at_once_and_a_later_call_tries_
         assert (await client.check(1, PHONE)).is_delivered
 
 
-async def test_one_bad_message_costs_the_others_nothing() -> None:
-    """The vendor refuses the whole bulk request; singles find the culprit."""
-    emulator = Emulator()
-    refs: list[Any] = list(delivered(emulator, range(1, 100)))
-    refs.insert(50, (2147483648, PHONE))
-    async with client_of(emulator) as client:
-        outcomes = [outcome async for outcome in client.stream(refs)]
-    failed = [outcome for outcome in outcomes if not isinstance(outcome, StatusRecord)]
-    assert len(outcomes) == 100
-    assert [outcome.ref.id for outcome in failed] == [2147483648]
-    assert isinstance(failed[0].error, ParametersError)
-
-
-async def test_who_can_not_wait_is_not_blamed_for_a_bulk_request_that_was_refused() -> None:
-    """Another message is what the vendor minds: those who can be asked singly in time are, the others are told so."""
+async def test_callers_that_can_not_wait_are_not_blamed_for_a_refused_bulk_request() -> None:
+    """The vendor refused another message. Callers with enough time are asked singly, the others get `LimitExceeded`."""
     emulator = Emulator()
     delivered(emulator, range(1, 20))
     async with client_of(emulator, round_trip=1.0) as client:
@@ -535,25 +522,6 @@ async def test_too_large_a_bulk_request_is_divided_and_the_size_is_learnt() -> N
     assert stats.refusals[1] < stats.requests["bulk"] / 3
 
 
-@pytest.mark.parametrize("fault", ["missing_records", "repeated_records", "reordered_records", "foreign_records"])
-async def test_a_reply_may_leave_out_repeat_and_reorder(fault: str) -> None:
-    emulator = Emulator(seed=5, faults={fault: 0.3})
-    refs = delivered(emulator, range(1, 300))
-    async with client_of(emulator) as client:
-        outcomes = [outcome async for outcome in client.stream(refs)]
-    assert {outcome.ref for outcome in outcomes} == set(refs)
-    assert len(outcomes) == len(refs)
-    assert all(isinstance(outcome, StatusRecord) for outcome in outcomes)
-
-
-async def test_what_a_reply_leaves_out_for_ever_fails_as_itself() -> None:
-    rows = [{"status": 1, "last_timestamp": 1, "id": k, "phone": PHONE} for k in range(2, 11)]
-    async with answered_by(json.dumps(rows).encode(), limits=Limits(period=1, margin=0)) as client:
-        results = await gather(*[client.check(k, PHONE) for k in range(1, 11)])
-    assert isinstance(results[0], ProtocolError)
-    assert all(isinstance(result, StatusRecord) for result in results[1:])
-
-
 # Streams.
 
 
@@ -562,54 +530,6 @@ async def test_an_empty_stream_ends_at_once() -> None:
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
         assert [outcome async for outcome in client.stream([])] == []
     assert transport.requests == []
-
-
-@pytest.mark.slow
-async def test_the_same_message_twice_is_asked_once_and_comes_out_twice() -> None:
-    """Side by side, or far apart in the input; each with the caller's own object."""
-    emulator = Emulator()
-    refs = delivered(emulator, range(1, 2001))
-    twins = [ref.__class__(str(ref.id), ref.phone) for ref in refs]
-    async with client_of(emulator) as client:
-        outcomes = [outcome async for outcome in client.stream([refs[0], twins[0], *refs[1:], *twins[1:]])]
-        stats = client.stats()
-    assert stats.records == 2000
-    assert sorted(id(outcome.ref) for outcome in outcomes) == sorted(map(id, [*refs, *twins]))
-
-
-async def test_bad_messages_in_a_stream_are_their_own_failures() -> None:
-    emulator = Emulator()
-    good = delivered(emulator, range(1, 6))
-    bad: list[Any] = [("a,b", PHONE), (True, PHONE), (1, "7,8"), (1,), None, (1, PHONE, datetime(2026, 1, 1)), "12"]
-    async with client_of(emulator) as client:
-        outcomes = [outcome async for outcome in client.stream([*good, *bad])]
-    failed = [outcome for outcome in outcomes if not isinstance(outcome, StatusRecord)]
-    assert sorted(id(outcome.ref) for outcome in failed) == sorted(map(id, bad))
-    assert all(isinstance(outcome.error, ConfigError) for outcome in failed)
-    assert len(outcomes) == 12
-
-
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_an_error_of_the_input_is_raised_after_what_was_read(is_async: bool) -> None:
-    emulator = Emulator()
-    refs = delivered(emulator, range(1, 11))
-
-    def broken() -> Any:
-        yield from refs
-        raise KeyError("the input's own")
-
-    async def broken_too() -> Any:
-        for ref in refs:
-            yield ref
-        raise KeyError("the input's own")
-
-    async with client_of(emulator) as client:
-        stream = client.stream(broken_too() if is_async else broken())
-        got = [await anext(stream) for _ in range(10)]
-        with pytest.raises(KeyError, match="the input's own"):
-            await anext(stream)
-        assert [outcome async for outcome in stream] == []
-    assert {outcome.ref for outcome in got} == set(refs)
 
 
 @pytest.mark.slow
@@ -695,7 +615,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("options", "named"), BAD)
-async def test_what_can_not_be_used_is_named(options: dict[str, Any], named: str) -> None:
+async def test_an_argument_that_can_not_be_used_is_named(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         StatusClient(**options)
 
@@ -733,16 +653,16 @@ async def test_bad_arguments_are_named_before_anything_is_sent() -> None:
         ((1, PHONE, None), r"one alone is \[\(id, phone\)\]"),
     ],
 )
-async def test_what_is_no_iterable_of_messages_is_refused_at_once(messages: Any, named: str) -> None:
-    """Where each character, key or part of it would fail as a message of its own."""
+async def test_a_value_that_is_no_iterable_of_messages_is_refused_at_once(messages: Any, named: str) -> None:
+    """Otherwise each of its characters, keys or parts would fail as a message of its own."""
     async with StatusClient(apikey="k", base_url="http://localhost", transport=Answering(DELIVERED)) as client:
         for call in (client.stream, client.track):
             with pytest.raises(ConfigError, match=named):
                 call(messages)
 
 
-async def test_two_messages_are_not_taken_for_one() -> None:
-    """Nor is a tuple of them, nor are none."""
+async def test_two_messages_are_taken_as_an_iterable_of_messages() -> None:
+    """As a list or a tuple; so is an empty one."""
     async with StatusClient(apikey="k", base_url="http://localhost", transport=Answering(DELIVERED)) as client:
         for messages in ([(1, PHONE), (2, PHONE)], ((1, PHONE), (2, PHONE)), (), [MessageRef(1, PHONE)] * 2):
             client.stream(messages)
@@ -769,7 +689,7 @@ async def test_a_servers_control_characters_reach_no_log_line(caplog: pytest.Log
     assert any("authorise error" in message for message in caplog.messages)
 
 
-async def test_from_env(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_from_env_reads_the_variables_after_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables, and overrides that go before them."""
     transport = Answering(DELIVERED)
     monkeypatch.setenv("SMSC_APIKEY", "from env")
@@ -816,7 +736,7 @@ async def test_stats_are_a_snapshot() -> None:
     assert "closed" in repr(client)
 
 
-async def test_an_explicit_limiter_is_shared_by_whoever_has_it() -> None:
+async def test_clients_with_an_explicit_limiter_share_it() -> None:
     emulator = Emulator()
     delivered(emulator, [1])
     limiter = LocalLimiter(Limits(checks_per_id=2))
@@ -827,7 +747,7 @@ async def test_an_explicit_limiter_is_shared_by_whoever_has_it() -> None:
             await one.check(1, PHONE, max_wait=5)
 
 
-async def test_what_is_sent_has_no_invisible_characters() -> None:
+async def test_a_request_has_no_invisible_characters() -> None:
     """And the record has the caller's own object."""
     transport = Answering(DELIVERED)
     ref = MessageRef("\u200e12\u00a0345", "\u202a+7\u00a0999\u2011000\u201300\u201300\u202c")

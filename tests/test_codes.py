@@ -35,7 +35,7 @@ def test_every_meaning_is_said_in_both_languages(table: dict[int, codes.Meaning]
             assert text.ru
 
 
-def test_final_and_delivered_statuses() -> None:
+def test_the_final_and_the_delivered_statuses_are_the_vendor_s() -> None:
     """Final are 1 to 4 and 20 to 25, delivered are 1, 2 and 4; an unknown code is neither."""
     assert [status for status in range(-5, 40) if codes.is_final(status)] == [1, 2, 3, 4, 20, 22, 23, 24, 25]
     assert {Status.DELIVERED, Status.READ, Status.CLICKED} == codes.DELIVERED
@@ -84,7 +84,7 @@ def test_an_unknown_number_has_no_title() -> None:
     assert codes.type_title(9) is None
 
 
-def test_titles() -> None:
+def test_a_known_number_has_a_title_in_both_languages() -> None:
     """A known number gives its title in both languages."""
     assert codes.status_title(-3) == Title("Not found", "Сообщение не найдено")
     assert codes.reply_error_title(9) == Title("Too many requests", "Слишком много запросов")

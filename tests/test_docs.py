@@ -68,7 +68,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorServer]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
-def test_its_python_is_run_here_or_by_itself(page: Path) -> None:
+def test_each_block_of_python_is_run_here_or_by_itself(page: Path) -> None:
     """Each block compiles, and is a program whose output is shown, or used by a test below."""
     shown = {code for code, _ in programs(page)}
     marks = USED.get(page.relative_to(DOCS).as_posix(), set())
@@ -92,7 +92,9 @@ def test_a_program_prints_what_the_page_says(code: str, output: str) -> None:
     assert done.stdout == output, done.stderr
 
 
-def test_a_worker_s_way_to_the_service(monkeypatch: pytest.MonkeyPatch, server: EmulatorServer, tmp_path: Path) -> None:
+def test_a_worker_gets_the_status_from_the_service(
+    monkeypatch: pytest.MonkeyPatch, server: EmulatorServer, tmp_path: Path
+) -> None:
     """It gets the status from the README's app."""
     service = module(README, "Starlette", tmp_path).app
     workers = module(on_page("howto/web-app.md"), "def status_of", tmp_path)
@@ -109,14 +111,16 @@ def test_a_worker_s_way_to_the_service(monkeypatch: pytest.MonkeyPatch, server: 
     asyncio.run(main())
 
 
-def test_clients_with_one_limiter(tmp_path: Path) -> None:
+def test_clients_with_one_limiter_are_made_as_they_stand(tmp_path: Path) -> None:
     """They are made as they stand."""
     page = module(on_page("howto/web-app.md"), "by_key =", tmp_path)
     assert page.by_key.stats().open_requests == page.by_login.stats().open_requests == 0
 
 
 @pytest.mark.slow
-def test_the_follower(server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_follower_saves_each_message_with_its_end(
+    server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every message is saved with its end; a refused account gives all of them back."""
     follow = module(on_page("howto/worker.md"), "async def follow", tmp_path).follow
     refs = list(server.emulator.world)
@@ -131,14 +135,16 @@ def test_the_follower(server: EmulatorServer, tmp_path: Path, monkeypatch: pytes
     assert set(asyncio.run(follow(refs, save))) == set(refs)
 
 
-def test_a_batch_from_synchronous_code(server: EmulatorServer, tmp_path: Path) -> None:
+def test_a_batch_from_synchronous_code_gives_its_outcomes(server: EmulatorServer, tmp_path: Path) -> None:
     """Its outcomes come back."""
     fetch = module(on_page("howto/sync-code.md"), "def fetch(", tmp_path).fetch
     outcomes = fetch([(id, "79990000000") for id in range(1, 6)])
     assert [outcome.is_delivered for outcome in outcomes] == [True] * 5
 
 
-def test_a_check_for_threads(server: EmulatorServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_for_threads_works_from_several_threads(
+    server: EmulatorServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It checks from several threads, and as the page uses it."""
     page = module(on_page("howto/sync-code.md"), "start_blocking_portal", tmp_path)
     with page.blocking_check() as check, ThreadPoolExecutor(4) as threads:
@@ -150,19 +156,19 @@ def test_a_check_for_threads(server: EmulatorServer, tmp_path: Path, capsys: pyt
 
 
 @pytest.mark.parametrize("test", ["test_my_code", "test_at_sixty_times_the_speed"])
-def test_a_user_s_test_on_the_emulator(test: str, tmp_path: Path) -> None:
+def test_a_user_s_test_on_the_emulator_passes(test: str, tmp_path: Path) -> None:
     """It passes."""
     asyncio.run(getattr(module(on_page("howto/testing.md"), f"def {test}()", tmp_path), test)())
 
 
 @pytest.mark.slow
-def test_a_user_s_test_in_virtual_time(tmp_path: Path) -> None:
+def test_a_user_s_test_in_virtual_time_passes(tmp_path: Path) -> None:
     """It passes."""
     module(on_page("howto/testing.md"), "MockClock", tmp_path).test_follow_for_hours()
 
 
 @pytest.mark.slow
-def test_a_user_s_fixture(tmp_path: Path) -> None:
+def test_a_user_s_fixture_works_under_pytest(tmp_path: Path) -> None:
     """A file of the fixture and a file of the test that uses it pass under pytest."""
     fixture, test = (
         next(code for code in blocks(on_page("howto/testing.md")) if mark in code)
@@ -176,7 +182,7 @@ def test_a_user_s_fixture(tmp_path: Path) -> None:
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_the_program_for_one_s_own_account(server: EmulatorServer, tmp_path: Path) -> None:
+def test_the_program_for_one_s_own_account_reads_the_environment(server: EmulatorServer, tmp_path: Path) -> None:
     """It reads the environment."""
     page = module(on_page("tutorial.md"), "sys.argv", tmp_path)
     asyncio.run(page.main("1", "79990000000"))
@@ -186,7 +192,7 @@ def test_the_program_for_one_s_own_account(server: EmulatorServer, tmp_path: Pat
 
 
 @pytest.mark.parametrize("page", [README, README_RU, CONTRIBUTING, SECURITY, *PAGES], ids=relative)
-def test_links_lead_to_files(page: Path) -> None:
+def test_links_into_the_repository_lead_to_files(page: Path) -> None:
     """Those into this repository."""
     assert [link for link in links(page) if not (page.parent / link).exists()] == []
 
@@ -226,7 +232,7 @@ def missing(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", NAMING, ids=relative)
-def test_what_it_names_exists(page: Path) -> None:
+def test_everything_that_a_page_names_exists(page: Path) -> None:
     """Modules, folders, classes, methods and test files."""
     assert missing(page) == []
 

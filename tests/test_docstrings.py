@@ -37,13 +37,13 @@ def blocks_of(module: ModuleType) -> list[str]:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples(name: str) -> None:
+def test_the_examples_give_what_they_show(name: str) -> None:
     """A prompt's lines give what stands below them."""
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 @pytest.mark.slow
-def test_there_are_examples() -> None:
+def test_examples_are_found() -> None:
     """Those above are found."""
     tried = {name: doctest.testmod(importlib.import_module(name)).attempted for name in MODULES}
     assert tried["smsc_status.models"] > 3
@@ -54,7 +54,7 @@ def test_there_are_examples() -> None:
     ("module", "block"),
     [(name, block) for name in MODULES for block in blocks_of(importlib.import_module(name))],
 )
-def test_blocks(module: str, block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_block_of_code_runs(module: str, block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block runs, given the names that it does not make itself."""
     emulator = Emulator(apikey="...")
     messages = delivered(emulator, [12345, 2, 3], PHONE)
@@ -78,7 +78,7 @@ def test_blocks(module: str, block: str, monkeypatch: pytest.MonkeyPatch) -> Non
     anyio.run(main)
 
 
-def test_the_blocks_are_found() -> None:
+def test_blocks_of_code_are_found() -> None:
     """In the packages' own docstrings, at least."""
     assert len(blocks_of(smsc_status)) == 1
     assert len(blocks_of(importlib.import_module("smsc_status.emulator"))) == 3

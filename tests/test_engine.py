@@ -15,7 +15,7 @@ import anyio
 import httpx
 import pytest
 from anyio.lowlevel import checkpoint
-from helpers import PHONE, Answering, answered_by, client_of, delivered, held_by
+from helpers import PHONE, Answering, answered_by, client_of, delivered, engine_of, held_by
 from network import Network
 from virtual import VirtualLoop
 
@@ -56,8 +56,8 @@ async def note(into: list[Any], call: Any) -> None:
         into.append(error)
 
 
-async def test_the_last_one_may_leave_while_others_come() -> None:
-    """In the same turn of the loop: whoever comes is served."""
+async def test_the_last_caller_may_leave_while_others_come() -> None:
+    """Callers that come in the same turn of the loop are served."""
     emulator = Emulator()
     delivered(emulator, [1, 2, 3])
     async with client_of(emulator) as client:
@@ -75,7 +75,7 @@ async def test_the_last_one_may_leave_while_others_come() -> None:
         assert [type(result) for result in results] == [StatusRecord, StatusRecord]
 
 
-async def test_what_waits_behind_one_who_leaves_goes_at_once() -> None:
+async def test_a_message_behind_one_that_was_given_up_goes_at_once() -> None:
     """Two messages share an id's last token, kept for the bulk lane; when one is given up, the other may go singly."""
     emulator = Emulator()
     delivered(emulator, [1])
@@ -95,7 +95,7 @@ async def test_what_waits_behind_one_who_leaves_goes_at_once() -> None:
         assert client.stats().bulk_slot_in > 60
 
 
-async def test_two_may_take_from_one_stream() -> None:
+async def test_two_consumers_may_take_from_one_stream() -> None:
     emulator = Emulator()
     delivered(emulator, range(1, 11))
     got: list[Any] = []
@@ -169,7 +169,7 @@ class Closing(Bare):
         raise ConnectionError("gone")
 
 
-async def test_an_input_that_fails_to_close_is_an_input_that_fails() -> None:
+async def test_an_error_of_closing_the_input_is_raised() -> None:
     async with answered_by(DELIVERED) as client:
         stream = client.stream(Closing())
         assert isinstance(await anext(stream), StatusRecord)
@@ -196,7 +196,7 @@ async def test_an_input_that_waits_for_something_cancelled_fails() -> None:
             await anext(stream)
 
 
-async def test_what_arrives_at_a_stream_that_was_closed_is_pending_and_not_asked() -> None:
+async def test_input_that_arrives_after_a_stream_was_closed_is_pending_and_not_asked() -> None:
     gate = anyio.Event()
 
     async def gated() -> AsyncIterator[tuple[int, str]]:
@@ -255,7 +255,7 @@ async def test_a_limiter_that_fails_is_asked_again_for_what_waits(caplog: pytest
     assert "the limiter failed, and is asked again: OSError: no connection" in caplog.text
 
 
-async def test_a_client_that_is_closed_in_the_turn_of_a_check_fails_it() -> None:
+async def test_closing_a_client_in_the_turn_of_a_check_fails_the_check() -> None:
     results: list[Any] = []
     client = answered_by(DELIVERED, after=1)
 
@@ -270,7 +270,7 @@ async def test_a_client_that_is_closed_in_the_turn_of_a_check_fails_it() -> None
     assert isinstance(results[0], ClientClosed)
 
 
-async def test_lone_checks_are_the_work_of_one_and_the_same_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_checks_one_after_the_other_are_the_work_of_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is started for them."""
     started: list[Any] = []
     async with answered_by(DELIVERED) as client:
@@ -306,7 +306,7 @@ async def test_a_refused_account_is_not_asked_again_for_what_was_on_its_way() ->
 
 @pytest.mark.parametrize("ending", ["refused", "cancelled"])
 async def test_a_deletion_that_was_given_up_is_never_sent(ending: str) -> None:
-    """Not even if its turn comes in the same moment."""
+    """Also if its turn comes in the same moment."""
     transport = Answering(WRONG_LOGIN, after=1)
     limits = Limits(connections=1)
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport, limits=limits) as client:
@@ -364,7 +364,7 @@ async def test_a_call_moved_to_a_better_request_can_still_be_given_up() -> None:
 
 
 async def test_a_message_answered_at_a_higher_level_and_then_lost_at_the_lower_is_asked_once_more() -> None:
-    """Not once for each who comes."""
+    """Once for all callers."""
 
     class Odd(Network):
         count = 0
@@ -389,7 +389,7 @@ async def test_a_message_answered_at_a_higher_level_and_then_lost_at_the_lower_i
             group.start_soon(note, results, client.check(1, PHONE))
         assert network.count == 3
         assert all(isinstance(result, StatusRecord) for result in results)
-        assert client._engine.pending.is_empty
+        assert engine_of(client).pending.is_empty
 
 
 async def test_each_caller_has_an_error_of_its_own() -> None:
@@ -403,15 +403,15 @@ async def test_each_caller_has_an_error_of_its_own() -> None:
     assert type(one) is type(two)
 
 
-async def test_a_transport_s_own_time_out_is_told_as_such() -> None:
+async def test_a_transport_s_own_time_out_is_a_request_timeout() -> None:
     async with answered_by(TimeoutError("its own"), retries=0) as client:
         with pytest.raises(RequestTimeout, match="its own") as caught:
             await client.check(1, PHONE)
         assert isinstance(caught.value.__cause__, TimeoutError)
 
 
-async def test_who_moves_to_another_question_is_told_what_happened_to_the_first() -> None:
-    """Somebody asks for more meanwhile; the first request had left in time, and was lost."""
+async def test_a_call_that_moved_to_another_request_is_told_what_happened_to_the_first() -> None:
+    """Another caller asks for more detail meanwhile. The first request had left in time, and was lost."""
     async with answered_by(
         httpx.ReadError("cut"), after=1.0, limits=Limits(connections=1), retries=3, timeout=20
     ) as client:
@@ -425,7 +425,7 @@ async def test_who_moves_to_another_question_is_told_what_happened_to_the_first(
 
 
 async def test_an_input_of_both_kinds_is_read_as_what_it_is_in_async_code() -> None:
-    """Its other methods may block, or are there to say that they are not to be used."""
+    """Its synchronous methods may block, or raise because they are not to be used."""
 
     class Both:
         left = 3
@@ -507,13 +507,13 @@ async def test_nothing_is_kept_of_a_stream_that_was_dropped_with_all_its_answers
         del stream
         gc.collect()
         await anyio.sleep(1)
-        assert not client._engine.cancellables
+        assert not engine_of(client).cancellables
         assert len([outcome async for outcome in client.stream(refs)]) == 10
-        assert not client._engine.cancellables
+        assert not engine_of(client).cancellables
 
 
 @pytest.mark.slow
-async def test_limiters_of_clients_that_are_gone_are_gone() -> None:
+async def test_the_limiter_of_clients_that_are_gone_is_gone() -> None:
     emulator = Emulator()
     delivered(emulator, [1])
 
@@ -555,7 +555,7 @@ def test_a_loop_that_was_torn_down_takes_its_waiters_along() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_what_one_loop_gives_back_wakes_those_of_another(backend: str) -> None:
+def test_a_slot_given_back_in_one_loop_wakes_waiters_of_another(backend: str) -> None:
     """Two threads, a loop each, one limiter with one slot."""
     limiter = LocalLimiter(Limits(connections=1))
     took: list[float] = []
@@ -598,19 +598,11 @@ async def test_a_deletion_given_up_in_the_moment_of_its_grant_is_not_sent() -> N
             group.start_soon(note, results, client.delete(1, PHONE))
             await anyio.sleep(1)
             await limiter.release(permit, RequestEnd.NOT_SENT)
-            for other in list(client._engine.cancellables):
+            for other in list(engine_of(client).cancellables):
                 other.give_up(AuthError(2))
         assert isinstance(results[0], AuthError)
         assert limiter.is_idle()
     assert transport.requests == []
-
-
-async def test_a_message_put_in_twice_is_pending_twice_when_the_account_is_refused() -> None:
-    async with answered_by(WRONG_LOGIN) as client:
-        stream = client.stream([(1, PHONE), (1, PHONE), (2, PHONE)])
-        with pytest.raises(AuthError) as caught:
-            await anext(stream)
-        assert [ref.id for ref in caught.value.pending] == [1, 1, 2]
 
 
 def test_a_client_may_be_closed_in_another_loop_than_it_worked_in() -> None:
@@ -620,7 +612,7 @@ def test_a_client_may_be_closed_in_another_loop_than_it_worked_in() -> None:
     assert "closed" in repr(client)
 
 
-def test_what_a_dropped_stream_leaves_behind_is_looked_at() -> None:
+def test_a_dropped_stream_lets_others_go_at_once() -> None:
     """By a callback of the loop, outside of any task."""
 
     async def main() -> None:
@@ -671,14 +663,14 @@ def test_a_client_leaves_nothing_at_work_in_the_loop_that_it_has_left() -> None:
     loop.close()
 
 
-async def test_a_stream_that_has_been_left_is_not_failed_by_what_happens_in_the_same_moment() -> None:
-    """The client tells all that were there when it began to."""
+async def test_a_stream_that_was_closed_is_not_failed_by_an_error_in_the_same_moment() -> None:
+    """The client tells all that were there when it began to tell them."""
     emulator = Emulator()
     refs = delivered(emulator, range(1, 11))
     async with client_of(emulator) as client:
         stream = client.stream(refs)
         await anext(stream)
-        others = list(client._engine.cancellables)
+        others = list(engine_of(client).cancellables)
         await stream.aclose()
         for other in others:
             other.give_up(ClientClosed("the client was closed"))
@@ -687,7 +679,7 @@ async def test_a_stream_that_has_been_left_is_not_failed_by_what_happens_in_the_
 
 
 @pytest.mark.parametrize("slow_id", [1, 2])
-async def test_what_is_asked_again_does_not_wait_until_another_s_request_has_ended(slow_id: int) -> None:
+async def test_a_retry_does_not_wait_for_the_end_of_another_request(slow_id: int) -> None:
     """The one is cut at once, and answered at its second try; the other's answer takes long."""
 
     class Uneven(httpx.AsyncBaseTransport):
@@ -716,13 +708,13 @@ async def test_what_is_asked_again_does_not_wait_until_another_s_request_has_end
     assert answered_at[slow_id] - began_at >= 20
 
 
-async def test_what_nobody_waits_for_any_more_is_not_asked_again() -> None:
+async def test_a_message_that_nobody_waits_for_is_not_asked_again() -> None:
     transport = Answering(httpx.ReadError("cut"), after=2)
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
         with anyio.move_on_after(1):
             await client.check(1, PHONE)
         await anyio.sleep(100)
-        assert client._engine.pending.is_empty
+        assert engine_of(client).pending.is_empty
     assert len(transport.requests) == 1
 
 
@@ -753,7 +745,7 @@ async def test_an_error_in_the_middle_of_a_reply_spoils_no_other_answer(
     [(Engine, "_read"), (PendingChecks, "conclude")],
     ids=["while it is read", "while it is handed out"],
 )
-async def test_a_mistake_with_a_whole_reply_leaves_nobody_waiting(
+async def test_an_unexpected_error_with_a_reply_leaves_no_caller_waiting(
     owner: Any, name: str, work: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each message has an outcome, or is tracked on; the slots are free again, and the client goes on."""
@@ -788,14 +780,16 @@ async def test_a_mistake_with_a_whole_reply_leaves_nobody_waiting(
             assert all("ZeroDivisionError" in str(failure) for failure in failures)
         assert limiter.slots().open_requests == 0
         assert client.stats().waiting == 0
-        assert client._engine.pending.is_empty
+        assert engine_of(client).pending.is_empty
         assert (await client.check(1, PHONE)).is_delivered
         await anyio.sleep(80)
         assert limiter.is_idle()
     assert caplog.text.count("an answer could not be used") == 1
 
 
-async def test_a_mistake_after_a_reply_was_handed_out_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unexpected_error_after_a_reply_was_handed_out_changes_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What the reply left out is asked again all the same."""
 
     def odd(*_: Any) -> None:
@@ -837,7 +831,7 @@ async def test_any_async_iterator_will_do() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.virtual
-async def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_it_back() -> None:
+async def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_the_permit_back() -> None:
     """As asyncio's own cancellation can do."""
     limiter = LocalLimiter(Limits(connections=1))
     permit = await limiter.acquire(lambda pacer, *, now: Request((), (7,), bulk=False))
@@ -854,14 +848,15 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_it_back() -> 
     assert limiter.is_idle()
 
 
-def test_a_pump_left_behind_in_another_loop_wants_nothing() -> None:
-    """Whoever asks it there is sent away."""
+def test_a_worker_left_behind_in_another_loop_selects_nothing() -> None:
+    """A limiter that asks it there gets no request."""
     client = answered_by(DELIVERED)
     anyio.run(client.check, 1, PHONE)
-    engine = client._engine
+    engine = engine_of(client)
 
     async def elsewhere() -> None:
         pacer = Pacer(Limits())
+        # A limiter has the selector; nobody else does.
         assert engine._select(pacer, now=0.0) == float("inf")
 
     anyio.run(elsewhere)
@@ -870,13 +865,15 @@ def test_a_pump_left_behind_in_another_loop_wants_nothing() -> None:
 async def test_in_a_forked_process_a_client_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has counted, what waits, and its sockets are the parent's; whether it is closed stays."""
     one, other = answered_by(DELIVERED), answered_by(DELIVERED)
-    monkeypatch.setattr("smsc_status._runtime.engine._all", type(engine_module._all)([one._engine, other._engine]))
+    monkeypatch.setattr(
+        "smsc_status._runtime.engine._all", type(engine_module._all)([engine_of(one), engine_of(other)])
+    )
     await one.check(1, PHONE)
     await other.aclose()
-    before = dict(vars(one._engine))
-    engine_module._reset_after_fork()
+    before = dict(vars(engine_of(one)))
+    engine_module._reset_after_fork()  # what the module has a fork call in the child
     assert one.stats().records == 0
-    assert one._engine._exchange is not before["_exchange"]
+    assert engine_of(one)._exchange is not before["_exchange"]
     assert (await one.check(2, PHONE)).is_delivered
     with pytest.raises(ConfigError, match="closed"):
         await other.check(1, PHONE)

@@ -78,7 +78,7 @@ EXAMPLES: list[SmscError] = [
 ]
 
 
-def test_the_tree() -> None:
+def test_each_error_has_its_bases_and_is_exported() -> None:
     """Each has its bases and no others, and each is exported."""
     own = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, BaseException)}
     assert own == set(TREE)
@@ -93,7 +93,7 @@ def test_the_tree() -> None:
 @pytest.mark.parametrize("error", EXAMPLES, ids=repr)
 @pytest.mark.parametrize("how", ["pickle", "copy", "deepcopy"])
 def test_a_copy_is_the_same_error(error: SmscError, how: str) -> None:
-    """With all that it carries, what was left on it later included."""
+    """With all that it carries, also what was added later."""
     error = copy.copy(error)
     error.pending = ((1, "79990000000"), (2, "79990000000"))
     if isinstance(error, TransportError | ProtocolError | LimitExceeded):
@@ -112,7 +112,7 @@ def test_a_copy_is_the_same_error(error: SmscError, how: str) -> None:
         assert other.args == error.args
 
 
-def test_nothing_is_pending_at_first() -> None:
+def test_a_new_error_has_nothing_pending() -> None:
     """An error that ends one check has no more to give back."""
     assert all(error.pending == () for error in EXAMPLES)
 
@@ -140,7 +140,7 @@ def test_a_code_has_its_class(code: int, kind: type[ApiError]) -> None:
     assert str(error) == f"error {code}: text"
 
 
-def test_what_they_say() -> None:
+def test_each_error_has_a_text_for_people() -> None:
     """The text is for people; the numbers stand beside it."""
     assert str(ApiError(9)) == "error 9"
     assert str(LimitExceeded()) == "no slot comes free in time"
@@ -152,8 +152,8 @@ def test_what_they_say() -> None:
     assert str(ProtocolError("neither", status=200, excerpt="<a>")) == "neither (HTTP 200): '<a>'"
 
 
-def test_one_except_is_enough_for_not_now() -> None:
-    """A refusal of the vendor's and a slot that is too far away say alike how long to wait."""
+def test_limit_exceeded_catches_a_refusal_and_a_slot_that_is_too_far_away() -> None:
+    """Both say in the same way how long to wait."""
     for error in (LimitExceeded("later", 7.5), RateLimited(9, "duplicate request", 7.5), ApiError.of(9, "x")):
         with pytest.raises(LimitExceeded) as caught:
             raise error
@@ -161,7 +161,7 @@ def test_one_except_is_enough_for_not_now() -> None:
 
 
 def test_the_http_status_and_the_pause_that_the_server_asked_for() -> None:
-    """Under the same names in both kinds of useless answers; `None` where there are none."""
+    """Both kinds of errors have them under the same names; `None` where there are none."""
     for error in (
         TransportError("503", http_status=503, retry_after=30.0),
         RequestTimeout("503", http_status=503, retry_after=30.0),
@@ -179,8 +179,8 @@ def test_an_excerpt_is_bounded() -> None:
     assert len(str(error)) < 300
 
 
-def test_the_standard_ones_catch_ours() -> None:
-    """Who knows nothing of this library may catch `ValueError` and `TimeoutError`."""
+def test_the_standard_errors_catch_ours() -> None:
+    """Code that knows nothing of this library may catch `ValueError` and `TimeoutError`."""
     with pytest.raises(ValueError, match="bad"):
         raise ConfigError("bad")
     with pytest.raises(TimeoutError):

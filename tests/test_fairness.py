@@ -160,7 +160,7 @@ MIXES = [
 @LOOPS
 @pytest.mark.parametrize("mix", MIXES, ids=str)
 def test_no_tracked_answer_gets_older_than_the_bound(mix: Mix, loop: str) -> None:
-    """Whoever else waits for the limits, and whatever order timers of one instant come in."""
+    """Whatever else waits for the limits, and in whatever order timers of one instant go off."""
     tracked = 20
 
     async def main() -> None:

@@ -238,7 +238,7 @@ async def test_a_transport_of_the_user_s_own_may_send_by_ways_that_are_not_seen(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["refuse the tunnel", "say nothing"])
-async def test_a_request_whose_tunnel_is_not_there_never_left(way: str) -> None:
+async def test_a_request_whose_tunnel_was_not_made_never_left(way: str) -> None:
     """Whether the proxy refuses it, or does not answer in time."""
     async with on_route("a tunnel", way, timeout=0.3) as (server, opened):
         outcome = await ended(opened)
@@ -292,6 +292,7 @@ async def test_the_system_s_authorities_are_trusted(monkeypatch: pytest.MonkeyPa
         CERTIFICATES.configure_trust(context)
 
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", load)
+    # The trust store is made once a process, by a private function with a cache.
     module._system_trust.cache_clear()
     try:
         async with on_route("https", "answer", verify=True) as (_, opened):
@@ -301,12 +302,12 @@ async def test_the_system_s_authorities_are_trusted(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("verify", [False, None, "/etc/ssl/ca.pem", 1, ssl.SSLContext])
-def test_anything_else_to_trust_is_refused(verify: Any) -> None:
+def test_another_kind_of_verify_is_refused(verify: Any) -> None:
     with pytest.raises(ConfigError, match=r"verify .*: expected True, or an ssl\.SSLContext"):
         StatusClient(apikey="k", verify=verify)
 
 
-def test_whom_to_trust_is_a_transport_s_own_matter() -> None:
+def test_verify_is_refused_beside_a_transport() -> None:
     """It would be ignored silently."""
     with pytest.raises(ConfigError, match="verify beside transport"):
         StatusClient(apikey="k", verify=TRUST, transport=Answering(b""))
@@ -320,7 +321,7 @@ def test_certificates_that_are_not_there_are_an_error(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("url", ["socks5://localhost:1080", "socks5h://me:hidden@localhost:1080"])
-def test_a_socks_proxy_without_its_package(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socks_proxy_without_its_package_is_an_error_that_names_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the package, and the argument or the variable."""
     monkeypatch.setitem(sys.modules, "socksio", None)
     with pytest.raises(ConfigError, match=r"^proxy: .*socksio.*httpx\[socks\]") as caught:
@@ -333,7 +334,9 @@ def test_a_socks_proxy_without_its_package(url: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("url", ["ftp://me:hidden@proxy", "http://me:hidden@x:port", "socks://me:hidden@x", 5])
-def test_a_proxy_that_can_not_be_used(url: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_can_not_be_used_is_an_error_without_its_password(
+    url: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its password is not shown: the error is chained to nothing, and names the argument or the variable."""
     with pytest.raises(ConfigError, match=r"^proxy: ") as caught:
         StatusClient(apikey="k", proxy=url)
@@ -346,7 +349,7 @@ def test_a_proxy_that_can_not_be_used(url: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("url", ["https://\u2603.net", "https://smsc.ru/\x00"])
-def test_an_address_that_httpx_does_not_take(url: str) -> None:
+def test_an_address_that_httpx_does_not_take_is_an_error(url: str) -> None:
     with pytest.raises(ConfigError, match=r"^URL: "):
         StatusClient(apikey="k", base_url=url)
 
@@ -379,7 +382,7 @@ class Stopping(httpx.AsyncBaseTransport):
         raise Stop
 
 
-async def test_what_passes_through_takes_no_frame_along_that_holds_the_body() -> None:
+async def test_an_exception_that_passes_through_has_no_frame_that_holds_the_body() -> None:
     """A cancellation, or Ctrl-C: whoever prints it with its frames' locals shows no secret."""
     account = account_at("http://localhost", "key-of-ours")
     opened = HttpExchange(account, timeout=5, connections=4, transport=Stopping(), proxy=None, verify=True)
@@ -392,7 +395,7 @@ async def test_what_passes_through_takes_no_frame_along_that_holds_the_body() ->
     assert "in _exchange" not in shown
 
 
-async def test_of_a_reply_that_is_no_answer_a_compressed_body_is_not_read() -> None:
+async def test_the_compressed_body_of_an_http_error_is_not_read() -> None:
     """Its status says enough."""
     reply = httpx.Response(403, headers={"content-encoding": "gzip"}, content=b"")
     async with exchange("http://localhost", transport=Answering(reply), verify=True) as opened:

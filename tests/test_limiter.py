@@ -61,7 +61,7 @@ async def ask(limiter: LocalLimiter, one: One, *, takes: float = 0.0, how: Reque
         await limiter.release(permit, how)
 
 
-async def test_what_may_go_goes_without_waiting() -> None:
+async def test_a_request_that_may_go_does_not_wait() -> None:
     limiter = LocalLimiter()
     began_at = anyio.current_time()
     for _ in range(5):
@@ -71,7 +71,7 @@ async def test_what_may_go_goes_without_waiting() -> None:
     assert anyio.current_time() - began_at == pytest.approx(61)
 
 
-async def test_nobody_is_blocked_by_another_key() -> None:
+async def test_no_request_is_blocked_by_another_id() -> None:
     limiter = LocalLimiter()
     for _ in range(5):
         await ask(limiter, One())
@@ -114,7 +114,7 @@ class Counted:
         return self.one.select(pacer, now=now)
 
 
-async def test_a_reply_asks_no_more_than_can_take_its_place() -> None:
+async def test_a_reply_asks_no_more_waiters_than_can_take_its_slot() -> None:
     """However many wait: what asking costs grows with their number, not with its square."""
     limiter = LocalLimiter()
     waiters = [Counted(One((id,))) for id in range(400)]
@@ -135,8 +135,8 @@ async def test_a_reply_asks_no_more_than_can_take_its_place() -> None:
 
 
 @pytest.mark.parametrize("how", RequestEnd)
-async def test_a_slot_goes_past_those_who_wait_for_something_else(how: RequestEnd) -> None:
-    """Whoever needs only a slot gets it in the moment in which it is free, however many are before him."""
+async def test_a_slot_goes_past_waiters_for_something_else(how: RequestEnd) -> None:
+    """A waiter that needs only a slot gets it as soon as it is free, however many came before."""
     limiter = LocalLimiter(Limits(connections=1))
     for _ in range(5):
         await ask(limiter, One())
@@ -173,8 +173,8 @@ async def test_a_bulk_slot_that_comes_back_early_is_offered_to_all() -> None:
     assert anyio.current_time() - began_at == pytest.approx(5)
 
 
-async def test_a_chooser_is_asked_when_its_own_request_has_ended() -> None:
-    """Though there is no slot for another: it may have to tell somebody."""
+async def test_a_selector_is_asked_when_its_own_request_has_ended() -> None:
+    """Also without a slot for another request: it may have callers to tell."""
     limiter = LocalLimiter(Limits(connections=1))
     asked_at: list[float] = []
 
@@ -195,8 +195,8 @@ async def test_a_chooser_is_asked_when_its_own_request_has_ended() -> None:
         group.cancel_scope.cancel()
 
 
-async def test_one_change_of_mind_asks_nobody_else() -> None:
-    """`wake` with a selector asks that one; with none in queue it asks nobody."""
+async def test_wake_with_a_selector_asks_no_other() -> None:
+    """If that one does not wait, none is asked."""
     limiter = LocalLimiter()
     for _ in range(5):
         await ask(limiter, One())
@@ -215,8 +215,8 @@ async def test_one_change_of_mind_asks_nobody_else() -> None:
         group.cancel_scope.cancel()
 
 
-async def test_a_chooser_may_have_the_others_asked() -> None:
-    """Who has got something by that is not asked again."""
+async def test_a_selector_may_have_the_others_asked() -> None:
+    """A waiter that was served meanwhile is not asked again."""
     limiter = LocalLimiter()
     wanted: list[One] = []
     asked: list[str] = []
@@ -242,8 +242,8 @@ async def test_a_chooser_may_have_the_others_asked() -> None:
         group.cancel_scope.cancel()
 
 
-async def test_a_chooser_that_fails_fails_its_own_taker() -> None:
-    """And nobody who was asked together with it."""
+async def test_a_selector_that_raises_fails_its_own_caller_alone() -> None:
+    """Waiters that were asked together with it are not affected."""
     limiter = LocalLimiter()
     at = _loops.now() + 10
 
@@ -266,7 +266,7 @@ async def test_a_chooser_that_fails_fails_its_own_taker() -> None:
 
 
 @pytest.mark.slow
-async def test_who_has_come_and_gone_leaves_nothing() -> None:
+async def test_a_waiter_that_left_leaves_nothing_behind() -> None:
     """Neither among those who wait for an instant, nor among those who wait for a slot."""
     limiter = LocalLimiter(Limits(connections=1))
     holder = await limiter.acquire(One().select)
@@ -279,10 +279,10 @@ async def test_who_has_come_and_gone_leaves_nothing() -> None:
         gc.collect()
         assert sum(type(thing) is Waiter for thing in gc.get_objects()) < 150
         await limiter.release(holder, RequestEnd.REPLIED)
-    assert not limiter._queue.waiting
+    assert limiter.waiting == 0
 
 
-async def test_first_come_first_served() -> None:
+async def test_slots_go_to_waiters_in_the_order_of_coming() -> None:
     limiter = LocalLimiter(Limits(checks_per_id=1))
     order: list[int] = []
 
@@ -343,8 +343,8 @@ async def test_a_lost_permit_counts_as_given_up() -> None:
     assert limiter.is_idle()
 
 
-async def test_who_waits_for_a_lost_permit_s_slot_is_told_when_it_is_found() -> None:
-    """By whoever looks next; its slot comes free when it can't arrive any more."""
+async def test_a_waiter_for_the_slot_of_a_lost_permit_is_told_when_the_permit_is_found() -> None:
+    """The next look finds it. Its slot comes free when its request can't arrive any more."""
     limiter = LocalLimiter(Limits(connections=1))
     permit = await limiter.acquire(One().select)
     began_at = anyio.current_time()
@@ -357,8 +357,8 @@ async def test_who_waits_for_a_lost_permit_s_slot_is_told_when_it_is_found() -> 
     assert anyio.current_time() - began_at == pytest.approx(11)
 
 
-async def test_a_change_of_mind_is_heard() -> None:
-    """What a waiting selector would have may change; `wake` asks it again."""
+async def test_wake_asks_a_waiting_selector_again() -> None:
+    """What it wants may have changed."""
     limiter = LocalLimiter()
     wanted: list[One] = []
 
@@ -424,7 +424,7 @@ def test_two_threads_with_a_loop_each_share_one_limiter() -> None:
     assert sorted(done) == [0] * 5 + [1] * 5
 
 
-def test_a_waiter_whose_loop_has_ended_holds_up_nobody() -> None:
+def test_a_waiter_whose_loop_has_ended_holds_up_no_other() -> None:
     """It is forgotten as soon as somebody looks."""
     limiter = LocalLimiter(Limits(connections=1))
     loop = VirtualLoop()
@@ -436,7 +436,7 @@ def test_a_waiter_whose_loop_has_ended_holds_up_nobody() -> None:
 
     async def main() -> None:
         await limiter.release(permit, RequestEnd.NOT_SENT)
-        assert not limiter._queue.waiting
+        assert limiter.waiting == 0
         await ask(limiter, One())
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
@@ -453,17 +453,17 @@ def two_loops() -> Iterator[tuple[BlockingPortal, BlockingPortal]]:
 
 def join(limiter: LocalLimiter, loop: BlockingPortal, work: Callable[[], object]) -> Future[object]:
     """Start what will wait for the limiter in this loop; it is in the queue when this returns."""
-    before = len(limiter._queue.waiting)
+    before = limiter.waiting
     future: Future[object] = loop.start_task_soon(work)
     deadline = time.monotonic() + 10
-    while len(limiter._queue.waiting) == before:
+    while limiter.waiting == before:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     return future
 
 
 def test_a_slot_goes_to_the_first_comer_of_whichever_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not first to those of the loop in which it has come free."""
+    """The loop in which the slot has come free has no advantage."""
     monkeypatch.setattr("smsc_status.limiter.TURN_TIMEOUT", 10.0)  # however busy this machine is
     limiter = LocalLimiter(Limits(connections=1))
     order: list[str] = []
@@ -483,7 +483,7 @@ def test_a_slot_goes_to_the_first_comer_of_whichever_loop(monkeypatch: pytest.Mo
     assert order == names
 
 
-def test_busy_loops_let_each_other_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_loops_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that asks again and again gives a slot to the other's after what was before it, and no later."""
     monkeypatch.setattr("smsc_status.limiter.TURN_TIMEOUT", 10.0)
     limiter = LocalLimiter(Limits(connections=2))
@@ -572,7 +572,7 @@ class Urgent:
 
 
 @pytest.mark.parametrize("bulk", [False, True])
-async def test_the_urgent_are_asked_before_those_who_came_first(bulk: bool) -> None:
+async def test_urgent_waiters_are_asked_before_those_that_came_first(bulk: bool) -> None:
     """Whether a slot or an instant is waited for; as long as they are urgent."""
     limiter = LocalLimiter(Limits(connections=1))
     order: list[str] = []
@@ -600,7 +600,7 @@ async def test_the_urgent_are_asked_before_those_who_came_first(bulk: bool) -> N
     assert order == ["urgent", "urgent too", "first", "was urgent", "last"]
 
 
-def test_the_urgent_of_another_loop_are_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_urgent_waiters_of_another_loop_are_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smsc_status.limiter.TURN_TIMEOUT", 10.0)
     limiter = LocalLimiter(Limits(connections=1))
     order: list[str] = []
@@ -623,7 +623,7 @@ def test_the_urgent_of_another_loop_are_asked_first(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_turn_passes_over_a_loop_that_has_ended() -> None:
-    """Though another one is late as well."""
+    """Also if another loop is late as well."""
     limiter = LocalLimiter(Limits(connections=1))
     gone = VirtualLoop()
     waiter = gone.create_task(limiter.acquire(One((8,)).select))
@@ -634,7 +634,7 @@ def test_a_turn_passes_over_a_loop_that_has_ended() -> None:
         with anyio.move_on_after(0):
             await limiter.acquire(One((9,)).select)
         await anyio.to_thread.run_sync(lambda: gone.run_until_complete(asyncio.sleep(0.1)))
-        assert len(limiter._queue.waiting) == 1
+        assert limiter.waiting == 1
         async with anyio.create_task_group() as group:
             group.start_soon(ask, limiter, One((10,)))
             await anyio.sleep(0.01)
@@ -643,7 +643,7 @@ def test_a_turn_passes_over_a_loop_that_has_ended() -> None:
         assert anyio.current_time() - gone_soon < 5
 
     anyio.run(main)
-    assert not limiter._queue.waiting
+    assert limiter.waiting == 0
     waiter._log_destroy_pending = False  # type: ignore[attr-defined]  # its loop was torn down on purpose
 
 
@@ -749,7 +749,7 @@ def test_each_loop_that_stands_still_delays_the_others_a_little() -> None:
         assert runner.run(main()) == pytest.approx(0.01 + 2 * 0.05, abs=0.02)
 
 
-def test_who_comes_while_another_loop_has_its_turn_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiter_that_comes_during_another_loop_s_turn_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """However often the others look meanwhile; a third loop waits as well."""
     monkeypatch.setattr("smsc_status.limiter.TURN_TIMEOUT", 10.0)
     limiter = LocalLimiter(Limits(connections=1))
@@ -784,6 +784,7 @@ async def give_up_after(seconds: float, work: Callable[[], Awaitable[None]]) -> 
 def test_a_fork_holds_every_lock_and_renews_it_in_the_child() -> None:
     """In the parent they are given back; a shared limiter is made and found in either."""
     account = shared("an account that is forked", Limits())
+    # These three are what the module has the fork call.
     for after in (limiter_module._unlock_all, limiter_module._reset_in_child):
         lock = account.lock
         limiter_module._lock_all()
@@ -805,7 +806,7 @@ def test_in_a_forked_process_nothing_of_the_parent_is_its_own_but_the_tokens() -
     limiter.begin_anew()
     now = _loops.now()
     assert limiter.lock is not lock
-    assert not limiter._queue.waiting
+    assert limiter.waiting == 0
     assert limiter.pacer.open_requests == 0
     assert limiter.pacer.slot_due_at(now=now) == pytest.approx(now + 10, abs=1)
     assert [limiter.pacer.tokens(k, now=now + 70.5) for k in (0, 4)] == [4, 5]

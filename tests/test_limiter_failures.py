@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
-from helpers import PHONE, Answering, client_of, delivered
+from helpers import PHONE, Answering, client_of, delivered, engine_of
 
 from smsc_status import LimiterUnavailable, LimitExceeded, LocalLimiter, MessageRef, StatusClient, StatusRecord
 from smsc_status._core.scheduling.dispatch import Request
@@ -130,7 +130,7 @@ async def test_a_limiter_that_is_away_for_a_minute_costs_no_message(work: Work, 
 
 
 @pytest.mark.parametrize("where", ["take", "wake"])
-async def test_who_can_not_wait_for_a_limiter_that_is_away_is_told_so(where: str) -> None:
+async def test_a_caller_that_can_not_wait_for_a_limiter_that_is_away_is_told_so(where: str) -> None:
     """With the cause, at once or when it is known, also while the next attempt is far off; and then all goes on."""
     emulator = Emulator()
     delivered(emulator, range(1, 10))
@@ -160,8 +160,8 @@ async def test_who_can_not_wait_for_a_limiter_that_is_away_is_told_so(where: str
         assert client.stats().waiting == 0
 
 
-async def test_who_comes_first_to_a_limiter_that_is_away_is_told_so() -> None:
-    """Nobody has waited before."""
+async def test_the_first_caller_is_told_that_the_limiter_is_away() -> None:
+    """No other caller has waited before."""
     emulator = Emulator()
     delivered(emulator, [1, 2])
     limiter = Failing("take")
@@ -203,8 +203,8 @@ class Hesitant(LocalLimiter):
 
 
 @of_each_work
-async def test_what_was_chosen_and_not_used_waits_on_unchanged(work: Work) -> None:
-    """In its old slot, with all its tries."""
+async def test_a_selected_request_that_was_not_used_waits_on_unchanged(work: Work) -> None:
+    """In its old turn, with all its tries."""
     emulator = Emulator()
     refs = delivered(emulator, range(1, 41))
     limiter = Hesitant(times=3)
@@ -219,8 +219,8 @@ async def test_what_was_chosen_and_not_used_waits_on_unchanged(work: Work) -> No
     assert emulator.referee.no_violations
 
 
-async def test_who_can_not_wait_until_the_limiter_uses_what_was_chosen_is_told_so() -> None:
-    """When it asks again; others wait on."""
+async def test_a_caller_that_can_not_wait_until_the_limiter_uses_its_request_is_told_so() -> None:
+    """As soon as the limiter selects again; others wait on."""
     emulator = Emulator()
     delivered(emulator, [1, 2])
     results: dict[int, Any] = {}
@@ -244,7 +244,7 @@ async def test_who_can_not_wait_until_the_limiter_uses_what_was_chosen_is_told_s
     assert {id: result.status for id, result in results.items()} == {1: 1, 2: 1}
 
 
-async def test_a_limiter_that_has_its_client_choose_twice_has_a_message_sent_once() -> None:
+async def test_a_limiter_that_selects_twice_has_a_message_sent_once() -> None:
     """Nothing else is held for it."""
 
     class Late(LocalLimiter):
@@ -268,7 +268,7 @@ async def test_a_limiter_that_has_its_client_choose_twice_has_a_message_sent_onc
         assert limiter.slots().open_requests == 0
 
 
-async def test_a_limiter_that_gives_leave_for_something_else_each_time_is_asked_with_pauses() -> None:
+async def test_a_limiter_that_permits_something_else_each_time_is_asked_with_pauses() -> None:
     """It gives the event loop no turn by itself; and when it is right at last, the message goes once."""
 
     class Wrong(LocalLimiter):
@@ -304,7 +304,7 @@ async def test_a_limiter_that_gives_leave_for_something_else_each_time_is_asked_
 @pytest.mark.parametrize(
     "copied", [copy.copy, lambda wanted: Request((), wanted.keys[::-1], wanted.bulk)], ids=["copied", "made anew"]
 )
-async def test_a_limiter_may_give_leave_for_a_copy_of_what_was_chosen(copied: Any, work: Work) -> None:
+async def test_a_limiter_may_permit_a_copy_of_the_selected_request(copied: Any, work: Work) -> None:
     """One that is shared by machines may have read it from its store. Each message is asked once."""
 
     class Copying(LocalLimiter):
@@ -326,7 +326,7 @@ async def test_a_limiter_may_give_leave_for_a_copy_of_what_was_chosen(copied: An
     assert emulator.referee.no_violations
 
 
-async def test_what_was_chosen_and_not_used_is_not_sent_when_nobody_waits_for_it_any_more() -> None:
+async def test_a_selected_request_is_not_sent_when_nobody_waits_for_it_any_more() -> None:
     """It is forgotten, and who asks for it anew is answered."""
     emulator = Emulator()
     delivered(emulator, [1])
@@ -338,7 +338,7 @@ async def test_what_was_chosen_and_not_used_is_not_sent_when_nobody_waits_for_it
         assert limiter.times == 0
         assert client.stats().waiting == 0
         assert sum(client.stats().requests.values()) == 0
-        assert client._engine.pending.is_empty
+        assert engine_of(client).pending.is_empty
         assert (await client.check(1, PHONE)).status == 1
 
 
@@ -362,7 +362,7 @@ async def test_a_closed_client_does_not_tell_a_limiter_that_is_away_again() -> N
 
 
 async def test_a_deletion_whose_caller_was_cancelled_while_connecting_is_not_sent_later() -> None:
-    """Once he is gone, it is not tried again; whoever stays has it tried again."""
+    """It is tried again only while its caller waits for it."""
     transport = Answering(httpx.ConnectError("refused"), httpx.ConnectError("refused"), b"OK", after=2.0)
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
         with anyio.move_on_after(1):

@@ -100,7 +100,7 @@ def test_calls_reach_other_loops_while_they_live(caplog: pytest.LogCaptureFixtur
 
 @pytest.mark.parametrize("is_trio_there", [False, True])
 def test_here_and_now_is_the_loop_and_the_instant(monkeypatch: pytest.MonkeyPatch, is_trio_there: bool) -> None:
-    """By one look; a shorter one in a program that has no trio."""
+    """In one call, which is quicker in a program without trio."""
     if not is_trio_there:
         monkeypatch.delitem(sys.modules, "trio")
 
@@ -220,6 +220,7 @@ def test_in_a_forked_process_the_loops_of_its_parent_have_ended(monkeypatch: pyt
     called: list[int] = []
 
     async def main() -> None:
+        # The module keeps this to itself: it can only be seen from inside what a fork takes over.
         loop, begun_at = _loops._timeline.here_and_now()
         background = _loops.spawn(anyio.sleep_forever)
         await anyio.sleep(5)

@@ -160,7 +160,7 @@ def test_dashes_beside_hyphens_become_hyphens() -> None:
     assert MessageRef("2026-11\u20117", PHONE).id == "2026-11-7"
 
 
-def test_what_is_not_spoilt() -> None:
+def test_a_value_that_is_not_spoilt_looks_like_nothing_else() -> None:
     """Nothing is said of it."""
     assert spoilt_id("12345") is None
     assert spoilt_phone(PHONE) is None

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import anyio
 import httpx
 import pytest
-from helpers import PHONE, Answering, answered_by, client_of, delivered
+from helpers import PHONE, Answering, answered_by, client_of, delivered, engine_of
 from network import Network
 
 from smsc_status import Detail, FailedCheck, MessageRef, ProtocolError, SmscError, StatusClient, StatusRecord
@@ -59,7 +59,7 @@ async def collect(stream: Any) -> dict[int, list[StatusRecord | FailedCheck]]:
 async def test_a_mistake_with_one_tracked_message_costs_no_other_its_outcome(
     owner: Any, name: str, is_it: Any, fails: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And it comes out itself, as a failure or after another try."""
+    """The message itself comes out as a failure, or after another try."""
     emulator = Emulator()
     sent_at = emulator.now() - 3600
     life = [(0, 0, 0), (3700, 1, 0)]
@@ -81,7 +81,7 @@ async def test_a_mistake_with_one_tracked_message_costs_no_other_its_outcome(
 async def test_a_mistake_with_one_item_of_a_stream_costs_no_other_its_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """And it comes out itself."""
+    """The item itself comes out as a failure."""
     emulator = Emulator()
     refs = delivered(emulator, range(1, 41))
     monkeypatch.setattr(
@@ -95,10 +95,10 @@ async def test_a_mistake_with_one_item_of_a_stream_costs_no_other_its_outcome(
     assert all(len(outcomes) == 1 for outcomes in came.values())
 
 
-async def test_one_who_can_not_be_told_at_all_costs_no_other_his_outcome(
+async def test_a_subscriber_that_raises_costs_no_other_subscriber_its_outcome(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged."""
+    """Its error is logged."""
     emulator = Emulator()
     refs = delivered(emulator, range(1, 11))
     is_it = raising_for(Streaming.take_in, lambda _state, item, _outcome: item.ref.id == 7, times=99)
@@ -155,7 +155,7 @@ async def test_no_record_is_kept_until_somebody_may_be_given_one_again() -> None
     emulator = Emulator()
     refs = delivered(emulator, range(1, 51))
     async with client_of(emulator) as client:
-        pending = client._engine.pending
+        pending = engine_of(client).pending
         await client.check(1, PHONE)
         await collect(client.track(refs))
         assert pending.records_kept == 0
@@ -209,10 +209,10 @@ async def note(into: list[Any], call: Any) -> None:
     ids=["lost", "not connected", "HTTP 503", "HTTP 403", "unreadable", "empty", "refused"],
 )
 @pytest.mark.parametrize("times", [1, 3, 7])
-async def test_a_caller_and_a_tracker_of_one_message_both_get_what_is_theirs(
+async def test_a_caller_and_a_tracker_of_one_message_each_get_an_outcome(
     trouble: Any, times: int, comes_first: str, is_in_flight: bool
 ) -> None:
-    """The caller its record, or after five tries why there is none; the tracker its record, whenever it comes."""
+    """The caller gets its record, or the reason after five tries; the tracker gets its record, however late."""
     transport = Answering(*[trouble] * times, DELIVERED, after=1.0)
     called: list[Any] = []
     tracked: list[Any] = []
@@ -236,7 +236,7 @@ async def test_a_caller_and_a_tracker_of_one_message_both_get_what_is_theirs(
 
 
 @pytest.mark.parametrize("comes_first", ["check", "track"])
-async def test_a_caller_and_a_tracker_of_a_message_that_replies_leave_out(comes_first: str) -> None:
+async def test_a_caller_and_a_tracker_are_both_told_that_replies_leave_their_message_out(comes_first: str) -> None:
     """Both are told that they do; the tracker after as many tries of its own."""
     emulator = Emulator()
     others = delivered(emulator, range(900, 910))

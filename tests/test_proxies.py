@@ -26,7 +26,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"http_proxy": SOMEWHERE, "all_proxy": "http://x"}, "http://smsc.ru", SOMEWHERE, "HTTP_PROXY"),
     ],
 )
-def test_the_environment_s_proxy(
+def test_the_environment_s_proxy_is_found_by_the_scheme(
     environment: dict[str, str], url: str, proxy: str, named_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the scheme, else the one for all; and which variable that was."""
@@ -37,7 +37,7 @@ def test_the_environment_s_proxy(
     assert (found.url.reveal(), found.named_by) == (proxy, named_by)
 
 
-def test_no_proxy_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_no_proxy_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment_proxy("https://smsc.ru") is None
     monkeypatch.setenv("http_proxy", SOMEWHERE)
     assert environment_proxy("https://smsc.ru") is None
@@ -100,7 +100,7 @@ def test_no_proxy_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
-def test_what_goes_without_a_proxy(
+def test_no_proxy_names_hosts_addresses_and_blocks(
     variable: str, no_proxy: str, url: str, goes_without: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Names with their subdomains, addresses and blocks of them, with a port or without, or everything."""
@@ -117,7 +117,7 @@ def test_the_system_s_settings_count_too(monkeypatch: pytest.MonkeyPatch) -> Non
     assert environment_proxy("https://smsc.kz") == Proxy(Secret(SOMEWHERE), "HTTPS_PROXY")
 
 
-def test_one_proxy_by_two_names_is_one() -> None:
+def test_a_proxy_of_two_variables_is_one_proxy() -> None:
     """Its connections are shared. Its password is not shown."""
     one = Proxy(Secret("http://me:hidden@proxy"), "HTTPS_PROXY")
     assert {one} == {Proxy(Secret("http://me:hidden@proxy"), "ALL_PROXY")}

@@ -42,7 +42,7 @@ def test_the_blocks_are_the_same_in_russian(language: str) -> None:
     assert list(map(without_comments, russian)) == list(map(without_comments, english))
 
 
-def test_both_have_the_same_parts() -> None:
+def test_both_languages_have_the_same_sections() -> None:
     """A section that one has and the other has not was forgotten in a translation."""
 
     def levels(page: Path) -> list[str]:
@@ -51,7 +51,7 @@ def test_both_have_the_same_parts() -> None:
     assert levels(README_RU) == levels(README)
 
 
-def test_the_web_app(server: EmulatorServer, tmp_path: Path) -> None:
+def test_the_web_app_answers_and_says_when_to_come_back(server: EmulatorServer, tmp_path: Path) -> None:
     """It answers, and says when to come back."""
     app = module(README, "Starlette", tmp_path).app
 
@@ -73,7 +73,9 @@ def test_the_web_app(server: EmulatorServer, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_the_worker(server: EmulatorServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_worker_follows_its_queue_until_it_is_told_to_stop(
+    server: EmulatorServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It follows its queue until it is told to stop."""
     worker = module(README, "def worker", tmp_path)
 
@@ -90,7 +92,7 @@ def test_the_worker(server: EmulatorServer, tmp_path: Path, capsys: pytest.Captu
     assert "77 -3 None" in lines
 
 
-def test_the_job(server: EmulatorServer, tmp_path: Path) -> None:
+def test_the_job_counts_the_outcomes_of_a_file(server: EmulatorServer, tmp_path: Path) -> None:
     """It counts a file's outcomes."""
     path = tmp_path / "messages.csv"
     rows = [f"{k},79990000000" for k in range(1, 23)] + ['"1,2",7']

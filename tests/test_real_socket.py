@@ -39,7 +39,7 @@ def url() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_four_connections_at_most_and_no_limit_broken(url: str, backend: str) -> None:
+def test_at_most_four_connections_are_used_and_no_limit_is_broken(url: str, backend: str) -> None:
     """As counted by the server, idle connections included."""
     results: list[object] = []
 

@@ -117,7 +117,7 @@ ERRORS: list[tuple[BaseException, type[BaseException], str]] = [
 
 
 @pytest.mark.parametrize(("error", "kind", "text"), ERRORS, ids=lambda value: type(value).__name__)
-def test_nothing_that_a_copy_holds_is_a_secret(
+def test_a_copy_of_an_error_holds_no_secret(
     redactor: Redactor, error: BaseException, kind: type[BaseException], text: str
 ) -> None:
     """It has the class and says what the error says; the error itself is left alone."""
@@ -130,7 +130,7 @@ def test_nothing_that_a_copy_holds_is_a_secret(
     assert any(SECRET in held for held in held_by(error))
 
 
-def test_a_copy_keeps_what_is_plain(redactor: Redactor) -> None:
+def test_a_copy_keeps_what_holds_no_secret(redactor: Redactor) -> None:
     """Texts, numbers, notes, the chain and the group's members."""
     cause, context = OSError(111, "refused"), KeyError("x")
     error = ExceptionGroup("two", [httpx.ReadError("a"), TransportError("b", http_status=503)])
@@ -164,7 +164,7 @@ def test_a_circle_of_errors_is_copied_as_one(redactor: Redactor) -> None:
     assert len(chain(redactor.copy(group))) == 3
 
 
-def test_what_is_nested_deeply_is_left_out(redactor: Redactor) -> None:
+def test_deeply_nested_values_are_left_out(redactor: Redactor) -> None:
     """A list that holds itself has no end."""
     endless: list[Any] = []
     endless.append(endless)
@@ -210,7 +210,7 @@ def test_our_own_errors_lose_their_secrets_and_nothing_else(redactor: Redactor, 
 
 
 def test_tracebacks_are_cut_in_the_whole_chain() -> None:
-    """Of a cancellation, which has to stay the object that it is."""
+    """A cancellation has to stay the same object."""
     error = chained(RuntimeError("x"), ValueError("y"), is_suppressed=False)
     assert without_traceback(error) is error
     assert len(chain(error)) == 3

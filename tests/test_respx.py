@@ -75,8 +75,8 @@ async def test_too_large_a_request_is_asked_in_parts(status: int) -> None:
 @pytest.mark.asyncio
 @respx.mock
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
-async def test_what_says_later_is_a_matter_of_the_transport(client: StatusClient, status: int) -> None:
-    """And would have been tried again."""
+async def test_an_http_status_that_says_later_is_a_transport_error(client: StatusClient, status: int) -> None:
+    """It is tried again as long as there are tries left."""
     respx.post(URL).respond(status)
     async with client:
         with pytest.raises(TransportError, match=str(status)):
@@ -85,7 +85,7 @@ async def test_what_says_later_is_a_matter_of_the_transport(client: StatusClient
 
 @pytest.mark.asyncio
 @respx.mock
-async def test_the_header_s_charset_is_not_believed(client: StatusClient) -> None:
+async def test_the_charset_of_the_header_is_ignored(client: StatusClient) -> None:
     """The answer is in the charset that was asked for."""
     body = '{"error": "ошибка", "error_code": 1}'.encode()
     respx.post(URL).respond(content=body, headers={"content-type": "application/json; charset=windows-1251"})

@@ -10,7 +10,7 @@ from smsc_status._runtime.signals import Signal
 pytestmark = pytest.mark.anyio
 
 
-async def test_all_who_wait_are_woken() -> None:
+async def test_a_signal_wakes_all_waiters() -> None:
     """Two consumers of one stream, say."""
     signal = Signal()
     woken: list[int] = []
@@ -29,7 +29,7 @@ async def test_all_who_wait_are_woken() -> None:
         assert sorted(woken) == [0, 1, 2]
 
 
-async def test_a_signal_wakes_nobody_who_comes_later() -> None:
+async def test_a_signal_wakes_no_later_waiter() -> None:
     """Each waits for the next one."""
     signal = Signal()
     signal.send()
@@ -43,8 +43,8 @@ async def test_a_signal_wakes_nobody_who_comes_later() -> None:
             signal.send()
 
 
-async def test_who_is_cancelled_takes_nothing_from_the_others() -> None:
-    """They wait for the same."""
+async def test_a_cancelled_waiter_takes_nothing_from_the_others() -> None:
+    """All waiters wait for the same signal."""
     signal = Signal()
     async with anyio.create_task_group() as group:
         group.start_soon(signal.wait)

@@ -95,7 +95,7 @@ def sizes(transport: Answering) -> list[int]:
 
 
 @pytest.mark.parametrize("one_message", [False, True])
-async def test_closing_tells_those_who_wait_in_portions_and_all_before_it_returns(one_message: bool) -> None:
+async def test_closing_tells_all_callers_in_portions_before_it_returns(one_message: bool) -> None:
     turns = Turns()
     client = client_with(Answering(WRONG_LOGIN, after=5.0))
     async with anyio.create_task_group() as group:
@@ -111,7 +111,7 @@ async def test_closing_tells_those_who_wait_in_portions_and_all_before_it_return
     assert turns.most <= 2 * PORTION
 
 
-async def test_one_who_cancels_the_closing_waits_until_all_are_told() -> None:
+async def test_a_cancelled_closing_waits_until_all_callers_are_told() -> None:
     turns = Turns()
     client = client_with(Answering(WRONG_LOGIN, after=5.0))
     async with anyio.create_task_group() as group:
@@ -125,7 +125,7 @@ async def test_one_who_cancels_the_closing_waits_until_all_are_told() -> None:
     assert len(checks.ends) == MANY
 
 
-async def test_an_account_error_is_told_in_portions_and_does_not_concern_those_who_come_then() -> None:
+async def test_an_account_error_is_told_in_portions_and_does_not_concern_later_callers() -> None:
     turns = Turns()
     transport = Answering(WRONG_LOGIN, b'{"status": 1}', after=1.0)
     async with client_with(transport) as client, anyio.create_task_group() as group:
@@ -143,8 +143,8 @@ async def test_an_account_error_is_told_in_portions_and_does_not_concern_those_w
     assert turns.most <= 2 * PORTION
 
 
-async def test_one_who_leaves_before_he_is_told_is_not_told() -> None:
-    """Nor are others told twice, or not at all."""
+async def test_a_caller_that_leaves_before_its_turn_is_told_nothing() -> None:
+    """All others are told once."""
     turns = Turns()
     client = client_with(Answering(WRONG_LOGIN, after=1.0))
     async with anyio.create_task_group() as group:
@@ -177,7 +177,7 @@ async def test_a_reply_is_handed_out_in_portions(one_message: bool) -> None:
     assert turns.most <= 2 * PORTION
 
 
-async def test_one_who_waits_for_a_message_of_many_may_leave_before_he_is_told() -> None:
+async def test_one_of_many_callers_of_a_message_may_leave_before_its_turn() -> None:
     turns = Turns()
     async with client_with(Answering(b'{"status": 1}', after=1.0)) as client:
         checks = Checks(client, turns, one_message=True, timeout=5.0)
@@ -189,7 +189,7 @@ async def test_one_who_waits_for_a_message_of_many_may_leave_before_he_is_told()
     assert len(checks.ends) <= 3 * PORTION
 
 
-async def test_those_who_come_too_late_are_told_in_portions() -> None:
+async def test_callers_whose_time_is_too_short_are_told_in_portions() -> None:
     turns = Turns()
     async with client_with(Answering(WRONG_LOGIN, after=9.0)) as client:
         checks = Checks(client, turns, max_wait=2.0)
@@ -210,7 +210,7 @@ class Failing(LocalLimiter):
         raise OSError("away")
 
 
-async def test_a_limiter_that_fails_is_told_of_in_portions() -> None:
+async def test_callers_are_told_in_portions_of_a_limiter_that_fails() -> None:
     turns = Turns()
     async with client_with(Answering(WRONG_LOGIN), limiter=Failing()) as client:
         checks = Checks(client, turns, max_wait=0.0)
@@ -249,7 +249,7 @@ async def test_an_input_is_read_in_slices_and_the_first_request_is_full_all_the_
     assert turns.most <= 2 * READ_AT_ONCE
 
 
-async def test_an_input_that_is_slow_does_not_hold_up_a_check_for_long() -> None:
+async def test_a_slow_input_does_not_hold_up_a_check_for_long() -> None:
     def slow() -> Iterator[tuple[int, str]]:
         for number in range(1, 20_000):
             block(COALESCING_SECONDS / READ_AT_ONCE / 10)
@@ -265,7 +265,7 @@ async def test_an_input_that_is_slow_does_not_hold_up_a_check_for_long() -> None
         group.cancel_scope.cancel()
 
 
-async def test_a_stream_that_is_left_is_given_up_in_portions_and_nothing_of_it_is_asked() -> None:
+async def test_a_stream_that_was_left_is_given_up_in_portions_and_asks_no_more() -> None:
     transport = Answering(b'{"status": 1}', after=1.0)
     async with client_with(transport) as client, anyio.create_task_group() as group:
         ended: list[object] = []
@@ -294,7 +294,7 @@ async def test_a_stream_that_is_left_is_given_up_in_portions_and_nothing_of_it_i
         assert sum(sizes(transport)) <= 4000 - waiting
 
 
-async def test_outcomes_that_come_while_a_stream_is_being_left_stay_pending() -> None:
+async def test_outcomes_that_come_while_a_stream_is_closing_stay_pending() -> None:
     transport = Answering(BULK, after=1.0)
     async with client_with(transport) as client:
         stream = client.stream([(number, PHONE) for number in range(1000)])
@@ -305,7 +305,7 @@ async def test_outcomes_that_come_while_a_stream_is_being_left_stay_pending() ->
         assert await anext(stream, None) is None
 
 
-async def test_a_check_that_times_out_while_others_are_told_is_told_nothing_else() -> None:
+async def test_a_check_that_times_out_while_others_are_told_ends_with_its_time_out() -> None:
     turns = Turns()
     async with client_with(Answering(BULK, after=1.0)) as client:
         checks = Checks(client, turns, timeout=1.0)

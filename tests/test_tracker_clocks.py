@@ -82,7 +82,7 @@ async def test_a_wall_clock_that_is_set_costs_no_message(jump: float, says_date:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("says_date", [True, False])
-async def test_a_wall_clock_that_is_days_ahead_for_a_minute_ends_nobody(says_date: bool) -> None:
+async def test_a_wall_clock_that_is_days_ahead_for_a_minute_ends_no_message(says_date: bool) -> None:
     day = Day(says_date=says_date)
     refs = [day.add(id, [(0, 0), (900, 1)]) for id in range(1, 11)]
     lost = MessageRef(99, PHONE, day.true())  # answered by -3, which means "archived" only after the deadline
@@ -225,7 +225,7 @@ async def test_one_reply_with_a_wrong_date_ends_no_message() -> None:
 
 
 @pytest.mark.slow
-async def test_two_may_take_from_one_tracker() -> None:
+async def test_two_consumers_may_take_from_one_tracker() -> None:
     """Neither waits for ever, and each outcome goes to one of them."""
     day = Day(says_date=True)
     refs = [day.add(id, [(0, 0), (20, 1)]) for id in range(1, 200)]
@@ -271,7 +271,7 @@ class _Later:
 
 
 @pytest.mark.parametrize("given", [_async_until, _Later])
-async def test_an_until_that_gives_an_awaitable_is_told_so(given: Any) -> None:
+async def test_an_until_that_gives_an_awaitable_is_an_error(given: Any) -> None:
     def until(record: StatusRecord) -> Any:
         return given(record)
 

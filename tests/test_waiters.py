@@ -39,8 +39,8 @@ def due(queue: WaitQueue, now: float) -> list[Waiter]:
     return list(iter(partial(next_of, queue, has_slot=False), None))
 
 
-async def test_whose_instant_has_come_is_told_once_and_in_the_order_of_coming() -> None:
-    """An instant that was replaced by another means nothing."""
+async def test_waiters_whose_instant_has_come_are_told_once_and_in_the_order_of_coming() -> None:
+    """An instant that was replaced by another does not count."""
     queue = WaitQueue()
     first, second, third = waiters(3, queue)
     queue.defer(second, 5.0, has_slot=True)
@@ -54,8 +54,8 @@ async def test_whose_instant_has_come_is_told_once_and_in_the_order_of_coming() 
     assert due(queue, 7.0) == [first]
 
 
-async def test_the_last_instant_stands_however_many_came_before_it() -> None:
-    """Also when the others are being thrown away."""
+async def test_only_the_last_of_a_waiter_s_instants_counts() -> None:
+    """Also while the replaced ones are being cleared away."""
     for changes in range(1, 2 * SLACK):
         queue = WaitQueue()
         (waiter,) = waiters(1, queue)
@@ -65,7 +65,7 @@ async def test_the_last_instant_stands_however_many_came_before_it() -> None:
         assert due(queue, changes - 1.0) == [waiter]
 
 
-async def test_an_earlier_instant_wakes_a_later_one_does_not() -> None:
+async def test_an_earlier_instant_wakes_and_a_later_one_does_not() -> None:
     queue = WaitQueue()
     (waiter,) = waiters(1, queue)
     queue.defer(waiter, 9.0, has_slot=True)
@@ -77,7 +77,7 @@ async def test_an_earlier_instant_wakes_a_later_one_does_not() -> None:
 
 
 async def test_slots_are_offered_in_the_order_of_coming() -> None:
-    """To those who were asked while there was none, and to those who are to be asked anyway; to each once."""
+    """To each once: those that were asked while there was none, and those that are to be asked anyway."""
     queue = WaitQueue()
     first, second, third, fourth = waiters(4, queue)
     for waiter in (third, second, third):
@@ -103,7 +103,7 @@ async def test_waiters_with_the_same_chooser_are_found_together() -> None:
     assert queue.with_selector(select) == []
 
 
-async def test_notes_that_mean_nothing_do_not_pile_up() -> None:
+async def test_entries_without_a_meaning_do_not_pile_up() -> None:
     """Neither instants that were replaced, nor slots that were offered to those who are gone."""
     queue = WaitQueue()
     (stays,) = waiters(1, queue)
@@ -116,6 +116,7 @@ async def test_notes_that_mean_nothing_do_not_pile_up() -> None:
     for waiter in waiters(1000, queue):
         queue.mark_due([waiter])
         queue.leave(waiter)
+    # A bound of the memory: nothing outside tells how many entries are kept.
     assert len(queue._due) <= SLACK + 2
     assert len(queue._alarms) <= SLACK + 2
     assert len(queue._due_with_slot) <= SLACK + 2

@@ -265,6 +265,11 @@ class Engine:
             await self._all_told()
 
     @property
+    def background_tasks(self) -> int:
+        """How many tasks of its own are at work."""
+        return len(self._background)
+
+    @property
     def is_telling(self) -> bool:
         """Whether outcomes have yet to be handed to their subscribers."""
         return self._outbox.is_busy

@@ -33,7 +33,7 @@ def test_a_formula_is_kept_from_running(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["-3", "+79990000000", "-1.5", "79990000000", "", "a=b", "me@example.com", "'x", "Привет"]
 )
-def test_what_can_not_run_stays_as_it_is(text: str) -> None:
+def test_a_cell_that_is_no_formula_stays_as_it_is(text: str) -> None:
     """Numbers, negative ones too, and phones with a plus."""
     assert guarded(text) == unguarded(text) == text
 
@@ -47,6 +47,6 @@ def test_a_guard_can_be_taken_off(text: str) -> None:
     ("text", "value"),
     [(' ="00123" ', "00123"), ('=" 7 "', "7"), ("'+7 (999) 0", "+7 (999) 0"), ("'7", "'7"), ("=1", "=1"), (" a ", "a")],
 )
-def test_the_value_of_an_inputs_cell(text: str, value: str) -> None:
+def test_the_value_of_a_cell_is_read_without_its_guard(text: str, value: str) -> None:
     """Without what keeps a spreadsheet from changing it."""
     assert value_of(text) == value

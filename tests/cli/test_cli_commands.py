@@ -42,7 +42,7 @@ KEY = {"SMSC_APIKEY": "s3cret-key"}
 # One message.
 
 
-def test_check_shows_what_is_known() -> None:
+def test_check_shows_the_fields_that_were_sent() -> None:
     """Readable, one thing a line, and nothing that was not sent."""
     with serving() as server:
         server.emulator.world.add(7, "79990000007", sent_at=server.emulator.now() - 60, life=[(0, 20, 6)])
@@ -56,7 +56,7 @@ def test_check_shows_what_is_known() -> None:
     assert "cost" not in shown
 
 
-def test_check_for_machines() -> None:
+def test_check_prints_one_json_object_for_machines() -> None:
     """One JSON object, with the details that were asked for; the login and password will do too."""
     with serving() as server:
         server.emulator.world.add("ab-7", "a@b.ru", sent_at=server.emulator.now() - 60, life=[(0, 1)], text="x\x1b[2J")
@@ -80,7 +80,7 @@ def test_check_of_an_unknown_message_is_an_answer() -> None:
     assert json.loads(ended.out)["status"] == -3
 
 
-def test_delete() -> None:
+def test_delete_is_silent_when_done() -> None:
     """Silent when done; a message that is not there is refused by the vendor."""
     with serving(messages=1) as server:
         phone = next(iter(server.emulator.world)).phone
@@ -93,7 +93,7 @@ def test_delete() -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "delete"])
-def test_wrong_credentials(command: str) -> None:
+def test_wrong_credentials_are_told_in_one_line(command: str) -> None:
     """One line that says what to do, and the status of a refusal."""
     with serving() as server:
         ended = run(command, "7", "79", env={**KEY, "SMSC_BASE_URL": server.url})
@@ -102,7 +102,7 @@ def test_wrong_credentials(command: str) -> None:
     assert ended.err.count("\n") == 1
 
 
-def test_a_wrong_form_is_told_before_any_request() -> None:
+def test_an_id_or_phone_of_a_wrong_form_is_refused_before_any_request() -> None:
     """Usage, in one line."""
     with serving() as server:
         for arguments in (["check", "a,b", "79"], ["check", "7", "none"], ["delete", "x" * 41, "79"]):
@@ -157,7 +157,7 @@ def test_every_error_has_its_exit_status_and_one_line(error: SmscError, status: 
         ({"SMSC_APIKEY": " "}, "apikey"),
     ],
 )
-def test_credentials_that_are_missing_or_too_many(env: dict[str, str], what: str) -> None:
+def test_missing_or_surplus_credentials_are_an_error_without_a_terminal(env: dict[str, str], what: str) -> None:
     """Without a terminal nobody is asked."""
     ended = run("check", "7", "79", env=env)
     assert ended.status == 2
@@ -174,7 +174,7 @@ def test_credentials_that_are_missing_or_too_many(env: dict[str, str], what: str
         ({"SMSC_PASSWORD": "demo"}, ["demo"]),
     ],
 )
-def test_on_a_terminal_what_is_missing_is_asked_for(env: dict[str, str], answers: list[str]) -> None:
+def test_on_a_terminal_missing_credentials_are_asked_for(env: dict[str, str], answers: list[str]) -> None:
     """Without showing what is typed."""
     with serving() as server, mock.patch.object(_account, "getpass", side_effect=answers) as asked:
         ended = run("check", "7", "79", env={**env, "SMSC_BASE_URL": server.url}, terminals=("stdin",))
@@ -182,7 +182,7 @@ def test_on_a_terminal_what_is_missing_is_asked_for(env: dict[str, str], answers
     assert asked.call_count == len(answers)
 
 
-def test_the_end_of_input_is_no_answer() -> None:
+def test_the_end_of_input_at_the_prompt_ends_the_command() -> None:
     """Ctrl-D at the prompt."""
     with mock.patch.object(_account, "getpass", side_effect=EOFError):
         ended = run("check", "7", "79", terminals=("stdin",))
@@ -190,14 +190,14 @@ def test_the_end_of_input_is_no_answer() -> None:
     assert "set SMSC_APIKEY" in ended.err
 
 
-def test_ctrl_c_at_the_prompt() -> None:
+def test_ctrl_c_at_the_prompt_ends_as_the_shell_expects() -> None:
     """Ends as the shell expects it."""
     with mock.patch.object(_account, "getpass", side_effect=KeyboardInterrupt):
         assert run("check", "7", "79", terminals=("stdin",)).status == 130
 
 
 def test_an_abort_ends_like_ctrl_c() -> None:
-    """Whichever way Typer tells of it."""
+    """In whichever way Typer reports it."""
     with mock.patch.object(_app, "app", side_effect=typer.Abort):
         assert run("explain", "1").status == 130
 
@@ -255,7 +255,7 @@ def test_explain_says_what_is_final() -> None:
 
 
 @pytest.mark.parametrize("code", ["777", "-77", "x", ""])
-def test_explain_of_what_is_no_code(code: str) -> None:
+def test_explain_refuses_what_is_no_code(code: str) -> None:
     """Usage, in one line."""
     ended = run("explain", code)
     assert ended.status == 2
@@ -274,7 +274,7 @@ def test_explain_of_what_is_no_code(code: str) -> None:
         (["fetch", "missing.csv"], "smsc-status fetch"),
     ],
 )
-def test_wrong_usage(arguments: list[str], command: str) -> None:
+def test_wrong_usage_is_told_in_one_line(arguments: list[str], command: str) -> None:
     """One line, which names the command's help."""
     ended = run(*arguments, env=KEY)
     assert ended.status == 2
@@ -296,12 +296,12 @@ def test_help_says_the_exit_statuses() -> None:
     assert "Commands" in nothing.err
 
 
-def test_version() -> None:
+def test_version_is_the_package_s() -> None:
     """The package's."""
     assert run("--version").out == f"{smsc_status.__version__}\n"
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
+def test_without_the_extra_the_command_says_what_to_install() -> None:
     """In one line."""
     err = Stream()
     with mock.patch.dict(sys.modules, {"typer": None}), mock.patch.object(sys, "stderr", err):
@@ -313,7 +313,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
 # Pipes and files.
 
 
-def test_a_closed_pipe_ends_it_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_closed_pipe_ends_the_command_quietly(capfd: pytest.CaptureFixture[str]) -> None:
     """As `head` closes one."""
     reader, writer = os.pipe()
     os.close(reader)
@@ -322,15 +322,15 @@ def test_a_closed_pipe_ends_it_quietly(capfd: pytest.CaptureFixture[str]) -> Non
     assert not capfd.readouterr().err
 
 
-def test_a_closed_pipe_that_is_no_file() -> None:
-    """Nothing to let go of."""
+def test_a_closed_pipe_that_is_no_file_ends_the_command_quietly() -> None:
+    """There is no file to let go of."""
     with mock.patch.object(_app, "write_stdout", side_effect=BrokenPipeError):
         assert run("explain", "1").status == 141
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("odd")])
 def test_other_errors_of_files_are_told_in_one_line(error: OSError) -> None:
-    """A full disk is nobody's bug."""
+    """A full disk, for one, is not a bug."""
     with mock.patch.object(_app, "write_stdout", side_effect=error):
         ended = run("explain", "1")
     assert ended.status == 2
@@ -340,7 +340,7 @@ def test_other_errors_of_files_are_told_in_one_line(error: OSError) -> None:
 # The emulator's own command.
 
 
-def test_emulator_serves_what_it_wrote(tmp_path: Path) -> None:
+def test_emulator_serves_the_messages_that_it_wrote(tmp_path: Path) -> None:
     """The file and the greeting are what `fetch` and the shell need."""
     out = tmp_path / "messages.csv"
     with mock.patch.object(_serve, "serve") as served:
@@ -373,7 +373,7 @@ def test_emulator_says_how_to_use_it(out: Path | None, speed: float, expected: s
     assert _serve._greeting("u", speed, 3, out).endswith(expected)
 
 
-def test_emulator_with_faults_and_another_charset_in_its_header() -> None:
+def test_emulator_takes_faults_and_a_charset_of_its_header() -> None:
     """As the constructor takes them; by default there are no faults, and the charset is the vendor's."""
     with mock.patch.object(_serve, "serve") as served:
         run("emulator", "--faults", " cut=0.25, ip_blocked=1,", "--header-charset", "koi8-r")
@@ -393,7 +393,7 @@ def test_emulator_names_its_faults() -> None:
     assert all(f"{name}:" in said for name in FAULTS)
 
 
-def test_emulator_on_a_port_that_is_taken() -> None:
+def test_emulator_says_that_its_port_is_taken() -> None:
     """Said in one line, with the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -416,7 +416,7 @@ def test_emulator_on_a_port_that_is_taken() -> None:
         ["--header-charset", "a b"],
     ],
 )
-def test_emulator_with_values_that_cannot_be(arguments: list[str]) -> None:
+def test_emulator_refuses_values_that_can_not_be(arguments: list[str]) -> None:
     """Usage, in one line."""
     ended = run("emulator", *arguments)
     assert ended.status == 2
@@ -451,7 +451,7 @@ def test_a_cell_of_csv_can_not_run() -> None:
     assert csv_line(cells, guard=False) == b"=cmd,+7 (999) 0,+79990000000,-3,-3,@x,a=b\n"
 
 
-def test_what_is_written_moves_no_cursor() -> None:
+def test_written_text_moves_no_cursor() -> None:
     """Nor is what is said beside it."""
     text = "a\x1b[2J\r\x9b\u202e"
     for written in (json_line(text).decode(), csv_line([text]).decode()):
@@ -470,7 +470,7 @@ def test_half_a_surrogate_pair_can_be_written() -> None:
     assert csv_line(["\ud83d", True, None]) == b"\\ud83d,true,\n"
 
 
-def test_what_is_unclear_is_shown() -> None:
+def test_unclear_fields_are_shown() -> None:
     """As a list in JSON, its names parted by spaces in CSV; nowhere if all is clear."""
     ref = MessageRef(7, "79")
     clear = StatusRecord(status=1, ref=ref)

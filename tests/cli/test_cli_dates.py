@@ -31,7 +31,7 @@ AT = datetime(2026, 11, 25, 19, 5, tzinfo=UTC)
         "25.11.26 22:05:00",
     ],
 )
-def test_times_that_are_read(value: object) -> None:
+def test_times_are_read_in_every_known_form(value: object) -> None:
     """Seconds, ISO 8601 and the Russian form; in Moscow's time where there is no zone."""
     at = moment(value)
     assert at == AT
@@ -39,7 +39,7 @@ def test_times_that_are_read(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_nothing_is_no_time(value: object) -> None:
+def test_an_empty_cell_is_no_time(value: object) -> None:
     assert moment(value) is None
 
 
@@ -62,7 +62,7 @@ def test_nothing_is_no_time(value: object) -> None:
         "x" * 1000,
     ],
 )
-def test_times_that_are_not(value: object) -> None:
+def test_other_times_are_refused(value: object) -> None:
     """Nor a day without a time, nor what is no date, such as a spreadsheet's number of days."""
     with pytest.raises(ConfigError, match=r"^sent_at .*: expected a date and time such as") as caught:
         moment(value)
@@ -80,17 +80,17 @@ def test_times_that_are_not(value: object) -> None:
         ("+0530", timezone(timedelta(hours=5, minutes=30))),
     ],
 )
-def test_zones_by_name_and_offset(name: str, zone: tzinfo) -> None:
+def test_zones_are_read_by_name_and_by_offset(name: str, zone: tzinfo) -> None:
     assert zone_of(name) == zone
 
 
-def test_zones_of_the_systems_list() -> None:
+def test_zones_of_the_system_s_list_are_read() -> None:
     at = datetime(2026, 7, 1, 12, tzinfo=zone_of("Europe/Berlin"))
     assert at.utcoffset() == timedelta(hours=2)
 
 
 @pytest.mark.parametrize("name", ["", "Nowhere/Else", "Europe", "../etc", "+25:00", "\0"])
-def test_zones_that_are_none(name: str) -> None:
+def test_unknown_zones_are_refused_by_name(name: str) -> None:
     """Each is named, with what was expected."""
     with pytest.raises(ConfigError, match=r"^--timezone .*: expected a name such as Europe/Moscow"):
         zone_of(name)

@@ -19,7 +19,7 @@ from smsc_status.models import FailedCheck, MessageRef
 pytestmark = pytest.mark.slow
 
 
-def test_the_demo_for_machines() -> None:
+def test_the_demo_for_machines_shows_every_status_and_breaks_no_limit() -> None:
     """Every status, every channel, the limits at their edge and not beyond, ids held back, and all of it true."""
     ended = run("demo", "--messages", "120", "--speed", "120", "--json")
     report = json.loads(ended.out)
@@ -39,7 +39,7 @@ def test_the_demo_for_machines() -> None:
     assert "\x1b" not in ended.err
 
 
-def test_the_demo_on_a_terminal() -> None:
+def test_the_demo_on_a_terminal_shows_a_bar_a_table_and_a_verdict() -> None:
     """A live bar, a table, and a last line that says what was sent and that no limit was broken."""
     ended = run("demo", "--messages", "40", "--speed", "240", terminals=("stderr",))
     assert ended.status == 0
@@ -67,7 +67,7 @@ def test_the_demo_says_so_if_a_limit_is_broken() -> None:
 
 
 def test_the_demo_counts_what_is_wrong_or_fails() -> None:
-    """It can tell, so that its silence means something."""
+    """Otherwise a demo without complaints would mean nothing."""
     error = TransportError("cut")
     with (
         mock.patch.object(_demo_messages.RecordingWorld, "has_given", return_value=False),
@@ -83,7 +83,7 @@ def test_the_demo_counts_what_is_wrong_or_fails() -> None:
 
 
 @pytest.mark.parametrize("speed", ["0", "-1", "inf", "nan"])
-def test_a_speed_that_cannot_be(speed: str) -> None:
+def test_a_speed_that_can_not_be_is_wrong_usage(speed: str) -> None:
     """Usage, in one line."""
     ended = run("demo", "--speed", speed)
     assert ended.status == 2

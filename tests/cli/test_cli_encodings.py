@@ -20,13 +20,13 @@ TEXT = "id,имя\nЖ,ё"
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "windows-1251"])
-def test_a_charset_is_found(encoding: str, size: int) -> None:
+def test_a_charset_is_found_whatever_the_chunks(encoding: str, size: int) -> None:
     """However the bytes come."""
     assert decoded(TEXT.encode(encoding), size=size) == TEXT.split("\n")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "cp1251", "koi8-r", "cp866", "utf-16-le", "utf-16", "utf-7"])
-def test_a_charset_is_named(encoding: str) -> None:
+def test_a_named_charset_is_used(encoding: str) -> None:
     """Also one in which a newline is no byte of its own."""
     assert decoded(TEXT.encode(encoding), encoding) == TEXT.split("\n")
 
@@ -40,7 +40,7 @@ def test_a_named_charset_is_no_guess() -> None:
     assert not decoder.is_guess
 
 
-def test_a_guess_is_told() -> None:
+def test_a_guessed_charset_is_reported() -> None:
     decoder = Decoder()
     assert decoder.encoding == "UTF-8"
     assert decoder.text("я".encode("cp1251")) == "я"
@@ -50,7 +50,7 @@ def test_a_guess_is_told() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["no such", "hex", "a\0b", ""])
-def test_a_charset_that_is_none(encoding: str) -> None:
+def test_an_unknown_charset_is_refused(encoding: str) -> None:
     with pytest.raises(ConfigError, match=r"^--encoding .*: expected one such as utf-8"):
         Decoder(encoding)
 
@@ -69,7 +69,7 @@ def test_a_charset_that_is_none(encoding: str) -> None:
         (b"id\r1\r", "CR"),
     ],
 )
-def test_what_is_no_text(head: bytes, what: str) -> None:
+def test_files_that_are_no_text_are_recognised(head: bytes, what: str) -> None:
     found = what_it_is(head)
     assert found is not None
     assert what in found
@@ -78,5 +78,5 @@ def test_what_is_no_text(head: bytes, what: str) -> None:
 @pytest.mark.parametrize(
     "head", [b"", b"id,phone\n", b"id,phone\r\n1,7\r\n", b"id,phone\r", b"id,phone", "имя".encode("cp1251")]
 )
-def test_what_may_be_text(head: bytes) -> None:
+def test_a_file_that_may_be_text_is_read_as_text(head: bytes) -> None:
     assert what_it_is(head) is None

@@ -27,7 +27,7 @@ def test_each_message_comes_out_once(tmp_path: Path) -> None:
     assert sorted(int(row["id"]) for row in rows) == list(range(1, 61))
 
 
-def test_from_standard_input_to_a_csv_file(tmp_path: Path) -> None:
+def test_standard_input_is_written_to_a_csv_file(tmp_path: Path) -> None:
     """With the summary, for machines, on the standard output that is free."""
     out = tmp_path / "out.csv"
     with serving(messages=20) as server:
@@ -57,7 +57,7 @@ def test_bad_lines_and_failures_do_not_stop_the_rest() -> None:
     assert len(ended.out.splitlines()) == 3
 
 
-def test_what_the_vendor_refuses_is_written_as_a_failure() -> None:
+def test_a_message_that_the_vendor_refuses_is_written_as_a_failure() -> None:
     """With its reason, in the place of a status."""
     with serving(messages=2, max_bulk=0, enforce=False) as server:
         server.emulator.max_bulk = 0  # error 1 for everything
@@ -68,7 +68,7 @@ def test_what_the_vendor_refuses_is_written_as_a_failure() -> None:
     assert ended.err.startswith("smsc-status: 0 checked, 2 failed, 0 bad lines; ")
 
 
-def test_wrong_credentials_end_it() -> None:
+def test_wrong_credentials_end_the_run() -> None:
     """With one line that says what to do, and the summary."""
     with serving(messages=3) as server:
         ended = run("fetch", "-", *FAST, stdin=csv_of(server).encode(), env={**account_of(server), "SMSC_APIKEY": "x"})
@@ -78,7 +78,7 @@ def test_wrong_credentials_end_it() -> None:
     assert len(ended.err.splitlines()) == 2
 
 
-def test_no_server_is_a_matter_of_the_network() -> None:
+def test_a_missing_server_is_an_error_of_the_network() -> None:
     """If nothing at all came through."""
     env = {"SMSC_BASE_URL": "http://127.0.0.1:1", "SMSC_APIKEY": "s3cret-key"}
     with mock.patch("smsc_status._core.scheduling.backoff.FIRST_DELAY", 0.01):
@@ -98,7 +98,7 @@ def test_a_server_that_never_answers_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"id,phone\n", b"\n"])
-def test_an_empty_list_is_done_at_once(content: bytes) -> None:
+def test_an_empty_list_is_done_without_a_request(content: bytes) -> None:
     """Without a request."""
     with serving() as server:
         ended = run("fetch", "-", *FAST, stdin=content, env=account_of(server))
@@ -106,7 +106,7 @@ def test_an_empty_list_is_done_at_once(content: bytes) -> None:
     assert (ended.status, ended.out, ended.err) == (0, "", "")
 
 
-def test_a_file_without_an_id_column() -> None:
+def test_a_file_without_an_id_column_is_refused_before_any_request() -> None:
     """A clear error, before any request and before any credentials are asked for."""
     ended = run("fetch", "-", stdin=b"number,phone\n1,7\n")
     assert ended.status == 2
@@ -116,7 +116,7 @@ def test_a_file_without_an_id_column() -> None:
     assert ended.err.count("\n") == 1
 
 
-def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+def test_a_file_that_can_not_be_used_is_told_in_one_line(tmp_path: Path) -> None:
     """Each in one line; the input is never written over."""
     source = tmp_path / "in.csv"
     source.write_text("id,phone\n1,7\n")
@@ -133,7 +133,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["file", "stdin"])
-def test_a_live_bar_on_a_terminal(kind: str, tmp_path: Path) -> None:
+def test_a_terminal_shows_a_live_bar(kind: str, tmp_path: Path) -> None:
     """It shows the limits at work, and bad lines stay readable above it."""
     source = tmp_path / "in.csv"
     with serving(messages=30, latency=0.05) as server, mock.patch.object(_meters, "TICK", 0.01):
@@ -151,7 +151,7 @@ def test_a_live_bar_on_a_terminal(kind: str, tmp_path: Path) -> None:
     assert "30 checked, 0 failed, 1 bad lines" in ended.err
 
 
-def test_no_bar_among_the_outcomes() -> None:
+def test_no_bar_is_shown_among_the_outcomes() -> None:
     """Where both would go to one terminal; the summary does."""
     with serving(messages=3) as server:
         ended = run(
@@ -210,7 +210,7 @@ def test_outcomes_of_an_earlier_run_are_not_written_over(tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
-def test_a_run_goes_on_with_what_has_no_outcome(format: str, tmp_path: Path) -> None:
+def test_a_second_run_fetches_what_has_no_outcome(format: str, tmp_path: Path) -> None:
     """A half-written line is cut off, and every message has its outcomes in the end, no more and no fewer."""
     source, out = tmp_path / "in.csv", tmp_path / "out"
     with serving(messages=6) as server:
@@ -235,7 +235,7 @@ def test_a_run_goes_on_with_what_has_no_outcome(format: str, tmp_path: Path) -> 
     assert sorted(ids) == ["1", "1", "2", "3", "4", "5", "6"]
 
 
-def test_what_was_before_is_told_in_the_summary(tmp_path: Path) -> None:
+def test_the_summary_counts_the_outcomes_of_earlier_runs(tmp_path: Path) -> None:
     source, out = tmp_path / "in.csv", tmp_path / "out"
     with serving(messages=2) as server:
         source.write_text(csv_of(server))
@@ -245,7 +245,7 @@ def test_what_was_before_is_told_in_the_summary(tmp_path: Path) -> None:
     assert "0 checked, 0 failed, 0 bad lines, 2 were before; " in ended.err
 
 
-def test_a_dash_is_standard_output() -> None:
+def test_a_dash_names_standard_output() -> None:
     with serving(messages=2) as server:
         ended = run("fetch", "-", "--out", "-", *FAST, stdin=csv_of(server).encode(), env=account_of(server))
     assert (ended.status, ended.err) == (0, "")
@@ -254,7 +254,7 @@ def test_a_dash_is_standard_output() -> None:
 
 
 @pytest.mark.slow
-def test_what_a_log_gets_meanwhile() -> None:
+def test_a_log_gets_a_line_of_progress_now_and_then() -> None:
     """A line of progress now and then, where standard error is no terminal."""
     with serving(messages=60, latency=0.05) as server, mock.patch.object(_meters, "TOLD_EVERY", 0.05):
         text = csv_of(server).encode()
@@ -263,7 +263,7 @@ def test_what_a_log_gets_meanwhile() -> None:
     assert " of 60 · bulk slot" in ended.err
 
 
-def test_ctrl_c_sums_up() -> None:
+def test_ctrl_c_ends_with_the_summary() -> None:
     """What was done until then, with the shell's own status."""
     with serving(messages=3) as server, mock.patch("smsc_status.cli._output.Sink.write", side_effect=KeyboardInterrupt):
         ended = run("fetch", "-", "--json", *FAST, stdin=csv_of(server).encode(), env=account_of(server))

@@ -64,7 +64,7 @@ def test_the_ids_of_json_keep_their_kind() -> None:
     assert read(b'{"id": 7, "phone": "+7 999"}')[0] == [(7, "+7 999", None)]
 
 
-def test_columns_by_other_names() -> None:
+def test_options_name_the_columns() -> None:
     """Options name the columns."""
     columns = Columns("Msg", "To", "At")
     expected = [("1", "79", NOON)]
@@ -73,7 +73,7 @@ def test_columns_by_other_names() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \r\n", b"\xef\xbb\xbf", b"id,phone\n"])
-def test_no_messages(content: bytes) -> None:
+def test_an_empty_file_is_an_empty_list(content: bytes) -> None:
     """An empty file is an empty list."""
     assert read(content) == ([], [])
 
@@ -101,7 +101,7 @@ def test_a_column_that_was_asked_for_must_be_there() -> None:
         read(b"id,phone\n1,7\n", Columns(sent_at="when"))
 
 
-def test_bad_lines_of_csv() -> None:
+def test_a_bad_line_of_csv_is_reported_and_does_not_stop_the_rest() -> None:
     """Each is reported by its number and does not stop the rest."""
     content = (
         b"id,phone,sent_at\n"
@@ -134,7 +134,7 @@ def test_bad_lines_of_csv() -> None:
     assert "sent_at '99999999999999999'" in why[12]
 
 
-def test_bad_lines_of_json() -> None:
+def test_a_bad_line_of_json_is_reported_and_does_not_stop_the_rest() -> None:
     """The same, a JSON object a line."""
     lines = [
         "{",
@@ -154,7 +154,7 @@ def test_bad_lines_of_json() -> None:
 
 
 @pytest.mark.parametrize("first", ["7", "null"])
-def test_a_first_line_that_is_no_object(first: str) -> None:
+def test_a_first_line_that_is_no_object_is_a_bad_line_of_a_json_file(first: str) -> None:
     """It is a bad line like another, where the file's name says that this is JSON."""
     found, bad = read(f'{first}\n{{"id": 1, "phone": "7"}}\n'.encode(), name="x.json")
     assert len(found) == len(bad) == 1
@@ -193,7 +193,7 @@ def test_a_pipe_is_waited_for_without_holding_up_the_loop() -> None:
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "windows-1251"])
-def test_what_russian_spreadsheets_write_is_read(content: str, encoding: str) -> None:
+def test_files_of_russian_spreadsheets_are_read(content: str, encoding: str) -> None:
     """Their headers, their first line, their charsets, their text cells and their dates, in Moscow's time."""
     mark = "\ufeff" if encoding == "utf-16-be" else ""
     found, notes = read((mark + content).encode(encoding))
@@ -227,7 +227,7 @@ def test_the_charset_that_was_named_is_kept_to() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["in.csv", "-"])
-def test_a_file_that_is_no_text_is_told_what_it_is(content: bytes, what: str, name: str) -> None:
+def test_a_file_that_is_no_text_is_refused_with_what_it_is(content: bytes, what: str, name: str) -> None:
     """By its first bytes, with its name, before any request."""
     with pytest.raises(ConfigError, match=f"^{'in.csv' if name != '-' else 'standard input'}: {what}"):
         read(content, name=name)
@@ -259,7 +259,7 @@ def test_an_empty_name_leaves_the_times_unread() -> None:
     assert read(b"id,phone,sent_at\n1,71,yesterday\n", Columns(sent_at="")) == ([("1", "71", None)], [])
 
 
-def test_spoilt_cells_are_bad_lines() -> None:
+def test_a_spoilt_cell_makes_a_bad_line() -> None:
     """As they are in the library."""
     found, bad = read(b"id;phone\n12345.0;71\n1,2E+12;71\n3;7,999E+10\n4;71\xc2\xa0\n5;'71\n")
     assert found == [("4", "71", None)]

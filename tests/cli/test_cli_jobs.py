@@ -47,7 +47,7 @@ def job() -> Still:
 
 
 @pytest.mark.parametrize(("error", "status"), [(None, 1), (KeyboardInterrupt, 130)])
-def test_a_run_sums_up_however_it_ends(error: type[BaseException] | None, status: int) -> None:
+def test_a_run_ends_with_its_summary_however_it_ends(error: type[BaseException] | None, status: int) -> None:
     """Also what was said of bad lines."""
     still = job()
     with mock.patch("anyio.run", side_effect=error):
@@ -75,7 +75,7 @@ def test_the_input_is_never_written_over(tmp_path: Path) -> None:
     assert input_of(STDIN).size is None
 
 
-def test_errors_of_the_input_name_it(tmp_path: Path) -> None:
+def test_errors_of_the_input_name_the_file(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_text("number,phone\n")
     with ExitStack() as stack, pytest.raises(ConfigError, match=rf"^{source}: no column 'id'"):

@@ -73,7 +73,7 @@ def test_a_line_that_is_no_outcome_is_skipped_below_one_that_is(damage: bytes, t
     assert path.read_bytes() == b"\0\n\n" + damage + line(2)
 
 
-def test_what_stands_whole_behind_a_hole_is_read(tmp_path: Path) -> None:
+def test_whole_lines_behind_a_hole_are_read(tmp_path: Path) -> None:
     """As a run that went on after a power cut has left it."""
     path = tmp_path / "out"
     path.write_bytes(line(1) + b"\0" * 100 + line(2) + line(3))
@@ -121,7 +121,7 @@ def test_csv_reads_its_own_output_back(guard: bool, tmp_path: Path) -> None:
         assert all(why == "half-written, and cut off" for _, why in said)
 
 
-def test_csv_with_damaged_lines(tmp_path: Path) -> None:
+def test_damaged_lines_of_csv_are_reported_and_skipped(tmp_path: Path) -> None:
     """The same as for JSON lines; other columns are another file's."""
     path = tmp_path / "out"
     header = ",".join(columns(Detail.FULL)).encode() + b"\n"
@@ -135,7 +135,7 @@ def test_csv_with_damaged_lines(tmp_path: Path) -> None:
         read(path, csv=True)
 
 
-def test_another_run_is_not_disturbed(tmp_path: Path) -> None:
+def test_a_journal_in_use_by_another_run_is_refused(tmp_path: Path) -> None:
     """Where the file system knows locks."""
     path = tmp_path / "out"
     path.write_bytes(line(1))

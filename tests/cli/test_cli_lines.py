@@ -36,7 +36,7 @@ def records(*lines: str, delimiter: str = ",") -> list[Record]:
         ([b"0123456789"], [(1, None)]),
     ],
 )
-def test_lines_whatever_the_chunks(chunks: list[bytes], lines: list[tuple[int, bytes | None]]) -> None:
+def test_lines_are_split_whatever_the_chunks(chunks: list[bytes], lines: list[tuple[int, bytes | None]]) -> None:
     """A line is numbered from 1, and one that is too long costs only itself."""
     assert split(*chunks, max_bytes=8) == lines
 
@@ -64,13 +64,13 @@ def test_no_line_is_lost(chunks: list[bytes]) -> None:
         (["1\r2"], [(1, None)]),
     ],
 )
-def test_records_of_lines(lines: list[str], found: list[Record]) -> None:
+def test_a_record_may_go_over_several_lines(lines: list[str], found: list[Record]) -> None:
     """A quoted field may go over lines; a stray quote costs its own line."""
     assert records(*lines) == found
 
 
 def test_a_stray_quote_is_given_up_after_a_bounded_number_of_lines() -> None:
-    """The rest of an endless file is not held back for it."""
+    """It must not hold back the rest of an endless file."""
     assembler = CsvRecords(";")
     found = [assembler.feed(number, '1;"' if number == 1 else "2;3") for number in range(1, MAX_RECORD_LINES + 1)]
     assert not any(found[:-1])
@@ -81,7 +81,7 @@ CELL = st.text(st.sampled_from('ab,;"\n '), max_size=8)
 
 
 @given(st.lists(st.lists(CELL, min_size=2, max_size=3), max_size=6), st.sampled_from(",;\t"))
-def test_what_a_csv_writer_wrote_is_read(rows: list[list[str]], delimiter: str) -> None:
+def test_rows_of_a_csv_writer_are_read_back(rows: list[list[str]], delimiter: str) -> None:
     """Every row comes back as it was, as long as spaces do not begin a field."""
     rows = [[cell.lstrip(" ") for cell in row] for row in rows]
     text = io.StringIO()

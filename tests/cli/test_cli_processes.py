@@ -38,7 +38,7 @@ def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:
     assert 5 <= len(rows) < 300
 
 
-def test_ctrl_c_while_standard_input_is_silent() -> None:
+def test_ctrl_c_ends_a_run_whose_standard_input_is_silent() -> None:
     """A reader that waits for a line can be interrupted."""
     with serving(messages=1) as server:
         process = start("fetch", "-", *FAST, env=account_of(server), stdin=subprocess.PIPE)
@@ -57,7 +57,7 @@ def test_ctrl_c_while_standard_input_is_silent() -> None:
     assert err.count("\n") == 1
 
 
-def test_a_reader_that_leaves_early() -> None:
+def test_a_reader_that_leaves_early_ends_the_run_quietly() -> None:
     """`smsc-status fetch FILE | head -1` is quiet."""
     with serving(messages=50) as server:
         process = start("fetch", "-", *FAST, "--max-bulk", "5", env=account_of(server), stdin=subprocess.PIPE)
@@ -74,7 +74,7 @@ def test_a_reader_that_leaves_early() -> None:
     assert not err
 
 
-def test_the_emulator_until_ctrl_c(tmp_path: Path) -> None:
+def test_the_emulator_serves_until_ctrl_c(tmp_path: Path) -> None:
     """It says where it is, serves, and ends well."""
     out = tmp_path / "messages.csv"
     with start("emulator", "--port", "0", "--messages", "5", "--speed", "60", "--out", str(out)) as process:
@@ -93,7 +93,7 @@ def test_the_emulator_until_ctrl_c(tmp_path: Path) -> None:
     assert not err
 
 
-def test_the_demo_as_a_user_runs_it() -> None:
+def test_the_demo_ends_well_within_thirty_seconds() -> None:
     """Under thirty seconds, exit status 0, and the last line says that no limit was broken."""
     began_at = time.monotonic()
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

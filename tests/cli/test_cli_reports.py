@@ -5,7 +5,7 @@ from __future__ import annotations
 from smsc_status.cli._reports import MOST_KINDS, ONE_BY_ONE, LineReporter
 
 
-def test_after_the_first_ten_a_kind_is_one_line() -> None:
+def test_complaints_of_a_kind_are_one_line_after_the_first_ten() -> None:
     """With the count and its first line as the example; values and numbers make no kind of their own."""
     said: list[str] = []
     reporter = LineReporter(said.append, "in.csv")
@@ -33,7 +33,7 @@ def test_after_the_first_ten_a_kind_is_one_line() -> None:
     ]
 
 
-def test_the_kinds_are_bounded() -> None:
+def test_the_number_of_kinds_is_bounded() -> None:
     """Whatever comes."""
     said: list[str] = []
     reporter = LineReporter(said.append, "in.csv")

@@ -79,7 +79,7 @@ def test_a_run_goes_on_where_the_last_one_stopped(tmp_path: Path) -> None:
     assert bad.status == 2
 
 
-def test_what_can_not_be_used(tmp_path: Path) -> None:
+def test_arguments_that_can_not_be_used_are_refused(tmp_path: Path) -> None:
     source, out = tmp_path / "in.csv", tmp_path / "out.jsonl"
     source.write_text("id,phone\n1,79990000000\n")
     out.write_text("no results\n")
@@ -94,7 +94,7 @@ def test_what_can_not_be_used(tmp_path: Path) -> None:
     assert out.read_text() == "no results\n"
 
 
-def test_a_damaged_journal_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_goes_on_with_a_damaged_journal(tmp_path: Path) -> None:
     """Holes of NULs and empty lines are reported and skipped, and their messages are followed anew."""
     out = tmp_path / "out.jsonl"
     with serving() as server:
@@ -116,7 +116,7 @@ def test_a_damaged_journal_is_gone_on_with(tmp_path: Path) -> None:
     assert out.read_bytes().endswith(b"\n")
 
 
-def test_the_account_is_refused(tmp_path: Path) -> None:
+def test_a_refused_account_ends_the_run(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     with serving() as server:
         source = populated(server, tmp_path, 3)
@@ -125,7 +125,7 @@ def test_the_account_is_refused(tmp_path: Path) -> None:
     assert not out.read_bytes()
 
 
-def test_killed_and_run_again(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_and_run_again_loses_no_message(tmp_path: Path) -> None:
     """At any of twenty moments: no message is lost, and no line repeats the one before it for its message."""
     out, draw = tmp_path / "out.jsonl", random.Random(1)
     with serving() as server:
@@ -167,7 +167,7 @@ def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:
     assert ended.status == 0
 
 
-def test_what_is_seen_meanwhile(tmp_path: Path) -> None:
+def test_a_terminal_shows_how_far_the_run_is(tmp_path: Path) -> None:
     """How many are done by outcome, how fast, how old the oldest answer is; at the end, a table."""
     out = tmp_path / "out.jsonl"
     with serving() as server:
@@ -184,7 +184,7 @@ def test_what_is_seen_meanwhile(tmp_path: Path) -> None:
     assert re.search(r"Delivered\W+30\W+30", ended.out)
 
 
-def test_what_a_log_gets_meanwhile(tmp_path: Path) -> None:
+def test_a_log_gets_a_line_of_progress_now_and_then(tmp_path: Path) -> None:
     """A line of progress now and then."""
     out = tmp_path / "out.jsonl"
     with serving() as server, mock.patch("smsc_status.cli._meters.TOLD_EVERY", 0.5):
@@ -195,7 +195,7 @@ def test_what_a_log_gets_meanwhile(tmp_path: Path) -> None:
     assert len(ended.err.splitlines()) < 20
 
 
-def test_one_run_at_a_time(tmp_path: Path) -> None:
+def test_a_second_run_with_the_same_journal_is_refused(tmp_path: Path) -> None:
     """A second one would write everything twice."""
     out = tmp_path / "out.jsonl"
     with serving() as server:
@@ -210,15 +210,15 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
     assert "another run writes there now" in second.err
 
 
-def test_a_file_system_without_locks(tmp_path: Path) -> None:
+def test_a_file_system_without_locks_is_enough(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     with serving() as server, mock.patch("fcntl.flock", side_effect=OSError):
         source = populated(server, tmp_path, minutes=0)
         assert run("track", str(source), "--out", str(out), *FAST, env=account_of(server)).status == 0
 
 
-def test_a_server_that_never_answers(tmp_path: Path) -> None:
-    """Is more likely an address that is wrong."""
+def test_a_server_that_never_answers_ends_the_run(tmp_path: Path) -> None:
+    """Its address is most likely wrong."""
     source = tmp_path / "in.csv"
     source.write_text("id,phone\n1,79990000000\n")
     env = {"SMSC_BASE_URL": "http://127.0.0.1:9", "SMSC_APIKEY": "key"}
@@ -228,7 +228,7 @@ def test_a_server_that_never_answers(tmp_path: Path) -> None:
     assert "check the network" in ended.err
 
 
-def test_a_server_of_something_else(tmp_path: Path) -> None:
+def test_a_server_that_sends_only_pages_ends_the_run(tmp_path: Path) -> None:
     """Its pages are no answers, however many it sends."""
     with serving(faults={"html": 1.0}) as server, mock.patch("smsc_status.cli._account.PATIENCE", 1.0):
         source = populated(server, tmp_path)
@@ -238,7 +238,7 @@ def test_a_server_of_something_else(tmp_path: Path) -> None:
     assert not (tmp_path / "out.jsonl").read_bytes()
 
 
-def test_how_fast_a_count_grows() -> None:
+def test_the_pace_is_the_average_of_the_last_minutes() -> None:
     """On average over the last minutes."""
     pace = Pace(window=10.0)
     for second in range(100):
@@ -249,6 +249,6 @@ def test_how_fast_a_count_grows() -> None:
     assert pace.a_second == 0.0
 
 
-def test_an_outcome_without_a_title() -> None:
-    """Is told by its number."""
+def test_an_outcome_without_a_title_is_told_by_its_number() -> None:
+    """Its status has no name."""
     assert name_of(StatusRecord(status=77)) == "77"

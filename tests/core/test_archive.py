@@ -46,8 +46,8 @@ def test_what_was_not_final_at_the_sweep_stays_until_the_day_is_over() -> None:
     assert next_deadline(sent_at, sweep_at) == sent_at + DAY
 
 
-def test_whose_time_is_running_out() -> None:
-    """As many as can just be asked by then, the earliest first; each once."""
+def test_messages_are_called_as_late_as_all_can_still_be_asked() -> None:
+    """The one with the earliest deadline first, and each once."""
     deadlines = Deadlines[Item]()
     late = [Item(12 * 3600.0 - 3600 + k) for k in range(100)]  # swept at midnight
     later = [Item(16 * 3600.0 + k) for k in range(100)]  # a day after it was sent
@@ -62,11 +62,11 @@ def test_whose_time_is_running_out() -> None:
     assert len(due(DAY - 760)) == 70
     assert due(DAY) == []
     assert len(due(DAY + 16 * 3600.0)) == 100
-    assert not deadlines._buckets
+    assert not deadlines._buckets  # a bound of the memory: nothing outside tells what is kept
 
 
-def test_all_that_come_before_take_their_time() -> None:
-    """Two crowds, a minute apart: neither is late by itself, but the second is behind the first."""
+def test_a_crowd_is_called_earlier_by_the_time_that_the_crowd_before_it_takes() -> None:
+    """Two crowds, a minute apart: each alone would be in time."""
     deadlines = Deadlines[Item]()
     crowds = [[Item(16 * 3600 + 60.0 * k) for _ in range(100)] for k in (0, 1)]
     for item in [*crowds[0], *crowds[1]]:
@@ -76,8 +76,8 @@ def test_all_that_come_before_take_their_time() -> None:
     assert len(deadlines.take(second_at - 2000, seconds_each=10.0, guard=0.0, at_most=1000)) == 200
 
 
-def test_an_early_crowd_hurries_nobody_whose_time_comes_later() -> None:
-    """And a late crowd hurries those before it: they must be out of its way."""
+def test_an_early_crowd_does_not_make_later_messages_be_called_early() -> None:
+    """A late crowd does so to earlier messages, which must be out of its way."""
     deadlines = Deadlines[Item]()
     one = Item(15.5 * 3600)
     crowd = [Item(15.6 * 3600) for _ in range(1000)]
@@ -88,7 +88,7 @@ def test_an_early_crowd_hurries_nobody_whose_time_comes_later() -> None:
     assert deadlines.take(30 * 3600, seconds_each=1.0, guard=0.0, at_most=1) == []
 
 
-def test_what_leaves_matters_no_more() -> None:
+def test_a_message_that_leaves_has_no_more_influence() -> None:
     """Whatever is watched, moved and forgotten, in any order; and no more is kept than matters."""
     draw, deadlines = random.Random(1), Deadlines[Item]()
     watched: dict[Item, None] = {}

@@ -20,7 +20,7 @@ def test_at_first_the_size_is_the_largest_and_nobody_is_suspected() -> None:
 
 
 def test_a_refusal_halves_a_size_that_was_never_answered() -> None:
-    """Down to one, all of suspects: the size may be what the server minds."""
+    """Down to one. All its messages are suspects, but the size may be to blame."""
     bisection = BatchBisection(8)
     messages = list(range(8))
     sizes = []
@@ -34,7 +34,7 @@ def test_a_refusal_halves_a_size_that_was_never_answered() -> None:
 
 
 def test_a_size_that_was_answered_is_kept() -> None:
-    """Then a message is to blame, and a quarter of the suspects goes with others."""
+    """A message must be to blame then, and a quarter of the suspects goes with others."""
     bisection = BatchBisection(1000)
     bisection.batch_succeeded(1000)
     bisection.batch_refused(range(1000))
@@ -103,7 +103,7 @@ def test_without_a_culprit_the_size_grows_back_slowly() -> None:
 
 
 @pytest.mark.parametrize("largest", [1, 2, 5])
-def test_small_sizes_grow_too(largest: int) -> None:
+def test_small_sizes_grow_by_at_least_one_message(largest: int) -> None:
     """By one message at least."""
     bisection = BatchBisection(largest)
     bisection.batch_refused(range(2))
@@ -278,6 +278,6 @@ def test_the_last_suspect_is_known() -> None:
         (RequestTimeout(), False),
     ],
 )
-def test_what_smaller_requests_may_help_against(error: SmscError, expected: bool) -> None:
+def test_only_errors_that_smaller_requests_may_avoid_divide_a_request(error: SmscError, expected: bool) -> None:
     """One bad message, too large a request, or a text that spoils the answer; not a server that is away."""
     assert may_be_divided(error) is expected

@@ -14,8 +14,8 @@ class Item:
         self.due_bucket: Bucket[Item] | None = None
 
 
-def test_in_the_order_of_time() -> None:
-    """Whatever is added, taken, or leaves for another one."""
+def test_items_are_taken_in_the_order_of_their_instants() -> None:
+    """Whatever is added and taken, and whatever moves to another queue."""
     draw, queue, other = random.Random(1), CalendarQueue[Item](0.5), CalendarQueue[Item](1.0)
     known: dict[Item, float] = {}
     for _ in range(3000):

@@ -366,7 +366,7 @@ def title(case: Case) -> str:
 
 @pytest.mark.parametrize("charset", codecs.CHARSETS)
 @pytest.mark.parametrize("case", SIMPLE_CASES, ids=title)
-def test_encode(case: Case, charset: str) -> None:
+def test_the_emulator_prints_the_vendor_s_lines(case: Case, charset: str) -> None:
     """The emulator prints the vendor's lines, byte for byte, in each charset."""
     body = codecs.encode(
         case.records,
@@ -381,7 +381,7 @@ def test_encode(case: Case, charset: str) -> None:
 
 @pytest.mark.parametrize("charset", codecs.CHARSETS)
 @pytest.mark.parametrize("case", SIMPLE_CASES, ids=title)
-def test_decode(case: Case, charset: str) -> None:
+def test_the_client_reads_the_vendor_s_lines(case: Case, charset: str) -> None:
     """The client reads the vendor's lines as the same records, nothing added and nothing lost, and says what may be
     otherwise.
     """
@@ -406,7 +406,7 @@ ERRORS = [
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("detail", Detail)
 @pytest.mark.parametrize(("format", "wire"), ERRORS)
-def test_a_refusal(format: Format, wire: str, detail: Detail, bulk: bool) -> None:
+def test_a_refusal_is_told_from_records_at_every_level(format: Format, wire: str, detail: Detail, bulk: bool) -> None:
     """A refusal is told from records at every level, and a bulk request is refused in the same words."""
     text = "duplicate request, wait a minute"
     assert codecs.encode_error(9, text, format=format, charset="utf-8") == wire.encode()
@@ -419,7 +419,7 @@ DELETIONS = [(PLAIN, "OK"), (CSV, "OK"), (XML, "<result>OK</result>"), (JSON, '{
 
 
 @pytest.mark.parametrize(("format", "wire"), DELETIONS)
-def test_a_deletion(format: Format, wire: str) -> None:
+def test_a_deletion_is_confirmed_in_every_format(format: Format, wire: str) -> None:
     """A deletion is confirmed in the documented form, and a bare OK is taken in every format."""
     assert codecs.encode_deletion(format=format, charset="utf-8") == wire.encode()
     assert codecs.decode_deletion(wire.encode(), format=format, charset="utf-8") is None
@@ -430,7 +430,7 @@ def test_a_deletion(format: Format, wire: str) -> None:
     "body", [b"", b" \n", b"<html>", b"[]", b"{}", b'{"result": 1}', b"<result>NO</result>", b"<a/>"]
 )
 @pytest.mark.parametrize("format", Format)
-def test_a_deletion_that_is_neither_done_nor_refused(format: Format, body: bytes) -> None:
+def test_a_deletion_that_is_neither_done_nor_refused_is_an_error(format: Format, body: bytes) -> None:
     """Anything else is an error, never taken for a deletion."""
     with pytest.raises(ProtocolError):
         codecs.decode_deletion(body, format=format, charset="utf-8")
@@ -438,7 +438,7 @@ def test_a_deletion_that_is_neither_done_nor_refused(format: Format, body: bytes
 
 @pytest.mark.parametrize("body", [b"", b"  \r\n", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("format", Format)
-def test_an_empty_reply(format: Format, body: bytes) -> None:
+def test_an_empty_reply_is_an_error(format: Format, body: bytes) -> None:
     """A reply with nothing in it is an error."""
     with pytest.raises(ProtocolError, match="empty"):
         decode(body, format)
@@ -447,7 +447,7 @@ def test_an_empty_reply(format: Format, body: bytes) -> None:
 @pytest.mark.parametrize("body", ["<html><body>Bad Gateway</body></html>", "nonsense", "null", "7 seven", "<sms>"])
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("format", Format)
-def test_what_is_no_reply(format: Format, body: str, bulk: bool) -> None:
+def test_a_reply_in_none_of_the_forms_is_an_error_that_shows_it(format: Format, body: str, bulk: bool) -> None:
     """What is none of the forms is an error that shows it."""
     with pytest.raises(ProtocolError) as caught:
         decode(body, format, bulk=bulk)
@@ -488,7 +488,7 @@ def test_what_the_charset_lacks_is_escaped_where_the_format_can() -> None:
 
 
 @pytest.mark.parametrize("format", Format)
-def test_columns_are_fields(format: Format) -> None:
+def test_every_column_is_a_field_of_the_records(format: Format) -> None:
     """Every column of the table is a field of the records, and only a look-up has the look-up's."""
     for detail in Detail:
         for bulk in (False, True):

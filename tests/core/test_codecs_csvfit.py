@@ -65,7 +65,7 @@ def test_a_comma_in_a_networks_name_costs_the_names_alone(detail: Detail, tail: 
 
 
 @pytest.mark.parametrize("detail", [BASIC, FULL, EXTENDED])
-def test_a_comma_in_a_networks_name_in_a_bulk_reply(detail: Detail) -> None:
+def test_a_comma_in_a_networks_name_in_a_bulk_reply_costs_no_status(detail: Detail) -> None:
     """Each line is its message's, and the status comes out."""
     tail = {BASIC: "", FULL: "0.30,HLR,x,,4,", EXTENDED: "Россия,МТС,Москва, область,0.30,HLR,x,,4,"}[detail]
     lines = [
@@ -92,7 +92,9 @@ def test_a_comma_in_a_networks_name_in_a_bulk_reply(detail: Detail) -> None:
     ],
 )
 @pytest.mark.parametrize("hlr", [False, True])
-def test_a_comma_in_a_region(names: str, expected: tuple[str | None, ...], hlr: bool) -> None:
+def test_a_comma_in_a_region_leaves_what_follows_the_cost_certain(
+    names: str, expected: tuple[str | None, ...], hlr: bool
+) -> None:
     """The cost is found by its decimals, and so all that follows it is sure."""
     head, tail = (HLR + "A,B,,", ",,4") if hlr else (SMS, ",a, b,,0")
     wire = f"{head}{SENT}{names},1.20,SMSC,x{tail}" if hlr else f"{head}{names},1.20,SMSC,x{tail}"
@@ -111,7 +113,9 @@ def test_a_comma_in_a_region(names: str, expected: tuple[str | None, ...], hlr: 
         ("a,,", "a,", "", ()),
     ],
 )
-def test_commas_in_a_text_with_a_comment(text: str, message: str, comment: str, doubts: tuple[str, ...]) -> None:
+def test_the_last_column_of_a_text_with_commas_is_its_comment(
+    text: str, message: str, comment: str, doubts: tuple[str, ...]
+) -> None:
     """The last column is the comment, most likely; for sure if it is empty, or if there is no other comma."""
     for detail, places in ((FULL, ""), (EXTENDED, "Россия,МТС,Москва,")):
         found = one(f"{SMS}{places}1.20,SMSC,x,{text},0", CSV, detail)
@@ -140,7 +144,7 @@ def test_a_text_with_many_costs_leaves_what_is_before_the_first_name() -> None:
 
 
 @pytest.mark.parametrize("detail", [FULL, EXTENDED])
-def test_a_text_of_a_hundred_commas(detail: Detail) -> None:
+def test_a_text_of_a_hundred_commas_comes_out_whole(detail: Detail) -> None:
     """It comes out whole, and so does what stands beside it."""
     place, text = "Россия,МТС,Москва," if detail is EXTENDED else "", "слово, " * 100
     found = one(f"{SMS}{place}1.20,SMSC,x,{text},note,0", CSV, detail)
@@ -149,7 +153,7 @@ def test_a_text_of_a_hundred_commas(detail: Detail) -> None:
 
 
 @pytest.mark.parametrize("cost", ["", "5"])
-def test_a_cost_without_decimals(cost: str) -> None:
+def test_a_cost_without_decimals_is_found_by_its_place(cost: str) -> None:
     """Or none at all: it stands where nothing else can."""
     said = unclear(f"{SMS}Россия,A,Москва,{cost},SMSC,x,a,b,,0", EXTENDED, hlr=False)
     assert "unclear" not in said
@@ -184,7 +188,7 @@ def test_a_column_that_is_not_what_it_should_be_costs_itself_and_what_it_hides(
     assert not sent(found).keys() & doubts
 
 
-def test_a_short_line_of_a_bulk_reply_is_still_its_messages() -> None:
+def test_a_short_line_of_a_bulk_reply_belongs_to_the_message_that_it_names() -> None:
     """Its id is at its end."""
     (row,) = rows(SMS + "1.20,0,5", CSV, FULL, bulk=True)
     assert isinstance(row, StatusRecord)

@@ -75,7 +75,7 @@ def test_few_and_short_texts_are_shared() -> None:
 
 
 class TestJson:
-    def test_an_odd_record_beside_documented_ones(self) -> None:
+    def test_an_odd_record_changes_nothing_in_the_documented_ones_beside_it(self) -> None:
         """It is read as it is, or costs itself alone; the others are read as ever."""
         plain = {"status": 1, "id": 6, "phone": ASKED[1][1]}
         for odd, expected in (
@@ -100,7 +100,7 @@ class TestJson:
         found = rows(body, JSON, asked=ASKED, bulk=True)
         assert [sent(row)["message"] for row in found] == ["a\ufffdb", "а"]
 
-    def test_a_number_that_is_too_large(self) -> None:
+    def test_a_number_that_is_too_large_is_unclear(self) -> None:
         """It is unclear in each way of reading, and costs the record if it is the status."""
         for digits in ("9" * 19, "-" + "9" * 19):
             for wire in (f'{{"status": 1, "err": {digits}}}', f'{{"status": 1, "err": {digits}, "flag": ""}}'):
@@ -119,18 +119,18 @@ class TestXml:
             ("", ""),
         ],
     )
-    def test_references(self, text: str, expected: str) -> None:
+    def test_references_are_read_as_xml_defines_them(self, text: str, expected: str) -> None:
         """They are read as XML has it, with and without something beside that only a parser reads."""
         wire = f"<sms><status>1</status><message>{text}</message></sms>"
         assert one(wire, XML).message == one(f"{wire}<!-- -->", XML).message == expected
 
     @pytest.mark.parametrize("text", ["&", "&unknown;", "&#0;", "&#xD800;", "&#1114112;", "&amp", "&#;"])
-    def test_what_refers_to_nothing(self, text: str) -> None:
+    def test_a_reference_to_nothing_costs_its_record(self, text: str) -> None:
         """It costs its record."""
         assert isinstance(bad(f"<sms><status>1</status><message>{text}</message></sms>", XML), BadRow)
 
-    def test_an_ampersand_between_the_fields(self) -> None:
-        """It costs its record too, beside one that refers to something."""
+    def test_an_ampersand_between_the_fields_costs_its_record(self) -> None:
+        """Also beside a reference that can be read."""
         assert isinstance(bad("<sms><status>1</status>&<message>&amp;</message></sms>", XML), BadRow)
 
     @pytest.mark.parametrize(
@@ -143,6 +143,6 @@ class TestXml:
             "<?xml version='1.0'?>\n<list>\n<sms>\n<status>1</status>\n</sms>\n</list>\n",
         ],
     )
-    def test_other_forms(self, wire: str) -> None:
+    def test_other_forms_that_xml_allows_are_read(self, wire: str) -> None:
         """Whatever else XML allows is read as well."""
         assert [sent(row) for row in rows(wire, XML, bulk=True)] == [{"status": 1}]

@@ -44,7 +44,9 @@ def record(id: int | str | None, phone: str | None = None) -> StatusRecord:
         (Detail.BASIC, [], [(1, A)], False),
     ],
 )
-def test_the_last_line(detail: Detail, rows: list[StatusRecord], asked: list[Identity], is_doubtful: bool) -> None:
+def test_a_last_line_that_may_be_the_beginning_of_another_is_no_answer(
+    detail: Detail, rows: list[StatusRecord], asked: list[Identity], is_doubtful: bool
+) -> None:
     """It is nobody's if it may be the beginning of a line about a message that no other line is about."""
     found = without_cut_end(list(rows), asked, detail)
     assert found[:-1] == rows[:-1]

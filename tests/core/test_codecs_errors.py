@@ -43,7 +43,9 @@ def only(rows: object) -> object:
         (CSV, "rubbish", "no line starts with a status", "rubbish"),
     ],
 )
-def test_a_reply_that_says_nothing(format: Format, body: str, reason: str, excerpt: str) -> None:
+def test_a_reply_that_says_nothing_is_an_error_with_its_reason_and_excerpt(
+    format: Format, body: str, reason: str, excerpt: str
+) -> None:
     for bulk in (True, False):
         with pytest.raises(ProtocolError) as caught:
             decoded(body, format, Detail.BASIC, bulk=bulk)
@@ -69,7 +71,7 @@ def test_a_reply_that_says_nothing(format: Format, body: str, reason: str, excer
         (CSV, 1, "1,1286524541,0,9,79990000002,1.00", ("columns that do not fit", "'line': '1,12"), (1, "79990000001")),
     ],
 )
-def test_a_record_that_is_none(
+def test_a_record_that_can_not_be_read_says_why_and_whose_it_may_be(
     format: Format, detail: int, body: str, said: tuple[str, str], whose: tuple[int | None, str | None]
 ) -> None:
     """It says why, shows what came, and whose it may be."""
@@ -108,7 +110,9 @@ def told(row: codecs.Row) -> object:
         (PLAIN, f"{LINE}\nStatus = 1, check_time = {DATE}", [(1, 1), ("a line that may be cut", None)]),
     ],
 )
-def test_records_beside_others(format: Format, body: str, expected: list[object]) -> None:
+def test_a_record_that_can_not_be_read_costs_the_others_nothing(
+    format: Format, body: str, expected: list[object]
+) -> None:
     """One that can't be read costs the others nothing, where it is sure that they are others."""
     rows = decoded(body, format, Detail.BASIC, bulk=True)
     assert isinstance(rows, list)
@@ -127,7 +131,7 @@ def test_records_beside_others(format: Format, body: str, expected: list[object]
         (JSON, '{"result": 5}', "neither deleted nor refused"),
     ],
 )
-def test_an_answer_to_a_deletion(format: Format, body: str, reason: str | None) -> None:
+def test_an_unreadable_answer_to_a_deletion_says_why(format: Format, body: str, reason: str | None) -> None:
     if reason is None:
         assert codecs.decode_deletion(body.encode(), format=format, charset="utf-8") is None
         return
@@ -145,8 +149,8 @@ def test_an_answer_to_a_deletion(format: Format, body: str, reason: str | None) 
         (200, b"<html>", ProtocolError, "not JSON"),
     ],
 )
-def test_a_reply_that_is_none(status: int, body: bytes, kind: type[Exception], text: str) -> None:
-    """HTTP has the first word."""
+def test_the_http_status_goes_before_the_body(status: int, body: bytes, kind: type[Exception], text: str) -> None:
+    """A body is read only after HTTP 200."""
     error = read(Wire(), status, {}, body, asked=ASKED, bulk=True, detail=Detail.BASIC)
     assert type(error) is kind
     assert text in str(error)
@@ -164,6 +168,7 @@ def test_flat_xml_takes_the_short_way(prologue: str, space: str) -> None:
     """One message, or a list, with an entity or without."""
     fields = "<status>1</status><err>0</err><sender_id>A&amp;B &#x2713;&#33;</sender_id><id>7</id>"
     one = f"{space}<sms>{fields.replace('><', f'>{space}<')}{space}</sms>{space}"
+    # Whether the short way was taken can't be told from its rows: they are the same.
     row = only(xmlform._read_flat(prologue + one))
     assert isinstance(row, StatusRecord)
     assert (row.status, row.err, row.sender_id, row.id) == (1, 0, "A&B \u2713!", 7)
@@ -267,7 +272,7 @@ def test_a_flood_of_values_is_refused_before_they_are_made(value: str, around: s
     assert [getattr(row, "message", None) for row in rows] == [body, "\\"]
 
 
-def test_white_space_that_json_has_not_is_no_place_to_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_white_space_that_json_does_not_allow_is_no_place_to_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in one piece."""
     for portion in (1, 1000):
         monkeypatch.setattr(jsonfast, "PORTION", portion)

@@ -79,7 +79,7 @@ def test_an_id_is_a_number_where_it_is_written_as_one() -> None:
 @pytest.mark.parametrize("format", Format)
 @pytest.mark.parametrize("kind", ["ordinary", "odd", "reversed", "names"])
 def test_the_time_to_read_a_reply_grows_as_it_does(format: Format, kind: str) -> None:
-    """Of a thousand messages to read ten times as many characters as of a hundred takes no longer in proportion."""
+    """Ten times as many messages take about ten times as long."""
     detail = Detail.EXTENDED
 
     def seconds(count: int) -> float:

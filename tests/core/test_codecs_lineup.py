@@ -60,34 +60,34 @@ ONE, TWO, THREE = MAILING
 @UNQUOTED
 @pytest.mark.parametrize("asked", [ASKED, MAILING], ids=["ids", "mailing"])
 class TestBenign:
-    def test_in_order(self, format: Format, asked: list[Identity]) -> None:
+    def test_lines_in_the_order_of_the_request_are_read(self, format: Format, asked: list[Identity]) -> None:
         """Lines that stand in the request's order are read one by one."""
         assert read(format, asked, *[line(format, who) for who in asked]) == dict.fromkeys(range(3), "Hello")
 
-    def test_texts_of_several_lines(self, format: Format, asked: list[Identity]) -> None:
+    def test_texts_of_several_lines_keep_their_newlines(self, format: Format, asked: list[Identity]) -> None:
         """A text keeps its newlines and blank lines, also where the server ends its lines with CR LF."""
         texts = ["a\n\nb\n", "Hello", "1\n2, 3\nStatus = ok"]
         parts = [line(format, who, text) for who, text in zip(asked, texts, strict=True)]
         assert read(format, asked, *parts) == dict(enumerate(texts))
         assert read(format, asked, *parts, "", newline="\r\n") == dict(enumerate(texts))
 
-    def test_left_out(self, format: Format, asked: list[Identity]) -> None:
+    def test_messages_that_are_left_out_have_no_row(self, format: Format, asked: list[Identity]) -> None:
         """Messages that the server leaves out leave no row."""
         assert read(format, asked, line(format, asked[0]), line(format, asked[2])) == {0: "Hello", 2: "Hello"}
         assert read(format, asked, line(format, asked[1])) == {1: "Hello"}
 
-    def test_out_of_order(self, format: Format, asked: list[Identity]) -> None:
+    def test_lines_in_another_order_are_read(self, format: Format, asked: list[Identity]) -> None:
         """Lines in another order are read where each is all of one message's part."""
         parts = [line(format, asked[place], text) for place, text in ((2, "c"), (0, "a\nb"), (1, "b"))]
         assert read(format, asked, *parts) == {0: "a\nb", 1: "b", 2: "c"}
 
-    def test_repeated(self, format: Format, asked: list[Identity]) -> None:
+    def test_a_repeated_line_is_read_once(self, format: Format, asked: list[Identity]) -> None:
         """A line that comes twice is read once; if the two differ there is a doubt."""
         first, second = line(format, asked[0]), line(format, asked[1])
         assert read(format, asked, first, second, second) == {0: "Hello", 1: "Hello"}
         assert read(format, asked, second, line(format, asked[1], "other"))[1] == "doubt"
 
-    def test_not_found(self, format: Format, asked: list[Identity]) -> None:
+    def test_messages_that_were_not_found_have_a_short_line(self, format: Format, asked: list[Identity]) -> None:
         """Messages that were not found have a short line with their id."""
         parts = [line(format, asked[0]), gone(format, asked[1]), line(format, asked[2])]
         assert read(format, asked, *parts) == {0: "Hello", 1: "gone", 2: "Hello"}
@@ -97,7 +97,7 @@ class TestBenign:
 @UNQUOTED
 @pytest.mark.parametrize("asked", [ASKED, MAILING], ids=["ids", "mailing"])
 class TestHostile:
-    def test_another_message_inside_a_text(self, format: Format, asked: list[Identity]) -> None:
+    def test_another_message_inside_a_text_makes_no_record(self, format: Format, asked: list[Identity]) -> None:
         """A text that holds another message's line makes no record of it, and both messages are read as they are."""
         for fake in (line(format, asked[1], "fake"), begun(format, asked[1], "fake"), gone(format, asked[1])):
             for text in (f"x\n{fake}", f"x\n{fake}\nend"):
@@ -107,7 +107,9 @@ class TestHostile:
                 assert found[1] in ("true", "doubt")
                 assert found[2] == "Hello"
 
-    def test_a_text_that_ends_its_own_record(self, format: Format, asked: list[Identity]) -> None:
+    def test_a_text_that_ends_its_own_record_and_begins_another_makes_no_record(
+        self, format: Format, asked: list[Identity]
+    ) -> None:
         """Nor does one that first makes up its own end."""
         end = line(format, asked[0], "").removeprefix(begun(format, asked[0], ""))
         for fake in (line(format, asked[1], "fake"), begun(format, asked[1], "fake")):
@@ -118,12 +120,16 @@ class TestHostile:
             assert found[1] in ("true", "doubt")
             assert found[2] == "Hello"
 
-    def test_a_message_that_was_left_out(self, format: Format, asked: list[Identity]) -> None:
+    def test_a_text_does_not_answer_for_a_message_that_was_left_out(
+        self, format: Format, asked: list[Identity]
+    ) -> None:
         """A text that only holds another message's line does not answer for it."""
         text = f"x\n{line(format, asked[1], 'fake')}\nend"
         assert read(format, asked, line(format, asked[0], text), line(format, asked[2])) == {0: text, 2: "Hello"}
 
-    def test_its_own_line_again(self, format: Format, asked: list[Identity]) -> None:
+    def test_a_text_that_holds_its_own_line_again_harms_no_other_message(
+        self, format: Format, asked: list[Identity]
+    ) -> None:
         """A text that holds its own message's line harms nobody else."""
         text = f"x\n{line(format, asked[1], 'y')}"
         found = read(format, asked, line(format, asked[0]), line(format, asked[1], text), line(format, asked[2]))
@@ -132,7 +138,7 @@ class TestHostile:
 
 
 @UNQUOTED
-def test_both_readings_of_a_mailing_are_doubted(format: Format) -> None:
+def test_where_two_readings_answer_equally_many_messages_their_differences_are_in_doubt(format: Format) -> None:
     """Where two ways to cut the lines answer equally many messages, the messages on which they differ are in doubt."""
     end = line(format, ONE, "").removeprefix(begun(format, ONE, ""))
     text = f"x{end}\n{begun(format, TWO, 'fake')}"
@@ -141,7 +147,7 @@ def test_both_readings_of_a_mailing_are_doubted(format: Format) -> None:
 
 
 @UNQUOTED
-def test_a_line_that_nobody_asked_for(format: Format) -> None:
+def test_a_line_that_nobody_asked_for_is_no_answer(format: Format) -> None:
     """A foreign line costs nobody an answer where ids differ, and leaves a doubt where it may belong to a text."""
     foreign = line(format, (99, "79990000099"))
     assert read(format, ASKED, line(format, A), foreign, line(format, B)) == {0: "Hello", 1: "Hello"}
@@ -150,7 +156,7 @@ def test_a_line_that_nobody_asked_for(format: Format) -> None:
 
 
 @UNQUOTED
-def test_a_broken_part_costs_its_message(format: Format) -> None:
+def test_a_broken_part_costs_only_its_own_message(format: Format) -> None:
     """A part without its end, and a preamble, cost at most the message that they begin."""
     parts = ["Warning: something", line(format, A), begun(format, B, "cut"), line(format, C)]
     assert read(format, ASKED, *parts) in ({0: "Hello", 2: "Hello"}, {0: "Hello", 1: "doubt", 2: "Hello"})
@@ -158,7 +164,7 @@ def test_a_broken_part_costs_its_message(format: Format) -> None:
 
 
 @UNQUOTED
-def test_not_found_in_a_mailing(format: Format) -> None:
+def test_a_line_with_an_id_alone_is_in_doubt_among_several_messages_of_a_mailing(format: Format) -> None:
     """A line with an id alone belongs to the one message whose place it can be; among several there is a doubt."""
     broken = f"x\n{line(format, THREE, 'y')}"
     found = rows(
@@ -171,7 +177,7 @@ def test_not_found_in_a_mailing(format: Format) -> None:
 
 
 @UNQUOTED
-def test_not_found_with_a_phone(format: Format) -> None:
+def test_a_short_line_with_a_phone_belongs_to_the_message_of_that_phone(format: Format) -> None:
     """A line that names its phone is that message's, and nobody's if it was not asked."""
     for phone, status in ((TWO[1], -3), ("79990000099", None)):
         tail = {Format.PLAIN: f"Status = -3, id = 5, phone = {phone}", Format.CSV: f"-3,,,5,{phone}"}[format]
@@ -180,7 +186,7 @@ def test_not_found_with_a_phone(format: Format) -> None:
 
 
 @UNQUOTED
-def test_one_phone_under_many_ids(format: Format) -> None:
+def test_messages_to_one_phone_are_told_apart_by_their_ids(format: Format) -> None:
     """A phone that got many messages is told apart by the id at the end."""
     asked: list[Identity] = [(id, "79990000001") for id in range(1, 60)]
     text = f"x\n{line(format, asked[31], 'fake')}\nend"
@@ -195,7 +201,7 @@ def test_one_phone_under_many_ids(format: Format) -> None:
 @UNQUOTED
 @pytest.mark.parametrize("hostile", [False, True])
 @pytest.mark.parametrize("mailing", [False, True])
-def test_a_thousand_lines_are_read_at_once(format: Format, mailing: bool, hostile: bool) -> None:
+def test_the_time_to_read_many_lines_grows_as_the_reply_does(format: Format, mailing: bool, hostile: bool) -> None:
     """The time to read a reply grows about as fast as the reply, also if many of its lines try to confuse."""
     asked: list[Identity] = [(5 if mailing else id, f"7999{id:07}") for id in range(1000)]
     parts = [line(format, who) for who in asked]
@@ -211,7 +217,7 @@ def test_a_thousand_lines_are_read_at_once(format: Format, mailing: bool, hostil
 @pytest.mark.slow
 @UNQUOTED
 @pytest.mark.parametrize("extra", [1, 3])
-def test_a_thousand_messages_to_one_phone(format: Format, extra: int) -> None:
+def test_a_thousand_messages_to_one_phone_are_all_answered(format: Format, extra: int) -> None:
     """All are answered, and so the few texts that hold another's beginning can't be theirs."""
     asked: list[Identity] = [(id, "79990000000") for id in range(1, 1001)]
     lines = [line(format, who, f"text {who[0]}") for who in asked]
@@ -227,7 +233,7 @@ def test_a_thousand_messages_to_one_phone(format: Format, extra: int) -> None:
 
 
 @UNQUOTED
-def test_too_many_readings_are_doubts(format: Format) -> None:
+def test_messages_with_too_many_readings_are_in_doubt(format: Format) -> None:
     """Beyond a bound nothing is tried: the messages concerned are in doubt."""
     asked: list[Identity] = [(5, f"7999{id:07}") for id in range(300)]
     parts = [gone(format, asked[0])] * 250 + [line(format, asked[0], f"x\n{line(format, asked[1])}")]
@@ -238,7 +244,7 @@ def test_too_many_readings_are_doubts(format: Format) -> None:
 
 @UNQUOTED
 @pytest.mark.parametrize("asked", [ASKED, MAILING], ids=["ids", "mailing"])
-def test_commas_and_look_ups(format: Format, asked: list[Identity]) -> None:
+def test_commas_and_another_phone_in_a_text_mislead_no_reading(format: Format, asked: list[Identity]) -> None:
     """Commas and another's phone in a text mislead nobody, and look-ups stand beside messages."""
     text = "a,b,c,d,79990000002,e,HLR,1795503590"
     answers = [
@@ -252,14 +258,14 @@ def test_commas_and_look_ups(format: Format, asked: list[Identity]) -> None:
 
 
 @UNQUOTED
-def test_the_same_in_two_places(format: Format) -> None:
+def test_a_short_line_in_two_places_is_one_row(format: Format) -> None:
     """A message that was not found, said twice, is one row; if two lines contradict each other it is in doubt."""
     assert read(format, ASKED, gone(format, B), line(format, A), gone(format, B)) == {0: "Hello", 1: "gone"}
     assert read(format, ASKED, gone(format, B), line(format, A), line(format, B)) == {0: "Hello", 1: "doubt"}
 
 
 @UNQUOTED
-def test_a_look_alike_of_a_short_line(format: Format) -> None:
+def test_a_line_that_looks_like_a_short_one_is_part_of_a_text_that_goes_on(format: Format) -> None:
     """A line that looks like one of a message not found is part of a text if more of the text follows."""
     text = f"x\n{gone(format, B)}\nend"
     assert read(format, ASKED, line(format, A, text), line(format, B)) == {0: text, 1: "Hello"}

@@ -43,7 +43,7 @@ def test_a_look_up_is_told_by_its_type_or_flag(format: Format, kind: dict[str, i
 
 @pytest.mark.parametrize("kind", [{"type": 0}, {"type": 8}, {"flag": 0x100}, {"flag": 12}, {"type": 12, "flag": 6}, {}])
 @pytest.mark.parametrize("format", [XML, JSON])
-def test_a_message_is_no_look_up(format: Format, kind: dict[str, int]) -> None:
+def test_a_message_of_another_type_is_no_look_up(format: Format, kind: dict[str, int]) -> None:
     """Whatever its other bits are."""
     found = one(keyed(format, status=1, **kind), format)
     assert type(found) is StatusRecord
@@ -53,7 +53,7 @@ def test_a_message_is_no_look_up(format: Format, kind: dict[str, int]) -> None:
 @pytest.mark.parametrize("type", [4, 5])
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("detail", [FULL, EXTENDED])
-def test_a_look_up_in_text(detail: Detail, bulk: bool, type: int) -> None:
+def test_a_look_up_without_an_answer_has_no_error_in_text(detail: Detail, bulk: bool, type: int) -> None:
     """Its missing error is left out."""
     for err, reachable in ((None, None), (0, True), (6, False)):
         whole = record(PLAIN, detail, type=type, err=err, comment=None, bulk=bulk)
@@ -85,7 +85,7 @@ def test_an_error_of_0_without_any_network_is_no_error_yet_in_columns(
 
 
 @pytest.mark.parametrize("end", ["", ",5,79990000001"])
-def test_a_look_up_without_an_answer_at_the_basic_level(end: str) -> None:
+def test_a_look_up_without_an_answer_is_told_at_the_basic_level(end: str) -> None:
     """By its number of columns; one that names its network is reachable, another error is an answer by itself."""
     for cells, expected in (
         ("0,,,,,,,,", None),

@@ -61,7 +61,9 @@ BODIES = st.binary(max_size=60) | st.lists(st.sampled_from(PIECES) | st.binary(m
 @pytest.mark.parametrize("format", Format)
 @settings(max_examples=40, deadline=None)
 @given(body=BODIES, charset=st.sampled_from(codecs.CHARSETS))
-def test_any_bytes(format: Format, detail: Detail, bulk: bool, body: bytes, charset: str) -> None:
+def test_any_bytes_are_rows_a_refusal_or_a_protocol_error(
+    format: Format, detail: Detail, bulk: bool, body: bytes, charset: str
+) -> None:
     """Any bytes give rows, a refusal or a `ProtocolError`, and nothing else."""
     asked = ASKED if bulk else ASKED[:1]
     try:
@@ -77,7 +79,7 @@ def test_any_bytes(format: Format, detail: Detail, bulk: bool, body: bytes, char
 @pytest.mark.parametrize("format", Format)
 @settings(max_examples=40, deadline=None)
 @given(body=BODIES)
-def test_any_bytes_for_a_deletion(format: Format, body: bytes) -> None:
+def test_any_bytes_for_a_deletion_are_done_refused_or_a_protocol_error(format: Format, body: bytes) -> None:
     """Any bytes are a deletion done, a refusal or a `ProtocolError`, and nothing else."""
     try:
         found = codecs.decode_deletion(body, format=format, charset="utf-8")
@@ -105,7 +107,7 @@ def answers(records: list[StatusRecord], format: Format, detail: Detail, asked: 
 @pytest.mark.parametrize("format", [Format.XML, Format.JSON])
 @settings(max_examples=100, deadline=None)
 @given(texts=st.lists(TEXTS, min_size=3, max_size=3))
-def test_what_is_quoted_comes_back(format: Format, texts: list[str]) -> None:
+def test_a_quoted_text_comes_back(format: Format, texts: list[str]) -> None:
     """In XML and JSON any text comes back as it was, but for characters that XML can't carry."""
     records = bulk_of(format, Detail.EXTENDED, ASKED, texts)
     for row, text in zip(answers(records, format, Detail.EXTENDED, ASKED), texts, strict=True):
@@ -128,7 +130,9 @@ def misread(row: StatusRecord, whole: StatusRecord) -> set[str]:
 @pytest.mark.parametrize("format", [Format.PLAIN, Format.CSV])
 @settings(max_examples=60, deadline=None)
 @given(text=TEXTS)
-def test_what_is_not_quoted_harms_nobody_else(format: Format, detail: Detail, asked: list[Identity], text: str) -> None:
+def test_a_text_that_is_not_quoted_harms_no_other_message(
+    format: Format, detail: Detail, asked: list[Identity], text: str
+) -> None:
     """A text that is not quoted never changes what is read of another message; its own is read or in doubt."""
     records = bulk_of(format, detail, asked, ["Hello", text, "Hello"])
     for row in answers(records, format, detail, asked):
@@ -144,7 +148,9 @@ def test_what_is_not_quoted_harms_nobody_else(format: Format, detail: Detail, as
 @pytest.mark.parametrize("format", [Format.PLAIN, Format.CSV])
 @settings(max_examples=100, deadline=None)
 @given(text=TEXTS)
-def test_what_is_not_quoted_singly(format: Format, detail: Detail, text: str) -> None:
+def test_a_text_that_is_not_quoted_in_a_single_reply_is_read_or_unclear(
+    format: Format, detail: Detail, text: str
+) -> None:
     """A single reply with any text gives that text, or says that it is unclear; the rest of it is read."""
     whole = record(format, detail, message=text, comment=None if format is Format.PLAIN else "")
     body = codecs.encode([whole], format=format, detail=detail, charset="utf-8", bulk=False)
@@ -211,7 +217,7 @@ def printed(draw: st.DrawFn, format: Format, detail: Detail, *, bulk: bool) -> S
 @pytest.mark.parametrize("format", Format)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_what_is_misread_is_named_as_unclear(format: Format, detail: Detail, bulk: bool, data: st.DataObject) -> None:
+def test_a_misread_field_is_named_as_unclear(format: Format, detail: Detail, bulk: bool, data: st.DataObject) -> None:
     """Any record, printed and read again, has the same fields, or says which are unclear; those are `None`, or what
     stands in the line. Its status and times always come out.
     """

@@ -45,7 +45,7 @@ class TestJson:
             ('{"status": 1, "error_code": 9}', {"status": 1}),
         ],
     )
-    def test_what_is_accepted(self, wire: str, expected: dict[str, Any]) -> None:
+    def test_numbers_texts_and_missing_keys_are_accepted(self, wire: str, expected: dict[str, Any]) -> None:
         """Numbers and texts stand for each other, keys may be missing or unknown, control characters raw."""
         assert sent(one(wire, JSON)) == expected
 
@@ -92,7 +92,7 @@ class TestJson:
         """Whatever the order of the wire."""
         assert one('{"mccmnc": [], "err": [], "status": 1, "cost": []}', JSON).unclear == ("err", "cost", "mccmnc")
 
-    def test_what_is_known_of_a_bad_row(self) -> None:
+    def test_a_bad_row_has_the_id_and_the_phone_that_can_be_read(self) -> None:
         """An id or a phone that can't be read itself is not known."""
         row = bad('{"id": [5], "phone": {}}', JSON)
         assert (row.id, row.phone, row.index) == (None, None, 0)
@@ -112,14 +112,14 @@ class TestJson:
             assert isinstance(one(f'{{"status": 1, "{key}": "1"}}', JSON), HlrRecord)
             assert isinstance(one(f'{{"status": 1, "{key}": "1", "flag": 4}}', JSON), HlrRecord)
 
-    def test_a_list_for_an_object_and_the_other_way_round(self) -> None:
+    def test_a_list_in_place_of_an_object_is_read_and_the_reverse(self) -> None:
         """A single answer may come as a list, a bulk one as one object; an entry that is neither is bad."""
         assert sent(one('[{"status": 1}]', JSON)) == {"status": 1}
         assert sent(one('{"status": 1}', JSON, bulk=True)) == {"status": 1}
         assert isinstance(rows('[7, {"status": 1}]', JSON)[0], BadRow)
         assert rows("[]", JSON, bulk=True) == []
 
-    def test_a_refusal_in_odd_clothes(self) -> None:
+    def test_a_refusal_may_have_a_textual_number_and_no_wording(self) -> None:
         """The number may be a text, the wording may be missing; without a number it is no refusal."""
         assert decode('{"error_code": "9"}', JSON) == ErrorReply(9, "")
         assert isinstance(bad('{"error": "x"}', JSON), BadRow)
@@ -127,13 +127,13 @@ class TestJson:
         assert isinstance(bad('{"error": [], "error_code": 9}', JSON), BadRow)
         assert decode("ERROR = 2 (authorise error)", JSON) == ErrorReply(2, "authorise error")
 
-    def test_half_a_character(self) -> None:
+    def test_half_an_escaped_character_is_replaced(self) -> None:
         """What was escaped as half a character is U+FFFD, in every record."""
         found = rows('[{"status": 1, "message": "\\uD800x", "err": null}, {"status": 0}, 7]', JSON)
         assert [sent(row) for row in found[:2]] == [{"status": 1, "message": "\ufffdx"}, {"status": 0}]
 
     @pytest.mark.parametrize("body", ["[" * 100_000, '{"status": 1', '{"status": 1}]', "9" * 5000])
-    def test_what_is_not_json(self, body: str) -> None:
+    def test_a_reply_that_is_not_json_is_an_error(self, body: str) -> None:
         """A cut, overlong or endlessly nested reply is an error."""
         with pytest.raises(ProtocolError):
             decode(body, JSON)
@@ -145,7 +145,7 @@ class TestXml:
         wire = '\n<?xml version="1.0" encoding="koi8-r"?>\n<sms><status>1</status><region>Москва</region></sms>'
         assert decode(wire, XML, charset="windows-1251") == [StatusRecord(status=1, region="Москва")]
 
-    def test_texts(self) -> None:
+    def test_entities_and_cdata_are_read(self) -> None:
         """Entities and CDATA are read; an empty text that was sent is empty, an empty number is nothing."""
         wire = "<sms><status>1</status><err/><message><![CDATA[a <b> & c]]></message><comment></comment></sms>"
         assert sent(one(wire, XML)) == {"status": 1, "message": "a <b> & c", "comment": ""}
@@ -212,7 +212,7 @@ class TestXml:
             (StatusRecord, 6),
         ]
 
-    def test_pieces_that_do_not_line_up_with_the_request(self) -> None:
+    def test_pieces_that_do_not_line_up_with_the_request_are_read_by_their_names(self) -> None:
         """Messages that can be read are read, wherever they stand; whose they are they say themselves."""
         wire = "<list><sms><status>1</status><id>6</id><phone>79990000002</phone></sms>&<sms><status>1</status></sms>"
         found = rows(wire, XML, asked=ASKED[:2], bulk=True)
@@ -220,7 +220,7 @@ class TestXml:
         wire = "<list><sms><status>1</status><id>5</id><phone>1</phone></sms>&</list>"
         assert [row.phone for row in rows(wire, XML, asked=[WHO], bulk=True)] == ["1"]
 
-    def test_a_single_reply_in_pieces(self) -> None:
+    def test_a_single_reply_that_is_not_well_formed_is_read_if_it_holds_one_message(self) -> None:
         """A single reply that is not well-formed is read if what is inside is; two messages are one too many."""
         assert sent(one("<x><sms><status>1</status></sms>", XML)) == {"status": 1}
         assert bad("<x><sms><status>1</status>&</sms>", XML).index == 0
@@ -235,12 +235,12 @@ class TestXml:
             "<result><error_code>x</error_code></result>",
         ],
     )
-    def test_what_is_no_status(self, wire: str) -> None:
+    def test_a_document_without_a_status_is_an_error(self, wire: str) -> None:
         """A result without a number, and other documents, are errors."""
         with pytest.raises(ProtocolError):
             decode(wire, XML)
 
-    def test_characters_that_xml_has_not(self) -> None:
+    def test_characters_that_xml_does_not_allow_are_replaced(self) -> None:
         """The encoder keeps a carriage return, and replaces what no document can hold."""
         body = codecs.encode(
             [record(XML, FULL, message="a\r\nb\x00\ud800\uffff<]]>&")],
@@ -266,11 +266,11 @@ class TestPlain:
             }),
         ],
     )  # fmt: skip
-    def test_keys(self, wire: str, expected: dict[str, Any]) -> None:
+    def test_keys_are_read_in_any_case_and_spacing(self, wire: str, expected: dict[str, Any]) -> None:
         """Keys in any case and spacing, unknown ones ignored unless they may be part of a name; empty is nothing."""
         assert sent(one(wire, PLAIN)) == expected
 
-    def test_a_status_that_is_no_number(self) -> None:
+    def test_a_status_that_is_no_number_is_no_reply(self) -> None:
         """It is no reply at all."""
         with pytest.raises(ProtocolError):
             decode("Status = x", PLAIN)
@@ -290,7 +290,9 @@ class TestPlain:
             ("mcc = 1, cost = many, sender_id = A", {"mcc": "1", "sender_id": "A"}, ("cost",)),
         ],
     )
-    def test_doubtful_keys(self, wire: str, expected: dict[str, Any], unclear: tuple[str, ...]) -> None:
+    def test_keys_that_a_name_may_hold_are_unclear(
+        self, wire: str, expected: dict[str, Any], unclear: tuple[str, ...]
+    ) -> None:
         """What a name may hold leaves a doubt about the names and what came twice; what stands before any name is
         sure.
         """
@@ -312,7 +314,9 @@ class TestPlain:
             ("message = x, type = 0, phone = +7 999 000 00 01", "x", None, 0),
         ],
     )
-    def test_texts(self, rest: str, text: str, comment: str | None, type: int | None) -> None:
+    def test_a_text_ends_at_the_comment_or_at_the_last_type(
+        self, rest: str, text: str, comment: str | None, type: int | None
+    ) -> None:
         """A text ends at the page's comment or at the last type; whatever it holds belongs to it."""
         found = one(HEAD + PRICE + rest, PLAIN, FULL)
         assert (found.message, found.comment, found.type) == (text, comment, type)
@@ -325,7 +329,7 @@ class TestPlain:
             "message = a, type = 0, id = 5, id = 6",
         ],
     )
-    def test_two_messages_in_one(self, rest: str) -> None:
+    def test_two_messages_in_one_line_cost_the_record(self, rest: str) -> None:
         """Two phones or two ids cost the record."""
         assert bad(HEAD + PRICE + rest, PLAIN, FULL).index == 0
 
@@ -338,7 +342,7 @@ class TestPlain:
             ("message = a, b, type = 0", "a, b", None, 0, ()),
         ],
     )
-    def test_doubtful_texts(
+    def test_a_comment_that_may_be_the_text_s_is_unclear(
         self, rest: str, text: str | None, comment: str | None, type: int | None, unclear: tuple[str, ...]
     ) -> None:
         """A comment and a type may be the text's; one comment most likely is one. The rest of the line is sure."""
@@ -357,11 +361,11 @@ class TestPlain:
         assert [(row.id, getattr(row, "status", None)) for row in found] == [(id, status) for id, _ in ASKED]
 
     @pytest.mark.parametrize("wire", ["Status = 0", "Status = 1", "Status = -4", "Status = -12"])
-    def test_no_other_status_may(self, wire: str) -> None:
+    def test_no_other_status_may_stand_alone(self, wire: str) -> None:
         """It may be the beginning of another."""
         assert isinstance(bad(wire, PLAIN), BadRow)
 
-    def test_bulk_lines(self) -> None:
+    def test_blank_lines_are_ignored_and_a_bad_line_costs_its_own_message(self) -> None:
         """Blank lines are nothing, and a line that can't be read costs its message."""
         found = rows(
             "Status = 1, id = 5, phone = 79990000001\r\n\r\noops\nStatus = 0, ID = 6\n", PLAIN, asked=ASKED, bulk=True
@@ -369,7 +373,7 @@ class TestPlain:
         assert [row.id for row in found] == [5, None, 6]
         assert isinstance(found[1], BadRow)
 
-    def test_refusals(self) -> None:
+    def test_a_refusal_may_have_no_wording_or_one_with_brackets(self) -> None:
         """A refusal may come without its wording, which may hold brackets."""
         assert decode("error=4", PLAIN) == ErrorReply(4, "")
         assert decode("ERROR = 1 (wrong (very)\nwrong)\n", PLAIN) == ErrorReply(1, "wrong (very)\nwrong")
@@ -386,7 +390,9 @@ class TestPlain:
         ],
     )
     @pytest.mark.parametrize("format", Format)
-    def test_whatever_follows_a_refusal(self, format: Format, wire: str, code: int, text: str) -> None:
+    def test_a_refusal_with_an_id_after_it_is_a_refusal_in_every_format(
+        self, format: Format, wire: str, code: int, text: str
+    ) -> None:
         """A sibling script appends the id: it is a refusal in every format, for a status and for a deletion."""
         for bulk in (False, True):
             assert decode(wire, format, bulk=bulk) == ErrorReply(code, text)
@@ -409,7 +415,9 @@ class TestCsv:
             ),
         ],
     )
-    def test_basic(self, wire: str, expected: dict[str, Any]) -> None:
+    def test_a_line_of_the_basic_level_may_lack_the_error_and_have_spaces(
+        self, wire: str, expected: dict[str, Any]
+    ) -> None:
         """The error may be missing, spaces may follow commas, and not found comes in three forms."""
         assert sent(one(wire, CSV)) == expected
         if expected["status"] == -3:
@@ -428,7 +436,7 @@ class TestCsv:
             ("1.20,SMSC,Доставлено,a\nb,,0", "a\nb", ""),
         ],
     )
-    def test_texts(self, wire: str, text: str, comment: str | None) -> None:
+    def test_commas_belong_to_the_text(self, wire: str, text: str, comment: str | None) -> None:
         """Commas belong to the text, the last columns are its comment and type; lines of 2018 have no comment."""
         found = one(CSV_HEAD + wire, CSV, FULL)
         assert (found.message, found.comment, found.type, found.phone) == (text, comment, 0, PHONE)
@@ -445,11 +453,11 @@ class TestCsv:
 
     @pytest.mark.parametrize("wire", ["0", "1", "2", "20", "-4"])
     @pytest.mark.parametrize("detail", Detail)
-    def test_no_other_status_may(self, detail: Detail, wire: str) -> None:
+    def test_no_other_status_may_stand_alone(self, detail: Detail, wire: str) -> None:
         """It may be the beginning of another, or of a refusal."""
         assert isinstance(bad(wire, CSV, detail), BadRow)
 
-    def test_id_and_phone_may_follow(self) -> None:
+    def test_an_id_and_a_phone_may_end_a_bulk_line(self) -> None:
         """At the higher levels a phone may follow the id of a bulk line."""
         line = CSV_HEAD + "1.20,SMSC,Доставлено,a,b,,0,5"
         for wire in (line, line + ",79990000001"):
@@ -470,7 +478,7 @@ class TestCsv:
             (FULL, "1,1795503600,0,250,7916,250,01,A,B,C"),
         ],
     )
-    def test_lines_that_do_not_fit(self, detail: Detail, wire: str) -> None:
+    def test_a_line_that_fits_no_layout_is_a_bad_row(self, detail: Detail, wire: str) -> None:
         """A line that fits in no layout, or that names another phone, is a bad row."""
         if wire.startswith("one"):
             with pytest.raises(ProtocolError):
@@ -478,7 +486,7 @@ class TestCsv:
         else:
             assert bad(wire, CSV, detail).index == 0
 
-    def test_a_text_with_commas_after_names(self) -> None:
+    def test_commas_in_the_text_leave_no_doubt_where_the_cost_is_certain(self) -> None:
         """Commas in the text are no doubt where the cost stands in its own column."""
         found = one(CSV_HEAD + "Россия,A,Москва,1.20,123,x,a,5,b,,0", CSV, EXTENDED)
         assert (found.region, found.cost, found.message) == ("Москва", Decimal("1.20"), "a,5,b")
@@ -491,7 +499,7 @@ class TestCsv:
             assert isinstance(found, HlrRecord)
             assert (found.sender_id, found.rnet, found.send_timestamp) == (sender, "D", 1795503590)
 
-    def test_bulk_at_the_basic_level(self) -> None:
+    def test_a_bulk_line_of_the_basic_level_names_a_message_that_was_asked(self) -> None:
         """Whose a line is must be one that was asked."""
         wire = (
             "1,1795503600,5,79990000001\n"

@@ -83,7 +83,7 @@ def test_the_server_s_date_counts_where_the_clock_differs() -> None:
 
 
 def test_the_local_clock_counts_where_they_agree() -> None:
-    """It has finer than whole seconds, and the reply was on its way."""
+    """It tells fractions of a second, and the reply was some time on its way."""
     dates = Dates()
     dates.read_local(NOON, now=0)
     dates.read_server(NOON - TOLERANCE, now=0)
@@ -91,8 +91,8 @@ def test_the_local_clock_counts_where_they_agree() -> None:
     assert not dates.is_overruled
 
 
-def test_a_server_heard_before_the_clock_was_read() -> None:
-    """It counts, until the clock is read, and then if they differ."""
+def test_a_server_heard_before_the_clock_was_read_counts_until_then() -> None:
+    """Once the clock was read, it counts if they differ."""
     dates = Dates()
     dates.read_server(NOON, now=0)
     assert dates.offset == NOON

@@ -89,13 +89,13 @@ class TestLanes:
     @pytest.mark.parametrize(
         ("count", "expected"), [(0, []), (1, [0]), (4, [0, 0, 0, 0]), (5, [5]), (1000, [1000]), (1003, [1000, 0, 0, 0])]
     )
-    def test_more_than_the_free_places_go_in_bulk(self, count: int, expected: list[int]) -> None:
-        """What the free slots can take one by one goes so; the rest of a large number too."""
+    def test_more_messages_than_free_slots_go_in_bulk(self, count: int, expected: list[int]) -> None:
+        """As many as there are free slots go singly; the rest goes in bulk."""
         dispatcher = waiting(*(check_of(id) for id in range(count)))
         assert sizes(start_all(dispatcher, Pacer(Limits()))) == expected
         assert dispatcher.waiting == 0
 
-    def test_slots_in_use_count(self) -> None:
+    def test_slots_in_use_leave_fewer_for_single_requests(self) -> None:
         """Two messages and one free slot: in bulk."""
         pacer = Pacer(Limits())
         for key in ("a", "b", "c"):
@@ -103,7 +103,7 @@ class TestLanes:
         dispatcher = waiting(check_of(1), check_of(2))
         assert sizes(start_all(dispatcher, pacer)) == [2]
 
-    def test_nothing_goes_without_a_place(self) -> None:
+    def test_nothing_goes_without_a_free_slot(self) -> None:
         """And only an event can change that."""
         pacer = Pacer(Limits(connections=1))
         pacer.started(["a"], bulk=False, now=NOW)
@@ -111,7 +111,7 @@ class TestLanes:
         assert dispatcher.take(pacer, now=NOW) is None
         assert dispatcher.due_at(pacer, now=NOW) == math.inf
 
-    def test_a_place_that_lingers_is_waited_for(self) -> None:
+    def test_the_instant_at_which_a_lingering_slot_comes_free_is_waited_for(self) -> None:
         """Its instant is known."""
         pacer = Pacer(Limits(connections=1))
         pacer.started(["a"], bulk=False, now=NOW)
@@ -140,13 +140,13 @@ class TestLanes:
         assert request.keys == (1,)
 
     @pytest.mark.parametrize(("at_most", "expected"), [(1, 0), (4, 0), (5, 5), (9, 9)])
-    def test_no_more_than_wanted(self, at_most: int, expected: int) -> None:
+    def test_no_more_messages_are_taken_than_are_wanted(self, at_most: int, expected: int) -> None:
         """A few go singly even if many wait."""
         request = waiting(*(check_of(id) for id in range(10))).take(Pacer(Limits()), at_most=at_most, now=NOW)
         assert request is not None
         assert sizes([request]) == [expected]
 
-    def test_both_lanes_closed(self) -> None:
+    def test_with_both_lanes_closed_the_first_to_open_is_waited_for(self) -> None:
         """The first that opens is waited for."""
         pacer = Pacer(Limits(singles_per_minute=1))
         used(pacer, "other", at=90.0)
@@ -183,15 +183,15 @@ class TestOrder:
         assert request is not None
         assert [one.rank for one in request.checks] == [0.5, 1.0, 3.0, 5.0, 7.0]
 
-    def test_of_the_same_age_the_first_in_goes_first(self) -> None:
+    def test_of_two_messages_of_one_age_the_first_to_come_goes_first(self) -> None:
         """Also within one id."""
         checks = [*mailing(7, 3), check_of(8), *mailing(9, 3)]
         request = waiting(*checks).take(Pacer(Limits()), now=NOW)
         assert request is not None
         assert list(request.checks) == checks
 
-    def test_one_in_a_hurry_goes_first(self) -> None:
-        """Somebody else waits for it too, and began earlier."""
+    def test_a_promoted_message_goes_first(self) -> None:
+        """A second caller waits for it too, and its turn comes earlier."""
         checks = mailing(7, 3, rank=50.0)
         dispatcher, pacer = waiting(check_of(8, rank=40.0), *checks), without_bulk_slot()
         dispatcher.promote(checks[2], 10.0)
@@ -201,8 +201,8 @@ class TestOrder:
         assert went[1].id == "8"
         assert went[2:] == checks[:2]
 
-    def test_a_promotion_counts_from_a_pause_on(self) -> None:
-        """One that pauses before a retry keeps its pause, and its new slot after it."""
+    def test_a_promotion_during_a_pause_counts_once_the_pause_is_over(self) -> None:
+        """A message that pauses before a retry keeps its pause, and has its new turn after it."""
         dispatcher, pacer = waiting(check_of(8, rank=40.0)), without_bulk_slot()
         late = check_of(7, rank=50.0)
         dispatcher.add(late, due_at=NOW + 5)
@@ -224,7 +224,7 @@ class TestOrder:
             (0, 2, 151.0),
         ],
     )
-    def test_a_start_singly_leaves_a_token_to_the_bulk_lane(self, tokens: int, phones: int, start_at: float) -> None:
+    def test_a_single_request_leaves_a_token_to_the_bulk_lane(self, tokens: int, phones: int, start_at: float) -> None:
         """Where more messages of an id wait than it has tokens."""
         pacer = without_bulk_slot()
         used(pacer, 7, at=90.0)
@@ -234,7 +234,7 @@ class TestOrder:
         assert pacer.tokens(7, now=NOW) == tokens
         assert dispatcher.start_at(checks[0], pacer, now=NOW) == start_at
 
-    def test_one_that_comes_back_keeps_its_turn(self) -> None:
+    def test_a_message_that_comes_back_keeps_its_turn(self) -> None:
         """A retry goes before what came later."""
         first = check_of(1, rank=1.0)
         dispatcher, pacer = waiting(first, check_of(2, rank=2.0)), without_bulk_slot()
@@ -246,8 +246,8 @@ class TestOrder:
         assert request is not None
         assert request.checks == (first,)
 
-    def test_an_older_one_of_a_waiting_id_is_seen(self) -> None:
-        """The line of an id is as old as its oldest message, also if that came last."""
+    def test_an_id_takes_the_turn_of_its_oldest_message(self) -> None:
+        """Also if the oldest message came last."""
         dispatcher, pacer = waiting(check_of(7, "1", rank=50.0), check_of(8, rank=40.0)), without_bulk_slot()
         dispatcher.add(check_of(7, "2", rank=30.0))
         request = dispatcher.take(pacer, now=NOW)
@@ -317,8 +317,8 @@ class TestTokens:
         assert dispatcher.take(pacer, now=121.0) is not None
 
     @pytest.mark.parametrize("at", [NOW, 121.0])
-    def test_an_alarm_that_nobody_waits_for_is_none(self, at: float) -> None:
-        """The next one counts, before its instant and after."""
+    def test_an_alarm_that_nobody_waits_for_is_ignored(self, at: float) -> None:
+        """The next alarm counts, before the instant of the first and after."""
         pacer = Pacer(Limits())
         used(pacer, 7, times=5, at=60.0)
         used(pacer, 8, times=5, at=70.0)
@@ -340,7 +340,7 @@ class TestTokens:
         pacer.finished([7], bulk=False, how=RequestEnd.NOT_SENT, now=NOW + 1)
         assert dispatcher.take(pacer, now=NOW + 1) is not None
 
-    def test_tokens_that_others_take(self) -> None:
+    def test_tokens_taken_by_another_client_are_noticed_before_a_message_goes(self) -> None:
         """Another client of the account has been faster: what was believed of an id is checked before it is used."""
         pacer = without_bulk_slot()
         dispatcher = waiting(check_of(7), check_of(8))
@@ -366,7 +366,7 @@ class TestTokens:
 
 
 class TestLeaving:
-    def test_what_is_withdrawn_does_not_go(self) -> None:
+    def test_a_withdrawn_message_does_not_go(self) -> None:
         """Nor is it counted, wherever it was; a second time does nothing."""
         checks = [check_of(1), *mailing(2, 2), check_of(3)]
         dispatcher, pacer = waiting(*checks[:3]), Pacer(Limits())
@@ -381,7 +381,7 @@ class TestLeaving:
         assert dispatcher.waiting == 0
         assert dispatcher.take(pacer, now=NOW + 1) is None
 
-    def test_a_withdrawn_one_still_pausing_is_forgotten_when_its_pause_ends(self) -> None:
+    def test_a_message_withdrawn_during_its_pause_is_forgotten_when_the_pause_ends(self) -> None:
         """It comes back no more."""
         gone = check_of(1)
         dispatcher, pacer = waiting(), Pacer(Limits())
@@ -391,15 +391,15 @@ class TestLeaving:
         assert [request.keys for request in start_all(dispatcher, pacer, NOW + 2)] == [(2,)]
 
     def test_an_id_may_come_back_after_it_was_gone(self) -> None:
-        """Its earlier slot in the line means nothing then."""
+        """Its earlier turn does not count then."""
         first, second = check_of(1, rank=1.0), check_of(1, rank=9.0)
         dispatcher, pacer = waiting(first, check_of(2, rank=5.0)), without_bulk_slot()
         dispatcher.withdraw(first)
         dispatcher.add(second)
         assert [request.keys for request in start_all(dispatcher, pacer)] == [(2,), (1,)]
 
-    def test_draining_gives_everything_that_waits(self) -> None:
-        """What pauses included, what is on its way not; each once."""
+    def test_draining_gives_every_message_that_waits_once(self) -> None:
+        """Also those that pause, but none that is on its way."""
         checks = [check_of(id, rank=rank) for id, rank in enumerate([3.0, 1.0, 2.0, 2.0])]
         dispatcher, pacer = waiting(*checks), without_bulk_slot()
         paused = check_of(9, rank=1.5)
@@ -413,7 +413,7 @@ class TestLeaving:
         assert drained(dispatcher) == []
         assert dispatcher.take(pacer, now=NOW + 1) is None
 
-    def test_what_is_drained_is_out_before_the_first_step_and_what_comes_then_stays(self) -> None:
+    def test_drained_messages_are_out_before_the_first_step_and_later_ones_stay(self) -> None:
         old, gone, new = check_of(1), check_of(2), check_of(1)
         dispatcher = waiting(old, gone)
         steps = dispatcher.drain()
@@ -423,12 +423,12 @@ class TestLeaving:
         assert [one for one in steps if one is not None] == [old]
         assert start_all(dispatcher, without_bulk_slot())[0].checks == (new,)
 
-    def test_draining_takes_a_step_for_each_thing_to_let_go(self) -> None:
+    def test_draining_lets_go_of_one_thing_a_step(self) -> None:
         """So that no step takes long, however many wait, and whether for one id or for many."""
         for ids in ([1] * 1000, range(1000)):
             assert len(list(waiting(*map(check_of, ids)).drain())) > 2000
 
-    def test_one_that_pauses_goes_when_its_pause_is_over(self) -> None:
+    def test_a_message_that_pauses_goes_when_its_pause_is_over(self) -> None:
         """It holds up nobody, and is waited for."""
         dispatcher, pacer = waiting(), Pacer(Limits())
         dispatcher.add(check_of(1), due_at=NOW + 3)
@@ -438,14 +438,14 @@ class TestLeaving:
         assert dispatcher.take(pacer, now=NOW + 2.9) is None
         assert dispatcher.take(pacer, now=NOW + 3) is not None
 
-    def test_with_nothing_waiting_only_an_event_matters(self) -> None:
+    def test_an_empty_dispatcher_has_no_instant_to_look_again(self) -> None:
         """An empty dispatcher has no instant to look again."""
         assert waiting().due_at(Pacer(Limits()), now=NOW) == math.inf
 
 
 class TestSuspects:
-    def test_so_many_suspects_and_the_rest_of_others(self) -> None:
-        """Once a size was answered, the request is filled up with messages that nothing is held against."""
+    def test_a_request_has_a_bounded_number_of_suspects_and_is_filled_up_with_others(self) -> None:
+        """Once a size was answered, the rest of the request are messages that are not suspected."""
         suspects, others = mailing(1, 40, rank=1.0), mailing(2, 400, rank=2.0)
         dispatcher, pacer = waiting(*suspects, *others, max_bulk=100), Pacer(Limits())
         dispatcher.bisection.batch_succeeded(100)
@@ -466,7 +466,7 @@ class TestSuspects:
         assert [request.checks for request in start_all(dispatcher, pacer)] == [(one,) for one in suspects[:3]]
 
     def test_few_suspects_with_one_token_go_in_bulk(self) -> None:
-        """The slot is free and their token is kept for it: a part of them is on its way now."""
+        """The bulk slot is free, and their last token is kept for it: half of them goes now."""
         suspects = mailing(1, 3)
         dispatcher, pacer = waiting(*suspects), Pacer(Limits())
         used(pacer, 1, times=4)
@@ -501,8 +501,8 @@ class TestSuspects:
         assert again is not None
         assert again.checks == (suspect,)
 
-    def test_a_withdrawn_suspect_is_none(self) -> None:
-        """The others share its suspicion no longer with it."""
+    def test_a_withdrawn_suspect_is_no_longer_one(self) -> None:
+        """The plan follows from the suspects that are left."""
         one, other = check_of(1), check_of(2)
         dispatcher = waiting(one, other)
         dispatcher.bisection.batch_refused([one, other])
@@ -512,12 +512,12 @@ class TestSuspects:
 
 
 class TestStartAt:
-    def test_now(self) -> None:
-        """Nothing is in its way."""
+    def test_start_at_is_now_when_slots_are_free(self) -> None:
+        """Its id has a token, and a lane is open."""
         one = check_of(1)
         assert waiting(one).start_at(one, Pacer(Limits()), now=NOW) == NOW
 
-    def test_the_latest_of_what_it_needs(self) -> None:
+    def test_start_at_is_the_latest_instant_of_all_that_the_message_needs(self) -> None:
         """Its id's token, one of the lanes, a slot, and the end of its own pause."""
         one = check_of(7)
         pacer = Pacer(Limits(connections=1, singles_per_minute=1))
@@ -533,7 +533,7 @@ class TestStartAt:
         pacer.finished(["x"], bulk=False, how=RequestEnd.ABANDONED, now=125.0)
         assert dispatcher.start_at(one, pacer, now=130.0) == 135.0
 
-    def test_a_reply_may_come_at_any_moment(self) -> None:
+    def test_start_at_takes_the_slot_of_an_open_request_as_free(self) -> None:
         """While a request is open its slot is as good as free."""
         one = check_of(7)
         pacer = Pacer(Limits(connections=1))
@@ -542,8 +542,8 @@ class TestStartAt:
 
 
 class TestSoonestAt:
-    def test_what_any_question_needs(self) -> None:
-        """One of the lanes, and a slot."""
+    def test_soonest_at_is_the_instant_at_which_a_lane_and_a_slot_are_free(self) -> None:
+        """Whatever the message that would go."""
         dispatcher, pacer = Dispatcher(1000), Pacer(Limits(connections=1, singles_per_minute=1))
         assert dispatcher.soonest_at(pacer, now=NOW) == NOW
         used(pacer, 7, at=80.0)
@@ -556,7 +556,7 @@ class TestSoonestAt:
         assert dispatcher.soonest_at(pacer, now=151.0) == 155.0
 
 
-def test_what_comes_and_goes_leaves_nothing_behind() -> None:
+def test_messages_that_come_and_go_leave_nothing_behind() -> None:
     """Not even while nothing can go, as in an outage, and an older message waits all the time."""
     dispatcher = waiting(check_of(7, rank=0.0))
     gone: weakref.WeakSet[PendingCheck] = weakref.WeakSet()
@@ -795,7 +795,7 @@ def live(limits: Limits, history: Sequence[tuple[float, Step]]) -> World:
 @pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=300, deadline=None)
-def test_what_can_go_goes_and_the_oldest_of_it(limits: Limits, history: list[tuple[float, Step]]) -> None:
+def test_the_oldest_message_that_may_go_goes(limits: Limits, history: list[tuple[float, Step]]) -> None:
     """Whenever nothing is given out, neither the limits nor the rules of the lanes let anything go."""
     live(limits, history)
 
@@ -824,8 +824,10 @@ def test_nothing_is_lost_and_nothing_goes_twice(limits: Limits, history: list[tu
 @pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
-def test_the_end_of_all_waiting_gives_back_who_waits(limits: Limits, history: list[tuple[float, Step]]) -> None:
-    """The same as a plain list has."""
+def test_the_end_of_all_waiting_gives_back_every_message_that_waits(
+    limits: Limits, history: list[tuple[float, Step]]
+) -> None:
+    """They are the ones that a plain list has."""
     world = live(limits, history)
     taken_out = sorted(drained(world.dispatcher), key=lambda one: one.order)
     assert taken_out == sorted([*world.here, *world.paused], key=lambda one: one.order)
@@ -845,7 +847,7 @@ def test_the_end_of_all_waiting_gives_back_who_waits(limits: Limits, history: li
     ],
 )
 @settings(max_examples=300, deadline=None)
-def test_it_is_looked_at_again_in_time(limits: Limits, history: list[tuple[float, Step]]) -> None:
+def test_due_at_is_never_later_than_the_next_possible_start(limits: Limits, history: list[tuple[float, Step]]) -> None:
     """If nothing happens, nothing could go before `due_at`; and `due_at` itself is later than now."""
     world = live(limits, history)
     pacer, dispatcher, now = world.pacer, world.dispatcher, world.now
@@ -918,14 +920,14 @@ def ids(request: Request | None) -> list[int]:
     return [int(one.id) for one in request.checks]
 
 
-def test_a_batch_takes_what_is_due_by_age_and_is_filled_up_with_what_is_due_next() -> None:
+def test_a_batch_takes_due_messages_by_age_and_is_filled_up_with_the_next_ones() -> None:
     """Messages of groups and of feeds alike, from the instant at which they were due."""
     feed, other = FakeFeed({20.0: [11, 12], 60.0: [13], 500.0: [14]}), FakeFeed({30.0: [21]})
     dispatcher = fed_by(feed, other, checks=[check_of(1, rank=10.0), check_of(2, rank=25.0), check_of(3, rank=70.0)])
     assert ids(start(dispatcher, Pacer(Limits()))) == [1, 11, 12, 2, 21, 13, 3, 14]
 
 
-def test_a_batch_has_as_many_as_it_may() -> None:
+def test_a_batch_has_as_many_messages_as_are_allowed() -> None:
     feed = FakeFeed({20.0: [11, 12, 13]})
     dispatcher = fed_by(feed, checks=[check_of(1, rank=10.0), check_of(2, rank=30.0)], max_bulk=3)
     assert ids(start(dispatcher, Pacer(Limits()))) == [1, 11, 12]
@@ -933,7 +935,7 @@ def test_a_batch_has_as_many_as_it_may() -> None:
     assert feed.due == {20.0: [13]}
 
 
-def test_near_a_deadline_a_feed_goes_before_all_but_those_that_a_caller_waits_for() -> None:
+def test_near_a_deadline_a_feed_goes_before_all_messages_but_those_with_waiting_callers() -> None:
     """Even before those that have waited for longer than a check's head start."""
     check = check_of(5, rank=NOW - 300.0)
     check.head_start = 300.0
@@ -949,7 +951,7 @@ def test_a_caller_who_joins_a_message_that_waits_goes_before_a_feed_s_deadline()
     assert ids(start(dispatcher, Pacer(Limits()))) == [1]
 
 
-def test_those_that_a_caller_waits_for_fill_a_batch_alone_if_they_are_many() -> None:
+def test_many_messages_with_waiting_callers_fill_a_batch_alone() -> None:
     checks = [check_of(id, rank=0.0) for id in range(1, 9)]
     for check in checks:
         check.head_start = 300.0

@@ -33,7 +33,7 @@ class Counted:
         return sqrt(self.events[bin_of(age)] / self.exposure[bin_of(age)])
 
 
-def test_before_anything_was_seen() -> None:
+def test_the_prior_lets_half_of_the_messages_end_within_their_age_again() -> None:
     """Half of what is left at an age of 5 s and more ends within that time again."""
     ages = HazardModel()
     for age in (0.0, 0.63, 0.65, 4.9, 5.0, 60.0, 3600.0, 86_400.0):
@@ -41,7 +41,7 @@ def test_before_anything_was_seen() -> None:
 
 
 @pytest.mark.parametrize("weight", [20.0, 3.0])
-def test_what_is_seen_is_counted(weight: float) -> None:
+def test_each_second_and_each_end_is_counted_in_its_bin(weight: float) -> None:
     """Each second that a message was followed in its bin, and each end, from the prior on."""
     draw = random.Random(1)
     ages, counted = HazardModel() if weight == 20.0 else HazardModel(weight), Counted(weight)
@@ -63,7 +63,7 @@ def test_what_is_seen_is_counted(weight: float) -> None:
         assert ages.rate(age) == pytest.approx(counted.rate(age)), age
 
 
-def test_it_learns_now_and_then() -> None:
+def test_the_model_learns_after_many_ends_and_not_at_each() -> None:
     """Not at every end: that would cost more than the end."""
     ages = HazardModel()
     before = ages.rate(7.0)
@@ -89,7 +89,7 @@ def test_the_wait_is_as_long_as_the_effort_takes() -> None:
             assert rate == ages.rate(age)
 
 
-def test_where_messages_end_is_where_the_rate_is_high() -> None:
+def test_the_rate_is_high_where_messages_end() -> None:
     ages, draw = HazardModel(), random.Random(1)
     before = ages.rate(100.0) / ages.rate(10.0)
     for _ in range(3000):

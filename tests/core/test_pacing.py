@@ -40,7 +40,9 @@ class TestTokens:
         assert pacer.tokens(7, now=561.0) == 5
 
     @pytest.mark.parametrize(("how", "back_after"), ENDS)
-    def test_what_an_end_means(self, how: RequestEnd, back_after: float) -> None:
+    def test_the_way_in_which_a_request_ends_says_when_its_tokens_come_back(
+        self, how: RequestEnd, back_after: float
+    ) -> None:
         """A lost request counts longer than an answered one, and one that never left not at all."""
         pacer = Pacer(Limits())
         asked(pacer, 7, at=10.0, took=2.0, how=how)
@@ -48,7 +50,7 @@ class TestTokens:
             assert pacer.tokens(7, now=math.nextafter(12.0 + back_after, 0)) < 5
         assert pacer.tokens(7, now=12.0 + back_after) == 5
 
-    def test_five_tokens_and_no_sixth(self) -> None:
+    def test_an_id_has_five_tokens_and_no_sixth(self) -> None:
         """They come back one by one, in the order in which they are due."""
         pacer = Pacer(Limits())
         for at in range(5):
@@ -56,7 +58,7 @@ class TestTokens:
             asked(pacer, 7, at=float(at))
         assert [pacer.tokens(7, now=at) for at in (4.0, 60.9, 61.0, 62.0, 65.0)] == [0, 0, 1, 2, 5]
 
-    def test_ids_have_their_own(self) -> None:
+    def test_each_id_has_tokens_of_its_own(self) -> None:
         """One id without tokens means nothing to another."""
         pacer = Pacer(Limits())
         for _ in range(5):
@@ -64,7 +66,7 @@ class TestTokens:
         assert pacer.tokens(7, now=1.0) == 0
         assert pacer.tokens("x", now=1.0) == 5
 
-    def test_a_bulk_request_takes_one_of_each_id_and_the_slot(self) -> None:
+    def test_a_bulk_request_takes_a_token_of_each_id_and_the_bulk_slot(self) -> None:
         """The slot is a bucket like the others."""
         pacer = Pacer(Limits())
         asked(pacer, 1, 2, bulk=True, took=3.0)
@@ -73,7 +75,7 @@ class TestTokens:
         assert pacer.bulk_due_at(now=64.0) == 64.0
         assert pacer.singles_due_at(now=3.0) == 3.0
 
-    def test_out_of_order_ends(self) -> None:
+    def test_tokens_come_back_in_the_order_in_which_they_are_due(self) -> None:
         """A token that was given up comes back after those that were taken later and answered."""
         pacer = Pacer(Limits(checks_per_id=3))
         asked(pacer, 7, at=0.0, how=ABANDONED)
@@ -85,7 +87,7 @@ class TestTokens:
 
 
 class TestDueAt:
-    def test_spare_tokens(self) -> None:
+    def test_due_at_with_spare_is_the_instant_at_which_more_than_so_many_tokens_are_there(self) -> None:
         """The instant at which more than so many are there."""
         pacer = Pacer(Limits())
         for at in range(5):
@@ -93,14 +95,14 @@ class TestDueAt:
         assert [pacer.due_at(7, spare=spare, now=10.0) for spare in range(5)] == [61.0, 62.0, 63.0, 64.0, 65.0]
         assert pacer.due_at(8, spare=4, now=10.0) == 10.0
 
-    def test_while_in_flight_it_is_as_if_the_reply_came_now(self) -> None:
+    def test_due_at_of_a_token_in_flight_is_as_if_its_reply_came_now(self) -> None:
         """Never too late, though perhaps too early."""
         pacer = Pacer(Limits(checks_per_id=1))
         pacer.started([7], bulk=False, now=0.0)
         assert pacer.due_at(7, now=0.0) == 61.0
         assert pacer.due_at(7, now=30.0) == 91.0
 
-    def test_more_than_there_are_at_all(self) -> None:
+    def test_asking_for_more_tokens_than_an_id_has_gives_an_instant(self) -> None:
         """Asking for more tokens than an id has gives an instant to look again, not an error."""
         pacer = Pacer(Limits(checks_per_id=1))
         assert pacer.due_at(7, spare=1, now=5.0) == 66.0
@@ -121,7 +123,7 @@ class TestDueAt:
 
 
 class TestPlaces:
-    def test_four_may_be_open(self) -> None:
+    def test_four_requests_may_be_open(self) -> None:
         """A reply frees the slot at once."""
         pacer = Pacer(Limits())
         for key in range(4):
@@ -133,7 +135,7 @@ class TestPlaces:
         pacer.finished([0], bulk=False, how=REPLIED, now=1.0)
         assert (pacer.free_slots(now=1.0), pacer.open_requests) == (1, 3)
 
-    def test_a_request_that_was_given_up_lingers(self) -> None:
+    def test_a_request_that_was_given_up_keeps_its_slot_while_it_lingers(self) -> None:
         """It keeps its slot, and the next instant at which one comes free is known."""
         pacer = Pacer(Limits(connections=2))
         asked(pacer, 1, at=0.0, how=ABANDONED)
@@ -142,7 +144,7 @@ class TestPlaces:
         assert pacer.slot_due_at(now=4.0) == 10.0
         assert [pacer.free_slots(now=at) for at in (9.9, 10.0, 12.9, 13.0)] == [0, 1, 1, 2]
 
-    def test_one_that_never_left_has_no_slot(self) -> None:
+    def test_a_request_that_never_left_frees_its_slot_at_once(self) -> None:
         """And what was planned by the tokens it held may be planned anew."""
         pacer = Pacer(Limits(connections=1))
         asked(pacer, 1, bulk=True, how=NOT_SENT)
@@ -171,7 +173,7 @@ class TestRefusals:
         assert pacer.tokens(1, now=62.0) == 5
 
     @pytest.mark.parametrize("bulk", [False, True])
-    def test_what_comes_back_after_a_refusal_waits_for_its_end(self, bulk: bool) -> None:
+    def test_tokens_that_come_back_after_a_refusal_wait_for_its_end(self, bulk: bool) -> None:
         """Tokens that were out already when the refusal came are no use before it is over."""
         pacer = Pacer(Limits(bulk_requests=5))
         for _ in range(4):
@@ -183,7 +185,7 @@ class TestRefusals:
         assert pacer.tokens(key, now=118.9) == 0
         assert pacer.tokens(key, now=119.0) == 5
 
-    def test_what_never_left_gives_a_closed_id_no_token(self) -> None:
+    def test_a_request_that_never_left_gives_a_closed_id_no_token(self) -> None:
         """A refund during a refusal is no way around it."""
         pacer = Pacer(Limits())
         pacer.started([1], bulk=False, now=0.0)
@@ -203,14 +205,14 @@ class TestRefusals:
         assert pacer.singles_due_at(now=111.0) == 111.0
         assert pacer.bulk_due_at(now=50.0) == 50.0
 
-    def test_three_refused_ids_in_more_than_a_period_do_not(self) -> None:
+    def test_three_refused_ids_in_more_than_a_period_leave_the_single_lane_open(self) -> None:
         """Each refusal counts for a period only."""
         pacer = Pacer(Limits())
         for at, key in [(0.0, 1), (30.0, 2), (60.0, 3), (90.0, 4)]:
             asked(pacer, key, at=at, how=REFUSED)
             assert pacer.singles_due_at(now=at) == at
 
-    def test_the_count_begins_anew(self) -> None:
+    def test_the_count_of_refused_ids_begins_anew_once_the_lane_was_closed(self) -> None:
         """Once the lane was closed, it takes three other refusals to close it again."""
         pacer = Pacer(Limits())
         for key in range(5):
@@ -218,7 +220,7 @@ class TestRefusals:
         assert pacer.singles_due_at(now=5.0) == 63.0
 
 
-def test_the_politeness_cap() -> None:
+def test_the_cap_of_single_requests_is_kept() -> None:
     """So many single requests and no more; bulk requests don't count."""
     pacer = Pacer(Limits(singles_per_minute=2))
     asked(pacer, 1, bulk=True)
@@ -246,13 +248,14 @@ def test_nothing_is_remembered_of_an_id_whose_tokens_are_back() -> None:
     assert not any(kept.values())
 
 
-def test_an_id_that_is_never_left_in_peace_costs_no_more_and_no_more() -> None:
-    """Hours of overlapping requests, some of them given up, some refunded, and one instant after another."""
+def test_an_id_that_is_always_in_use_costs_a_bounded_amount_of_memory() -> None:
+    """In hours of overlapping requests, some of them given up, and some refunded."""
     pacer = Pacer(Limits())
     ends = [REPLIED, ABANDONED, REPLIED, REPLIED, NOT_SENT, ABANDONED, REFUSED]
     now = 0.0
     for round in range(7 * 300):
         room = pacer.tokens(7, now=now)
+        # Bounds of the memory, here and below: nothing outside tells how many entries are kept.
         assert all(at > now for at in pacer._review_at)
         for _ in range(room):
             pacer.started([7], bulk=False, now=now)
@@ -265,12 +268,12 @@ def test_an_id_that_is_never_left_in_peace_costs_no_more_and_no_more() -> None:
     assert now > 3600
 
 
-def test_with_the_shortest_period_nothing_is_looked_at_again_and_again() -> None:
-    """What was given up is out as long as it lingers, and nothing else."""
+def test_with_the_shortest_period_only_a_lingering_request_is_remembered() -> None:
+    """Its tokens are out for as long as it lingers, and there is one instant to look again."""
     pacer = Pacer(Limits(period=5e-324, margin=0))
     asked(pacer, *range(1000), bulk=True, how=ABANDONED)
     assert [pacer.tokens(7, now=at) for at in (0.0, 9.99, 10.0)] == [4, 4, 5]
-    assert len(pacer._review_at) == 1
+    assert len(pacer._review_at) == 1  # a bound of the memory, as above
     assert pacer._review_at[0] > 10.0
     assert pacer.is_idle(now=10.0)
 
@@ -454,10 +457,8 @@ def test_due_at_is_never_too_late(limits: Limits, history: list[tuple[float, Sta
 @pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
-def test_due_at_is_the_very_instant_once_all_is_settled(
-    limits: Limits, history: list[tuple[float, Start | End]]
-) -> None:
-    """However replies, refunds and what was given up have followed each other, for any number of tokens."""
+def test_due_at_is_exact_once_all_requests_have_ended(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
+    """After any sequence of replies, refunds and requests given up, for any number of tokens."""
     account = live(limits, [step for step in history if getattr(step[1], "how", None) is not REFUSED])
     pacer, now = account.pacer, account.now
     for name in [*KEYS, BULK, *([SINGLE] if limits.singles_per_minute else [])]:
@@ -467,8 +468,8 @@ def test_due_at_is_the_very_instant_once_all_is_settled(
         assert due == [now] * (room - len(back)) + back
 
 
-def test_a_silence_over_lingering_and_period_is_caught_up_with_at_once() -> None:
-    """What was given up before, between and after replies is back in one look, if that comes late enough."""
+def test_one_look_after_a_long_silence_brings_all_tokens_back() -> None:
+    """Also those of requests that were given up before, between and after replies."""
     pacer = Pacer(Limits(checks_per_id=6))
     for at, how in enumerate([ABANDONED, REPLIED, ABANDONED, REPLIED, REFUSED, ABANDONED]):
         asked(pacer, 7, at=float(at), how=how)
@@ -480,7 +481,9 @@ def test_a_silence_over_lingering_and_period_is_caught_up_with_at_once() -> None
 @pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
-def test_what_is_over_is_forgotten_by_itself(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
+def test_ids_without_tokens_out_are_forgotten_by_themselves(
+    limits: Limits, history: list[tuple[float, Start | End]]
+) -> None:
     """A period after the last token is back only what is in flight is remembered, though nobody has asked for it."""
     account = Account(limits, Pacer(limits))
     for pause, step in history:

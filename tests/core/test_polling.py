@@ -85,7 +85,7 @@ def test_messages_of_an_id_without_tokens_go_in_bulk() -> None:
     assert len(bulk(p, now=6901.0)) == 10
 
 
-def test_last_calls_go_first() -> None:
+def test_last_calls_go_before_all_other_messages() -> None:
     """Those that could not all be asked any more are asked before anything else; each once."""
     p = plan(guard=90.0)
     sent_at = 1_000_000_800.0
@@ -107,7 +107,7 @@ def test_last_calls_go_first() -> None:
     assert {id for id in asked if id < 60} | {in_flight.ref.id} == set(range(60)) | {in_flight.ref.id}
 
 
-def test_towards_the_deadline_ever_more_often() -> None:
+def test_a_message_is_asked_ever_more_often_towards_its_deadline() -> None:
     p = plan()
     sent_at = 1_000_000_000.0
     p.dates.offset = sent_at
@@ -143,7 +143,7 @@ def test_a_reply_tells_the_time_of_sending() -> None:
     assert p.stalest(now=5.0) == 0.0
 
 
-def test_how_it_ends() -> None:
+def test_a_message_ends_when_it_is_archived_or_was_followed_for_long_enough() -> None:
     p = plan()
     sent_at = 1_000_000_000.0
     p.dates.offset = sent_at
@@ -160,7 +160,7 @@ def test_how_it_ends() -> None:
     assert isinstance(p.ending(item), TrackingTimeout)
 
 
-def test_what_means_nothing_any_more_is_dropped() -> None:
+def test_entries_that_have_no_meaning_any_more_are_dropped() -> None:
     """A last call leaves an entry behind where the message waited before."""
     p = plan(guard=1e6)
     sent_at = 1_000_000_000.0
@@ -170,6 +170,7 @@ def test_what_means_nothing_any_more_is_dropped() -> None:
     while bulk(p, now=0.0):
         pass
     assert list(p) == []
+    # A bound of the memory: `len` counts messages, and these are the entries.
     assert [line.entries for line in (p._young, p._old, p._bulk_only, p._last_call)] == [0, 0, 0, 0]
 
 
@@ -226,7 +227,7 @@ def asked(p: PollScheduler, item: Tracked, *, now: float, status: int = 0) -> fl
 
 
 @pytest.mark.parametrize(("eagerness", "capacity"), [(0.5, SINGLES + BULK), (0.0, BULK), (0.25, SINGLES / 2 + BULK)])
-def test_intervals_grow_with_all_that_wait(eagerness: float, capacity: float) -> None:
+def test_intervals_grow_with_the_number_of_messages(eagerness: float, capacity: float) -> None:
     """Its effort grows by the sum of the rates, divided by the checks a second."""
     p = plan(young=0.0, eagerness=eagerness, **FREE)
     for id in range(101):
@@ -242,8 +243,8 @@ def test_intervals_grow_with_all_that_wait(eagerness: float, capacity: float) ->
 
 
 @pytest.mark.parametrize(("answers", "round_trip"), [([], 0.3), ([1.3], 0.4), ([0.0], 0.271), ([1.3, 0.4], 0.4)])
-def test_the_young_mind_only_their_like(answers: list[float], round_trip: float) -> None:
-    """And the single checks, which they take first: as fast as these were answered lately."""
+def test_the_intervals_of_the_young_depend_on_the_young_alone(answers: list[float], round_trip: float) -> None:
+    """And on how fast single checks, which they take first, were answered lately."""
     p = plan(**FREE)
     for seconds in answers:
         p.record_round_trip(seconds)
@@ -257,8 +258,8 @@ def test_the_young_mind_only_their_like(answers: list[float], round_trip: float)
     assert is_just_after(asked(p, item, now=1.0), 1.0 + wait, grain=0.1)
 
 
-def test_one_that_nobody_disturbs_is_asked_at_the_least_interval() -> None:
-    """Or at every so small a share of its age."""
+def test_a_message_alone_is_asked_at_the_least_interval() -> None:
+    """Or, when it is old, after a fixed share of its age."""
     p = plan(least_interval=4.0, least_share=0.005)
     item = p.add(ref(1, 0.0), now=0.0)
     assert is_just_after(due_of(item), 4.0, grain=0.1)
@@ -269,8 +270,8 @@ def test_one_that_nobody_disturbs_is_asked_at_the_least_interval() -> None:
 
 
 @pytest.mark.parametrize(("age", "due"), [(3.0, 4.0), (4.0, 0.0), (5.0, 0.0)])
-def test_one_that_is_old_enough_is_due_at_once(age: float, due: float) -> None:
-    """When it is added; once it was asked, it waits."""
+def test_a_message_that_is_old_enough_is_due_at_once(age: float, due: float) -> None:
+    """When it is added. Once it was asked, it waits like any other."""
     p = plan(least_interval=4.0)
     item = p.add(ref(1, -age), now=0.0)
     assert due_of(item) == pytest.approx(due)
@@ -278,7 +279,7 @@ def test_one_that_is_old_enough_is_due_at_once(age: float, due: float) -> None:
     assert asked(p, item, now=due) == pytest.approx(due + 4.0, abs=0.1)
 
 
-def test_none_waits_longer_than_the_policy_says() -> None:
+def test_no_message_waits_longer_than_the_policy_says() -> None:
     """In seconds, and in turns of all that wait."""
     for options, longest in (({"longest_interval": 9.0}, 9.0), ({"longest_turn": 0.5}, 0.5 * 91 / (SINGLES + BULK))):
         p = plan(young=0.0, **(FREE | options))
@@ -289,7 +290,7 @@ def test_none_waits_longer_than_the_policy_says() -> None:
 
 
 @pytest.mark.parametrize(("record", "wait"), [((-2, None), 600.0), ((0, -2), 4.0), ((0, None), 4.0)])
-def test_one_that_was_stopped_is_asked_slowly(record: tuple[int, int | None], wait: float) -> None:
+def test_a_stopped_message_is_asked_slowly(record: tuple[int, int | None], wait: float) -> None:
     p = plan(least_interval=4.0)
     item = p.add(ref(1, -100.0), now=0.0)
     bulk(p, now=0.0)
@@ -325,8 +326,8 @@ def test_before_its_deadline_a_message_is_asked_in_half_the_time_left(
 
 @pytest.mark.parametrize("singly", [True, False])
 @pytest.mark.parametrize(("age", "goes_first"), [(31_900.0, True), (31_200.0, False)])
-def test_one_that_its_deadline_makes_due_goes_before_others(age: float, goes_first: bool, singly: bool) -> None:
-    """Once it is due, though they have been for longer; not before."""
+def test_a_message_that_its_deadline_makes_due_goes_before_others(age: float, goes_first: bool, singly: bool) -> None:
+    """As soon as it is due, though the others have been due for longer."""
     sent_at = datetime(2026, 3, 10, 15, 0, tzinfo=UTC).timestamp() - 1
     p = plan(least_share=0.0)
     p.dates.offset = sent_at
@@ -354,8 +355,8 @@ def test_an_id_s_tokens_are_waited_for() -> None:
     assert starts == [0, 4, 8, 12, 16, 62, 66, 70, 74, 78, 124]
 
 
-def test_a_bulk_request_is_not_filled_up_with_those_who_have_no_token() -> None:
-    """They would make it wait; they stay where they are."""
+def test_a_bulk_request_is_not_filled_up_with_messages_that_have_no_token() -> None:
+    """They would make the request wait, and keep their places."""
     p = plan(least_interval=1.0, least_share=0.0)
     spent = p.add(ref(1, -100.0), now=0.0)
     for now in range(5):
@@ -374,8 +375,8 @@ def test_a_bulk_request_is_not_filled_up_with_those_who_have_no_token() -> None:
     assert set(bulk(p, now=62.0)) == {spent, later}
 
 
-def test_a_bulk_request_has_as_many_as_it_takes() -> None:
-    """The due first, from however many instants, then the next to be."""
+def test_a_bulk_request_has_as_many_messages_as_it_takes() -> None:
+    """First those that are due, then those that are due next."""
     p = plan(young=0.0)
     first = [p.add(ref(id, -100.0), now=0.0) for id in range(7)]
     next_ones = [p.add(ref(id, 0.0), now=3.0) for id in range(10, 18)]
@@ -386,7 +387,7 @@ def test_a_bulk_request_has_as_many_as_it_takes() -> None:
     assert len(p) == 5
 
 
-def test_one_that_has_aged_in_the_line_of_the_young_goes_to_the_others() -> None:
+def test_a_message_that_has_aged_among_the_young_goes_to_the_others() -> None:
     p = plan(young=120.0)
     p.dates.offset = 50_000.0
     aged, old_enough = p.add(ref(1, 50_000.0), now=0.0), p.add(ref(2, 50_001.0), now=1.0)
@@ -419,8 +420,8 @@ def test_messages_wait_in_one_of_five_lines() -> None:
     assert p.due(now=deadline - 98.0) == (4 + 1, 0)  # the last calls, and the one that was held up
 
 
-def test_what_the_ages_are_told() -> None:
-    """From when to when a message was followed, and at what age it ended, as far as the reply tells."""
+def test_the_hazard_model_is_told_the_ages_at_which_messages_were_followed_and_ended() -> None:
+    """As far as the replies tell them."""
 
     class Told(HazardModel):
         def __init__(self) -> None:
@@ -456,7 +457,7 @@ def test_what_the_ages_are_told() -> None:
     assert of(1_000_120, now=160.0, before=130.0)[1:] == [("ended", 30.0, 30.0), ("followed", 30.0, 30.0)]
 
 
-def test_a_new_message_is_dated_if_its_sender_says_so() -> None:
+def test_a_new_message_has_the_date_that_its_sender_gave() -> None:
     p = plan()
     p.dates.offset = 1_000_000.0
     dated, undated = p.add(ref(1, 900_000.0), now=0.0), p.add(ref(2), now=5.0)
@@ -468,7 +469,7 @@ def test_a_new_message_is_dated_if_its_sender_says_so() -> None:
     assert undated.is_dated
 
 
-def test_why_it_ends() -> None:
+def test_a_message_ends_at_the_second_of_its_deadline_and_says_why() -> None:
     """To the second, and in words."""
     p = plan(expire_after=100_000.0)
     p.dates.offset = sent_at = 1_000_000_000.0
@@ -487,7 +488,7 @@ def test_why_it_ends() -> None:
 
 
 def test_an_id_that_found_no_token_is_left_to_the_bulk_lane_for_a_period() -> None:
-    """The message itself is due there at once, and has not lost a check."""
+    """Its message is due in bulk at once, and still has all its checks."""
     p = plan()
     p.dates.offset = 1000.0
     item = p.add(ref(7, 900.0), now=0.0)
@@ -518,7 +519,7 @@ def test_a_last_call_begins_as_early_as_its_bulk_requests_need(before: float, ca
     assert p.last_calls == called
 
 
-def test_what_the_sweep_has_left_is_called_again_at_the_end_of_the_day() -> None:
+def test_messages_that_the_sweep_has_left_are_called_again_at_the_end_of_the_day() -> None:
     """What was not final at 03:00 stays until 24 hours are over; what was sent after 18:00 has one deadline."""
     for hour, calls in ((12, 2), (16, 1)):
         p = plan(guard=90.0, least_share=0.0)
@@ -535,7 +536,7 @@ def test_what_the_sweep_has_left_is_called_again_at_the_end_of_the_day() -> None
         assert times[-1] in (86_400 - 180, 86_400 - 120)
 
 
-def test_those_whose_deadline_nears_go_before_all_others_and_in_its_order() -> None:
+def test_messages_near_their_deadline_go_before_all_others_and_the_nearest_first() -> None:
     """Once their turn has come: the nearest first, in bulk and singly; they are counted as due meanwhile."""
     sent_at = datetime(2026, 3, 10, 15, 0, tzinfo=UTC).timestamp() - 1
     p = plan(least_share=0.0)
@@ -557,7 +558,7 @@ def test_those_whose_deadline_nears_go_before_all_others_and_in_its_order() -> N
     assert set(p.take(20, now=86_390.0)) == set(others)
 
 
-def test_a_check_without_an_answer_is_owed() -> None:
+def test_a_message_whose_check_had_no_answer_is_due_again_soon() -> None:
     """It is due again soon, whatever its interval; near its deadline before all others; when its tokens are back."""
     p = plan(least_interval=4.0)
     p.dates.offset = sent_at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
@@ -592,7 +593,7 @@ def test_a_message_whose_last_deadline_is_over_is_owed_a_check_and_no_other_last
 
 
 @pytest.mark.parametrize("sent_at", [0.0, 4_102_444_800.0])
-def test_a_time_of_sending_that_can_not_be_is_not_known(sent_at: float) -> None:
+def test_an_impossible_time_of_sending_counts_as_unknown(sent_at: float) -> None:
     p = plan()
     p.dates.offset = 1_773_000_000.0
     item = p.add(ref(1, sent_at), now=0.0)

@@ -29,7 +29,7 @@ OK = b'{"status": 1, "last_date": "", "last_timestamp": 0}'
 
 
 class TestFields:
-    def test_one_message(self) -> None:
+    def test_a_single_request_asks_with_the_caller_s_own_id_and_phone(self) -> None:
         """The caller's own id and phone, as they are."""
         assert protocol.fields(Wire(), [("007", "+7 999")], bulk=False, detail=Detail.BASIC) == {
             "id": "007",
@@ -39,17 +39,17 @@ class TestFields:
             "all": "0",
         }
 
-    def test_one_message_in_bulk_takes_a_trailing_comma(self) -> None:
+    def test_a_bulk_request_of_one_message_has_a_trailing_comma(self) -> None:
         """So that its answer has the form of a bulk reply."""
         fields = protocol.fields(Wire(Format.XML, "koi8-r"), [("1", A)], bulk=True, detail=Detail.EXTENDED)
         assert fields == {"id": "1,", "phone": f"{A},", "fmt": "2", "charset": "koi8-r", "all": "2"}
 
-    def test_many_messages(self) -> None:
+    def test_a_bulk_request_has_ids_and_phones_in_the_same_order(self) -> None:
         """Ids and phones in the same order, without a comma after the last."""
         fields = protocol.fields(Wire(), [("1", A), ("x", B), ("1", C)], bulk=True, detail=Detail.FULL)
         assert (fields["id"], fields["phone"], fields["all"]) == ("1,x,1", f"{A},{B},{C}", "1")
 
-    def test_deletion(self) -> None:
+    def test_a_deletion_names_one_message_and_no_level_of_detail(self) -> None:
         """One message, never a level of detail."""
         assert protocol.deletion_fields(Wire(Format.PLAIN), "x", A) == {
             "id": "x",
@@ -100,7 +100,9 @@ class TestMatch:
             pytest.param([], [record(7, A)], [], id="nothing asked"),
         ],
     )
-    def test_whose_is_it(self, asked: list[Identity], rows: list[StatusRecord], expected: list[int | None]) -> None:
+    def test_each_row_goes_to_the_message_that_it_names(
+        self, asked: list[Identity], rows: list[StatusRecord], expected: list[int | None]
+    ) -> None:
         """By id and phone, by an id that one message has, by position; what fits nowhere is not ours."""
         assert places(rows, asked) == expected
 
@@ -115,12 +117,14 @@ class TestMatch:
     def test_positions_mean_nothing_where_a_phone_stands_in_anothers_place(
         self, rows: list[StatusRecord], expected: list[int | None]
     ) -> None:
-        """A row without a phone may be anybody's there: no answer is better than another's."""
+        """A row without a phone may be any message's there, and so is no answer."""
         assert places(rows, MAILING) == expected
 
     @pytest.mark.parametrize("prefix", ["7", "+7", "+7 (", ""])
     @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [0, 2], [1], [2, 0]])
-    def test_a_mailing_echoed_in_another_notation(self, order: list[int], prefix: str) -> None:
+    def test_rows_of_a_mailing_echoed_in_another_notation_find_their_messages(
+        self, order: list[int], prefix: str
+    ) -> None:
         """One id, many phones asked as 8…: each row is its message's, reversed or with rows missing too."""
         phones = ["8" + phone[1:] for phone in (A, B, C)]
         rows = [record(7, prefix + phones[place][1:]) for place in order]
@@ -133,14 +137,14 @@ class TestMatch:
         assert places([record(7, "1" + A[1:]), record(7, A), record(8, A)], asked) == [1, 0, 2]
         assert places([record(7, "8" + A[1:])], asked) == [None, None, None]
 
-    def test_the_phone_itself_goes_before_one_that_ends_alike(self) -> None:
+    def test_a_row_with_the_phone_itself_goes_before_one_with_a_phone_that_ends_alike(self) -> None:
         """Wherever it stands."""
         assert places([record(7, "1" + A[1:]), record(7, A), record(7, B)], [(7, A), (7, B)]) == [1, 2]
 
     @pytest.mark.parametrize("format", Format)
     @pytest.mark.parametrize("detail", Detail)
     @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [0, 2], [1]])
-    def test_a_mailing_echoed_in_another_notation_in_each_format(
+    def test_each_format_reads_a_mailing_echoed_in_another_notation(
         self, format: Format, detail: Detail, order: list[int]
     ) -> None:
         """At each level."""
@@ -160,7 +164,7 @@ class TestMatch:
         statuses = [outcome.status if isinstance(outcome, StatusRecord) else outcome for outcome in outcomes]
         assert statuses == [place + 1 if place in order else None for place in range(3)]
 
-    def test_e_mail_addresses_are_not_alike(self) -> None:
+    def test_two_e_mail_addresses_that_end_alike_are_two(self) -> None:
         """Phones may be one in two notations; two addresses that end alike are two."""
         assert places([record("x", "bob@example.com")], [("x", "rob@example.com")]) == [None]
         assert places([record("x", "Rob@Example.com")], [("x", "rob@example.com")]) == [0]
@@ -211,15 +215,15 @@ def answer(
 
 
 class TestRead:
-    def test_one_record(self) -> None:
-        """A reply to a single request names nobody, and need not."""
+    def test_a_reply_to_a_single_request_needs_no_name(self) -> None:
+        """It is the answer to the one message that was asked."""
         outcomes = answer()
         assert isinstance(outcomes, list)
         (outcome,) = outcomes
         assert isinstance(outcome, StatusRecord)
         assert outcome.status == 1
 
-    def test_many(self) -> None:
+    def test_a_bulk_reply_gives_one_outcome_a_message_in_the_order_asked(self) -> None:
         """One outcome a message, in the order asked."""
         body = json.dumps([{"status": k, "id": 7, "phone": phone} for k, phone in [(3, C), (1, A)]]).encode()
         outcomes = answer(body=body, asked=MAILING, bulk=True)
@@ -238,7 +242,7 @@ class TestRead:
         assert (error.code, error.text) == (code, "no")
 
     @pytest.mark.parametrize("status", [500, 502, 503, 504, 599, 408, 425, 429])
-    def test_statuses_that_say_later(self, status: int) -> None:
+    def test_http_statuses_that_say_later_are_transport_errors(self, status: int) -> None:
         """Whatever the body is."""
         error = answer(status)
         assert type(error) is TransportError
@@ -274,7 +278,7 @@ class TestRead:
             ("1.5", None),
         ],
     )
-    def test_retry_after(self, value: str, seconds: float | None) -> None:
+    def test_retry_after_is_read_as_seconds_or_as_a_date(self, value: str, seconds: float | None) -> None:
         """Whole seconds, or a date by the server's clock, at most a day; on any reply that is none."""
         error = answer(503, headers={"retry-after": value, "date": "Wed, 21 Oct 2015 07:27:40 GMT"})
         assert isinstance(error, TransportError)
@@ -299,7 +303,7 @@ class TestRead:
             ("", None),
         ],
     )
-    def test_the_reply_s_own_date(self, value: str, seconds: float | None) -> None:
+    def test_the_reply_s_own_date_is_read_in_each_form_of_http(self, value: str, seconds: float | None) -> None:
         """In seconds since 1970, in each of the three forms that HTTP allows, always in GMT."""
         assert reply_date({"date": value}) == seconds
         assert reply_date({}) is None
@@ -310,7 +314,7 @@ class TestRead:
         assert isinstance(reply_date({"date": value}), float | None)
 
     @given(st.text(), st.text())
-    def test_whatever_stands_there(self, value: str, date: str) -> None:
+    def test_any_retry_after_is_a_number_or_none(self, value: str, date: str) -> None:
         """Nothing is ever raised; a date without the server's own says nothing."""
         error = answer(503, headers={"retry-after": value, "date": date})
         assert isinstance(error, TransportError)
@@ -328,7 +332,7 @@ class TestRead:
         assert error.excerpt == (OK * 100).decode()[:200]
 
     @pytest.mark.parametrize("body", [b"", b" \r\n\t "])
-    def test_an_empty_answer_is_none_at_all(self, body: bytes) -> None:
+    def test_an_empty_answer_is_a_transport_error(self, body: bytes) -> None:
         """As if the connection had been cut."""
         for error in (
             answer(body=body, headers={"retry-after": "9"}),
@@ -337,7 +341,7 @@ class TestRead:
             assert type(error) is TransportError
             assert (error.http_status, error.retry_after) == (200, 9.0)
 
-    def test_what_can_not_be_read(self) -> None:
+    def test_an_unreadable_reply_is_a_protocol_error_with_an_excerpt(self) -> None:
         """An error with the HTTP status and what stood there."""
         error = answer(body=b"<html>Sorry</html>")
         assert isinstance(error, ProtocolError)
@@ -383,23 +387,23 @@ class TestRead:
 
 class TestDeletion:
     @pytest.mark.parametrize("body", [b"OK", b'{"result": "OK"}'])
-    def test_deleted(self, body: bytes) -> None:
+    def test_a_confirmed_deletion_is_no_error(self, body: bytes) -> None:
         """In either of the forms that the server is known to use."""
         assert read_deletion(Wire(), 200, {}, body) is None
 
-    def test_refused(self) -> None:
+    def test_a_refused_deletion_is_the_error_of_its_code(self) -> None:
         """The error of its code."""
         error = read_deletion(Wire(), 200, {}, b'{"error": "delete error", "error_code": 5}')
         assert isinstance(error, DeleteError)
         assert error.text == "delete error"
 
-    def test_not_answered(self) -> None:
+    def test_a_deletion_that_was_not_answered_is_a_transport_error(self) -> None:
         """The server said "later"."""
         error = read_deletion(Wire(), 503, {"retry-after": "7"}, b"")
         assert isinstance(error, TransportError)
         assert error.retry_after == 7.0
 
-    def test_unreadable(self) -> None:
+    def test_an_unreadable_answer_to_a_deletion_is_a_protocol_error(self) -> None:
         """Neither deleted nor refused."""
         error = read_deletion(Wire(), 200, {}, b"<html>")
         assert isinstance(error, ProtocolError)

@@ -35,8 +35,8 @@ def test_a_record_is_found_as_long_as_it_is_young_enough() -> None:
     assert recent.find(identity(2), Detail.BASIC, since=0) is None
 
 
-def test_a_record_of_less_detail_does_not_do() -> None:
-    """One of more does."""
+def test_a_record_of_less_detail_is_not_found() -> None:
+    """A record of more detail is."""
     recent = RecentRecords()
     recent.want(10)
     recent.keep(identity(1), record(), Detail.FULL, now=0)
@@ -44,7 +44,7 @@ def test_a_record_of_less_detail_does_not_do() -> None:
     assert recent.find(identity(1), Detail.EXTENDED, since=0) is None
 
 
-def test_they_are_kept_for_the_longest_time_that_anybody_wants() -> None:
+def test_records_are_kept_for_the_longest_time_that_anybody_wants() -> None:
     """What is older goes when the next comes."""
     recent = RecentRecords()
     recent.want(10)
@@ -70,7 +70,7 @@ def test_a_newer_record_takes_the_place_of_the_older_one() -> None:
     assert recent.find(identity(2), Detail.BASIC, since=0) is None
 
 
-def test_what_is_forgotten_is_not_found_and_makes_room() -> None:
+def test_a_forgotten_record_is_not_found_and_makes_room() -> None:
     """Also of what is not there."""
     recent = RecentRecords(max_bytes=BYTES_A_RECORD)
     recent.want(100)
@@ -94,8 +94,8 @@ def test_ten_thousand_long_e_mails_stay_within_the_bound() -> None:
     assert recent.find(identity(0), Detail.FULL, since=0) is None
 
 
-def test_one_that_is_larger_than_the_bound_is_not_kept() -> None:
-    """Nor anything else then, and the next is."""
+def test_a_record_that_is_larger_than_the_bound_is_not_kept() -> None:
+    """Nothing else is kept then either; the next record is."""
     recent = RecentRecords(max_bytes=5000)
     recent.want(3600)
     recent.keep(identity(1), record("x" * 5000), Detail.FULL, now=0)

@@ -1,4 +1,4 @@
-"""Who is told that his time will not do, and when."""
+"""Which callers are told that their checks can't start in time, and when."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Starts:
 
 
 class TestOneByOne:
-    def test_one_who_can_start_in_time_waits_on(self) -> None:
-        """Also at the very last instant; from which on he has waited long enough."""
+    def test_a_caller_whose_check_can_start_in_time_waits_on(self) -> None:
+        """Up to the last instant at which it can start in time."""
         waiting: StartDeadlines[str] = StartDeadlines()
         waiting.join("a", ONE, 10.0)
         assert waiting.take_too_late(Starts(10.0), soonest=0.0, now=0.0) == []
@@ -49,7 +49,7 @@ class TestOneByOne:
         assert waiting.take_too_late(Starts(10.0), soonest=10.0, now=10.0) == [TooLate("a", ONE, 10.0)]
         assert (len(waiting), waiting.due_at(now=10.0)) == (0, inf)
 
-    def test_one_who_cannot_is_told_at_once(self) -> None:
+    def test_a_caller_whose_check_can_not_start_in_time_is_told_at_once(self) -> None:
         """And the others are not."""
         waiting: StartDeadlines[str] = StartDeadlines()
         waiting.join("a", ONE, 10.0)
@@ -57,8 +57,8 @@ class TestOneByOne:
         assert waiting.take_too_late(Starts(_1=10.1), soonest=0.0, now=0.0) == [TooLate("a", ONE, 10.1)]
         assert len(waiting) == 1
 
-    def test_where_nobody_can_start_nobody_is_looked_up_in_vain(self) -> None:
-        """Those whose time is shorter than anybody's start go first."""
+    def test_nothing_is_looked_up_for_callers_whose_time_is_too_short_for_any_start(self) -> None:
+        """Callers whose time ends before any start is possible are told first."""
         waiting: StartDeadlines[int] = StartDeadlines()
         for k in range(1000):
             waiting.join(k, check_of(k), 5.0 + k)
@@ -67,8 +67,8 @@ class TestOneByOne:
         assert [one.subscriber for one in late] == list(range(50))
         assert starts.asked == 50 + EXAMINED_AT_ONCE
 
-    def test_who_leaves_is_told_nothing(self) -> None:
-        """Nor is one who was never there."""
+    def test_a_caller_that_left_is_told_nothing(self) -> None:
+        """Nor is a caller that was never there."""
         waiting: StartDeadlines[str] = StartDeadlines()
         waiting.join("a", ONE, 10.0)
         waiting.leave("a")
@@ -76,7 +76,7 @@ class TestOneByOne:
         assert waiting.due_at(now=0.0) == inf
         assert waiting.take_too_late(Starts(), soonest=0.0, now=20.0) == []
 
-    def test_who_waits_for_another_question_is_looked_up_for_that(self) -> None:
+    def test_a_caller_that_moved_to_another_question_is_looked_up_once_for_that_one(self) -> None:
         """Once."""
         waiting: StartDeadlines[str] = StartDeadlines()
         waiting.join("a", ONE, 10.0)
@@ -85,15 +85,15 @@ class TestOneByOne:
         assert waiting.take_too_late(Starts(), soonest=0.0, now=10.0) == [TooLate("a", TWO, 0.0)]
         assert waiting.take_too_late(Starts(), soonest=0.0, now=10.0) == []
 
-    def test_nobody_is_left(self) -> None:
+    def test_without_callers_nothing_is_told(self) -> None:
         waiting: StartDeadlines[str] = StartDeadlines()
         waiting.join("a", ONE, 10.0)
         waiting.join("b", TWO, 20.0)
         assert len(list(waiting.drain())) == 4, "one step for each of them, and each entry of the line"
         assert (len(waiting), waiting.due_at(now=0.0)) == (0, inf)
 
-    def test_no_more_are_taken_out_at_once_than_is_asked(self) -> None:
-        """But for those few that are looked up; the others are taken out the next time."""
+    def test_no_more_callers_are_taken_out_at_once_than_asked_for(self) -> None:
+        """The few that are looked up come on top; the others are taken out the next time."""
         waiting: StartDeadlines[int] = StartDeadlines()
         for who in range(10 * EXAMINED_AT_ONCE):
             waiting.join(who, ONE, 10.0)
@@ -112,7 +112,7 @@ class TestMany:
             waiting.join(k, check_of(k), 100.0)
         return waiting
 
-    def test_up_to_so_many_are_looked_up_each_time(self, waiting: StartDeadlines[int]) -> None:
+    def test_up_to_the_bound_all_callers_are_looked_up_each_time(self, waiting: StartDeadlines[int]) -> None:
         waiting.leave(0)
         starts = Starts()
         for _ in range(3):
@@ -120,8 +120,8 @@ class TestMany:
         assert starts.asked == 3 * EXAMINED_AT_ONCE
         assert waiting.due_at(now=1.0) == 100.0
 
-    def test_more_are_looked_up_in_turns(self, waiting: StartDeadlines[int]) -> None:
-        """Who came last first, and nobody twice before all were."""
+    def test_more_callers_than_the_bound_are_looked_up_in_turns(self, waiting: StartDeadlines[int]) -> None:
+        """The last to come is the first, and none is looked up twice before all were once."""
         starts = Starts(_0=200.0)
         assert waiting.take_too_late(starts, soonest=0.0, now=1.0) == []
         assert waiting.due_at(now=1.0) == 1.0 + EXAMINE_INTERVAL
@@ -131,20 +131,21 @@ class TestMany:
         late = waiting.take_too_late(starts, soonest=0.0, now=1.0 + EXAMINE_INTERVAL)
         assert [one.subscriber for one in late] == [0]
 
-    def test_one_whose_time_is_over_is_told_all_the_same(self, waiting: StartDeadlines[int]) -> None:
-        """Between the looks."""
+    def test_a_caller_whose_time_is_over_is_told_between_two_looks(self, waiting: StartDeadlines[int]) -> None:
+        """It need not be looked up for that."""
         waiting.take_too_late(Starts(), soonest=0.0, now=1.0)
         waiting.join(-1, ONE, 1.01)
         assert waiting.due_at(now=1.0) == 1.01
         assert [one.subscriber for one in waiting.take_too_late(Starts(), soonest=0.0, now=1.01)] == [-1]
 
 
-def test_what_has_left_is_forgotten() -> None:
+def test_callers_that_left_are_forgotten() -> None:
     """However many come and go before their time is over."""
     waiting: StartDeadlines[int] = StartDeadlines()
     for k in range(10_000):
         waiting.join(k, ONE, 1e6)
         waiting.leave(k - 10)
+        # A bound of the memory: nothing outside tells how many entries are kept.
         assert len(waiting._by_deadline) <= 1 + SLACK + 2 * 11
     assert len(waiting) == 10
 
@@ -153,7 +154,7 @@ def test_what_has_left_is_forgotten() -> None:
     st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0.0, 1.0, 2.0, 5.0, 9.0])), max_size=12),
     st.lists(st.tuples(st.floats(0, 4), st.dictionaries(st.integers(0, 5), st.floats(0, 12))), max_size=6),
 )
-def test_few_are_told_as_by_looking_up_all(
+def test_few_callers_are_told_the_same_as_if_all_were_looked_up(
     joins: list[tuple[int, float]], looks: list[tuple[float, dict[int, float]]]
 ) -> None:
     """What can't start in time, or has no time left."""

@@ -243,7 +243,7 @@ async def test_too_large_a_bulk_request_is_an_error_in_the_parameters() -> None:
     assert await error_of(emulator, **KEY, id="1,2,3", phone=",".join(phones), fmt="3") == 1
 
 
-async def test_a_blocked_address_is_told_so_until_it_is_free_again() -> None:
+async def test_a_blocked_address_gets_error_4_until_it_is_free_again() -> None:
     emulator = make()
     emulator.blocked = True
     assert await error_of(emulator, **KEY, **ONE) == 4
@@ -305,7 +305,7 @@ async def test_a_request_with_an_error_of_its_own_takes_none_of_the_accounts_tok
     assert (emulator.referee.peak_bulk, emulator.referee.peak_checks_per_id) == (1, 7)
 
 
-async def test_a_blocked_address_takes_none_either() -> None:
+async def test_a_blocked_address_takes_none_of_the_account_s_tokens() -> None:
     emulator = make()
     emulator.blocked = True
     assert [await error_of(emulator, **KEY, **ONE) for _ in range(7)] == [4] * 7
@@ -324,7 +324,7 @@ async def test_a_request_with_an_error_of_its_own_is_open_like_any_other() -> No
     assert emulator.referee.refusals == {"connections": 1}
 
 
-async def test_a_referee_may_count_what_the_server_does_not() -> None:
+async def test_a_referee_may_count_invalid_requests_which_the_server_does_not() -> None:
     emulator = make(referee=Referee(count_invalid=True))
     assert [await error_of(emulator, apikey="wrong", **ONE) for _ in range(5)] == [2] * 5
     assert await error_of(emulator, **KEY, **ONE) == 9
@@ -389,14 +389,14 @@ async def test_limits_can_be_counted_without_being_enforced() -> None:
     assert not emulator.referee.no_violations
 
 
-async def test_a_request_that_is_given_up_is_not_open_any_more() -> None:
+async def test_a_request_that_was_given_up_is_not_open_any_more() -> None:
     emulator = make(latency=60)
     with anyio.move_on_after(0.02):
         await ask(emulator, **KEY, **ONE)
     assert (emulator.referee.open, emulator.referee.peak_open) == (0, 1)
 
 
-async def test_lives_go_on_at_the_emulated_speed() -> None:
+async def test_messages_live_at_the_emulated_speed() -> None:
     emulator = make(speed=1000)
     ref = emulator.world.add(9, PHONE, sent_at=emulator.now(), life=((0, 0), (30, 1)))
     assert (await ask(emulator, **KEY, id="9", phone=PHONE, fmt="3")).json()["status"] == 0
@@ -445,7 +445,7 @@ async def test_a_client_with_these_limits_keeps_those_of_a_fast_server() -> None
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 404), ("PUT", "/sys/status.php", 405)])
-async def test_elsewhere_there_is_nothing(method: str, path: str, status: int) -> None:
+async def test_any_other_path_or_method_is_an_http_error(method: str, path: str, status: int) -> None:
     transport = httpx.ASGITransport(app=make())
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.request(method, path)).status_code == status
@@ -507,7 +507,7 @@ async def test_a_fault_that_is_on_is_in_the_answer(fault: str, check: Callable[[
     assert (await ask(emulator, **KEY, **ONE, all="1", charset="utf-8")).json()["status"] == 1
 
 
-async def test_records_go_missing_in_bulk_replies() -> None:
+async def test_missing_records_are_left_out_of_bulk_replies() -> None:
     reply = await ask(make(faults={"missing_records": 1}), **KEY, id="1,2,3", phone=",".join([PHONE] * 3), fmt="3")
     assert len(reply.json()) < 3
 

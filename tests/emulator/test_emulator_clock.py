@@ -31,7 +31,7 @@ def test_a_minute_takes_a_second_at_speed_60() -> None:
     virtually(main)
 
 
-def test_the_date_is_that_of_its_first_use() -> None:
+def test_the_clock_s_date_is_that_of_its_first_use() -> None:
     clock = EmulatedClock(1, lambda: DATE)
 
     async def main() -> None:
@@ -43,7 +43,7 @@ def test_the_date_is_that_of_its_first_use() -> None:
     virtually(main)
 
 
-def test_outside_an_event_loop_it_stands_still() -> None:
+def test_outside_an_event_loop_the_clock_stands_still() -> None:
     clock = EmulatedClock(1, lambda: DATE)
     assert (clock.now(), clock.elapsed()) == (DATE.timestamp(), 0)
 
@@ -56,7 +56,7 @@ def test_outside_an_event_loop_it_stands_still() -> None:
     assert clock.now() == pytest.approx(DATE.timestamp() + 7)
 
 
-def test_by_default_it_begins_now() -> None:
+def test_by_default_the_clock_begins_now() -> None:
     before = time.time()
     assert before <= EmulatedClock().now() <= time.time()
 
@@ -73,6 +73,6 @@ def test_a_change_of_clocks_loses_no_time() -> None:
 
 
 @pytest.mark.parametrize("speed", [0, -1, float("inf"), float("nan")])
-def test_a_speed_that_is_none_is_refused(speed: float) -> None:
+def test_a_speed_that_can_not_be_is_refused(speed: float) -> None:
     with pytest.raises(ConfigError, match="speed"):
         EmulatedClock(speed)

@@ -46,7 +46,7 @@ def test_faults_can_be_switched_off_and_on() -> None:
     assert faults.happens("empty")
 
 
-def test_waiting_is_bounded() -> None:
+def test_a_fault_s_wait_is_bounded() -> None:
     faults = Faults(seconds=3, delay=1)
     waits = [faults.wait("delay") for _ in range(100)]
     assert 2.5 < max(waits) <= 3
@@ -61,27 +61,27 @@ def test_an_http_error_is_the_one_named(status: int) -> None:
     assert faults.http_error() == status
 
 
-def test_records_go_missing_and_never_all_come() -> None:
+def test_missing_records_are_at_least_one() -> None:
     left = Faults(missing_records=1).spoil_records(RECORDS)
     assert 0 < len(left) < len(RECORDS)
     assert [record for record in RECORDS if record in left] == left
 
 
-def test_records_come_twice() -> None:
+def test_repeated_records_come_twice() -> None:
     assert len(Faults(repeated_records=1).spoil_records(RECORDS)) > len(RECORDS)
 
 
-def test_nothing_is_left_to_repeat() -> None:
+def test_a_reply_without_records_repeats_none() -> None:
     assert Faults(missing_records=1, repeated_records=1).spoil_records(RECORDS[:1]) == []
 
 
-def test_records_come_in_another_order() -> None:
+def test_reordered_records_come_in_another_order() -> None:
     spoilt = Faults(reordered_records=1).spoil_records(RECORDS)
     assert spoilt != RECORDS
     assert sorted(spoilt, key=lambda record: str(record.phone)) == sorted(RECORDS, key=lambda record: str(record.phone))
 
 
-def test_a_record_comes_that_nobody_asked_for() -> None:
+def test_a_foreign_record_is_one_that_nobody_asked_for() -> None:
     spoilt = Faults(foreign_records=1).spoil_records(RECORDS)
     assert [record.id for record in spoilt if record not in RECORDS] == [1999999999]
 
@@ -100,7 +100,7 @@ def test_a_broken_body_ends_early() -> None:
 
 
 @pytest.mark.parametrize("charset", ["windows-1251", "utf-8"])
-def test_wrong_bytes_can_not_be_decoded(charset: str) -> None:
+def test_wrong_bytes_are_none_of_the_charset_s(charset: str) -> None:
     body = ("Доставлено " * 20).encode(charset)
     spoilt = Faults(wrong_bytes=1).spoil_body(body)
     assert len(spoilt) == len(body)

@@ -84,7 +84,7 @@ def test_a_request_that_is_not_valid_may_be_counted_all_the_same() -> None:
     assert verdicts == [None, Refusal.BULK_REQUESTS]
 
 
-def test_the_state_of_a_window_is_gone_with_the_next_arrival_after_it() -> None:
+def test_a_window_is_forgotten_at_the_next_arrival_after_it() -> None:
     window = Window(60)
     for number in range(1000):
         window.add(number, number / 1000)
@@ -110,6 +110,6 @@ def test_the_counts_are_ready_for_json() -> None:
 
 
 @pytest.mark.parametrize("limits", [{"checks_per_id": 0}, {"bulk_requests": 0}, {"connections": 0}, {"period": 0}])
-def test_limits_of_nothing_are_refused(limits: dict[str, Any]) -> None:
+def test_limits_of_zero_are_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Referee(**limits)

@@ -44,7 +44,7 @@ def test_a_weighted_choice_keeps_its_weights() -> None:
 
 def test_a_weighted_choice_survives_rounding() -> None:
     draws = Draws("x")
-    draws._numbers = iter([1.0])
+    draws._numbers = iter([1.0])  # no seed draws it: rounding does
     assert draws.weighted(((0.1, "a"), (0.2, "b"))) == "b"
 
 
@@ -131,13 +131,13 @@ def test_calls_are_never_clicked() -> None:
     assert not any(step.status in (2, 4) for life in lives_of(CALL, 5000) for step in life)
 
 
-def test_a_life_by_decree_is_kept_as_it_is() -> None:
+def test_an_explicit_life_is_kept_as_it_is() -> None:
     life = explicit_life(((0, -1), [2, 0], (2, 20, 255)))
     assert life == (Step(0, -1), Step(2, 0), Step(2, 20, 255))
 
 
 @pytest.mark.parametrize("steps", [((0,),), ((None, 1),), ((0, None),), ((0, 1, 2, 3),), ((5, 0), (4, 1))])
-def test_a_life_by_decree_of_another_form_is_refused(steps: tuple[tuple[float | None, ...], ...]) -> None:
+def test_an_explicit_life_of_another_form_is_refused(steps: tuple[tuple[float | None, ...], ...]) -> None:
     with pytest.raises(ConfigError, match="of a life: expected"):
         explicit_life(steps)
 

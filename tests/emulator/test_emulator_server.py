@@ -159,14 +159,14 @@ def test_requests_that_are_open_at_the_end_are_cut() -> None:
     assert time.monotonic() - started_at < 5
 
 
-def test_a_client_that_goes_away_is_no_trouble() -> None:
+def test_the_request_of_a_client_that_goes_away_is_closed() -> None:
     with EmulatorServer(Emulator(latency=0.1)) as server:
         with pytest.raises(httpx.ReadTimeout), httpx.Client(timeout=0.03, trust_env=False) as client:
             ask(server, client)
         until(lambda: not server.emulator.referee.open and not server.emulator.connections.open)
 
 
-def test_a_client_that_goes_away_before_it_is_cut_is_no_trouble() -> None:
+def test_the_request_of_a_client_that_goes_away_before_it_is_cut_is_closed() -> None:
     with EmulatorServer(Emulator(latency=0.1, faults={"cut": 1})) as server:
         with pytest.raises(httpx.ReadTimeout), httpx.Client(timeout=0.03, trust_env=False) as client:
             ask(server, client)
@@ -207,7 +207,7 @@ def test_without_uvicorn_the_error_says_what_to_install(monkeypatch: pytest.Monk
         EmulatorServer(Emulator())
 
 
-def test_a_server_that_does_not_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
     server = EmulatorServer(Emulator())
     with pytest.raises(RuntimeError, match="did not start"):

@@ -68,7 +68,7 @@ def test_an_unknown_status_has_an_empty_name() -> None:
 
 
 @pytest.mark.parametrize("phone", ["79990000001", "89990000000"])
-def test_a_message_that_is_not_there_has_only_its_status_id_and_phone(phone: str) -> None:
+def test_a_message_that_is_not_found_has_only_its_status_id_and_phone(phone: str) -> None:
     world = World()
     world.add(1, PHONE, sent_at=NOON)
     assert world.record("1", f"+{phone}", at=NOON) == StatusRecord(status=-3, id=1, phone=phone)
@@ -95,7 +95,7 @@ def test_some_look_ups_are_abroad() -> None:
     assert {record.rcn for record in abroad if isinstance(record, HlrRecord)} == {"", "Турция"}
 
 
-def test_an_e_mail_is_told_by_its_address_and_has_no_network() -> None:
+def test_an_address_with_an_at_sign_makes_an_e_mail_without_a_network() -> None:
     world = World()
     world.add(1, " User@example.ru ", sent_at=NOON)
     record = world.record(1, "user@EXAMPLE.ru", at=NOON)
@@ -120,7 +120,7 @@ def test_a_message_sent_for_later_waits() -> None:
     assert world.status_at(ref, NOON) == -1
 
 
-def test_what_is_drawn_does_not_depend_on_the_order_of_adding() -> None:
+def test_a_message_s_details_do_not_depend_on_the_order_of_adding() -> None:
     numbers = range(1, 200)
     worlds = [World(5), World(5)]
     refs = [worlds[0].add(n, PHONE, sent_at=NOON) for n in numbers]
@@ -169,7 +169,7 @@ def test_after_a_day_a_message_is_archived_whatever_its_status(age: float, statu
         ("2024-03-05 04:00:00", "2024-03-06 03:00:00", -3),
     ],
 )
-def test_at_3_in_moscow_the_final_ones_from_before_18_of_the_day_before_are_archived(
+def test_at_3_in_moscow_final_messages_sent_before_18_of_the_day_before_are_archived(
     sent: str, asked: str, status: int
 ) -> None:
     world = World()
@@ -189,7 +189,9 @@ def test_at_3_in_moscow_the_final_ones_from_before_18_of_the_day_before_are_arch
         (0, ((0, 6),), 6),
     ],
 )
-def test_what_was_not_final_at_3_in_moscow_stays(kind: int, life: tuple[tuple[float, ...], ...], status: int) -> None:
+def test_messages_that_were_not_final_at_3_in_moscow_stay(
+    kind: int, life: tuple[tuple[float, ...], ...], status: int
+) -> None:
     world = World()
     ref = world.add(1, PHONE, kind=kind, sent_at=moscow("2024-03-05 12:00:00"), life=life)
     assert world.status_at(ref, moscow("2024-03-06 03:30:00")) == status
@@ -283,7 +285,7 @@ def test_a_ref_says_when_its_message_was_sent() -> None:
     assert ref.sent_at == datetime.fromtimestamp(NOON, UTC)
 
 
-def test_what_can_not_be_sent_is_refused() -> None:
+def test_a_message_that_can_not_be_sent_is_refused() -> None:
     world = World()
     with pytest.raises(ConfigError):
         world.add("a b", PHONE, sent_at=NOON)

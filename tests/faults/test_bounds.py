@@ -142,7 +142,7 @@ def test_endless_headers_are_refused_while_they_are_read(backend: str) -> None:
 
 @on_both
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "identity, gzip"])
-def test_what_is_compressed_is_not_unpacked(backend: str, coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compressed_body_is_not_unpacked(backend: str, coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not a byte of it, though nothing else was asked for than the body itself."""
 
     def unpack(*_: object) -> None:
@@ -228,7 +228,7 @@ def test_another_host_is_never_asked(backend: str, status: str) -> None:
 
 @on_both
 @pytest.mark.parametrize("failure", ["refused", "no TLS", "no such host"])
-def test_what_never_left_has_its_token_back_at_once(
+def test_a_request_that_never_left_has_its_token_back_at_once(
     backend: str, failure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection fails before a byte of the request is sent."""

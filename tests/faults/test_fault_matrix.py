@@ -189,7 +189,7 @@ def assert_lawful(bench: Bench) -> None:
 
 
 @in_each_format
-async def test_check(row: Row, format: Format) -> None:
+async def test_a_check_during_a_fault_gives_what_the_table_says(row: Row, format: Format) -> None:
     """A check begun with the fault gives what the table says; one begun afterwards its record, at once."""
     bench = Bench(format)
     first, second = bench.delivered(2)
@@ -229,7 +229,7 @@ async def take_all(open_stream: Callable[..., Any], refs: list[MessageRef], row:
 
 
 @in_each_format
-async def test_stream(row: Row, format: Format) -> None:
+async def test_a_stream_during_a_fault_gives_out_each_message_once(row: Row, format: Format) -> None:
     """Each message comes out of a stream exactly once; what failed, and what an account error gave back, goes again."""
     bench = Bench(format)
     refs = bench.delivered(row.messages)
@@ -251,7 +251,7 @@ async def test_stream(row: Row, format: Format) -> None:
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
-async def test_track(row: Row) -> None:
+async def test_a_tracker_during_a_fault_ends_each_message_once(row: Row) -> None:
     """Messages that are followed through a fault end once, as the server holds them."""
     bench = Bench()
     refs = bench.young(4)

@@ -12,7 +12,7 @@ from smsc_status import MessageRef
 pytestmark = pytest.mark.slow
 
 
-def test_a_part_of_the_soak() -> None:
+def test_a_part_of_the_soak_loses_nothing_and_breaks_no_limit() -> None:
     """Nothing is lost, nothing comes twice, no limit is broken, and nothing is left, with every kind of fault on."""
     result = soak.run(1000, 1800, seed=1)
     assert not result.objections
@@ -25,7 +25,7 @@ def test_a_part_of_the_soak() -> None:
     assert "nothing lost" in soak.describe(result)
 
 
-def test_the_soak_notices() -> None:
+def test_the_soak_notices_what_is_lost_doubled_wrong_or_left() -> None:
     """What is lost, doubled, wrong, or left."""
     first, second = MessageRef(1, "79990000000"), MessageRef(2, "79990000000")
     result = soak.Result(

@@ -76,7 +76,7 @@ def cuts(
 
 @pytest.mark.parametrize("detail", Detail)
 @pytest.mark.parametrize("format", Format)
-def test_a_bulk_reply(format: Format, detail: Detail) -> None:
+def test_a_cut_bulk_reply_gives_no_message_another_s_values(format: Format, detail: Detail) -> None:
     """However many of its messages are there whole: each is as in the whole reply, or an error, or missing."""
     for beginning, outcomes, whole in cuts(*world(), format, detail, bulk=True):
         if isinstance(outcomes, SmscError):
@@ -90,7 +90,7 @@ def test_a_bulk_reply(format: Format, detail: Detail) -> None:
 
 @pytest.mark.parametrize("detail", Detail)
 @pytest.mark.parametrize("format", Format)
-def test_a_single_reply(format: Format, detail: Detail) -> None:
+def test_a_cut_single_reply_is_right_but_for_the_value_that_was_cut(format: Format, detail: Detail) -> None:
     """It is as in the whole reply but for what it was cut in, or an error."""
     refs, records = world()
     for ref, record in zip(refs, records, strict=True):

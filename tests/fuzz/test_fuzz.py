@@ -32,7 +32,7 @@ def spoilt(draw: st.DrawFn, format: Format) -> bytes:
 @pytest.mark.parametrize("format", Format)
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_any_reply(format: Format, data: st.DataObject) -> None:
+def test_any_reply_gives_records_or_our_own_errors(format: Format, data: st.DataObject) -> None:
     """Spoilt replies and any bytes give records or errors of ours, and what a message gets is its own."""
     try_reply(format, data.draw(spoilt(format) | ANY_BYTES))
 
@@ -69,7 +69,7 @@ def read(format: Format, body: str, *, bulk: bool = True, detail: Detail = Detai
 class TestFound:
     """What was found once."""
 
-    def test_half_a_character_in_many_brackets(self) -> None:
+    def test_half_a_character_in_many_brackets_is_no_error_but_ours(self) -> None:
         """A value nested deeply beside half a character is no error but ours."""
         read(JSON, "[" * 600 + '"\\ud800"' + "]" * 600)
 
@@ -83,10 +83,10 @@ class TestFound:
             (XML, "", " ", "<"),
         ],
     )
-    def test_many_spaces(self, format: Format, head: str, piece: str, end: str) -> None:
+    def test_many_spaces_are_matched_in_one_way(self, format: Format, head: str, piece: str, end: str) -> None:
         """Spaces in a place where a pattern may take them in two ways are taken in one."""
         read(format, head + piece * LONG + end)
 
-    def test_many_pieces_of_a_result(self) -> None:
+    def test_many_pieces_of_a_result_are_joined_once(self) -> None:
         """The text of a result, cut in pieces by elements, is put together once."""
         read(XML, "<result>" + "x<a/>" * 100_000 + "</result>")

@@ -66,7 +66,7 @@ def test_no_limit_is_broken_and_nothing_is_lost_in_a_storm(seed: int) -> None:
     assert storm.emulator.referee.peak_open == 4
 
 
-class TokensBackAtSendTime(Pacer):
+class TokensBackAtSendTime(Pacer):  # it breaks the pacer from inside, and so it knows its tables
     """An exact log of send times: a token comes back a period after its request started, not after its reply."""
 
     def __init__(self, limits: Limits) -> None:

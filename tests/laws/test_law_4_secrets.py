@@ -160,9 +160,7 @@ class Breaking(httpx.AsyncBaseTransport):
 @pytest.mark.parametrize(
     "way", ["request", "response", "cause", "suppressed", "arguments", "note", "group", "attribute error"]
 )
-async def test_nothing_that_a_transport_s_error_holds_is_a_secret(
-    way: str, client_for: Callable[..., StatusClient]
-) -> None:
+async def test_an_error_of_the_transport_holds_no_secret(way: str, client_for: Callable[..., StatusClient]) -> None:
     """Its cause has the class and the text of what the transport raised, and neither the request nor the response."""
     async with client_for(Breaking(way)) as client:
         for call in calls(client):

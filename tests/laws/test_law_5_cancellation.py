@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from helpers import PHONE, client_of, delivered
+from helpers import PHONE, client_of, delivered, engine_of
 from network import Network
 
 from smsc_status import LocalLimiter, StatusClient, StatusRecord
@@ -71,16 +71,16 @@ async def test_no_token_and_no_slot_leaks(moment: float, what: str) -> None:
         assert (stats.open_requests, stats.waiting, stats.bulk_slot_in) == (0, 0, 0.0)
         assert limiter.is_idle()
         assert len(limiter.pacer) == 0
-        assert client._engine.pending.is_empty
-        assert not client._engine.pending._start_deadlines
-        assert len(client._engine._background) <= 1  # its pump
+        assert engine_of(client).pending.is_empty
+        assert engine_of(client).pending.waiting_with_deadline == 0
+        assert engine_of(client).background_tasks <= 1  # the worker that stands by
         with anyio.fail_after(0.2):
             await client.check(20, PHONE)
     assert emulator.referee.no_violations
 
 
 async def test_a_request_on_the_wire_is_not_aborted() -> None:
-    """Its record serves the next one who will have it."""
+    """Its record serves the next caller that asks for it."""
     emulator = Emulator()
     delivered(emulator, [1])
     async with client_of(emulator, round_trip=10) as client:
@@ -94,7 +94,7 @@ async def test_a_request_on_the_wire_is_not_aborted() -> None:
 
 
 async def test_ten_cancelled_waiters_cost_nothing() -> None:
-    """Who gave up waiting for an id's token has not used one up."""
+    """A caller that gives up waiting for a token has used none."""
     emulator = Emulator()
     delivered(emulator, [1])
     async with client_of(emulator) as client:

@@ -60,7 +60,7 @@ async def test_a_mailing_goes_by_the_bulk_lane(bad: int | None) -> None:
 
 
 async def test_other_ids_are_not_held_up_by_a_mailing() -> None:
-    """An id without tokens holds up nobody behind it."""
+    """An id without tokens holds up no message behind it."""
     emulator = Emulator()
     now = emulator.now()
     mailing = [emulator.world.add(1, f"7999{k:07}", sent_at=now - 3600, life=[(0, 1, 0)]) for k in range(1500)]

@@ -13,7 +13,7 @@ import outcome
 import pytest
 import trio
 import uvloop
-from helpers import PHONE, answered_by, client_of, delivered
+from helpers import PHONE, answered_by, client_of, delivered, engine_of
 
 from smsc_status import ConfigError, MessageRef, StatusClient
 from smsc_status.emulator import Emulator
@@ -158,14 +158,14 @@ def test_every_call_works_on_every_loop(kind: str, call: Callable[[StatusClient]
             client = client_of(emulator, round_trip=0.002)
             await call(client)
             await client.aclose()
-            assert not client._engine._background
+            assert engine_of(client).background_tasks == 0
 
     KINDS[kind](main)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_two_loops_that_come_at_once_one_is_refused_at_once(kind: str) -> None:
+def test_the_second_of_two_loops_that_come_at_once_is_refused(kind: str) -> None:
     """However the threads are switched; the other's calls are answered."""
 
     async def once() -> None:

@@ -31,6 +31,7 @@ from faulty import (
     replies,
     spoilt,
 )
+from helpers import engine_of
 
 from smsc_status import (
     FailedCheck,
@@ -107,7 +108,7 @@ async def many_checks(client: StatusClient, refs: list[MessageRef], got: Got) ->
 
 
 async def one_check(client: StatusClient, refs: list[MessageRef], got: Got) -> None:
-    """A caller who asks again whenever he is told that it failed."""
+    """A caller that asks again after each failure."""
     [ref] = refs
     while not got.records:
         try:
@@ -280,7 +281,7 @@ def spoiling(spoiler: MessageRef) -> Way:
     ],
 )
 async def test_a_message_that_spoils_its_own_reply_fails_alone(work: Work, messages: int, longest: float) -> None:
-    """As what can't be read, after its tries; the others come out, and it does not take long."""
+    """With a `ProtocolError`, after its tries and soon; the others come out."""
     bench = Bench()
     refs = bench.delivered(messages)
     spoiler = refs[messages // 3]
@@ -331,7 +332,7 @@ async def test_a_pause_of_a_day_is_kept_for_an_hour() -> None:
     assert 3600 <= min(got.at) - bench.began_at <= 3700
 
 
-async def test_who_can_not_wait_for_a_told_pause_is_told_how_long_it_is() -> None:
+async def test_a_caller_that_can_not_wait_for_a_pause_is_told_how_long_it_is() -> None:
     """At once."""
     bench = Bench()
     [ref] = bench.delivered(1)
@@ -372,20 +373,20 @@ async def test_a_server_that_is_slow_with_many_is_asked_for_fewer(each: float) -
     async with bench.client(timeout=30.0) as client, on_the_way(slow(each))(bench):
         await a_stream(client, refs, got)
         timed_out = bench.limiter.pacer.limits.max_bulk  # what the size was at first
-        assert client._engine.pending.batch_limit < timed_out
+        assert engine_of(client).pending.batch_limit < timed_out
         bench.transport.way = None
         more = [MessageRef(8, f"7999{k:07}") for k in range(20_000)]
         for ref in more:
             bench.emulator.world.add(ref.id, ref.phone, sent_at=sent_at, life=[(0, 1, 0)])
         again = Got()
         await a_stream(client, more, again)
-        assert client._engine.pending.batch_limit == 1000
+        assert engine_of(client).pending.batch_limit == 1000
     assert not got.failed
     assert {record.ref for record in got.records} == set(refs)
     assert len(again.records) == 20_000
 
 
-async def test_a_message_that_no_reply_can_be_read_of_is_not_followed_for_ever() -> None:
+async def test_a_message_whose_replies_can_not_be_read_is_not_followed_for_ever() -> None:
     """Where it is alone, nothing tells it from a wall; so it is tried for as long as any other is followed."""
     bench = Bench()
     spoiler, other = bench.delivered(2)

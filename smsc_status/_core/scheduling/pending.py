@@ -164,6 +164,11 @@ class PendingChecks:
         return self._dispatcher.waiting
 
     @property
+    def waiting_with_deadline(self) -> int:
+        """How many callers wait who can't wait for ever."""
+        return len(self._start_deadlines)
+
+    @property
     def has_callers(self) -> bool:
         """Whether a caller waits at this moment for a message that is neither in flight nor backing off."""
         return self._dispatcher.has_caller_checks

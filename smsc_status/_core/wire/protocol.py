@@ -81,7 +81,8 @@ def read(
     try:
         rows = codecs.decode(body, format=wire.format, detail=detail, charset=wire.charset, asked=asked, bulk=bulk)
     except ProtocolError as error:
-        return ProtocolError(error.reason, status=status, excerpt=error.excerpt, retry_after=retry_after(headers))
+        excerpt = error.excerpt or _excerpt(body)
+        return ProtocolError(error.reason, status=status, excerpt=excerpt, retry_after=retry_after(headers))
     return ApiError.of(rows.code, rows.text) if isinstance(rows, ErrorReply) else match(rows, asked)
 
 
