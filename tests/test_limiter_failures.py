@@ -176,6 +176,51 @@ async def test_the_first_caller_is_told_that_the_limiter_is_away() -> None:
         assert (await client.check(1, PHONE)).status == 1
 
 
+class Breaking(LocalLimiter):
+    """Its store can go away, which also breaks off whatever waits for it."""
+
+    is_away = False
+    wakes = 0
+    acquiring: anyio.CancelScope
+
+    def go_away(self) -> None:
+        self.is_away = True
+        self.acquiring.cancel()
+
+    async def acquire(self, select: Any) -> Any:
+        with anyio.CancelScope() as self.acquiring:
+            if not self.is_away:
+                return await super().acquire(select)
+        raise ConnectionError("the store is away")
+
+    def wake(self, select: Any = None) -> None:
+        self.wakes += 1
+        if self.is_away:
+            raise ConnectionError("the store is away")
+        super().wake(select)
+
+
+async def test_a_limiter_that_fails_again_during_a_pause_is_not_asked_before_the_longer_pause_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of the two ways to ask it keeps to the pause of the other."""
+    monkeypatch.setattr("smsc_status._runtime.engine.random.random", lambda: 0.0)  # each first pause takes 0.5 s
+    emulator = Emulator()
+    delivered(emulator, [1, 2])
+    limiter = Breaking()
+    async with client_of(emulator, limiter=limiter) as client, anyio.create_task_group() as group:
+        await client.check(1, PHONE)  # a worker waits for the next request from now on
+        limiter.is_away = True
+        wakes = limiter.wakes
+        group.start_soon(client.check, 2, PHONE)
+        await anyio.sleep(0.3)
+        assert limiter.wakes == wakes + 1
+        limiter.go_away()
+        await anyio.sleep(0.4)
+        assert limiter.wakes == wakes + 1
+        limiter.is_away = False
+
+
 class Hesitant(LocalLimiter):
     """Lets selectors select, and then does not use what they chose, so many times; `pause` lies between."""
 

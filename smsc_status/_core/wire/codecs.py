@@ -149,18 +149,16 @@ class _Form(Protocol):
 @functools.cache
 def _form(format: Format) -> _Form:
     """A format's module, loaded when it is first used, since most processes use only one."""
-    match format:
-        case Format.PLAIN:
-            from smsc_status._core.wire import plainform  # noqa: PLC0415
+    if format is Format.PLAIN:
+        from smsc_status._core.wire import plainform  # noqa: PLC0415
 
-            return plainform
-        case Format.CSV:
-            from smsc_status._core.wire import csvform  # noqa: PLC0415
+        return plainform
+    if format is Format.CSV:
+        from smsc_status._core.wire import csvform  # noqa: PLC0415
 
-            return csvform
-        case Format.XML:
-            from smsc_status._core.wire import xmlform  # noqa: PLC0415
+        return csvform
+    if format is Format.XML:
+        from smsc_status._core.wire import xmlform  # noqa: PLC0415
 
-            return xmlform
-        case Format.JSON:
-            return jsonform
+        return xmlform
+    return jsonform
