@@ -1,8 +1,8 @@
 """Waiting for the limits of one account, on behalf of all its clients.
 
-A client needs only the `Limiter` protocol. `LocalLimiter` implements it within one process. A limiter that processes or
-machines share implements the same four methods. It may estimate the account's tokens with a `Pacer` of its own, and ask
-the other processes for consent before `acquire` returns.
+A client needs only the `Limiter` protocol. `LocalLimiter` implements it within one process. A limiter that processes
+share (there is none yet) has the same attribute and methods. It may estimate the account's tokens with a `Pacer` of its
+own, and ask the other processes for consent before `acquire` returns.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Selector(Protocol[WantedT_co]):
         """A request that the pacer lets start now, or the instant at which to ask again (`inf`: only after an event).
 
         Events are: a slot comes free when there was none; a bulk request ends; a request of either kind ends as
-        anything but `RequestEnd.REPLIED`; a request ends that this same selector has named; `wake` is called. Selectors
-        are hashable. The same method of the same object is the same selector.
+        anything but `RequestEnd.REPLIED`; a request that this selector named has ended; `wake` is called. Selectors are
+        hashable. The same method of the same object is the same selector.
         """
 
 
@@ -113,8 +113,8 @@ class Limiter(Protocol):
     async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
         """Wait until `select` names a request that may start now, and start it.
 
-        Callers that wait for the same thing are served in the order of arrival. No caller waits for a thing that it
-        does not need. A cancelled call takes nothing.
+        Callers that wait for the same token or slot are served in the order of arrival. A caller does not wait behind
+        one that waits for another token. A cancelled call takes nothing.
         """
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
@@ -140,7 +140,7 @@ class LocalLimiter:
 
     A selector is called only in the thread of its own loop. So if the next selector to call is of another loop, the
     turn is given to that loop. No later selector is called until that loop has called its own, or for at most
-    `TURN_TIMEOUT` seconds. A loop that has missed its turn is not waited for again until it is next seen to run.
+    `TURN_TIMEOUT` seconds. A loop that misses its turn gets no more turns until it runs again.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:

@@ -1,8 +1,8 @@
 """The engine: it sends the requests of one client in the background.
 
 A worker asks the limiter for the next request that may start, sends it, and passes the reply to the pending checks,
-which tell the subscribers. Requests belong to workers, so a caller who is cancelled does not cancel a request. One
-worker waits at the limiter for as long as something waits to be asked.
+which tell the subscribers. Requests belong to workers, so a caller who is cancelled does not cancel a request. While
+something waits to be asked, one worker waits at the limiter. After its last request a worker stays there, idle.
 """
 
 from __future__ import annotations
@@ -326,7 +326,8 @@ class Engine:
     async def _work(self) -> None:
         """Start one request after the other while something waits.
 
-        The last one is carried out here. Then the worker waits at the limiter again, unless another one does by now.
+        If nothing else waits, this worker carries out the request itself. Then it waits at the limiter again, unless
+        another worker does so by now.
         """
         while True:
             permit, request = await self._permit()

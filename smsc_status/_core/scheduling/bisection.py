@@ -3,9 +3,9 @@
 The vendor does not say which message made it refuse a bulk request, nor how large a request may be. So after a refusal
 all messages of the request are suspects, and some of them go into the next request. If that is refused too, the culprit
 is among those; otherwise it is among the rest. This goes on until one suspect is left, or until a suspect is refused in
-a request of its own. As long as no request of that size has ever been answered, the next one is half as large and holds
-only suspects. Once one has been answered, the size is not to blame, and the request is filled up with other messages.
-If no culprit is found, the request was too large, and the size grows back slowly.
+a request of its own. If no request larger than half the suspects is known to work, the next one holds half of the
+suspects and nothing else. If one is, the size is not to blame: the next one holds a quarter of the suspects and is
+filled up with other messages. If no culprit is found, the request was too large, and the size grows back slowly.
 
 A request that is not answered in time may also have been too large for a slow server. The next one is half as large,
 but no message is suspected. The size grows back to just below the size that was too slow, and very slowly beyond it,

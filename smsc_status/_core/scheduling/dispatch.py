@@ -7,13 +7,13 @@ kept for a bulk request, which answers many messages with it. A group without to
 not in `_ready` have an alarm, at which they are put back into it. Before a group is used, the pacer is asked for its
 tokens, because other clients take tokens of the same account.
 
-Entries of heaps and alarms are dropped lazily: each move gives the group a new stamp, and an entry with an older stamp
-is stale.
+An entry stays behind in a heap or among the alarms when its group moves to another place. The move gives the group a
+new stamp. An entry with an older stamp is stale: it is skipped, and dropped later.
 
 In addition there are feeds. A feed holds many messages of its own, says when the next one is due, and is asked for some
 of them while a request is selected. A batch is filled in this order:
 
-    1. if a feed has messages near a deadline: messages that a caller waits for now, then those of the feed
+    1. if a feed has messages near a deadline: first the messages that a caller waits for now, then those messages
     2. the messages of the groups and the due messages of feeds, the oldest first; a feed's message counts as waiting
        since the instant at which it was due
     3. if there is room left, the feeds' messages that are due next

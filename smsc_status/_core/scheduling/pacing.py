@@ -6,9 +6,9 @@ request arrives, only that it arrives between its start and its reply. So each l
 taken when its request starts, stays out while the request is in flight, and comes back `period + margin` after the
 reply. So the server cannot see one token twice within a period, whatever the network delays.
 
-Ids whose tokens have all come back are forgotten. To save time, each id is reviewed once in `period + margin`, not once
-for each token. An id that was asked once and answered is forgotten when its token comes back; any other id is forgotten
-at most `period + margin` later.
+Ids whose tokens have all come back are forgotten. A review drops the tokens of an id that have come back. To save time,
+an id is reviewed once in `period + margin`, and not whenever one of its tokens comes back. An id that was asked once
+and answered is forgotten when its token comes back; any other id is forgotten at most `period + margin` later.
 
 There is one assumption: an abandoned request (timed out, cut off, or given up at closing) arrives within `linger` or
 never. Its tokens come back `linger` later than after a reply, and it keeps its slot for `linger`.

@@ -1,9 +1,9 @@
 """Which subscribers with a time limit must be told now that their request cannot start in time?
 
-Other requests may delay a waiting check, so its earliest start is computed again and again. To bound the cost, this is
-done for at most `EXAMINED_AT_ONCE` subscribers at a time, and if there are more, at most once in `EXAMINE_INTERVAL`
-seconds. Two cases need no such examination: no check can start in time, or a deadline has passed. For these, all
-subscribers are also kept in the order of their deadlines.
+Other requests may delay a waiting check, so its earliest start is computed again and again. To bound the cost, at most
+`EXAMINED_AT_ONCE` subscribers are examined at a time. If more wait, this is done at most every `EXAMINE_INTERVAL`
+seconds. Two cases are found without it: the deadline is before the earliest start of any check, or it has passed. To
+find them, all subscribers are also kept in the order of their deadlines.
 """
 
 from __future__ import annotations
