@@ -105,16 +105,21 @@ class BackgroundTask:
         self._scope: anyio.CancelScope | None = None
         self._end_event: anyio.Event | None = None
         self._is_cancelled = self._has_ended = False
+        self._loop = this_loop()
 
     def cancel(self) -> None:
-        """Ask it to stop. It has stopped when `wait` returns."""
+        """Ask it to stop. It has stopped when `wait` returns. In another loop than its own it is asked there."""
         self._is_cancelled = True
-        if self._scope is not None:
+        if self._scope is None or self._has_ended:
+            return
+        if self._loop is this_loop():
             self._scope.cancel()
+        else:
+            call_in(self._loop, self._scope.cancel)
 
     async def wait(self) -> None:
-        """Wait until it has ended, in whatever way."""
-        if not self._has_ended:
+        """Wait until it has ended, in whatever way. In another loop than its own there is nothing to wait for."""
+        if not self._has_ended and self._loop is this_loop():
             self._end_event = self._end_event or anyio.Event()
             await self._end_event.wait()
 

@@ -18,6 +18,7 @@ from smsc_status import LimiterUnavailable, LimitExceeded, LocalLimiter, Message
 from smsc_status._core.scheduling.dispatch import Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status.emulator import Emulator
+from smsc_status.limiter import Permit
 
 pytestmark = pytest.mark.anyio
 
@@ -219,6 +220,32 @@ async def test_a_limiter_that_fails_again_during_a_pause_is_not_asked_before_the
         await anyio.sleep(0.4)
         assert limiter.wakes == wakes + 1
         limiter.is_away = False
+
+
+class Odd(LocalLimiter):
+    """Once gives something that is no permit for a request."""
+
+    def __init__(self, odd: Any) -> None:
+        super().__init__()
+        self.odd = [odd]
+
+    async def acquire(self, select: Any) -> Any:
+        permit = await super().acquire(select)
+        if self.odd:
+            await super().release(permit, RequestEnd.NOT_SENT)
+            return self.odd.pop()
+        return permit
+
+
+@pytest.mark.parametrize("odd", [None, Permit(None)], ids=["nothing", "a permit for nothing"])  # type: ignore[type-var]  # it is odd on purpose
+@pytest.mark.parametrize("work", [check, stream, track])
+async def test_a_limiter_that_gives_no_permit_once_is_asked_again(work: Work, odd: Any) -> None:
+    """As if it had raised an error."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 11))
+    async with client_of(emulator, limiter=Odd(odd)) as client:
+        with anyio.fail_after(30):
+            assert await work(client, refs) == 10
 
 
 class Hesitant(LocalLimiter):

@@ -30,7 +30,7 @@ class Work(ABC):
         """Nothing is read or asked any more."""
         self._has_all_input = False
         self._error: SmscError | None = None
-        self._input_error: Exception | None = None
+        self._input_error: BaseException | None = None
         self._given_out = 0
         # Something has come for whoever takes the outcomes; there is room for more input.
         self._news = Signal()
@@ -89,7 +89,11 @@ class Work(ABC):
     def _raise_end(self) -> NoReturn:
         """Raise what the input has raised, once, or the end of the iteration."""
         error, self._input_error = self._input_error, None
-        raise error or StopAsyncIteration
+        if error is None:
+            raise StopAsyncIteration
+        if isinstance(error, StopAsyncIteration):
+            raise RuntimeError("the input or `until` raised StopAsyncIteration") from error
+        raise error
 
     async def _yield_sometimes(self) -> bool:
         """Count an outcome, and give other tasks their turn after every `YIELD_EVERY`; whether that was done."""

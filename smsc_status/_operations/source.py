@@ -27,7 +27,7 @@ async def read(
     put_in: Callable[[Any], Awaitable[object]],
     *,
     pause: Callable[[], Awaitable[None]],
-    end: Callable[[Exception | None], None],
+    end: Callable[[BaseException | None], None],
 ) -> None:
     """Read the source to its end, and close it.
 
@@ -37,26 +37,29 @@ async def read(
         pause: lets other tasks have their turn.
         end: called once when nothing more comes, with the error that the source has raised, if any.
     """
-    error: Exception | None = None
+    error: BaseException | None = None
     count = 0
+    at_end = StopAsyncIteration if isinstance(source, AsyncIterator) else StopIteration
     try:
         while True:
             await put_in(await anext(source) if isinstance(source, AsyncIterator) else next(source))
             count += 1
             if count % READ_AT_ONCE == 0:
                 await pause()
-    except (StopIteration, StopAsyncIteration):
+    except at_end:
         pass
     except Exception as caught:
         error = caught
     except anyio.get_cancelled_exc_class():
         error = RuntimeError("the input was cancelled")
         raise
+    except BaseException as caught:  # such as that of a failing test: it is the caller's, not the background's
+        error = caught
     finally:
         try:
             await close(source)
         except Exception as caught:
-            error = error or caught
+            error = caught if error is None else error
         end(error)
 
 

@@ -158,7 +158,7 @@ class Streaming(Work):
         while not self._has_room() and not self._has_all_input:
             await self._room.wait()
 
-    def _end_input(self, error: Exception | None) -> None:
+    def _end_input(self, error: BaseException | None) -> None:
         if self._has_all_input:
             return
         self._has_all_input = True

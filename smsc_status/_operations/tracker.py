@@ -294,7 +294,7 @@ class Tracker(Work):
         self._has_warned_of_wall = False
         try:
             done = record.is_final if self._until is None else _verdict(self._until(record))
-        except Exception as error:  # the caller's own mistake: the caller gets it
+        except BaseException as error:  # whatever it is, the caller gets it, and no other message is concerned
             self.plan.put_back(item, now=now)
             self._input_error = error
             self.stop()
@@ -377,7 +377,7 @@ class Tracker(Work):
         """The instant in the server's time, a little later: what is due by our time must be due by the server's too."""
         return now if self._speed == 1.0 else now * self._speed + ROUNDING
 
-    def _end_input(self, error: Exception | None) -> None:
+    def _end_input(self, error: BaseException | None) -> None:
         if not self._has_all_input:
             self._has_all_input, self._input_error = True, error
             logger.info("the input has ended; %d messages are followed on", self.tracked)

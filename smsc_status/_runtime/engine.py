@@ -352,10 +352,15 @@ class Engine:
         misses = 0
         while True:
             permit = await self.acquire(self._select, failed=self._acquire_failed)
-            request = self.pending.commit(permit.wanted)
-            if request is not None:
-                return permit, request
-            await self.release(permit, RequestEnd.NOT_SENT)
+            try:
+                request = self.pending.commit(permit.wanted)
+            except Exception as error:  # what the limiter gave is no permit
+                self._warn_of_limiter(error)
+                self._acquire_failed(error, backoff.delay(misses + 1, random.random()))
+            else:
+                if request is not None:
+                    return permit, request
+                await self.release(permit, RequestEnd.NOT_SENT)
             misses += 1
             if misses > 1:  # a limiter that permits something other than the selection must not be asked without pause
                 await anyio.sleep(backoff.delay(misses - 1, random.random()))

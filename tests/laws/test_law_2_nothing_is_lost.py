@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import httpx
@@ -452,3 +452,87 @@ async def test_a_request_that_is_never_answered_costs_its_messages_no_outcome() 
     assert_once_each(outcomes, refs)
     assert all("cut" in str(failure.error.__cause__) for failure in failures_of(outcomes))
     assert len(failures_of(outcomes)) == 20
+
+
+# What the caller's own code raises.
+
+
+class Falsy(Exception):
+    """An error that counts as false."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Outcome(BaseException):
+    """What a test framework raises to end a test."""
+
+
+OWN_ERRORS = [ValueError, Falsy, Outcome]
+
+
+async def drained(outcomes: Any) -> int:
+    return len([outcome async for outcome in outcomes])
+
+
+@pytest.mark.parametrize("error", OWN_ERRORS)
+@pytest.mark.parametrize("kind", ["stream", "track"])
+async def test_whatever_an_input_raises_reaches_the_caller_after_what_was_read(
+    kind: str, error: type[BaseException]
+) -> None:
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 11))
+
+    async def messages() -> AsyncIterator[MessageRef]:
+        for ref in refs:
+            yield ref
+        raise error
+
+    async with client_of(emulator) as client:
+        outcomes = getattr(client, kind)(messages())
+        with anyio.fail_after(200):
+            came = [(await anext(outcomes)).ref for _ in range(10)]
+            with pytest.raises(error):
+                await anext(outcomes)
+        assert {ref.id for ref in came} == {ref.id for ref in refs}
+
+
+@pytest.mark.parametrize("error", OWN_ERRORS)
+async def test_whatever_until_raises_reaches_the_caller_and_no_message_is_lost(error: type[BaseException]) -> None:
+    """The others of its request can be asked again at once."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 21))
+
+    def until(record: StatusRecord) -> bool:
+        raise error
+
+    async with client_of(emulator) as client:
+        outcomes = client.track(refs, until=until)
+        with anyio.fail_after(200), pytest.raises(error):
+            await drained(outcomes)
+        assert {ref.id for ref in outcomes.pending()} == {ref.id for ref in refs}
+        with anyio.fail_after(200):
+            assert (await client.check(refs[7].id, refs[7].phone)).is_delivered
+
+
+@pytest.mark.parametrize("kind", ["stream", "track"])
+async def test_an_input_that_raises_the_end_of_another_kind_of_input_is_an_error(kind: str) -> None:
+    """It does not pass for the end of the messages."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 4))
+
+    class Messages:
+        def __init__(self) -> None:
+            self.left = list(refs)
+
+        def __iter__(self) -> Self:
+            return self
+
+        def __next__(self) -> MessageRef:
+            if self.left:
+                return self.left.pop()
+            raise StopAsyncIteration
+
+    async with client_of(emulator) as client:
+        with anyio.fail_after(200), pytest.raises(RuntimeError, match="StopAsyncIteration"):
+            await drained(getattr(client, kind)(Messages()))

@@ -383,3 +383,31 @@ def test_a_transport_of_one_s_own_has_a_limiter_of_its_own() -> None:
     network = Network(emulator)
     one, two = (client_of(emulator, transport=network) for _ in range(2))
     assert engine_of(one).limiter is not engine_of(two).limiter
+
+
+@pytest.mark.parametrize("second", ["asyncio", "trio"])
+@pytest.mark.parametrize("kind", ["stream", "track"])
+def test_a_stream_whose_loop_was_closed_can_be_closed_in_another_loop(kind: str, second: str) -> None:
+    """What was at work there is gone with it."""
+    emulator = Emulator()
+    refs = delivered(emulator, range(1, 4))
+
+    async def messages() -> AsyncIterator[MessageRef]:
+        for ref in refs:
+            yield ref
+        await anyio.sleep_forever()
+
+    client = client_of(emulator)
+    outcomes = getattr(client, kind)(messages())
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(anext(outcomes))
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # its loop is torn down on purpose
+    loop.close()
+
+    async def close() -> None:
+        with anyio.fail_after(10):
+            await outcomes.aclose()
+
+    anyio.run(close, backend=second)
+    assert len(outcomes.pending()) == 2 if kind == "stream" else 2 <= len(outcomes.pending()) <= 3
