@@ -20,7 +20,7 @@ from smsc_status.models import Key
 
 pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
-SEEDS = range(5)
+SEEDS = range(3)
 
 
 def run_storm(seed: int, limiter: LocalLimiter | None = None, *, backend: str = "asyncio", **how: Any) -> Storm:
