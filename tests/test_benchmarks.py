@@ -12,7 +12,7 @@ from benchmarks import bound, client, day, decode, lanes, limiter, million, over
 from smsc_status import Detail, Format, Limits
 from smsc_status._core.tracking.polling import Policy
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # they measure; coverage would distort that
 
 CapSys = pytest.CaptureFixture[str]
 

@@ -89,7 +89,7 @@ ERRORS: list[tuple[BaseException, type[BaseException], str]] = [
         httpx.HTTPStatusError,
         "no",
     ),
-    (caught(lambda: REQUEST.nonsense), AttributeError, "'Request' object has no attribute 'nonsense'"),  # type: ignore[attr-defined]
+    (caught(lambda: REQUEST.nonsense), AttributeError, "'Request' object has no attribute 'nonsense'"),  # type: ignore[attr-defined]  # that is the error
     (caught(lambda: f"{SECRET}ё".encode().decode("ascii")), UnicodeDecodeError, "'ascii' codec can't decode byte"),
     (caught(lambda: json.loads(f"apikey={SECRET}")), json.JSONDecodeError, "Expecting value"),
     (

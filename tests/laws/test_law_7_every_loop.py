@@ -29,7 +29,7 @@ def with_eager_tasks(main: Main) -> None:
     """Each task runs as soon as it is made, and may have ended before whoever made it goes on."""
 
     async def eager() -> None:
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]  # since 3.12
         await asyncio.create_task(main())
 
     asyncio.run(eager())

@@ -150,15 +150,15 @@ class _Form(Protocol):
 def _form(format: Format) -> _Form:
     """A format's module, loaded when it is first used, since most processes use only one."""
     if format is Format.PLAIN:
-        from smsc_status._core.wire import plainform  # noqa: PLC0415
+        from smsc_status._core.wire import plainform  # noqa: PLC0415 (when it is first used)
 
         return plainform
     if format is Format.CSV:
-        from smsc_status._core.wire import csvform  # noqa: PLC0415
+        from smsc_status._core.wire import csvform  # noqa: PLC0415 (when it is first used)
 
         return csvform
     if format is Format.XML:
-        from smsc_status._core.wire import xmlform  # noqa: PLC0415
+        from smsc_status._core.wire import xmlform  # noqa: PLC0415 (when it is first used)
 
         return xmlform
     return jsonform
