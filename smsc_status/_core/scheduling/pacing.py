@@ -63,9 +63,7 @@ class Pacer:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.refunds: int = 0
-        """How often tokens came back at once because a request was not sent. A plan that counted on a later return is
-        then outdated."""
+        self._refunds = 0
         self._capacity: dict[Key, int] = {BULK: limits.bulk_requests}
         self._caps_singles = limits.singles_per_minute is not None
         if limits.singles_per_minute is not None:
@@ -144,6 +142,13 @@ class Pacer:
     def open_requests(self) -> int:
         """How many requests are in flight, without the abandoned ones."""
         return self._open
+
+    @property
+    def refunds(self) -> int:
+        """How often tokens came back at once because a request was not sent. A plan that counted on a later return is
+        then outdated.
+        """
+        return self._refunds
 
     def is_idle(self, *, now: float) -> bool:
         """Whether every token and slot is back. If so, nothing is remembered any more."""
@@ -235,7 +240,7 @@ class Pacer:
         return (*keys, BULK if bulk else SINGLE)
 
     def _refund(self, names: Collection[Key]) -> None:
-        self.refunds += 1
+        self._refunds += 1
         out = self._out
         for key in names:
             known = out[key]
@@ -263,7 +268,11 @@ class Pacer:
             self._singles_at = until_at
 
     def _schedule_review(self, names: Sequence[Key], at: float) -> None:
-        """Queue a review of these ids at the instant `at`, which must not be before any queued one."""
+        """Queue a review of these ids at the instant `at`, or as soon after it as the order of the queue allows."""
+        if (
+            self._review_at and self._review_at[-1] > at
+        ):  # a shared log tells of events that are older than the last question
+            at = self._review_at[-1]
         self._review_at.append(at)
         self._review_queue.append(names[0] if len(names) == 1 else tuple(names))
         self._next_at = min(self._next_at, at)

@@ -1,0 +1,402 @@
+"""What the log means that the processes of one account share.
+
+Each process keeps a `Ledger` as its replica, and feeds it every entry of the log in order. The rule about tokens and
+slots is `Pacer`'s; the ledger only tells it what happened, and when. Replicas of the same log are equal, because every
+instant comes from the log: an entry's stamp, or such a stamp plus a duration that an entry gives.
+
+The entries are records of five kinds:
+
+- `Joined`: a process uses the account from now on, with these limits. It is repeated while the process is at work.
+- `Took`: a request has been permitted. Its *budget* is the number of seconds within which it ends.
+- `Ended`: that request has ended. If this record is missing when the budget is over, the request counts as abandoned.
+- `Waits`: a *ticket*. The process waits for a slot, for the bulk slot, or for both, until the ticket expires.
+- `Quarantine`: the log has forgotten requests, so nothing may start until they are surely over.
+
+Whose turn is it? A process lets others go first:
+
+- A free slot goes to a process in which a caller waits for a `check`; then to the one with the fewest requests open;
+  then to one that has waited `PATIENCE` seconds longer than the other. The order of two processes never contradicts a
+  third's, so of those that wait there is always one that need not wait for the others.
+- The bulk slot goes to the process whose last bulk request was the longest ago.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from heapq import heappop, heappush
+from math import inf
+from typing import Final
+
+import attrs
+import msgspec
+
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status.errors import ConfigError
+from smsc_status.models import Key, Limits
+
+VERSION: Final = 1
+"""The version of these records. Processes of different versions do not share an account."""
+
+TICKET_SECONDS: Final = 2.0
+"""A ticket expires after this many seconds, unless its process renews it. So one that has stopped delays the others no
+longer."""
+
+PATIENCE: Final = 1.0
+"""Seconds. A process that uses its slots again and again gives one up to a process that has waited this much longer.
+
+In a file the others learn of a free slot some milliseconds late, and the slot is idle meanwhile. With a handover a
+second that costs little.
+"""
+
+MARK_SECONDS: Final = 1.0
+"""The number of an entry is remembered once in this many seconds, to find the entries that are no longer needed."""
+
+SHARED_LIMITS: Final = ("checks_per_id", "bulk_requests", "period", "connections", "margin", "linger")
+"""The limits that must be the same for all processes of an account."""
+
+_LARGEST_INT: Final = 2**64 - 1
+_ENDS: Final = tuple(RequestEnd)
+
+
+@attrs.frozen
+class Entry:
+    """An entry of a log: its number (the first is 1, and none is left out), its stamp in seconds, and its data."""
+
+    number: int
+    at: float
+    data: bytes = attrs.field(repr=False)
+
+
+class Joined(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """A process uses the account. `who` is the number of its first such entry, or 0 in that entry itself."""
+
+    version: int
+    who: int
+    name: str
+    limits: tuple[float, ...]
+    budget: float
+
+
+class Took(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """A request has been permitted to the process `who`; `serial` tells its requests apart."""
+
+    who: int
+    serial: int
+    budget: float
+    bulk: bool
+    ids: tuple[int | str | bytes, ...]
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A request has ended; `how` is a position in `RequestEnd`."""
+
+    who: int
+    serial: int
+    how: int
+
+
+class Waits(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """A ticket; one that wants nothing takes back the last one."""
+
+    who: int
+    slot: bool
+    urgent: bool
+    bulk: bool
+
+
+class Quarantine(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Nothing may start for this many seconds after the entry's stamp."""
+
+    seconds: float
+    reason: str
+
+
+Record = Joined | Took | Ended | Waits | Quarantine
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """The record as an entry's data."""
+    return _encoder.encode(record)
+
+
+def decode(data: bytes) -> Record:
+    """The record in an entry's data.
+
+    Raises:
+        ConfigError: this version does not know such a record.
+    """
+    try:
+        record: Record = _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise ConfigError(
+            f"the shared log holds a record that can't be read ({error}): "
+            f"expected one of version {VERSION}, so all processes need the same version of smsc_status"
+        ) from None
+    if isinstance(record, Joined) and record.version != VERSION:
+        raise ConfigError(
+            f"the shared log is of version {record.version}: expected {VERSION}, "
+            "so all processes need the same version of smsc_status"
+        )
+    return record
+
+
+def joined(*, who: int, name: str, limits: Limits, budget: float) -> Joined:
+    """The record of a process that uses the account with these limits."""
+    return Joined(VERSION, who, name, _shared(limits), budget)
+
+
+def took(*, who: int, serial: int, budget: float, bulk: bool, keys: Collection[Key]) -> Took:
+    """The record of a permitted request."""
+    return Took(who, serial, budget, bulk, tuple(map(_to_wire, keys)))
+
+
+def ended(*, who: int, serial: int, how: RequestEnd) -> Ended:
+    """The record of a request that has ended."""
+    return Ended(who, serial, _ENDS.index(how))
+
+
+def _to_wire(key: Key) -> int | str | bytes:
+    # An id may have forty digits; msgpack's numbers have at most 64 bits.
+    return key if isinstance(key, str) or key <= _LARGEST_INT else key.to_bytes((key.bit_length() + 7) // 8)
+
+
+def _from_wire(id: int | str | bytes) -> Key:
+    return int.from_bytes(id) if isinstance(id, bytes) else id
+
+
+def _shared(limits: Limits) -> tuple[float, ...]:
+    return tuple(getattr(limits, name) for name in SHARED_LIMITS)
+
+
+@attrs.define
+class Member:
+    """A process that uses the account."""
+
+    who: int
+    name: str
+    joined_at: float
+    budget: float
+    open: int = 0
+    last_took_at: float = -inf
+    last_bulk_at: float = -inf
+
+
+@attrs.define
+class _Ticket:
+    since: float
+    expires_at: float
+    slot: bool
+    urgent: bool
+    bulk: bool
+
+
+@attrs.frozen
+class _Open:
+    keys: Sequence[Key]
+    bulk: bool
+    expires_at: float
+
+
+class Ledger:
+    """One process's replica. All instants are on the log's clock.
+
+    Args:
+        limits: what this process keeps. The other processes must keep the same.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.pacer: Pacer = Pacer(attrs.evolve(limits, singles_per_minute=None))
+        self.members: dict[int, Member] = {}
+        self.number: int = 0
+        """The number of the last entry; 0 before the first."""
+        self.at: float = -inf
+        """All that happened up to this instant is known."""
+        self.quiet_until: float = -inf
+        self.quarantines: int = 0
+        self._open: dict[tuple[int, int], _Open] = {}
+        # When budgets end: instants and requests. Requests that have ended stay in it until then.
+        self._ends: list[tuple[float, int, int]] = []
+        self._tickets: dict[int, _Ticket] = {}
+        self._longest_budget = 0.0
+        self._marks: deque[tuple[float, int]] = deque()
+
+    # Reports of what happened.
+
+    def apply(self, entry: Entry) -> Record:
+        """Take in the log's next entry.
+
+        Raises:
+            ConfigError: a record of another version, or of a process that keeps other limits.
+        """
+        record = decode(entry.data)
+        now = max(entry.at, self.at)
+        self.advance(now)
+        self.number = entry.number
+        if not self._marks or now - self._marks[-1][0] >= MARK_SECONDS:
+            self._marks.append((now, entry.number))
+        if isinstance(record, Took):
+            self._took(record, now)
+        elif isinstance(record, Ended):
+            self._finish((record.who, record.serial), _ENDS[record.how], now)
+        elif isinstance(record, Waits):
+            self._waits(record, now)
+        elif isinstance(record, Joined):
+            self._joined(record, entry.number, now)
+        else:
+            self.quarantines += 1
+            self.quiet_until = max(self.quiet_until, now + record.seconds)
+        return record
+
+    def advance(self, now: float) -> None:
+        """Nothing but what is known has happened up to `now`."""
+        while self._ends and self._ends[0][0] <= now:
+            expires_at, *request = heappop(self._ends)
+            self._finish((request[0], request[1]), RequestEnd.ABANDONED, expires_at)
+        self.at = max(self.at, now)
+
+    def _took(self, record: Took, now: float) -> None:
+        keys = tuple(map(_from_wire, record.ids))
+        expires_at = now + record.budget
+        self.pacer.started(keys, record.bulk, now)
+        self._open[record.who, record.serial] = _Open(keys, record.bulk, expires_at)
+        heappush(self._ends, (expires_at, record.who, record.serial))
+        self._longest_budget = max(self._longest_budget, record.budget)
+        member = self.members.setdefault(record.who, Member(record.who, "?", now, record.budget))
+        member.open += 1
+        member.last_took_at = now
+        if record.bulk:
+            member.last_bulk_at = now
+
+    def _finish(self, request: tuple[int, int], how: RequestEnd, now: float) -> None:
+        open_request = self._open.pop(request, None)
+        if open_request is not None:  # otherwise its budget was over before, or its start has been dropped from the log
+            self.pacer.finished(open_request.keys, open_request.bulk, how, now)
+            self.members[request[0]].open -= 1
+
+    def _waits(self, record: Waits, now: float) -> None:
+        if not record.slot and not record.bulk:
+            self._tickets.pop(record.who, None)
+            return
+        before = self._tickets.get(record.who)
+        since = before.since if before is not None and before.expires_at > now else now
+        self._tickets[record.who] = _Ticket(since, now + TICKET_SECONDS, record.slot, record.urgent, record.bulk)
+
+    def _joined(self, record: Joined, number: int, now: float) -> None:
+        theirs, ours = record.limits, _shared(self.limits)
+        if theirs != ours and self.is_in_use(now=now):
+            differing = [
+                f"{name} {their:g} and not {our:g}"
+                for name, their, our in zip(SHARED_LIMITS, theirs, ours, strict=True)
+                if their != our
+            ]
+            raise ConfigError(
+                f"limits: {record.name} shares this account with {', '.join(differing)}: "
+                "expected the same limits in all processes"
+            )
+        self._longest_budget = max(self._longest_budget, record.budget)
+        who = record.who or number
+        member = self.members.get(who)
+        if member is None:
+            self.members[who] = Member(who, record.name, now, record.budget)
+        else:
+            member.name, member.joined_at, member.budget = record.name, now, record.budget
+
+    # Questions.
+
+    @property
+    def horizon(self) -> float:
+        """For how many seconds a request matters at most, counted from its permit."""
+        limits = self.limits
+        return self._longest_budget + limits.linger + limits.period + limits.margin
+
+    def is_in_use(self, *, now: float) -> bool:
+        """Whether anything that the log tells may still matter."""
+        return now < self.quiet_until or any(
+            max(member.joined_at, member.last_took_at) + self.horizon > now for member in self.members.values()
+        )
+
+    def active(self, *, now: float) -> list[Member]:
+        """The processes that have used the account within the last `horizon` seconds."""
+        found = self.members.values()
+        return [member for member in found if max(member.joined_at, member.last_took_at) + self.horizon > now]
+
+    def first_needed(self, *, now: float) -> int:
+        """The number of an entry before which nothing matters any more.
+
+        Entries are kept for one and a half `horizon`, so that each request's process is known for as long as the
+        request matters: a process at work repeats its `Joined` once in half a horizon.
+        """
+        old = bisect_right(self._marks, now - 1.5 * self.horizon, key=_at)
+        return self._marks[old - 1][1] if old else 0
+
+    def forget(self, *, now: float) -> None:
+        """Forget the processes that have not used the account for long, and the numbers of old entries."""
+        self._marks = deque(mark for mark in self._marks if mark[1] >= self.first_needed(now=now))
+        active = {member.who: member for member in self.active(now=now)}
+        self.members = active | {who: self.members[who] for who, _ in self._open}
+        self._tickets = {who: ticket for who, ticket in self._tickets.items() if ticket.expires_at > now}
+
+    def is_open(self, who: int, serial: int) -> bool:
+        """Whether this request is in flight."""
+        return (who, serial) in self._open
+
+    def next_end_at(self) -> float:
+        """The earliest end of the budget of a request in flight; `inf` if none is."""
+        while self._ends and (self._ends[0][1], self._ends[0][2]) not in self._open:
+            heappop(self._ends)
+        return self._ends[0][0] if self._ends else inf
+
+    def ticket_expires_at(self, who: int) -> float:
+        """When this process's ticket expires; -inf if it has none."""
+        ticket = self._tickets.get(who)
+        return -inf if ticket is None else ticket.expires_at
+
+    def tickets_ahead(self, who: int, *, urgent: bool, now: float) -> list[float]:
+        """When the tickets expire of the other processes to which this one leaves a free slot."""
+        mine = self._slot_turn(who, urgent, now)
+        return [
+            ticket.expires_at
+            for other, ticket in self._valid(who, now)
+            if ticket.slot and _goes_first(self._slot_turn(other, ticket.urgent, now), mine)
+        ]
+
+    def bulk_tickets_ahead(self, who: int, *, now: float) -> list[float]:
+        """When the tickets expire of the other processes to which this one leaves the bulk slot."""
+        mine = self._bulk_turn(who)
+        return [
+            ticket.expires_at
+            for other, ticket in self._valid(who, now)
+            if ticket.bulk and self._bulk_turn(other) < mine
+        ]
+
+    def _valid(self, who: int, now: float) -> Iterator[tuple[int, _Ticket]]:
+        return ((other, ticket) for other, ticket in self._tickets.items() if other != who and ticket.expires_at > now)
+
+    def _slot_turn(self, who: int, urgent: bool, now: float) -> tuple[bool, int, float]:
+        """Smaller ones go first: is no caller waiting, how many requests are open, and since when does it wait?"""
+        member, ticket = self.members.get(who), self._tickets.get(who)
+        since = now if ticket is None or ticket.expires_at <= now else ticket.since
+        if member is None:
+            return not urgent, 0, since
+        return not urgent, member.open, max(since, member.last_took_at)
+
+    def _bulk_turn(self, who: int) -> tuple[float, float, int]:
+        member, ticket = self.members.get(who), self._tickets.get(who)
+        return -inf if member is None else member.last_bulk_at, inf if ticket is None else ticket.since, who
+
+
+def _goes_first(one: tuple[bool, int, float], other: tuple[bool, int, float]) -> bool:
+    if one[:2] != other[:2]:
+        return one[:2] < other[:2]
+    # Among callers the one that has waited longer goes first, at once.
+    return one[2] < other[2] - (PATIENCE if one[0] else 0.0)
+
+
+def _at(mark: tuple[float, int]) -> float:
+    return mark[0]

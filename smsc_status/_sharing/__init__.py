@@ -1,0 +1,1 @@
+"""One account shared by processes and machines: the stores of its log, and the limiter over them."""

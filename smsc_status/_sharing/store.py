@@ -1,0 +1,83 @@
+"""What a store of the shared log does: it orders entries, stamps them, and adds one only to what its writer has read.
+
+What the entries mean is in `smsc_status._core.scheduling.ledger`. A store does not look into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+from smsc_status._core.scheduling.ledger import Entry
+
+
+@attrs.frozen
+class Tail:
+    """What a store answers: how its log goes on after the position that was asked for."""
+
+    log: str
+    """The log's name. If it is not the one that was asked for, another log has taken its place."""
+    entries: Sequence[Entry]
+    """All entries after the given position, the appended one included, in order without a gap."""
+    is_whole: bool = False
+    """Whether `entries` is all that the log holds. It is if the log is another one than was asked for, or if some
+    entries after the given position have been dropped already. The reader then begins anew."""
+    is_appended: bool = False
+    """Whether the given data was appended. If so, it is the last of `entries`, and the only one."""
+
+
+class NoLog(Exception):
+    """There is no log that can be gone on with. `Store.begin` begins one.
+
+    `quiet_from` is the instant on the store's clock from which nothing must be started for a while, because requests
+    before it have been forgotten; `None` if there is nothing to be forgotten.
+    """
+
+    def __init__(self, reason: str, quiet_from: float | None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.quiet_from = quiet_from
+
+
+class Store(Protocol):
+    """One account's log. Each event loop has a store object of its own.
+
+    Every method but `now` and `where` raises `LimiterUnavailable` if the log can't be reached or used, and
+    `ConfigError` if it is not such a log, or one of another version. None blocks the event loop.
+    """
+
+    where: str
+    """Where the log is, for people: without secrets."""
+
+    def now(self) -> float:
+        """The present instant on the log's clock, which counts sleep. It is never ahead of the stamps to come.
+
+        Before the first call of another method it may be unknown; it is then -inf.
+        """
+
+    async def append(self, data: bytes | None, *, log: str, after: int) -> Tail:
+        """Append `data` if entry `after` is the last one of this log. If it is not, or if `data` is `None`, only read.
+
+        A call that is cancelled or that fails may have appended the data all the same. So the caller must look for it
+        among the entries before it appends anything else.
+
+        Raises:
+            NoLog: there is no log to read.
+        """
+
+    async def begin(self, data: Sequence[bytes], *, instead_of: str) -> Tail:
+        """Begin a new log with these entries, unless there is a usable log of another name than `instead_of`.
+
+        Returns the whole of the new log, or of the one that somebody else has begun.
+        """
+
+    async def wait(self, *, log: str, after: int) -> None:
+        """Wait until there may be entries after this one. It may return early, and must be cancelled to end."""
+
+    async def drop(self, *, log: str, before: int) -> None:
+        """Forget the entries before this number. Does nothing if that is not worth the effort yet."""
+
+    async def aclose(self) -> None:
+        """Close connections. The log stays."""
