@@ -58,7 +58,7 @@ class WaitQueue:
         """Add the waiter."""
         self.waiting[waiter] = None
         self._by_selector.setdefault(waiter.select, []).append(waiter)
-        is_urgent = _find_is_urgent(waiter.select)
+        is_urgent = _find_method(waiter.select, "is_urgent")
         if is_urgent is not None:
             self._maybe_urgent[waiter] = is_urgent
 
@@ -142,6 +142,35 @@ class WaitQueue:
         """The waiters with this selector."""
         return list(self._by_selector.get(select, ()))
 
+    def is_waiting(self, waiter: Waiter) -> bool:
+        """Whether the waiter has not left."""
+        return waiter in self.waiting
+
+    def is_urgent(self, waiter: Waiter, *, now: float) -> bool:
+        """Whether the waiter goes before others."""
+        is_urgent = self._maybe_urgent.get(waiter)
+        return is_urgent is not None and bool(is_urgent(now=now))
+
+    def has_urgent(self, *, now: float) -> bool:
+        """Whether any waiter goes before others."""
+        return any(is_urgent(now=now) for is_urgent in self._maybe_urgent.values())
+
+    def has_work(self, waiter: Waiter) -> bool:
+        """Whether the waiter has something to send; so it is if its selector does not tell."""
+        has_work = _find_method(waiter.select, "has_work")
+        return has_work is None or bool(has_work())
+
+    def wants_bulk(self, waiter: Waiter, *, now: float) -> bool:
+        """Whether the waiter would use the bulk slot; not if its selector does not tell."""
+        wants_bulk = _find_method(waiter.select, "wants_bulk")
+        return wants_bulk is not None and bool(wants_bulk(now=now))
+
+    def next_alarm_at(self) -> float:
+        """The earliest instant at which a selector is to be called; `inf` if there is none."""
+        while self._alarms and not self._is_current(self._alarms[0]):
+            heappop(self._alarms)
+        return self._alarms[0][0] if self._alarms else inf
+
     def in_loop(self, loop: object) -> list[Waiter]:
         """The waiters of this event loop."""
         return [waiter for waiter in self.waiting if waiter.loop is loop]
@@ -169,7 +198,7 @@ class WaitQueue:
             heapify(self._due_with_slot)
 
 
-def _find_is_urgent(select: Any) -> Any:
-    """The selector's `is_urgent` method, or that of the object whose method it is; `None` if there is none."""
-    own = getattr(select, "is_urgent", None)
-    return own if own is not None else getattr(getattr(select, "__self__", None), "is_urgent", None)
+def _find_method(select: Any, name: str) -> Any:
+    """The selector's method of this name, or that of the object whose method it is; `None` if there is none."""
+    own = getattr(select, name, None)
+    return own if own is not None else getattr(getattr(select, "__self__", None), name, None)

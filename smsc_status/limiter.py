@@ -64,6 +64,10 @@ class Selector(Protocol[WantedT_co]):
     that are to be called, urgent ones are called first, whatever their client or loop; after them, those that have
     waited longest. `is_urgent` is called in any thread, each time that the next selector is chosen. So it must be
     quick, take no lock and raise nothing.
+
+    Two more optional methods tell other processes what this one waits for. `has_work() -> bool` says whether the
+    selector has anything to send at all; without it, it counts as having. `wants_bulk(*, now: float) -> bool` says
+    whether it would use the bulk slot.
     """
 
     def __call__(self, pacer: Pacer, *, now: float) -> WantedT_co | float:
@@ -129,10 +133,17 @@ class Limiter(Protocol):
 
 @attrs.frozen
 class Slots:
-    """The state of an account: its open requests, and the seconds until the next bulk request may start."""
+    """The state of an account: its open requests, and the seconds until the next bulk request may start.
+
+    If processes share it: how many have used it lately, the seconds until requests may start after the shared log was
+    lost, and what it is shared by.
+    """
 
     open_requests: int
     bulk_slot_in: float
+    processes: int = 1
+    quarantine_in: float = 0.0
+    shared_by: str = "process"
 
 
 class LocalLimiter:

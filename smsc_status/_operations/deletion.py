@@ -13,7 +13,7 @@ from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status._core.wire import protocol
 from smsc_status._runtime.engine import Engine
 from smsc_status._runtime.http import NoReply, Reply
-from smsc_status.errors import ClientClosed, RateLimited, SmscError
+from smsc_status.errors import ClientClosed, ConfigError, RateLimited, SmscError
 from smsc_status.limiter import Permit
 from smsc_status.models import Key, MessageRef
 
@@ -82,7 +82,10 @@ class Deletion:
         single = self._single
         tries = 0
         while True:
-            permit = await self._engine.acquire(single.select)
+            try:
+                permit = await self._engine.acquire(single.select)
+            except ConfigError as error:  # the limiter is set up wrongly
+                return error
             if not single.is_wanted:  # given up just as its permit came
                 await self._engine.release(permit, RequestEnd.NOT_SENT)
                 return None

@@ -186,11 +186,16 @@ class Engine:
         """A permit for a request. If the limiter fails, it is asked again, with growing pauses.
 
         After each failure `failed` is called with the error and the seconds until the limiter is asked again.
+
+        Raises:
+            ConfigError: the limiter can't be used as it is set up.
         """
         tries = 0
         while True:
             try:
                 return await self.limiter.acquire(select)
+            except ConfigError:
+                raise
             except Exception as error:
                 tries += 1
                 self._warn_of_limiter(error)
@@ -330,7 +335,13 @@ class Engine:
         another worker does so by now.
         """
         while True:
-            permit, request = await self._permit()
+            try:
+                permit, request = await self._permit()
+            except ConfigError as error:  # the limiter is set up wrongly, so asking it again does not help
+                self._has_waiting_worker = False
+                self.pending.cancel_selection()
+                self._fail_waiting(error)
+                return
             self._open += 1
             if self.pending.has_work:
                 self.spawn(partial(self._carry_out_in_background, permit, request))
@@ -401,6 +412,14 @@ class Engine:
         It does so while a caller waits for a `check`, and while messages near their archive deadline wait.
         """
         return self._is_urgent or self.pending.has_callers
+
+    def has_work(self) -> bool:
+        """Whether this client has anything to send."""
+        return self._loop is _loops.this_loop() and self.pending.has_work
+
+    def wants_bulk(self, *, now: float) -> bool:
+        """Whether this client would use the bulk slot, were it free."""
+        return self.pending.wants_bulk(self.limits.connections, now=now)
 
     def _is_coalescing(self, now: float) -> bool:
         """Whether to wait for inputs that are being read, because a bulk request would not be full yet."""

@@ -187,7 +187,9 @@ class Member:
 
 
 @attrs.define
-class _Ticket:
+class Ticket:
+    """What a process waits for, since when, and until when the others need to know."""
+
     since: float
     expires_at: float
     slot: bool
@@ -222,8 +224,9 @@ class Ledger:
         self._open: dict[tuple[int, int], _Open] = {}
         # When budgets end: instants and requests. Requests that have ended stay in it until then.
         self._ends: list[tuple[float, int, int]] = []
-        self._tickets: dict[int, _Ticket] = {}
-        self._longest_budget = 0.0
+        self._tickets: dict[int, Ticket] = {}
+        self.longest_budget: float = 0.0
+        """The longest budget of any request so far, in seconds."""
         self._marks: deque[tuple[float, int]] = deque()
 
     # Reports of what happened.
@@ -266,7 +269,7 @@ class Ledger:
         self.pacer.started(keys, record.bulk, now)
         self._open[record.who, record.serial] = _Open(keys, record.bulk, expires_at)
         heappush(self._ends, (expires_at, record.who, record.serial))
-        self._longest_budget = max(self._longest_budget, record.budget)
+        self.longest_budget = max(self.longest_budget, record.budget)
         member = self.members.setdefault(record.who, Member(record.who, "?", now, record.budget))
         member.open += 1
         member.last_took_at = now
@@ -285,7 +288,7 @@ class Ledger:
             return
         before = self._tickets.get(record.who)
         since = before.since if before is not None and before.expires_at > now else now
-        self._tickets[record.who] = _Ticket(since, now + TICKET_SECONDS, record.slot, record.urgent, record.bulk)
+        self._tickets[record.who] = Ticket(since, now + TICKET_SECONDS, record.slot, record.urgent, record.bulk)
 
     def _joined(self, record: Joined, number: int, now: float) -> None:
         theirs, ours = record.limits, _shared(self.limits)
@@ -299,7 +302,7 @@ class Ledger:
                 f"limits: {record.name} shares this account with {', '.join(differing)}: "
                 "expected the same limits in all processes"
             )
-        self._longest_budget = max(self._longest_budget, record.budget)
+        self.longest_budget = max(self.longest_budget, record.budget)
         who = record.who or number
         member = self.members.get(who)
         if member is None:
@@ -313,7 +316,7 @@ class Ledger:
     def horizon(self) -> float:
         """For how many seconds a request matters at most, counted from its permit."""
         limits = self.limits
-        return self._longest_budget + limits.linger + limits.period + limits.margin
+        return self.longest_budget + limits.linger + limits.period + limits.margin
 
     def is_in_use(self, *, now: float) -> bool:
         """Whether anything that the log tells may still matter."""
@@ -352,10 +355,9 @@ class Ledger:
             heappop(self._ends)
         return self._ends[0][0] if self._ends else inf
 
-    def ticket_expires_at(self, who: int) -> float:
-        """When this process's ticket expires; -inf if it has none."""
-        ticket = self._tickets.get(who)
-        return -inf if ticket is None else ticket.expires_at
+    def ticket(self, who: int) -> Ticket | None:
+        """This process's last ticket, which may have expired, if it has not been taken back."""
+        return self._tickets.get(who)
 
     def tickets_ahead(self, who: int, *, urgent: bool, now: float) -> list[float]:
         """When the tickets expire of the other processes to which this one leaves a free slot."""
@@ -375,7 +377,7 @@ class Ledger:
             if ticket.bulk and self._bulk_turn(other) < mine
         ]
 
-    def _valid(self, who: int, now: float) -> Iterator[tuple[int, _Ticket]]:
+    def _valid(self, who: int, now: float) -> Iterator[tuple[int, Ticket]]:
         return ((other, ticket) for other, ticket in self._tickets.items() if other != who and ticket.expires_at > now)
 
     def _slot_turn(self, who: int, urgent: bool, now: float) -> tuple[bool, int, float]:

@@ -527,6 +527,11 @@ class PendingChecks:
                 self._start_deadlines.leave(subscriber)
         return request
 
+    def wants_bulk(self, slots: int, *, now: float) -> bool:
+        """Whether a bulk request would go, were its slot free: more messages wait than `slots` single requests take."""
+        feeds = self._dispatcher.feeds
+        return self._dispatcher.waiting > slots or any(feed.due_at() <= now for feed in feeds)
+
     def cancel_selection(self) -> bool:
         """Put the messages of the selected request back at their old positions.
 

@@ -1,0 +1,497 @@
+"""The limiter that processes share: one account's log, replayed by each of them.
+
+To start a request, a process reads the log to its end, calls a selector, and appends the request. The store appends it
+only if nothing newer has arrived. If something has, the process takes that in and calls the selector again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from math import inf
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+import anyio
+
+from smsc_status import _loops
+from smsc_status._core.scheduling import ledger as records
+from smsc_status._core.scheduling.ledger import TICKET_SECONDS, Ended, Entry, Ledger, Quarantine, Record, Took, Waits
+from smsc_status._core.scheduling.pacing import BULK, RequestEnd
+from smsc_status._core.scheduling.shared_pacer import SharedPacer
+from smsc_status._sharing.store import NoLog, Store, Tail
+from smsc_status._waiters import Waiter, WaitQueue
+from smsc_status.errors import ConfigError
+from smsc_status.limiter import LONGEST_REQUEST, MIN_PAUSE, Permit, Selector, Slots, Wanted, WantedT
+from smsc_status.models import Limits
+
+ENTRIES_BETWEEN_CLEANUPS = 256
+"""After so many entries, the log's old ones are dropped if they are many."""
+
+logger = logging.getLogger("smsc_status")
+
+OpenStore = Callable[[], Awaitable[Store]]
+
+
+class SharedLimiter:
+    """Keeps the limits of one account, together with all processes that use the same log. See `Limiter`.
+
+    Each event loop takes part by itself, as a process of its own would.
+
+    Args:
+        limits: what to keep. All processes must keep the same.
+        open_store: makes the store object for an event loop.
+        where: where the log is, for people: without secrets.
+    """
+
+    def __init__(self, limits: Limits, open_store: OpenStore, *, where: str) -> None:
+        self.limits: Limits = limits
+        self.where = where
+        self.longest_request: float = LONGEST_REQUEST
+        """How long a request of this process may take, in seconds."""
+        self._open_store = open_store
+        self._participants: WeakKeyDictionary[Any, _Participant] = WeakKeyDictionary()
+        _all.add(self)
+
+    async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
+        """See `Limiter.acquire`.
+
+        Raises:
+            LimiterUnavailable: the log can't be reached.
+            ConfigError: another process keeps other limits, or uses another version.
+        """
+        return await self._participant().acquire(select)
+
+    async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
+        """See `Limiter.release`.
+
+        Raises:
+            LimiterUnavailable: the log can't be reached. Then the permit is not released yet.
+        """
+        if not permit.released and permit.loop is _loops.this_loop():
+            await self._participant().release(permit, how)
+
+    def wake(self, select: Selector[Any] | None = None) -> None:
+        """See `Limiter.wake`."""
+        self._participant().wake(select)
+
+    def slots(self) -> Slots:
+        """See `Limiter.slots`: what this process has read of the log. In other threads than a loop's: nothing."""
+        try:
+            participant = self._participants.get(_loops.this_loop())
+        except RuntimeError:
+            participant = None
+        return Slots(0, 0.0, shared_by=self.where) if participant is None else participant.slots(self.where)
+
+    async def aclose(self) -> None:
+        """Close the running loop's connections to the store, if nobody waits there for a permit."""
+        participant = self._participants.get(_loops.this_loop())
+        if participant is not None and participant.is_unused:
+            del self._participants[_loops.this_loop()]
+            await participant.aclose()
+
+    def reset_after_fork(self) -> None:
+        """Leave everything to the parent, whose requests and event loops these are. A new loop takes part anew."""
+        _loops.keep(dict(self._participants))
+        self._participants = WeakKeyDictionary()
+
+    def _participant(self) -> _Participant:
+        loop = _loops.this_loop()
+        participant = self._participants.get(loop)
+        if participant is None:
+            participant = self._participants[loop] = _Participant(self, self._open_store)
+        return participant
+
+
+class _Participant:
+    """One event loop's part in the account: its replica of the log, and those that wait in this loop."""
+
+    def __init__(self, limiter: SharedLimiter, open_store: OpenStore) -> None:
+        self._limiter = limiter
+        self._limits = limiter.limits
+        self._open_store = open_store
+        self._store: Store | None = None
+        self._name = f"{socket.gethostname()}/{os.getpid()}"
+        self._queue = WaitQueue()
+        self._arrivals = 0
+        self._serial = 0
+        # The permitted requests that have not been released, by serial.
+        self._permits: dict[int, Permit[Any]] = {}
+        # The serial of the request that is being appended.
+        self._appending = 0
+        self._log = ""
+        self._who = 0
+        # Requests of this process that the log holds and that nobody has a permit for: the store's reply was lost.
+        self._orphans: set[int] = set()
+        self._ledger = Ledger(self._limits)
+        self._pacer = SharedPacer(self._ledger, self._who, self._limits)
+        self._cleaned_at_number = 0
+        self._is_serving = False
+        self._is_watched = False
+        self._changed = anyio.Event()
+
+    # For callers.
+
+    @property
+    def is_unused(self) -> bool:
+        return not self._queue.waiting and not self._permits
+
+    async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
+        self._arrivals += 1
+        waiter = Waiter(self._arrivals, select, anyio.Event())
+        self._queue.join(waiter)
+        self._queue.mark_due([waiter])
+        try:
+            await self._serve()
+            while waiter.permit is None and waiter.error is None:
+                self._watch()
+                await waiter.woken.wait()
+                waiter.woken = anyio.Event()
+            if waiter.error is not None:
+                raise waiter.error
+            permit: Permit[WantedT] = waiter.permit
+            return permit
+        except BaseException:
+            if waiter.permit is not None:
+                # If the log can't be reached, the request counts as in flight until its budget is over.
+                with anyio.CancelScope(shield=True), suppress(Exception):
+                    await self.release(waiter.permit, RequestEnd.NOT_SENT)
+            raise
+        finally:
+            self._queue.leave(waiter)
+            self._changed.set()
+
+    async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
+        if self._permits.get(permit.number) is permit:
+            await self._report_end(permit.number, how)
+            self._pacer.finished((), permit.wanted.bulk, how, _loops.now())
+        permit.released = True
+        await self._serve()
+
+    def wake(self, select: Selector[Any] | None) -> None:
+        self._queue.mark_due(self._queue.waiting if select is None else self._queue.with_selector(select))
+        self._changed.set()
+
+    def slots(self, where: str) -> Slots:
+        if self._store is None:
+            return Slots(0, 0.0, shared_by=where)
+        now = self._set_offset()
+        ledger, at = self._ledger, now + self._pacer.offset
+        return Slots(
+            self._pacer.open_requests,
+            self._pacer.bulk_due_at(now=now) - now,
+            processes=max(1, len(ledger.active(now=at))),
+            quarantine_in=max(0.0, ledger.quiet_until - at),
+            shared_by=where,
+        )
+
+    async def aclose(self) -> None:
+        if self._store is not None:
+            await self._store.aclose()
+
+    # Which selector to call.
+
+    async def _serve(self) -> None:
+        """Call all selectors that are due, and give out permits, unless that is going on already."""
+        if self._is_serving:
+            return
+        self._is_serving = True
+        try:
+            await self._join()
+            while (waiter := self._next_due()) is not None:
+                await self._call_selector(waiter)
+            await self._update_ticket()
+            await self._clean_up()
+        except Exception as error:
+            self._fail_waiters(error)
+        finally:
+            self._is_serving = False
+            self._changed.set()  # if this caller was cancelled, the watcher goes on with the others
+
+    def _next_due(self) -> Waiter | None:
+        now = self._set_offset()
+        self._queue.mark_due_by(now)
+        self._pacer.is_urgent = self._queue.has_urgent(now=now)
+        waiter = self._queue.next_due(has_slot=self._pacer.free_slots(now=now) > 0, now=now)
+        if waiter is not None:
+            self._queue.unmark(waiter)
+            self._pacer.is_urgent = self._queue.is_urgent(waiter, now=now)
+        return waiter
+
+    async def _call_selector(self, waiter: Waiter) -> None:
+        granted_at = _loops.boot_time()
+        now = self._set_offset()
+        try:
+            wanted = waiter.select(self._pacer, now=now)
+        except Exception as error:  # it belongs to its own caller
+            waiter.error = error
+            self._leave(waiter)
+            return
+        try:
+            if isinstance(wanted, float | int):
+                await self._defer(waiter, wanted)
+            else:
+                await self._take(waiter, wanted, granted_at, now)
+        except BaseException:
+            self._queue.mark_due([waiter])
+            raise
+
+    async def _take(self, waiter: Waiter, wanted: Wanted, granted_at: float, now: float) -> None:
+        """Append the request, if the account has not changed since its selection, and give its permit."""
+        self._serial = self._appending = serial = self._serial + 1
+        budget = self._limiter.longest_request
+        try:
+            is_appended = await self._append(
+                records.took(who=self._who, serial=serial, budget=budget, bulk=wanted.bulk, keys=wanted.keys)
+            )
+        finally:
+            self._appending = 0
+        if not is_appended:
+            self._queue.mark_due([waiter])
+        elif not self._queue.is_waiting(waiter):  # its caller was cancelled meanwhile
+            self._orphans.add(serial)
+        else:
+            permit = Permit(wanted, waiter.select, _loops.this_loop(), serial, granted_at=granted_at)
+            waiter.permit = self._permits[serial] = permit
+            self._pacer.started((), wanted.bulk, now)
+            self._leave(waiter)
+
+    async def _defer(self, waiter: Waiter, ask_at: float) -> None:
+        if await self._catch_up():
+            self._queue.mark_due([waiter])  # the answer was about an account that has changed
+            return
+        now = self._set_offset()
+        self._queue.defer(waiter, ask_at, has_slot=self._pacer.free_slots(now=now) > 0)
+
+    def _leave(self, waiter: Waiter) -> None:
+        self._queue.leave(waiter)
+        waiter.woken.set()
+
+    def _fail_waiters(self, error: Exception) -> None:
+        """Nobody who has something to send can go on; those who wait without work stay."""
+        for waiter in list(self._queue.waiting):
+            self._queue.unmark(waiter)
+            if self._queue.has_work(waiter):
+                waiter.error = error
+                self._leave(waiter)
+
+    def _set_offset(self) -> float:
+        """Compare the two clocks. Returns the present instant on this process's clock."""
+        now = _loops.now()
+        if self._store is not None and (log_now := self._store.now()) > -inf:
+            self._pacer.offset = log_now - now
+        return now
+
+    # Waiting for the log to change.
+
+    def _watch(self) -> None:
+        if not self._is_watched:
+            self._is_watched = True
+            _loops.spawn(self._keep_serving)
+
+    async def _keep_serving(self) -> None:
+        try:
+            while self._queue.waiting:
+                if not self._is_serving:
+                    await self._serve()
+                    self._changed = anyio.Event()
+                    await self._pause()
+                else:  # some caller does it just now
+                    self._changed = anyio.Event()
+                    await self._changed.wait()
+        finally:
+            self._is_watched = False
+
+    async def _pause(self) -> None:
+        """Wait until a selector is due, or something has happened that may make one due."""
+        now = self._set_offset()
+        until = max(now + MIN_PAUSE, min(self._queue.next_alarm_at(), self._ticket_due_at(now)))
+        if not self._queue.waiting or self._queue.next_due(has_slot=self._pacer.free_slots(now=now) > 0, now=now):
+            return
+        with anyio.move_on_after(until - now):
+            if self._has_work():
+                await self._changed_or_longer_log()
+            else:
+                await self._changed.wait()
+
+    async def _changed_or_longer_log(self) -> None:
+        async def watch_log() -> None:
+            await self._wait_for_log()
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch_log)
+            await self._changed.wait()
+            tasks.cancel_scope.cancel()
+
+    async def _wait_for_log(self) -> None:
+        try:
+            await self._opened().wait(log=self._log, after=self._ledger.number)
+            await self._catch_up()
+        except Exception as error:
+            self._fail_waiters(error)
+
+    def _has_work(self) -> bool:
+        return any(self._queue.has_work(waiter) for waiter in self._queue.waiting)
+
+    # Tickets.
+
+    def _ticket_due_at(self, now: float) -> float:
+        """When to renew the ticket, or to leave one for the bulk slot, which is free soon."""
+        if len(self._ledger.members) < 2 or not self._has_work():
+            return inf
+        ticket = self._ledger.ticket(self._who)
+        expires_at = -inf if ticket is None else ticket.expires_at - self._pacer.offset
+        bulk_near_at = self._pacer.due_at(BULK, now=now) - TICKET_SECONDS / 2
+        return min(
+            expires_at - TICKET_SECONDS / 2 if expires_at > now else inf, bulk_near_at if bulk_near_at > now else inf
+        )
+
+    async def _update_ticket(self) -> None:
+        now = self._set_offset()
+        before = self._ledger.ticket(self._who)
+        wanted = self._ticket(now)
+        if before is None or before.expires_at <= now + self._pacer.offset:
+            if not wanted.slot and not wanted.bulk:
+                return
+        elif wanted == Waits(self._who, before.slot, before.urgent, before.bulk):
+            is_fresh = before.expires_at - now - self._pacer.offset > TICKET_SECONDS / 2
+            if is_fresh or not (wanted.slot or wanted.bulk):
+                return
+        await self._append_surely(wanted)
+
+    def _ticket(self, now: float) -> Waits:
+        """What this process waits for, as the others should know it."""
+        if len(self._ledger.members) < 2:
+            return Waits(self._who, False, False, False)
+        waiting = [waiter for waiter in self._queue.waiting if self._queue.has_work(waiter)]
+        lacking = [waiter for waiter in waiting if waiter.is_due_with_slot]
+        bulk_due_at = self._pacer.due_at(BULK, now=now)
+        is_bulk_near = now < bulk_due_at <= now + TICKET_SECONDS / 2
+        return Waits(
+            self._who,
+            bool(lacking),
+            any(self._queue.is_urgent(waiter, now=now) for waiter in lacking),
+            is_bulk_near and any(self._queue.wants_bulk(waiter, now=now) for waiter in waiting),
+        )
+
+    # The log.
+
+    def _opened(self) -> Store:
+        assert self._store is not None  # noqa: S101 (`_join` comes first)
+        return self._store
+
+    async def _join(self) -> None:
+        """Read the log to its end for the first time, and say that this process uses the account."""
+        if self._store is None:
+            self._store = await self._open_store()
+        while True:
+            now = self._set_offset()
+            member = self._ledger.members.get(self._who)
+            is_fresh = member is not None and now + self._pacer.offset < member.joined_at + self._ledger.horizon / 2
+            if is_fresh and self._log:
+                return
+            if not self._log or member is None:
+                await self._catch_up()
+            budget = self._limiter.longest_request
+            record = records.joined(who=self._who, name=self._name, limits=self._limits, budget=budget)
+            if await self._append(record) and not self._who:
+                self._who = self._pacer.who = self._ledger.number
+                self._say_who_shares()
+
+    def _say_who_shares(self) -> None:
+        others = len(self._ledger.active(now=self._ledger.at)) - 1
+        logger.info("the account's limits are shared by %s, now with %d other processes", self._limiter.where, others)
+
+    async def _catch_up(self) -> bool:
+        """Read the log to its end. Returns whether there was anything new."""
+        before = self._log, self._ledger.number
+        await self._append(None)
+        return before != (self._log, self._ledger.number)
+
+    async def _append_surely(self, record: Record) -> None:
+        while not await self._append(record):
+            pass
+
+    async def _append(self, record: Record | None) -> bool:
+        """Append the record if nothing newer is in the log. Takes in whatever is there."""
+        store = self._opened()
+        data = None if record is None else records.encode(record)
+        complete_to = store.now()
+        try:
+            tail = await store.append(data, log=self._log, after=self._ledger.number)
+        except NoLog as missing:
+            tail = await self._begin_log(missing)
+        self._take_in(tail, complete_to)
+        return tail.is_appended
+
+    async def _begin_log(self, missing: NoLog) -> Tail:
+        store = self._opened()
+        seconds = 0.0
+        if missing.quiet_from is not None:
+            seconds = max(0.0, missing.quiet_from + self._quarantine_seconds() - store.now())
+        tail = await store.begin([records.encode(Quarantine(seconds, missing.reason))], instead_of=self._log)
+        if seconds:
+            logger.warning(
+                "the shared log %s is new (%s): nothing is sent for up to %.0f s, until all requests that it has "
+                "forgotten are surely over",
+                self._limiter.where,
+                missing.reason,
+                seconds,
+            )
+        return tail
+
+    def _quarantine_seconds(self) -> float:
+        budget = max(self._limiter.longest_request, self._ledger.longest_budget)
+        return self._limits.period + self._limits.margin + self._limits.linger + budget
+
+    def _take_in(self, tail: Tail, complete_to: float) -> None:
+        if tail.log != self._log or tail.is_whole:
+            if tail.log != self._log:
+                self._log, self._who = tail.log, 0
+            self._ledger = Ledger(self._limits)
+            self._pacer.ledger, self._pacer.who = self._ledger, self._who
+        try:
+            for entry in tail.entries:
+                if entry.number > self._ledger.number:
+                    self._apply(entry)
+        except ConfigError:
+            self._log = ""  # the next try reads it from the beginning
+            raise
+        self._ledger.advance(complete_to)
+
+    def _apply(self, entry: Entry) -> None:
+        record = self._ledger.apply(entry)
+        if isinstance(record, Ended | Waits | Quarantine):
+            self._queue.mark_due(self._queue.waiting)
+        elif isinstance(record, Took) and record.who == self._who and record.serial != self._appending:
+            self._orphans.add(record.serial)
+
+    async def _report_end(self, serial: int, how: RequestEnd) -> None:
+        while self._ledger.is_open(self._who, serial):
+            await self._append(records.ended(who=self._who, serial=serial, how=how))
+        self._permits.pop(serial, None)
+
+    async def _clean_up(self) -> None:
+        for serial in list(self._orphans):
+            if serial not in self._permits:
+                await self._report_end(serial, RequestEnd.NOT_SENT)
+            self._orphans.discard(serial)
+        if self._ledger.number - self._cleaned_at_number >= ENTRIES_BETWEEN_CLEANUPS:
+            self._cleaned_at_number = self._ledger.number
+            self._ledger.forget(now=self._ledger.at)
+            await self._opened().drop(log=self._log, before=self._ledger.first_needed(now=self._ledger.at))
+
+
+_all: WeakSet[SharedLimiter] = WeakSet()
+
+
+def _reset_after_fork() -> None:
+    for limiter in list(_all):
+        limiter.reset_after_fork()
+
+
+_loops.at_fork(_reset_after_fork)
