@@ -118,12 +118,17 @@ class WaitQueue:
                 waiter.ask_at = inf
                 self.mark_due([waiter])
 
-    def next_due(self, *, has_slot: bool, now: float) -> Waiter | None:
-        """The waiter whose selector is to be called next; `has_slot` says whether a slot is free."""
+    def next_due(self, *, has_slot: bool, has_urgent_slot: bool | None = None, now: float) -> Waiter | None:
+        """The waiter whose selector is to be called next.
+
+        `has_slot` says whether a slot is free, and `has_urgent_slot` whether one is for an urgent waiter, if that is
+        not the same.
+        """
+        may_go = has_slot if has_urgent_slot is None else has_urgent_slot
         urgent = [
             waiter
             for waiter, is_urgent in self._maybe_urgent.items()
-            if (waiter.is_due or (has_slot and waiter.is_due_with_slot)) and is_urgent(now=now)
+            if (waiter.is_due or (may_go and waiter.is_due_with_slot)) and is_urgent(now=now)
         ]
         if urgent:
             return min(urgent)
@@ -150,10 +155,6 @@ class WaitQueue:
         """Whether the waiter goes before others."""
         is_urgent = self._maybe_urgent.get(waiter)
         return is_urgent is not None and bool(is_urgent(now=now))
-
-    def has_urgent(self, *, now: float) -> bool:
-        """Whether any waiter goes before others."""
-        return any(is_urgent(now=now) for is_urgent in self._maybe_urgent.values())
 
     def has_work(self, waiter: Waiter) -> bool:
         """Whether the waiter has something to send; so it is if its selector does not tell."""

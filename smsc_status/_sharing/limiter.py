@@ -19,7 +19,7 @@ import anyio
 
 from smsc_status import _loops
 from smsc_status._core.scheduling import ledger as records
-from smsc_status._core.scheduling.ledger import TICKET_SECONDS, Ended, Entry, Ledger, Quarantine, Record, Took, Waits
+from smsc_status._core.scheduling.ledger import TICKET_SECONDS, Entry, Ledger, Quarantine, Record, Took, Waits
 from smsc_status._core.scheduling.pacing import BULK, RequestEnd
 from smsc_status._core.scheduling.shared_pacer import SharedPacer
 from smsc_status._sharing.store import NoLog, Store, Tail
@@ -167,6 +167,7 @@ class _Participant:
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
         if self._permits.get(permit.number) is permit:
             await self._report_end(permit.number, how)
+            self._queue.mark_due(self._queue.with_selector(permit.select))
             self._pacer.finished((), permit.wanted.bulk, how, _loops.now())
         permit.released = True
         await self._serve()
@@ -214,16 +215,19 @@ class _Participant:
     def _next_due(self) -> Waiter | None:
         now = self._set_offset()
         self._queue.mark_due_by(now)
-        self._pacer.is_urgent = self._queue.has_urgent(now=now)
-        waiter = self._queue.next_due(has_slot=self._pacer.free_slots(now=now) > 0, now=now)
-        if waiter is not None:
-            self._queue.unmark(waiter)
-            self._pacer.is_urgent = self._queue.is_urgent(waiter, now=now)
-        return waiter
+        return self._queue.next_due(
+            has_slot=self._has_slot(now, urgent=False), has_urgent_slot=self._has_slot(now, urgent=True), now=now
+        )
+
+    def _has_slot(self, now: float, *, urgent: bool) -> bool:
+        self._pacer.is_urgent = urgent
+        return self._pacer.free_slots(now=now) > 0
 
     async def _call_selector(self, waiter: Waiter) -> None:
-        granted_at = _loops.boot_time()
+        granted_at = _loops.boot_now()
         now = self._set_offset()
+        self._queue.unmark(waiter)
+        self._pacer.is_urgent = self._queue.is_urgent(waiter, now=now)
         try:
             wanted = waiter.select(self._pacer, now=now)
         except Exception as error:  # it belongs to its own caller
@@ -264,7 +268,8 @@ class _Participant:
             self._queue.mark_due([waiter])  # the answer was about an account that has changed
             return
         now = self._set_offset()
-        self._queue.defer(waiter, ask_at, has_slot=self._pacer.free_slots(now=now) > 0)
+        urgent = self._queue.is_urgent(waiter, now=now)
+        self._queue.defer(waiter, ask_at, has_slot=self._has_slot(now, urgent=urgent))
 
     def _leave(self, waiter: Waiter) -> None:
         self._queue.leave(waiter)
@@ -309,7 +314,7 @@ class _Participant:
         """Wait until a selector is due, or something has happened that may make one due."""
         now = self._set_offset()
         until = max(now + MIN_PAUSE, min(self._queue.next_alarm_at(), self._ticket_due_at(now)))
-        if not self._queue.waiting or self._queue.next_due(has_slot=self._pacer.free_slots(now=now) > 0, now=now):
+        if not self._queue.waiting or self._next_due() is not None:
             return
         with anyio.move_on_after(until - now):
             if self._has_work():
@@ -454,6 +459,7 @@ class _Participant:
                 self._log, self._who = tail.log, 0
             self._ledger = Ledger(self._limits)
             self._pacer.ledger, self._pacer.who = self._ledger, self._who
+        changes = self._ledger.changes
         try:
             for entry in tail.entries:
                 if entry.number > self._ledger.number:
@@ -462,12 +468,12 @@ class _Participant:
             self._log = ""  # the next try reads it from the beginning
             raise
         self._ledger.advance(complete_to)
+        if tail.is_whole or self._ledger.changes != changes:
+            self._queue.mark_due(self._queue.waiting)
 
     def _apply(self, entry: Entry) -> None:
         record = self._ledger.apply(entry)
-        if isinstance(record, Ended | Waits | Quarantine):
-            self._queue.mark_due(self._queue.waiting)
-        elif isinstance(record, Took) and record.who == self._who and record.serial != self._appending:
+        if isinstance(record, Took) and record.who == self._who and record.serial != self._appending:
             self._orphans.add(record.serial)
 
     async def _report_end(self, serial: int, how: RequestEnd) -> None:

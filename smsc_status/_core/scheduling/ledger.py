@@ -86,7 +86,7 @@ class Took(msgspec.Struct, frozen=True, array_like=True, tag=1):
     serial: int
     budget: float
     bulk: bool
-    ids: tuple[int | str | bytes, ...]
+    ids: tuple[int | str, ...]
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -160,13 +160,13 @@ def ended(*, who: int, serial: int, how: RequestEnd) -> Ended:
     return Ended(who, serial, _ENDS.index(how))
 
 
-def _to_wire(key: Key) -> int | str | bytes:
-    # An id may have forty digits; msgpack's numbers have at most 64 bits.
-    return key if isinstance(key, str) or key <= _LARGEST_INT else key.to_bytes((key.bit_length() + 7) // 8)
+def _to_wire(key: Key) -> int | str:
+    # An id may have forty digits; msgpack's numbers have at most 64 bits. No id that is a text begins with "#".
+    return f"#{key}" if isinstance(key, int) and key > _LARGEST_INT else key
 
 
-def _from_wire(id: int | str | bytes) -> Key:
-    return int.from_bytes(id) if isinstance(id, bytes) else id
+def _from_wire(id: int | str) -> Key:
+    return int(id[1:]) if isinstance(id, str) and id.startswith("#") else id
 
 
 def _shared(limits: Limits) -> tuple[float, ...]:
@@ -221,6 +221,10 @@ class Ledger:
         """All that happened up to this instant is known."""
         self.quiet_until: float = -inf
         self.quarantines: int = 0
+        self.changes: int = 0
+        """How often something has happened after which a selector may name another instant than before.
+
+        A single request that was answered only frees a slot: those who lack one are called when there is one."""
         self._open: dict[tuple[int, int], _Open] = {}
         # When budgets end: instants and requests. Requests that have ended stay in it until then.
         self._ends: list[tuple[float, int, int]] = []
@@ -253,6 +257,7 @@ class Ledger:
             self._joined(record, entry.number, now)
         else:
             self.quarantines += 1
+            self.changes += 1
             self.quiet_until = max(self.quiet_until, now + record.seconds)
         return record
 
@@ -280,11 +285,13 @@ class Ledger:
         open_request = self._open.pop(request, None)
         if open_request is not None:  # otherwise its budget was over before, or its start has been dropped from the log
             self.pacer.finished(open_request.keys, open_request.bulk, how, now)
+            self.changes += open_request.bulk or how is not RequestEnd.REPLIED
             self.members[request[0]].open -= 1
 
     def _waits(self, record: Waits, now: float) -> None:
         if not record.slot and not record.bulk:
             self._tickets.pop(record.who, None)
+            self.changes += 1
             return
         before = self._tickets.get(record.who)
         since = before.since if before is not None and before.expires_at > now else now

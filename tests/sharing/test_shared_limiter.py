@@ -1,0 +1,153 @@
+"""The shared limiter, over a log in memory, in virtual time. Each `SharedLimiter` stands for a process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import anyio
+import attrs
+import pytest
+
+from smsc_status import ConfigError, Limits
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status._sharing.limiter import SharedLimiter
+from smsc_status._sharing.store import Store
+from smsc_status.errors import LimiterUnavailable
+from smsc_status.models import Key
+
+from memory_store import MemoryLog, MemoryStore
+
+pytestmark = pytest.mark.anyio
+
+
+def process(
+    log: MemoryLog, limits: Limits | None = None, *, budget: float = 30.0, knows: bool = False
+) -> SharedLimiter:
+    async def open_store() -> Store:
+        return MemoryStore(log, has_seen_log=knows)
+
+    limiter = SharedLimiter(limits or Limits(), open_store, where="memory")
+    limiter.longest_request = budget
+    return limiter
+
+
+@attrs.frozen
+class One:
+    """A request for these ids, whenever it may go."""
+
+    keys: tuple[Key, ...] = (7,)
+    bulk: bool = False
+    urgent: bool = False
+
+    def select(self, pacer: Pacer, *, now: float) -> One | float:
+        at = max([pacer.slot_due_at(now=now), *(pacer.due_at(key, now=now) for key in self.keys)])
+        at = max(at, pacer.bulk_due_at(now=now)) if self.bulk else at
+        if at > now:
+            return at
+        return self if pacer.free_slots(now=now) > 0 else float("inf")
+
+    def is_urgent(self, *, now: float) -> bool:
+        return self.urgent
+
+    def wants_bulk(self, *, now: float) -> bool:
+        return self.bulk
+
+
+async def ask(limiter: SharedLimiter, one: One, *, takes: float = 0.0, how: RequestEnd = RequestEnd.REPLIED) -> float:
+    permit = await limiter.acquire(one.select)
+    started_at = anyio.current_time()
+    try:
+        await anyio.sleep(takes)
+    finally:
+        await limiter.release(permit, how)
+    return started_at
+
+
+async def test_two_processes_share_the_tokens_of_an_id() -> None:
+    log = MemoryLog()
+    one, other = process(log), process(log)
+    began_at = anyio.current_time()
+    for _ in range(2):
+        await ask(one, One())
+        await ask(other, One())
+    await ask(one, One())
+    assert anyio.current_time() == began_at
+    await ask(other, One())
+    assert anyio.current_time() - began_at == pytest.approx(61)
+
+
+async def test_two_processes_share_the_slots() -> None:
+    log, open_now, most = MemoryLog(), 0, 0
+
+    async def hold(limiter: SharedLimiter, key: int) -> None:
+        nonlocal open_now, most
+        permit = await limiter.acquire(One((key,)).select)
+        open_now += 1
+        most = max(most, open_now)
+        await anyio.sleep(1)
+        open_now -= 1
+        await limiter.release(permit, RequestEnd.REPLIED)
+
+    processes = [process(log), process(log), process(log)]
+    async with anyio.create_task_group() as tasks:
+        for key in range(60):
+            tasks.start_soon(hold, processes[key % 3], key)
+    assert most == 4
+
+
+async def test_two_processes_share_the_bulk_slot_in_turns() -> None:
+    log, taken = MemoryLog(), []
+
+    async def go_on(limiter: SharedLimiter, name: str) -> None:
+        for key in range(4):
+            await ask(limiter, One((name + str(key),), bulk=True), takes=0.1)
+            taken.append(name)
+
+    async with anyio.create_task_group() as tasks:
+        for name in ("a", "b", "c"):
+            tasks.start_soon(go_on, process(log), name)
+    assert all(Counter(taken[i : i + 3]) == Counter("abc") for i in range(0, 12, 3)), taken
+
+
+async def test_a_check_waits_two_round_trips_at_most_beside_a_greedy_process() -> None:
+    log = MemoryLog()
+    greedy, web = process(log), process(log)
+    keys = iter(range(10**6))
+
+    async def stream() -> None:
+        while True:
+            await ask(greedy, One((next(keys),)), takes=0.1)
+
+    waits = []
+    async with anyio.create_task_group() as tasks:
+        for _ in range(12):
+            tasks.start_soon(stream)
+        await anyio.sleep(1.03)
+        for _ in range(20):
+            began_at = anyio.current_time()
+            waits.append(await ask(web, One((next(keys),), urgent=True), takes=0.1) - began_at)
+            await anyio.sleep(0.777)
+        tasks.cancel_scope.cancel()
+    assert max(waits) <= 0.1
+
+
+async def test_no_process_starves_among_greedy_ones() -> None:
+    log, counts = MemoryLog(), Counter[int]()
+    keys = iter(range(10**6))
+
+    async def stream(limiter: SharedLimiter, number: int) -> None:
+        while True:
+            await ask(limiter, One((next(keys),)), takes=0.1)
+            counts[number] += 1
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(7):
+            limiter = process(log)
+            for _ in range(6):
+                tasks.start_soon(stream, limiter, number)
+        await anyio.sleep(60)
+        tasks.cancel_scope.cancel()
+    assert counts.total() > 0.95 * 4 * 60 / 0.1
+    assert min(counts.values()) > 0.5 * max(counts.values())
