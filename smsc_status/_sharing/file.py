@@ -1,0 +1,319 @@
+"""The log as a file, for the processes of one machine.
+
+A transaction opens the file, locks it, reads what is new, appends, unlocks and closes. It does not wait inside, and
+takes microseconds. So a lock that can't be had is tried again after a pause, and the event loop goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from math import inf
+from typing import Final, TypeVar
+from uuid import UUID
+
+import anyio
+import attrs
+from anyio.lowlevel import checkpoint
+
+from smsc_status import _loops
+from smsc_status._core.scheduling.ledger import Entry
+from smsc_status._sharing.layout import (
+    HEADER_BYTES,
+    START,
+    Damaged,
+    Found,
+    Header,
+    Machine,
+    cell,
+    read_cell,
+    read_records,
+    record,
+    records,
+)
+from smsc_status._sharing.locked import Busy, File, locked, place, write
+from smsc_status._sharing.store import NoLog, Tail
+from smsc_status.errors import ConfigError, LimiterUnavailable
+
+logger = logging.getLogger("smsc_status")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
+"""Seconds between two tries to lock the file."""
+QUIET_SECONDS, REPEAT_SECONDS = 2.0, 60.0
+"""After so many seconds of waiting for the lock a warning is logged, and then each so many seconds."""
+LOOK_SECONDS = 0.02
+"""Seconds between two looks at a file that has not changed."""
+SMALLEST_DROP = 65_536
+"""Bytes. A smaller file is not rewritten to drop old entries."""
+CLOCK_SLACK = 1.0
+"""Seconds by which instants may differ without being another clock's."""
+
+_BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
+_TIME_NAMESPACE: Final = "/proc/self/ns/time"
+
+T = TypeVar("T")
+
+
+def clock() -> float:
+    """Seconds since this machine's start, those of its sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@functools.cache
+def machine() -> Machine:
+    """What this process's clock belongs to.
+
+    Raises:
+        OSError: the system does not say.
+    """
+    with open(_BOOT_ID, encoding="ascii") as file:
+        boot = UUID(file.read().strip()).bytes
+    try:
+        namespace = os.stat(_TIME_NAMESPACE).st_ino
+    except FileNotFoundError:  # Linux before 5.6
+        namespace = 0
+    return Machine(boot, namespace)
+
+
+# A child may be born into another time namespace.
+_loops.at_fork(machine.cache_clear)
+
+
+@attrs.frozen
+class _Position:
+    """The end of a record in a file: all that is needed to read on from there, or to append."""
+
+    raw_header: bytes
+    header: Header
+    offset: int
+    number: int
+    at: float
+    checksum: int
+
+
+class FileStore:
+    """A log in a file, which all processes share that may read and write it. See `Store` for the methods.
+
+    The directory must exist, and everybody who shares the file must be able to write there, because a new file is put
+    in the place of the old one from time to time. A new log's file has the modes 0600. They are 0660 if the directory
+    is writable for its group and hands the group on (setgid), so that the users of a group can share it. A file that
+    takes another's place gets the other's modes.
+
+    Args:
+        path: the file. A symbolic link is refused.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.path.abspath(os.fspath(path))
+        self.where: str = self._path
+        self._position: _Position | None = None
+        self._seen: tuple[int, int, int] | None = None
+        self._has_seen_log = False
+        self._warned_at = -inf
+
+    def now(self) -> float:
+        """The present instant on the machine's clock, which counts sleep."""
+        return clock()
+
+    async def append(self, data: bytes | None, *, log: str, after: int) -> Tail:
+        """Append `data` if entry `after` is the last one of this log; otherwise only read."""
+        return await self._transaction(lambda: self._append(data, log, after))
+
+    async def begin(self, data: Sequence[bytes], *, instead_of: str) -> Tail:
+        """Begin a new log with these entries, unless there is a usable log of another name than `instead_of`."""
+        return await self._transaction(lambda: self._begin(data, instead_of))
+
+    async def wait(self, *, log: str, after: int) -> None:
+        """Wait until the file has changed since the last transaction, or is missing."""
+        await checkpoint()
+        # There is nobody to set an event: the file has no way to tell of a change.
+        while self._is_at(log, after) and self._look() == self._seen:  # noqa: ASYNC110
+            await anyio.sleep(LOOK_SECONDS)
+
+    async def drop(self, *, log: str, before: int) -> None:
+        """Forget the entries before this number, if that halves the file at least. The last entry stays.
+
+        If there is no room for the new file or no right to put it there, the old one stays, with a warning.
+        """
+        seen = self._look()
+        if seen is not None and seen[1] > SMALLEST_DROP:
+            await self._transaction(lambda: self._drop(log, before))
+
+    async def aclose(self) -> None:
+        """Nothing is open between transactions."""
+
+    # A transaction, from outside.
+
+    async def _transaction(self, work: Callable[[], T]) -> T:
+        pause, began_at = FIRST_PAUSE, anyio.current_time()
+        warn_at = began_at + QUIET_SECONDS
+        while True:
+            try:
+                return self._explained(work)
+            except Busy:
+                await anyio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            if anyio.current_time() >= warn_at:
+                warn_at += REPEAT_SECONDS
+                waited = anyio.current_time() - began_at
+                logger.warning("%s: another process has locked it for %.0f s; still waiting", self.where, waited)
+
+    def _explained(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except Damaged as error:
+            self._warn(f"{error}, so a new log is begun")
+            raise NoLog(f"{self.where}: {error}", clock()) from None
+        except ConfigError as error:
+            raise ConfigError(f"{self.where}: {error}") from None
+        except OSError as error:
+            raise LimiterUnavailable(f"{self.where}: {what_happened(error)}") from error
+
+    # What is done under the lock.
+
+    def _append(self, data: bytes | None, log: str, after: int) -> Tail:
+        try:
+            with locked(self._path) as file:
+                found, end = self._read(file, log, after)
+                header = end.header
+                is_last = log == header.log and after == end.number
+                if data is not None and is_last:
+                    at = max(clock(), end.at)
+                    raw, checksum = record(data, at, end.checksum)
+                    write(file.fd, raw, end.offset)
+                    write(file.fd, cell(end.offset + len(raw), checksum), HEADER_BYTES)
+                    end = _Position(end.raw_header, header, end.offset + len(raw), after + 1, at, checksum)
+                    self._saw(os.fstat(file.fd), end)
+                    return Tail(log, [Entry(after + 1, at, data)], is_appended=True)
+                self._saw(os.fstat(file.fd), end)
+        except FileNotFoundError:
+            raise NoLog(f"{self.where}: there is no such file", clock() if self._has_seen_log else None) from None
+        is_whole = log != header.log or after < header.first - 1
+        return Tail(
+            header.log,
+            found.entries if is_whole else [entry for entry in found.entries if entry.number > after],
+            is_whole=is_whole,
+        )
+
+    def _begin(self, data: Sequence[bytes], instead_of: str) -> Tail:
+        try:
+            with locked(self._path) as file:
+                try:
+                    found, end = self._read(file, "", 0)
+                except (NoLog, Damaged):
+                    pass
+                else:
+                    if end.header.log != instead_of:
+                        self._saw(os.fstat(file.fd), end)
+                        return Tail(end.header.log, found.entries, is_whole=True)
+                return self._write_new(data, file.stat)
+        except FileNotFoundError:
+            return self._write_new(data, None)
+
+    def _write_new(self, data: Sequence[bytes], over: os.stat_result | None) -> Tail:
+        at = clock()
+        header = Header(machine(), os.urandom(16).hex(), generation=0, first=1, checksum=0)
+        raw, checksum = records([(each, at) for each in data], 0)
+        committed = START + len(raw)
+        placed = place(self._path, bytes(header) + cell(committed, checksum) + raw, over=over)
+        self._saw(placed, _Position(bytes(header), header, committed, len(data), at, checksum))
+        entries = [Entry(number, at, each) for number, each in enumerate(data, 1)]
+        return Tail(header.log, entries, is_whole=True)
+
+    def _drop(self, log: str, before: int) -> None:
+        with suppress(NoLog, Damaged, FileNotFoundError), locked(self._path) as file:  # the next `append` tells of it
+            found, end = self._read(file, "", 0)
+            header = end.header
+            before = min(before, end.number)
+            if log != header.log or before <= header.first:
+                return
+            offset, checksum = found.ends[before - header.first - 1]
+            if offset - START < file.stat.st_size / 2:
+                return
+            header = attrs.evolve(header, generation=header.generation + 1, first=before, checksum=checksum)
+            kept = os.pread(file.fd, end.offset - offset, offset)
+            committed = START + len(kept)
+            try:
+                placed = place(self._path, bytes(header) + cell(committed, end.checksum) + kept, over=file.stat)
+            except OSError as error:
+                self._warn(f"old entries can't be dropped: {what_happened(error)}")
+                return
+            self._saw(placed, attrs.evolve(end, raw_header=bytes(header), header=header, offset=committed))
+
+    def _read(self, file: File, log: str, after: int) -> tuple[Found, _Position]:
+        """All after this entry if it is the one that was read last; otherwise the whole log. And where it ends."""
+        raw = os.pread(file.fd, START, 0)
+        if not raw:
+            raise NoLog(f"{self.where}: the file is empty", clock() if self._has_seen_log else None)
+        start = self._position
+        if start is None or raw[:HEADER_BYTES] != start.raw_header or (log, after) != (start.header.log, start.number):
+            header = Header.of(raw[:HEADER_BYTES])
+            self._has_seen_log = True
+            self._check_machine(header.machine, file.stat.st_mtime)
+            start = _Position(raw[:HEADER_BYTES], header, START, header.first - 1, -inf, header.checksum)
+        committed, checksum = read_cell(raw[HEADER_BYTES:])
+        if committed < start.offset or committed > file.stat.st_size:
+            raise Damaged("the file is shorter than it was")
+        new = os.pread(file.fd, committed - start.offset, start.offset)
+        found = read_records(new, at=start.offset, number=start.number + 1, checksum=start.checksum)
+        end = start
+        if found.entries:
+            last = found.entries[-1]
+            end = _Position(start.raw_header, start.header, committed, last.number, last.at, found.ends[-1][1])
+        if end.checksum != checksum or (log == end.header.log and after > end.number):
+            raise Damaged("the file has been put back to an earlier state")
+        if end.at > clock() + CLOCK_SLACK:
+            raise Damaged("the file is ahead of this machine's clock")
+        if file.stat.st_size > committed:  # a killed process has left it; without it each append makes the file longer
+            os.ftruncate(file.fd, committed)
+        return found, end
+
+    def _check_machine(self, theirs: Machine, written_at: float) -> None:
+        here = machine()
+        if theirs.boot != here.boot:
+            began_at, now = time.time() - clock(), time.time()
+            if began_at + CLOCK_SLACK < written_at < now + REPEAT_SECONDS:
+                raise Damaged("another machine, or a container with a boot id of its own, uses the file too")
+            raise NoLog(f"{self.where}: the log is older than this machine's start", 0.0)
+        if theirs.time_namespace != here.time_namespace:
+            raise ConfigError(
+                f"the log belongs to the time namespace {theirs.time_namespace}: expected {here.time_namespace}, "
+                "so all processes need the same clock"
+            )
+
+    def _saw(self, found: os.stat_result, end: _Position) -> None:
+        self._has_seen_log = True
+        self._position = end
+        self._seen = _signature(found)
+
+    def _is_at(self, log: str, after: int) -> bool:
+        position = self._position
+        return position is not None and (position.header.log, position.number) == (log, after)
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            return _signature(os.stat(self._path, follow_symlinks=False))
+        except OSError:  # the next transaction tells what it is
+            return None
+
+    def _warn(self, text: str) -> None:
+        if clock() >= self._warned_at + REPEAT_SECONDS:
+            self._warned_at = clock()
+            logger.warning("%s: %s", self.where, text)
+
+
+def what_happened(error: OSError) -> str:
+    """The system's error in words."""
+    if error.errno == errno.ELOOP:
+        return "it is a symbolic link: expected the file itself"
+    return error.strerror or str(error)
+
+
+def _signature(found: os.stat_result) -> tuple[int, int, int]:
+    """It differs after each change: an append makes the file longer, and a new file has another number or time."""
+    return found.st_ino, found.st_size, found.st_mtime_ns

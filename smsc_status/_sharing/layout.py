@@ -1,0 +1,162 @@
+"""The bytes of a log file: a header, a cell that says how much counts, and the records.
+
+| from | what |
+|---|---|
+| 0 | the header, which never changes within a file |
+| 80 | the cell: the committed length, the last record's checksum, the cell's own checksum |
+| 96 | the records: the data's length, the stamp, the checksum, the data |
+
+A record counts if it lies within the committed length, which is the number of bytes from the file's beginning. The cell
+is written last, in one call, so bytes after the committed length are what a killed process has left. They are dropped.
+
+A record's checksum continues that of the record before it. So a file that was put back from a copy is noticed when it
+goes on in another way than its readers know. All numbers are little-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, Self
+from zlib import crc32
+
+import attrs
+
+from smsc_status._core.scheduling.ledger import Entry
+from smsc_status.errors import ConfigError
+
+MAGIC: Final = b"\x93smsclog"
+FORMAT: Final = 1
+"""The version of this layout."""
+
+_START: Final = struct.Struct("<8sI")  # the same in all versions
+_HEADER: Final = struct.Struct("<8sII16sQ16sQQ")
+_CHECKSUM: Final = struct.Struct("<I4x")
+_CELL: Final = struct.Struct("<QI")
+_CELL_CHECKSUM: Final = struct.Struct("<I")
+_RECORD: Final = struct.Struct("<Id")
+
+HEADER_BYTES: Final = _HEADER.size + _CHECKSUM.size
+CELL_BYTES: Final = _CELL.size + _CELL_CHECKSUM.size
+START: Final = HEADER_BYTES + CELL_BYTES
+"""Where the records begin."""
+_RECORD_BYTES: Final = _RECORD.size + _CELL_CHECKSUM.size
+
+
+class Damaged(Exception):
+    """The bytes are not what was written."""
+
+
+@attrs.frozen
+class Machine:
+    """What the stamps belong to: the boot, and the time namespace, which has a clock of its own."""
+
+    boot: bytes
+    time_namespace: int
+
+
+@attrs.frozen
+class Header:
+    """What a file says about its log. `generation` counts how often old records were dropped."""
+
+    machine: Machine
+    log: str
+    generation: int
+    first: int
+    """The number of the first record; if there is none, of the one to come."""
+    checksum: int
+    """The checksum of the record before the first."""
+
+    def __bytes__(self) -> bytes:
+        content = _HEADER.pack(
+            MAGIC, FORMAT, self.checksum, self.machine.boot, self.machine.time_namespace,
+            bytes.fromhex(self.log), self.generation, self.first,
+        )  # fmt: skip
+        return content + _CHECKSUM.pack(crc32(content))
+
+    @classmethod
+    def of(cls, raw: bytes) -> Self:
+        """Read the first `HEADER_BYTES` bytes of a file.
+
+        Raises:
+            ConfigError: they are not of such a file, or of one of another version.
+            Damaged: they have been changed.
+        """
+        if raw[: len(MAGIC)] != MAGIC:
+            raise ConfigError("expected a log of smsc_status, got a file with other content")
+        if len(raw) < HEADER_BYTES:
+            raise Damaged("the header is cut off")
+        _, version = _START.unpack_from(raw)
+        if version != FORMAT:
+            raise ConfigError(f"the file is of version {version}: expected {FORMAT}, the one of this smsc_status")
+        if crc32(raw[: _HEADER.size]) != _CHECKSUM.unpack_from(raw, _HEADER.size)[0]:
+            raise Damaged("the header has been changed")
+        _, _, checksum, boot, namespace, name, generation, first = _HEADER.unpack_from(raw)
+        return cls(Machine(boot, namespace), name.hex(), generation, first, checksum)
+
+
+def cell(committed: int, checksum: int) -> bytes:
+    """The cell of a file of `committed` bytes whose last record has this checksum."""
+    content = _CELL.pack(committed, checksum)
+    return content + _CELL_CHECKSUM.pack(crc32(content))
+
+
+def read_cell(raw: bytes) -> tuple[int, int]:
+    """The committed length and the last record's checksum, from the bytes after the header.
+
+    Raises:
+        Damaged: they have been changed.
+    """
+    if len(raw) < CELL_BYTES or crc32(raw[: _CELL.size]) != _CELL_CHECKSUM.unpack_from(raw, _CELL.size)[0]:
+        raise Damaged("the committed length has been changed")
+    committed, checksum = _CELL.unpack_from(raw)
+    return committed, checksum
+
+
+def record(data: bytes, at: float, checksum: int) -> tuple[bytes, int]:
+    """A record after one with this checksum, and its own checksum."""
+    head = _RECORD.pack(len(data), at)
+    checksum = crc32(data, crc32(head, checksum))
+    return head + _CELL_CHECKSUM.pack(checksum) + data, checksum
+
+
+def records(entries: list[tuple[bytes, float]], checksum: int) -> tuple[bytes, int]:
+    """Several records, one after the other."""
+    parts = []
+    for data, at in entries:
+        raw, checksum = record(data, at, checksum)
+        parts.append(raw)
+    return b"".join(parts), checksum
+
+
+@attrs.frozen
+class Found:
+    """Records that were read: the entries, and of each the offset at which its record ends, and its checksum."""
+
+    entries: list[Entry]
+    ends: list[tuple[int, int]]
+
+
+def read_records(raw: bytes, *, at: int, number: int, checksum: int) -> Found:
+    """Read records that begin at this offset. The first has this number and follows one with this checksum.
+
+    Raises:
+        Damaged: they have been changed.
+    """
+    entries: list[Entry] = []
+    ends: list[tuple[int, int]] = []
+    position = 0
+    while position < len(raw):
+        data_at = position + _RECORD_BYTES
+        if data_at > len(raw):
+            raise Damaged(f"record {number} is cut off")
+        length, stamp = _RECORD.unpack_from(raw, position)
+        (expected,) = _CELL_CHECKSUM.unpack_from(raw, position + _RECORD.size)
+        data = raw[data_at : data_at + length]
+        checksum = crc32(data, crc32(raw[position : position + _RECORD.size], checksum))
+        if len(data) < length or checksum != expected:
+            raise Damaged(f"record {number} has been changed")
+        entries.append(Entry(number, stamp, data))
+        position = data_at + length
+        ends.append((at + position, checksum))
+        number += 1
+    return Found(entries, ends)
