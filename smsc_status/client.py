@@ -39,6 +39,7 @@ _ENVIRONMENT = {
     "SMSC_LOGIN": "login",
     "SMSC_PASSWORD": "password",
     "SMSC_BASE_URL": "base_url",
+    "SMSC_SHARE": "share",
 }
 
 
@@ -53,6 +54,9 @@ class Stats:
     - `open_requests`: the requests in flight, those of the account's other clients in this process included.
     - `waiting`: the distinct messages that wait for a request.
     - `bulk_slot_in`: the seconds until the account's next bulk request may start; 0.0 means now.
+    - `shared_by`: what the processes of the account share: `process` means nothing, otherwise where their log is.
+    - `processes`: how many processes have used the account lately, as far as the log tells.
+    - `quarantine_in`: the seconds until requests may start again after the log was lost; 0.0 as a rule.
 
     About `track`:
 
@@ -70,6 +74,9 @@ class Stats:
     open_requests: int
     waiting: int
     bulk_slot_in: float
+    shared_by: str
+    processes: int
+    quarantine_in: float
     tracked: int
     due: int
     overdue: int
@@ -81,7 +88,8 @@ class StatusClient:
     """Asks SMSC for the delivery status of messages, within the vendor's limits.
 
     Use it with `async with`, or call `aclose` at the end. It belongs to the event loop that first uses it (asyncio or
-    trio). All clients of one account in a process share one limiter, even in different loops. All times are in seconds.
+    trio). All clients of one account keep its limits together: in one process always, and in the processes that `share`
+    names. All times are in seconds.
 
     Args:
         login: the account's login. Give it together with `password`.
@@ -94,6 +102,10 @@ class StatusClient:
         charset: the charset of the replies: `utf-8`, `windows-1251` or `koi8-r`.
         timezone: the time zone of the dates in formats that have no timestamps.
         limits: the limits to keep; by default the vendor's.
+        share: who keeps the limits together: `"process"` (this process), `"machine"` (all processes of this user on
+            this machine), a path with a `/` (all who can write there), or the URL of a Redis or Valkey server (all who
+            can reach it), such as `redis://host`. By default the machine. But a server on the loopback, or behind a
+            `transport`, is probably an emulator, and is shared within this process.
         limiter: a limiter of your own, or one that you share on purpose. It brings its own limits.
         timeout: the longest time for each request as a whole.
         retries: how often a message is asked again after a failed connection, a time-out, an empty reply, or an HTTP
@@ -125,6 +137,7 @@ class StatusClient:
         charset: str = "utf-8",
         timezone: tzinfo = MOSCOW,
         limits: Limits | None = None,
+        share: str | os.PathLike[str] | None = None,
         limiter: Limiter | None = None,
         timeout: float = 30.0,
         retries: int = 4,
@@ -137,6 +150,7 @@ class StatusClient:
         from smsc_status._core.wire.protocol import Wire  # noqa: PLC0415 (see the module's docstring)
         from smsc_status._runtime.engine import Engine  # noqa: PLC0415 (likewise)
         from smsc_status._runtime.http import HttpExchange  # noqa: PLC0415 (likewise)
+        from smsc_status._runtime.sharing import limiter_for  # noqa: PLC0415 (likewise)
 
         # First of all, so that the locals of a traceback show no secret.
         login, password = _hidden(login), _hidden(password)
@@ -158,7 +172,9 @@ class StatusClient:
         if not isinstance(timezone, tzinfo):
             raise ConfigError(f"timezone {timezone!r}: expected a tzinfo")
         if limiter is None:
-            limiter = _limiter(account, _limits(limits), own=transport is not None)
+            limiter = limiter_for(account, _limits(limits), share, has_transport=transport is not None)
+        elif share is not None:
+            raise ConfigError("share beside limiter: expected only one, as a limiter is shared by whoever holds it")
         else:
             _check_limiter(limiter)
         _tell_longest_request(limiter, timeout)
@@ -180,8 +196,8 @@ class StatusClient:
     def from_env(cls, **overrides: Any) -> Self:
         """A client of the account that the environment names.
 
-        Reads `SMSC_APIKEY`, or `SMSC_LOGIN` and `SMSC_PASSWORD`, and `SMSC_BASE_URL`. A variable that is empty counts
-        as not set. `overrides` are arguments of the constructor, and are used instead of the variables.
+        Reads `SMSC_APIKEY`, or `SMSC_LOGIN` and `SMSC_PASSWORD`, `SMSC_BASE_URL` and `SMSC_SHARE`. A variable that is
+        empty counts as not set. `overrides` are arguments of the constructor, and are used instead of the variables.
 
         Raises:
             ConfigError: as from the constructor.
@@ -189,7 +205,7 @@ class StatusClient:
         overrides = {name: _hidden(v) if name in _SECRETS else v for name, v in overrides.items()}
         explicit = _SECRETS & {name for name, value in overrides.items() if value is not None}
         for variable, name in _ENVIRONMENT.items():
-            if name in overrides or (explicit and name in _SECRETS):
+            if name in overrides or (explicit and name in _SECRETS) or (name == "share" and "limiter" in overrides):
                 continue
             if os.environ.get(variable):
                 overrides[name] = _hidden(os.environ[variable]) if name in _SECRETS else os.environ[variable]
@@ -351,6 +367,9 @@ class StatusClient:
             open_requests=slots.open_requests,
             waiting=engine.pending.waiting,
             bulk_slot_in=slots.bulk_slot_in,
+            shared_by=slots.shared_by,
+            processes=slots.processes,
+            quarantine_in=slots.quarantine_in,
             tracked=sum(tracker.tracked for tracker in busy),
             due=sum(waiting for waiting, _ in due),
             overdue=sum(overdue for _, overdue in due),
@@ -364,6 +383,9 @@ class StatusClient:
         It may be called from any task, and more than once.
         """
         await self._engine.aclose()
+        leave = getattr(self._engine.limiter, "leave", None)
+        if leave is not None:
+            await leave()
 
     async def __aenter__(self) -> Self:
         await self._engine.bind()
@@ -391,12 +413,6 @@ def _limits(limits: Limits | None) -> Limits:
     return limits or Limits()
 
 
-def _limiter(account: Account, limits: Limits, *, own: bool) -> Limiter:
-    from smsc_status.limiter import LocalLimiter, shared  # noqa: PLC0415 (see the module's docstring)
-
-    return LocalLimiter(limits) if own else shared(account.name, limits)
-
-
 def _check_limiter(limiter: object) -> None:
     from smsc_status.limiter import Limiter  # noqa: PLC0415 (see the module's docstring)
 
@@ -421,10 +437,9 @@ def _check_messages(messages: object) -> None:
 
 
 def _tell_longest_request(limiter: Limiter, timeout: float) -> None:
-    from smsc_status.limiter import LocalLimiter  # noqa: PLC0415 (see the module's docstring)
-
-    if isinstance(limiter, LocalLimiter):
-        limiter.longest_request = max(limiter.longest_request, timeout)
+    known = getattr(limiter, "longest_request", None)
+    if known is not None:  # one of this library's
+        limiter.longest_request = max(known, timeout)  # type: ignore[attr-defined] # looked up just now
 
 
 def _member(kind: Any, value: object, name: str) -> Any:

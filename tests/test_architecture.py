@@ -25,6 +25,7 @@ LAYERS = [
     ["_loops", "_waiters"],
     ["limiter"],
     ["_sharing"],
+    ["_sharing"],
     ["_runtime"],
     ["_operations"],
     ["client"],

@@ -52,10 +52,12 @@ async def check(
                 await call.done.wait()
     finally:
         if call.outcome is None:
+            was_sent = pending_check.is_sent
             engine.pending.drop(pending_check, call)
             engine.look_again()
     if call.outcome is None:
-        raise RequestTimeout(f"no answer within {timeout:g} s")
+        error = None if was_sent else engine.unavailable()
+        raise error or RequestTimeout(f"no answer within {timeout:g} s")
     if isinstance(call.outcome, SmscError):
         call.outcome.pending = (ref,)
         raise call.outcome

@@ -85,11 +85,21 @@ class Account:
 
         (An API key given as the password, with an empty login, is refused: it belongs in `apikey`.)
         """
-        digest = hashlib.sha256(_server(self.urls[0]).encode())
+        digest = hashlib.sha256(self.server.encode())
         for field, secret in sorted(self.credentials.items()):
             text = _md5(secret.reveal()) if field == "psw" else secret.reveal()
             digest.update(f"\0{field}\0{text}".encode())
         return digest.hexdigest()
+
+    @property
+    def server(self) -> str:
+        """A text that is the same for all spellings of the server's address."""
+        return _server(self.urls[0])
+
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether all addresses are this machine's own."""
+        return all(_is_loopback(urlsplit(url).hostname or "") for url in self.urls)
 
     def hidden(self, text: str) -> str:
         """The text, with `***` in place of any credentials in it."""

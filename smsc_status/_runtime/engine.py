@@ -25,13 +25,21 @@ from smsc_status import _loops
 from smsc_status._core.scheduling import backoff
 from smsc_status._core.scheduling.dispatch import Feed, PendingCheck, Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
-from smsc_status._core.scheduling.pending import Conclusion, PendingChecks, Subscriber, own, unexpected
+from smsc_status._core.scheduling.pending import Conclusion, PendingChecks, Subscriber, own, unavailable, unexpected
 from smsc_status._core.wire import protocol
 from smsc_status._core.wire.protocol import Outcome, Wire
 from smsc_status._runtime.http import HttpExchange, NoReply, Reply
 from smsc_status._runtime.outbox import PortionedOutbox
 from smsc_status._runtime.wall_clock import guarded
-from smsc_status.errors import ClientClosed, ConfigError, ProtocolError, RateLimited, SmscError, TransportError
+from smsc_status.errors import (
+    ClientClosed,
+    ConfigError,
+    LimiterUnavailable,
+    ProtocolError,
+    RateLimited,
+    SmscError,
+    TransportError,
+)
 from smsc_status.limiter import Limiter, Permit, Selector, WantedT
 from smsc_status.models import Detail, Limits
 
@@ -269,6 +277,10 @@ class Engine:
                 await self._exchange.aclose()
             await self._all_told()
 
+    def unavailable(self) -> LimiterUnavailable | None:
+        """Why nothing can be sent now, if the limiter has failed."""
+        return None if self._limiter_failure is None else unavailable(self._limiter_failure[0])
+
     @property
     def background_tasks(self) -> int:
         """How many tasks of its own are at work."""
@@ -370,6 +382,7 @@ class Engine:
                 self._acquire_failed(error, backoff.delay(misses + 1, random.random()))
             else:
                 if request is not None:
+                    self._limiter_failure = None
                     return permit, request
                 await self.release(permit, RequestEnd.NOT_SENT)
             misses += 1
@@ -404,6 +417,7 @@ class Engine:
             turn_down_at = self.pending.turn_down(pacer, now)
             if turn_down_at <= now or self.pending.waiting == waiting:
                 self._is_urgent = self.pending.has_last_calls
+                self._limiter_failure = None  # it works again
                 return min(turn_down_at, self.pending.due_at(pacer, in_flight=self._open, now=now))
 
     def is_urgent(self, *, now: float) -> bool:

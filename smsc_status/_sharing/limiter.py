@@ -86,8 +86,8 @@ class SharedLimiter:
             participant = None
         return Slots(0, 0.0, shared_by=self.where) if participant is None else participant.slots(self.where)
 
-    async def aclose(self) -> None:
-        """Close the running loop's connections to the store, if nobody waits there for a permit."""
+    async def leave(self) -> None:
+        """Close the running loop's connections to the store, if no client uses them any more."""
         participant = self._participants.get(_loops.this_loop())
         if participant is not None and participant.is_unused:
             del self._participants[_loops.this_loop()]
@@ -401,6 +401,7 @@ class _Participant:
                 return
             if not self._log or member is None:
                 await self._catch_up()
+            self._ledger.check_limits(now=self._ledger.at)
             budget = self._limiter.longest_request
             record = records.joined(who=self._who, name=self._name, limits=self._limits, budget=budget)
             if await self._append(record) and not self._who:

@@ -180,7 +180,8 @@ class Member:
     who: int
     name: str
     joined_at: float
-    budget: float
+    limits: tuple[float, ...] = ()
+    """Its `SHARED_LIMITS`; empty if the log does not tell."""
     open: int = 0
     last_took_at: float = -inf
     last_bulk_at: float = -inf
@@ -239,7 +240,7 @@ class Ledger:
         """Take in the log's next entry.
 
         Raises:
-            ConfigError: a record of another version, or of a process that keeps other limits.
+            ConfigError: a record of another version.
         """
         record = decode(entry.data)
         now = max(entry.at, self.at)
@@ -275,7 +276,7 @@ class Ledger:
         self._open[record.who, record.serial] = _Open(keys, record.bulk, expires_at)
         heappush(self._ends, (expires_at, record.who, record.serial))
         self.longest_budget = max(self.longest_budget, record.budget)
-        member = self.members.setdefault(record.who, Member(record.who, "?", now, record.budget))
+        member = self.members.setdefault(record.who, Member(record.who, "?", now))
         member.open += 1
         member.last_took_at = now
         if record.bulk:
@@ -298,24 +299,12 @@ class Ledger:
         self._tickets[record.who] = Ticket(since, now + TICKET_SECONDS, record.slot, record.urgent, record.bulk)
 
     def _joined(self, record: Joined, number: int, now: float) -> None:
-        theirs, ours = record.limits, _shared(self.limits)
-        if theirs != ours and self.is_in_use(now=now):
-            differing = [
-                f"{name} {their:g} and not {our:g}"
-                for name, their, our in zip(SHARED_LIMITS, theirs, ours, strict=True)
-                if their != our
-            ]
-            raise ConfigError(
-                f"limits: {record.name} shares this account with {', '.join(differing)}: "
-                "expected the same limits in all processes"
-            )
         self.longest_budget = max(self.longest_budget, record.budget)
         who = record.who or number
         member = self.members.get(who)
         if member is None:
-            self.members[who] = Member(who, record.name, now, record.budget)
-        else:
-            member.name, member.joined_at, member.budget = record.name, now, record.budget
+            member = self.members[who] = Member(who, record.name, now)
+        member.name, member.joined_at, member.limits = record.name, now, record.limits
 
     # Questions.
 
@@ -325,16 +314,29 @@ class Ledger:
         limits = self.limits
         return self.longest_budget + limits.linger + limits.period + limits.margin
 
-    def is_in_use(self, *, now: float) -> bool:
-        """Whether anything that the log tells may still matter."""
-        return now < self.quiet_until or any(
-            max(member.joined_at, member.last_took_at) + self.horizon > now for member in self.members.values()
-        )
-
     def active(self, *, now: float) -> list[Member]:
         """The processes that have used the account within the last `horizon` seconds."""
         found = self.members.values()
         return [member for member in found if max(member.joined_at, member.last_took_at) + self.horizon > now]
+
+    def check_limits(self, *, now: float) -> None:
+        """Compare the limits of all processes that have used the account lately.
+
+        Raises:
+            ConfigError: one of them keeps other limits than this one.
+        """
+        ours = _shared(self.limits)
+        for member in self.active(now=now):
+            if member.limits and member.limits != ours:
+                differing = [
+                    f"{name} {their:g} and not {our:g}"
+                    for name, their, our in zip(SHARED_LIMITS, member.limits, ours, strict=True)
+                    if their != our
+                ]
+                raise ConfigError(
+                    f"limits: {member.name} shares this account with {', '.join(differing)}: "
+                    "expected the same limits in all processes"
+                )
 
     def first_needed(self, *, now: float) -> int:
         """The number of an entry before which nothing matters any more.

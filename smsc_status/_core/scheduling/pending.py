@@ -310,9 +310,7 @@ class PendingChecks:
         late = self._start_deadlines.take_too_late(lambda _check: at, soonest=at, now=now, at_most=PORTION)
         for subscriber, check, _ in late:
             self.drop(check, subscriber)
-            error = LimiterUnavailable(f"the limiter can't be reached: {type(cause).__name__}")
-            error.__cause__ = cause
-            self._outbox.tell(subscriber, error)
+            self._outbox.tell(subscriber, unavailable(cause))
         return len(late) >= PORTION
 
     def _watch_start_deadline(self, check: PendingCheck) -> None:
@@ -616,6 +614,14 @@ def own(error: ErrorT) -> ErrorT:
     mine = copy.copy(error)
     mine.__cause__ = error.__cause__
     return mine
+
+
+def unavailable(cause: Exception) -> LimiterUnavailable:
+    """The error of a check that can't be sent because the limiter has failed with `cause`."""
+    why = str(cause) if isinstance(cause, LimiterUnavailable) and str(cause) else type(cause).__name__
+    error = LimiterUnavailable(f"the limiter can't be reached: {why}")
+    error.__cause__ = cause
+    return error
 
 
 def unexpected(error: Exception) -> SmscError:

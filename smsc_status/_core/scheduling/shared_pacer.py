@@ -51,15 +51,11 @@ class SharedPacer(Pacer):
 
     def tokens(self, key: Key, *, now: float) -> int:
         """See `Pacer.tokens`."""
-        if key == SINGLE and self._own_singles is not None:
-            return self._own_singles.tokens(SINGLE, now=now)
         at = now + self.offset
         return 0 if at < self.ledger.quiet_until else self.ledger.pacer.tokens(key, now=at)
 
     def due_at(self, key: Key, *, spare: int = 0, now: float) -> float:
         """See `Pacer.due_at`."""
-        if key == SINGLE and self._own_singles is not None:
-            return self._own_singles.due_at(SINGLE, spare=spare, now=now)
         at, ledger = now + self.offset, self.ledger
         due_at = ledger.pacer.due_at(key, spare=spare, now=at)
         if key == BULK and due_at <= at:

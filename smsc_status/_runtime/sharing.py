@@ -1,0 +1,126 @@
+"""Which limiter a client gets: with whom does it share the account?"""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import anyio.to_thread
+
+from smsc_status._runtime.account import Account
+from smsc_status._sharing import places
+from smsc_status._sharing.file import FileStore
+from smsc_status._sharing.limiter import OpenStore, SharedLimiter
+from smsc_status._sharing.store import Store
+from smsc_status.errors import ConfigError
+from smsc_status.limiter import Limiter, LocalLimiter, shared
+from smsc_status.models import Limits
+
+PROCESS, MACHINE = "process", "machine"
+EXPECTED = f"expected {PROCESS!r}, {MACHINE!r}, a path with a '/', or a URL such as 'redis://host'"
+URL_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
+
+logger = logging.getLogger("smsc_status")
+
+# By account and share: the limiter of all this process's clients.
+_shared_limiters: WeakValueDictionary[tuple[str, str], SharedLimiter] = WeakValueDictionary()
+_warnings: set[str] = set()
+
+
+def limiter_for(
+    account: Account, limits: Limits, share: str | os.PathLike[str] | None, *, has_transport: bool
+) -> Limiter:
+    """The limiter of a client of this account.
+
+    Args:
+        account: the account.
+        limits: the limits to keep.
+        share: who shares the account; `None` if the user does not say. Then the processes of this machine share it,
+            unless its server is on the loopback or the client brings a transport. There it is probably an emulator,
+            which forgets the last minute when it is started again.
+        has_transport: whether the client brings a transport. Without a `share` it then has a limiter of its own.
+
+    Raises:
+        ConfigError: a `share` that can't be used, or other limits than another client's in this process.
+    """
+    if share is None:
+        share = PROCESS if has_transport or account.is_on_loopback else MACHINE
+        if has_transport:
+            return LocalLimiter(limits)
+    if not isinstance(share, str | os.PathLike):
+        raise ConfigError(f"share {share!r}: {EXPECTED}")
+    text = os.fspath(share)
+    if text == PROCESS:
+        return shared(account.name, limits)
+    if text == MACHINE:
+        return _machine_limiter(account, limits)
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme in URL_SCHEMES:
+        return _redis_limiter(account, limits, text)
+    if separator or (isinstance(share, str) and os.sep not in share):
+        raise ConfigError(f"share {text.partition('@')[0]!r}: {EXPECTED}")
+    return _file_limiter(account, limits, Path(text))
+
+
+def _machine_limiter(account: Account, limits: Limits) -> Limiter:
+    try:
+        folder = places.default_directory()
+        places.make_directory(folder)
+        reason = places.why_not_here(folder / "log")
+    except ConfigError as error:
+        folder, reason = Path(), str(error)
+    if reason is not None:
+        _warn_once(f"this process does not share the account's limits with others of this machine: {folder}: {reason}")
+        return shared(account.name, limits)
+    return _limiter(account, limits, str(folder), partial(_open_in, folder, account))
+
+
+def _warn_once(text: str) -> None:
+    if text not in _warnings:
+        _warnings.add(text)
+        logger.warning("%s", text)
+
+
+def _file_limiter(account: Account, limits: Limits, path: Path) -> Limiter:
+    """A log at that path. If it is a directory, one there that is named by the account."""
+    is_folder = path.is_dir()
+    path = places.explicit_path(path / "log" if is_folder else path)
+    open_store = partial(_open_in, path.parent, account) if is_folder else partial(_open_file, path)
+    return _limiter(account, limits, str(path.parent if is_folder else path), open_store)
+
+
+def _redis_limiter(account: Account, limits: Limits, url: str) -> Limiter:
+    from smsc_status._sharing.redis import RedisStore, place_of  # noqa: PLC0415 (only who has the extra can import it)
+
+    async def open_store() -> Store:
+        return RedisStore(url, await _log_name(account), tolerance=min(0.5, limits.margin / 2))
+
+    return _limiter(account, limits, place_of(url), open_store)
+
+
+def _limiter(account: Account, limits: Limits, where: str, open_store: OpenStore) -> SharedLimiter:
+    key = account.name, where
+    limiter = _shared_limiters.get(key)
+    if limiter is None:
+        # Two threads may both make one. Then both share the account by its log.
+        limiter = _shared_limiters[key] = SharedLimiter(limits, open_store, where=where)
+    if limiter.limits != limits:
+        raise ConfigError(f"limits {limits!r}: this account is in use in this process with {limiter.limits!r}")
+    return limiter
+
+
+async def _open_in(folder: Path, account: Account) -> Store:
+    return FileStore(folder / f"{await _log_name(account)}.log")
+
+
+async def _open_file(path: Path) -> Store:
+    return FileStore(path)
+
+
+async def _log_name(account: Account) -> str:
+    named_by = {name: account.credentials[name].reveal() for name in ("login", "apikey") if name in account.credentials}
+    name = partial(places.log_name, server=account.server, **named_by)
+    return await anyio.to_thread.run_sync(name) if "apikey" in named_by else name()

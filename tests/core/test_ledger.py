@@ -1,0 +1,443 @@
+"""What the shared log means: replicas are equal, the vendor's rule is kept, and everybody has a turn."""
+
+from __future__ import annotations
+
+from math import inf
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smsc_status import ConfigError, Limits
+from smsc_status._core.scheduling import ledger as records
+from smsc_status._core.scheduling.ledger import Entry, Ledger, Quarantine, Record, Waits, decode, encode
+from smsc_status._core.scheduling.pacing import BULK, Pacer, RequestEnd
+from smsc_status._core.scheduling.shared_pacer import SharedPacer
+from smsc_status.models import Key
+
+LIMITS = Limits(period=6.0, margin=0.5, linger=2.0, checks_per_id=3, connections=3)
+IDS: tuple[Key, ...] = (1, "a", 10**30)
+BUDGETS = (3.0, 5.0)
+
+
+class Log:
+    """A log that is written by hand."""
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.entries: list[Entry] = []
+        self.ledger = Ledger(limits)
+
+    def add(self, record: Record, at: float) -> int:
+        entry = Entry(len(self.entries) + 1, at, encode(record))
+        self.entries.append(entry)
+        self.ledger.apply(entry)
+        return entry.number
+
+    def join(self, at: float = 0.0, *, name: str = "host/1", budget: float = 3.0) -> int:
+        return self.add(records.joined(who=0, name=name, limits=self.ledger.limits, budget=budget), at)
+
+    def take(
+        self, who: int, serial: int, at: float, keys: tuple[Key, ...] = (1,), *, bulk: bool = False, budget: float = 3.0
+    ) -> None:
+        self.add(records.took(who=who, serial=serial, budget=budget, bulk=bulk, keys=keys), at)
+
+    def end(self, who: int, serial: int, at: float, how: RequestEnd = RequestEnd.REPLIED) -> None:
+        self.add(records.ended(who=who, serial=serial, how=how), at)
+
+    def wait(self, who: int, at: float, *, slot: bool = True, urgent: bool = False, bulk: bool = False) -> None:
+        self.add(Waits(who, slot, urgent, bulk), at)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        records.joined(who=0, name="host/1", limits=Limits(), budget=30.0),
+        records.took(who=1, serial=7, budget=30.0, bulk=True, keys=(5, 2**64 - 1, 2**64, 10**39, "a-b.c_1")),
+        records.ended(who=1, serial=7, how=RequestEnd.ABANDONED),
+        Waits(1, True, False, True),
+        Quarantine(101.0, "the server was restarted"),
+    ],
+)
+def test_a_record_is_read_as_it_was_written(record: Record) -> None:
+    assert decode(encode(record)) == record
+
+
+def test_a_request_takes_42_bytes_and_an_id_of_a_bulk_request_12() -> None:
+    one = encode(records.took(who=200, serial=5_000, budget=30.0, bulk=False, keys=(4_000_000_000,)))
+    many = encode(records.took(who=200, serial=5_000, budget=30.0, bulk=True, keys=range(4 * 10**9, 4 * 10**9 + 1000)))
+    end = encode(records.ended(who=200, serial=5_000, how=RequestEnd.REPLIED))
+    assert len(one) + len(end) <= 42
+    assert len(many) <= 12_000
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "can't be read"),
+        (b"\xff", "can't be read"),
+        (b"\x92\x63\x01", "Invalid value 99"),
+        (encode(records.Joined(2, 0, "x", (1,), 1.0)), "of version 2: expected 1"),
+    ],
+)
+def test_a_record_of_another_version_is_refused(data: bytes, what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        Ledger(LIMITS).apply(Entry(1, 0.0, data))
+
+
+def test_processes_with_other_limits_are_refused_by_name_and_number() -> None:
+    log = Log()
+    log.join(name="host/77")
+    other = Ledger(attrs.evolve(LIMITS, period=7.0, connections=2))
+    for entry in log.entries:
+        other.apply(entry)
+    what = "host/77 shares this account with period 6 and not 7, connections 3 and not 2"
+    with pytest.raises(ConfigError, match=what):
+        other.check_limits(now=1.0)
+    log.ledger.check_limits(now=1.0)
+    other.check_limits(now=other.horizon)  # by then it has no request that matters
+
+
+def test_what_is_each_process_own_may_differ() -> None:
+    log = Log()
+    log.join()
+    other = Ledger(attrs.evolve(LIMITS, max_bulk=10, singles_per_minute=5))
+    other.apply(log.entries[0])
+    other.check_limits(now=1.0)
+
+
+def test_a_request_that_nobody_ended_is_abandoned_when_its_budget_is_over() -> None:
+    log = Log()
+    who = log.join()
+    log.take(who, 1, 10.0)
+    ledger = log.ledger
+    ledger.advance(12.9)
+    assert ledger.is_open(who, 1)
+    assert ledger.next_end_at() == 13.0
+    ledger.advance(13.0)
+    assert not ledger.is_open(who, 1)
+    assert ledger.next_end_at() == inf
+    assert ledger.pacer.free_slots(now=14.9) == 2
+    assert ledger.pacer.free_slots(now=15.0) == 3
+    assert ledger.pacer.tokens(1, now=21.4) == 2
+    assert ledger.pacer.tokens(1, now=21.5) == 3
+    log.end(who, 1, 14.0)  # comes too late, and changes nothing
+    assert ledger.pacer.tokens(1, now=21.4) == 2
+
+
+def test_nothing_starts_in_a_quarantine() -> None:
+    log = Log()
+    who = log.join()
+    log.add(Quarantine(20.0, "lost"), 100.0)
+    pacer = SharedPacer(log.ledger, who, LIMITS)
+    assert pacer.free_slots(now=119.9) == pacer.tokens(1, now=119.9) == 0
+    for due_at in (pacer.slot_due_at, pacer.bulk_due_at, pacer.singles_due_at):
+        assert due_at(now=101.0) == 120.0
+    assert pacer.due_at(1, now=101.0) == 120.0
+    assert not pacer.is_idle(now=119.0)
+    assert pacer.is_idle(now=120.0)
+    assert pacer.free_slots(now=120.0) == pacer.tokens(1, now=120.0) == 3
+
+
+def test_instants_are_on_the_process_own_clock() -> None:
+    log = Log()
+    who = log.join(1000.0)
+    pacer = SharedPacer(log.ledger, who, LIMITS)
+    pacer.offset = 1000.0
+    log.take(who, 1, 1001.0, (1,), bulk=True)
+    log.end(who, 1, 1002.0)
+    assert pacer.bulk_due_at(now=3.0) == 8.5
+    assert len(pacer) == 2
+    assert pacer.refunds == 0
+    assert pacer.open_requests == 0
+
+
+def test_each_process_has_its_own_limit_on_single_requests() -> None:
+    log = Log()
+    who = log.join()
+    capped = SharedPacer(log.ledger, who, attrs.evolve(LIMITS, singles_per_minute=1))
+    free = SharedPacer(log.ledger, who, LIMITS)
+    capped.started((1,), False, 1.0)
+    free.started((1,), False, 1.0)
+    capped.finished((1,), False, RequestEnd.REFUSED, 2.0)
+    free.finished((1,), False, RequestEnd.REFUSED, 2.0)
+    capped.started((1, 2), True, 2.0)
+    capped.finished((1, 2), True, RequestEnd.REPLIED, 2.0)
+    assert (capped.singles_due_at(now=3.0), free.singles_due_at(now=3.0)) == (8.5, 3.0)
+
+
+# Whose turn is it?
+
+
+def free(log: Log, who: int, now: float, *, urgent: bool = False) -> int:
+    pacer = SharedPacer(log.ledger, who, log.ledger.limits)
+    pacer.is_urgent = urgent
+    return pacer.free_slots(now=now)
+
+
+def test_a_free_slot_is_left_to_a_process_with_a_caller() -> None:
+    log = Log()
+    greedy, web = log.join(), log.join()
+    log.take(greedy, 1, 1.0)
+    log.take(greedy, 2, 1.0, (2,))
+    log.wait(web, 1.0, urgent=True)
+    assert free(log, greedy, 1.0) == 0
+    assert free(log, web, 1.0, urgent=True) == 1
+    pacer = SharedPacer(log.ledger, greedy, LIMITS)
+    assert pacer.slot_due_at(now=1.0) == 3.0  # the ticket expires
+    assert free(log, greedy, 3.0) == 1
+    log.wait(web, 2.0, slot=False)
+    assert free(log, greedy, 2.0) == 1
+
+
+def test_of_two_processes_with_callers_the_one_that_has_waited_longer_goes_first() -> None:
+    log = Log()
+    one, other = log.join(), log.join()
+    log.take(one, 1, 0.5)
+    log.take(one, 2, 0.5, (2,))
+    log.end(one, 1, 0.9)
+    log.end(one, 2, 0.9)
+    log.take(99, 1, 0.9, (3,))
+    log.take(99, 2, 0.9, (4,))
+    log.wait(other, 1.0, urgent=True)
+    log.wait(one, 1.1, urgent=True)
+    assert free(log, one, 1.2, urgent=True) == 0
+    assert free(log, other, 1.2, urgent=True) == 1
+    assert log.ledger.members[99].name == "?"  # its first record has been dropped
+
+
+def test_a_process_keeps_its_slots_until_another_has_waited_a_second_longer() -> None:
+    log = Log()
+    one, other = log.join(), log.join()
+    for serial in (1, 2, 3):
+        log.take(one if serial < 2 else other, serial, 1.0, (serial,))
+    log.wait(one, 1.0)
+    log.end(other, 3, 1.5)
+    assert free(log, other, 1.5) == 1
+    log.take(other, 4, 1.5, (4,))
+    log.wait(one, 1.9)
+    log.end(other, 4, 1.9)
+    assert free(log, other, 1.9) == 1  # as many open requests, and the other has waited 0.9 s longer
+    log.take(other, 5, 1.9, (5,))
+    log.end(other, 5, 2.1)
+    assert free(log, other, 2.1) == 0
+
+
+def test_a_process_with_fewer_requests_open_goes_first() -> None:
+    log = Log()
+    one, other = log.join(), log.join()
+    log.take(one, 1, 1.0)
+    log.take(one, 2, 1.0, (2,))
+    log.wait(other, 1.0)
+    assert free(log, one, 1.0) == 0
+    assert free(log, other, 1.0) == 1
+
+
+def test_the_bulk_slot_goes_to_the_process_that_used_it_longest_ago() -> None:
+    log = Log()
+    one, other = log.join(), log.join()
+    log.take(one, 1, 1.0, bulk=True)
+    log.end(one, 1, 1.0)
+    log.wait(one, 7.0, slot=False, bulk=True)
+    log.wait(other, 7.1, slot=False, bulk=True)
+    first, second = (SharedPacer(log.ledger, who, LIMITS) for who in (one, other))
+    assert first.bulk_due_at(now=7.5) == 9.1  # the other's ticket expires
+    assert second.bulk_due_at(now=7.5) == 7.5
+
+
+def test_a_renewed_ticket_keeps_its_place_and_an_expired_one_does_not() -> None:
+    log = Log()
+    who = log.join()
+    log.wait(who, 1.0)
+    log.wait(who, 2.0)
+    ticket = log.ledger.ticket(who)
+    assert ticket is not None
+    assert (ticket.since, ticket.expires_at) == (1.0, 4.0)
+    log.wait(who, 5.0)
+    ticket = log.ledger.ticket(who)
+    assert ticket is not None
+    assert ticket.since == 5.0
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 2), st.sampled_from([0.0, 0.4, 0.8, 1.2, 2.5])),
+        min_size=1,
+    )
+)
+def test_of_those_that_wait_there_is_one_that_need_not_wait_for_the_others(
+    waits: list[tuple[int, bool, int, float]],
+) -> None:
+    log = Log(Limits(connections=100))
+    processes = [log.join() for _ in range(4)]
+    at, serial = 0.0, 0
+    for number, urgent, takes, pause in waits:
+        at += pause
+        for _ in range(takes):
+            serial += 1
+            log.take(processes[number], serial, at, (serial,))
+        log.wait(processes[number], at, urgent=urgent)
+    waiting = {processes[number]: urgent for number, urgent, *_ in waits}
+    valid = {who: urgent for who, urgent in waiting.items() if is_valid(log.ledger, who, at)}
+    ahead = [log.ledger.tickets_ahead(who, urgent=urgent, now=at) for who, urgent in valid.items()]
+    assert any(not tickets for tickets in ahead)
+
+
+def is_valid(ledger: Ledger, who: int, now: float) -> bool:
+    ticket = ledger.ticket(who)
+    return ticket is not None and ticket.expires_at > now
+
+
+# Random histories.
+
+
+@attrs.define
+class Sent:
+    """A request as the server may see it: it arrives between these two instants."""
+
+    keys: tuple[Key, ...]
+    bulk: bool
+    earliest: float
+    latest: float = inf
+
+
+def broken(sent: list[Sent], limits: Limits) -> list[str]:
+    """What a server could complain of, if each request arrives at the worst moment."""
+    found = []
+    for one in sent:
+        before = [other for other in sent if other.earliest <= one.earliest]
+        if sum(other.latest > one.earliest for other in before) > limits.connections:
+            found.append(f"too many open at {one.earliest}")
+        near = [other for other in before if other.latest > one.earliest - limits.period]
+        if one.bulk and sum(other.bulk for other in near) > limits.bulk_requests:
+            found.append(f"too many bulk requests at {one.earliest}")
+        found += [
+            f"too many for {key} at {one.earliest}"
+            for key in one.keys
+            if sum(key in other.keys for other in near) > limits.checks_per_id
+        ]
+    return found
+
+
+Step = tuple[str, int, int, float]
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["take", "take", "take", "bulk", "reply", "abandon", "refuse", "unsent", "ask", "wait"]),
+        st.integers(0, 2),
+        st.integers(0, 7),
+        st.sampled_from([0.0, 0.0, 0.1, 0.5, 1.0, 3.0, 7.0]),
+    ),
+    max_size=60,
+)
+ENDS = {
+    "reply": RequestEnd.REPLIED,
+    "abandon": RequestEnd.ABANDONED,
+    "refuse": RequestEnd.REFUSED,
+    "unsent": RequestEnd.NOT_SENT,
+}
+
+
+def answers(ledger: Ledger, now: float) -> list[float]:
+    pacer: Pacer = ledger.pacer
+    found: list[float] = [pacer.free_slots(now=now), pacer.slot_due_at(now=now), pacer.bulk_due_at(now=now)]
+    found += [pacer.singles_due_at(now=now), pacer.open_requests, ledger.next_end_at()]
+    for key in (*IDS, BULK):
+        found += [pacer.tokens(key, now=now), pacer.due_at(key, now=now), pacer.due_at(key, spare=1, now=now)]
+    return found
+
+
+def play(steps: list[Step]) -> tuple[Log, list[Ledger], list[Sent], float]:
+    """Three processes, each with a replica that may be behind. A request is appended only to what its process read."""
+    log = Log()
+    replicas = [Ledger(LIMITS) for _ in range(3)]
+    members = [log.join(budget=BUDGETS[number % 2]) for number in range(3)]
+    open_requests: list[tuple[int, int, Sent]] = []
+    sent: list[Sent] = []
+    now, serial = 0.0, 0
+    for what, number, choice, pause in steps:
+        now += pause
+        for request in [each for each in open_requests if each[2].latest <= now]:
+            open_requests.remove(request)
+        replica, who, budget = replicas[number], members[number], BUDGETS[number % 2]
+        if what in ("take", "bulk"):
+            keys = tuple(key for bit, key in enumerate(IDS) if (choice + 1) >> bit & 1) or IDS
+            keys = keys if what == "bulk" else keys[:1]
+            for entry in log.entries[replica.number :]:
+                replica.apply(entry)
+            replica.advance(now)
+            pacer = SharedPacer(replica, who, LIMITS)
+            lane_at = pacer.bulk_due_at(now=now) if what == "bulk" else pacer.singles_due_at(now=now)
+            if lane_at <= now and pacer.free_slots(now=now) > 0 and all(pacer.tokens(key, now=now) for key in keys):
+                serial += 1
+                log.take(who, serial, now, keys, bulk=what == "bulk", budget=budget)
+                # If nobody ends it, its last byte leaves before its budget is over, and arrives within a linger.
+                one = Sent(keys, what == "bulk", now, now + budget + LIMITS.linger)
+                sent.append(one)
+                open_requests.append((who, serial, one))
+        elif what in ENDS and open_requests:
+            who, ended_serial, one = open_requests.pop(choice % len(open_requests))
+            if now < one.latest - LIMITS.linger:
+                one.latest = now + (LIMITS.linger if what == "abandon" else 0.0)
+                log.end(who, ended_serial, now, ENDS[what])
+                if what == "unsent":
+                    sent.remove(one)
+        elif what == "ask":
+            answers(replica, now)
+        elif what == "wait":
+            log.wait(who, now, urgent=bool(choice & 1), bulk=bool(choice & 2))
+    return log, replicas, sent, now
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps)
+def test_the_server_never_sees_more_than_the_vendor_allows(steps: list[Step]) -> None:
+    _, _, sent, _ = play(steps)
+    assert broken(sent, LIMITS) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps, st.floats(0, 20))
+def test_replicas_of_the_same_log_give_the_same_answers(steps: list[Step], later: float) -> None:
+    log, replicas, _, now = play(steps)
+    now += later
+    fresh = Ledger(LIMITS)
+    replicas = [*replicas, log.ledger, fresh]
+    for replica in replicas:
+        for entry in log.entries[replica.number :]:
+            replica.apply(entry)
+        replica.advance(now)
+    assert [answers(replica, now) for replica in replicas] == [answers(fresh, now)] * len(replicas)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps, st.floats(0, 20))
+def test_entries_that_are_not_needed_change_no_answer(steps: list[Step], later: float) -> None:
+    log, _, _, now = play(steps)
+    now += later
+    ledger = log.ledger
+    ledger.advance(now)
+    short = Ledger(LIMITS)
+    for entry in log.entries:
+        if entry.number >= ledger.first_needed(now=now):
+            short.apply(entry)
+    short.advance(now)
+    expected = answers(ledger, now)
+    ledger.forget(now=now)
+    assert answers(short, now) == answers(ledger, now) == expected
+    assert ledger.number in (0, short.number)
+
+
+def test_old_entries_are_not_needed() -> None:
+    log = Log()
+    who = log.join()
+    for serial in range(1, 200):
+        log.take(who, serial, float(serial), (serial,))
+        log.end(who, serial, serial + 0.5)
+    first = log.ledger.first_needed(now=200.0)
+    horizon = log.ledger.horizon
+    assert horizon == 11.5
+    assert log.entries[first - 1].at == pytest.approx(200 - 1.5 * horizon, abs=1.5)
+    log.ledger.forget(now=200.0)
+    assert set(log.ledger.members) == {who}
+    log.ledger.forget(now=300.0)
+    assert not log.ledger.members
