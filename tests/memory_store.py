@@ -62,6 +62,12 @@ class MemoryStore:
 
     async def append(self, data: bytes | None, *, log: str, after: int) -> Tail:
         await self._reach()
+        return self._append(data, log, after)
+
+    def append_at_once(self, data: bytes | None, *, log: str, after: int) -> Tail | None:
+        return None if self._log.latency or self._log.is_away else self._append(data, log, after)
+
+    def _append(self, data: bytes | None, log: str, after: int) -> Tail:
         self.reads += 1
         shared = self._log
         if not shared.name:

@@ -124,6 +124,13 @@ class FileStore:
         """Append `data` if entry `after` is the last one of this log; otherwise only read."""
         return await self._transaction(lambda: self._append(data, log, after))
 
+    def append_at_once(self, data: bytes | None, *, log: str, after: int) -> Tail | None:
+        """Append as `append` does, unless another process has locked the file just now."""
+        try:
+            return self._explained(lambda: self._append(data, log, after))
+        except Busy:
+            return None
+
     async def begin(self, data: Sequence[bytes], *, instead_of: str) -> Tail:
         """Begin a new log with these entries, unless there is a usable log of another name than `instead_of`."""
         return await self._transaction(lambda: self._begin(data, instead_of))

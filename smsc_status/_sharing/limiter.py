@@ -6,16 +6,18 @@ only if nothing newer has arrived. If something has, the process takes that in a
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import anyio
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from smsc_status import _loops
 from smsc_status._core.scheduling import ledger as records
@@ -33,6 +35,8 @@ ENTRIES_BETWEEN_CLEANUPS = 256
 
 logger = logging.getLogger("smsc_status")
 
+T = TypeVar("T")
+Steps = Generator[bytes | None, Tail, T]
 OpenStore = Callable[[], Awaitable[Store]]
 
 
@@ -107,7 +111,11 @@ class SharedLimiter:
 
 
 class _Participant:
-    """One event loop's part in the account: its replica of the log, and those that wait in this loop."""
+    """One event loop's part in the account: its replica of the log, and those that wait in this loop.
+
+    What it does is written in steps. Each step yields data for the log, or `None` to only read the log. So the same
+    code runs at once where the store answers at once, and in a task where it does not.
+    """
 
     def __init__(self, limiter: SharedLimiter, open_store: OpenStore) -> None:
         self._limiter = limiter
@@ -122,15 +130,18 @@ class _Participant:
         self._permits: dict[int, Permit[Any]] = {}
         # The serial of the request that is being appended.
         self._appending = 0
+        # Requests of this process that the log holds and that nobody has a permit for: the store's reply was lost, or
+        # the caller was cancelled.
+        self._orphans: set[int] = set()
         self._log = ""
         self._who = 0
-        # Requests of this process that the log holds and that nobody has a permit for: the store's reply was lost.
-        self._orphans: set[int] = set()
         self._ledger = Ledger(self._limits)
         self._pacer = SharedPacer(self._ledger, self._who, self._limits)
         self._cleaned_at_number = 0
         self._is_serving = False
-        self._is_watched = False
+        # Steps that were begun by `wake`, and what they wait for.
+        self._unfinished: tuple[Steps[None], bytes | None] | None = None
+        self._watcher: _loops.BackgroundTask | None = None
         self._changed = anyio.Event()
 
     # For callers.
@@ -147,7 +158,8 @@ class _Participant:
         try:
             await self._serve()
             while waiter.permit is None and waiter.error is None:
-                self._watch()
+                if self._watcher is None:
+                    self._watcher = _loops.spawn(self._keep_serving)
                 await waiter.woken.wait()
                 waiter.woken = anyio.Event()
             if waiter.error is not None:
@@ -162,19 +174,22 @@ class _Participant:
             raise
         finally:
             self._queue.leave(waiter)
-            self._changed.set()
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
+        # First let those go on who have got their answers: they need not wait until the log is written.
+        await cancel_shielded_checkpoint()
         if self._permits.get(permit.number) is permit:
-            await self._report_end(permit.number, how)
-            self._queue.mark_due(self._queue.with_selector(permit.select))
+            await self._carry_out(self._report_end(permit.number, how))
             self._pacer.finished((), permit.wanted.bulk, how, _loops.now())
         permit.released = True
-        await self._serve()
+        if self._queue.waiting:
+            self._queue.mark_due(self._queue.with_selector(permit.select))
+            await self._serve()
 
     def wake(self, select: Selector[Any] | None) -> None:
         self._queue.mark_due(self._queue.waiting if select is None else self._queue.with_selector(select))
-        self._changed.set()
+        if self._is_serving or self._store is None or not self._serve_at_once(self._store):
+            self._changed.set()
 
     def slots(self, where: str) -> Slots:
         if self._store is None:
@@ -190,27 +205,60 @@ class _Participant:
         )
 
     async def aclose(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await self._watcher.wait()
         if self._store is not None:
             await self._store.aclose()
 
     # Which selector to call.
+
+    def _serve_at_once(self, store: Store) -> bool:
+        """Serve without waiting. Returns whether that was possible; if not, the rest is left to `_serve`."""
+        steps = self._steps()
+        data: bytes | None = None
+        self._is_serving = True
+        try:
+            data = next(steps)
+            while True:
+                tail = store.append_at_once(data, log=self._log, after=self._ledger.number)
+                if tail is None:
+                    break
+                data = steps.send(tail)
+        except StopIteration:
+            return True
+        except Exception:  # noqa: S110 (`_serve` meets it again, and tells the waiters)
+            pass
+        finally:
+            self._is_serving = False
+        self._unfinished = steps, data
+        return False
 
     async def _serve(self) -> None:
         """Call all selectors that are due, and give out permits, unless that is going on already."""
         if self._is_serving:
             return
         self._is_serving = True
+        unfinished, self._unfinished = self._unfinished, None
         try:
-            await self._join()
-            while (waiter := self._next_due()) is not None:
-                await self._call_selector(waiter)
-            await self._update_ticket()
-            await self._clean_up()
+            if self._store is None:
+                self._store = await self._open_store()
+            if unfinished is not None:
+                await self._carry_out(*unfinished)
+            await self._carry_out(self._steps())
+            await self._drop_old()
         except Exception as error:
             self._fail_waiters(error)
         finally:
             self._is_serving = False
             self._changed.set()  # if this caller was cancelled, the watcher goes on with the others
+
+    def _steps(self) -> Steps[None]:
+        yield from self._join()
+        while (waiter := self._next_due()) is not None:
+            yield from self._call_selector(waiter)
+        yield from self._update_ticket()
+        yield from self._settle_orphans()
 
     def _next_due(self) -> Waiter | None:
         now = self._set_offset()
@@ -223,7 +271,7 @@ class _Participant:
         self._pacer.is_urgent = urgent
         return self._pacer.free_slots(now=now) > 0
 
-    async def _call_selector(self, waiter: Waiter) -> None:
+    def _call_selector(self, waiter: Waiter) -> Steps[None]:
         granted_at = _loops.boot_now()
         now = self._set_offset()
         self._queue.unmark(waiter)
@@ -236,19 +284,19 @@ class _Participant:
             return
         try:
             if isinstance(wanted, float | int):
-                await self._defer(waiter, wanted)
+                yield from self._defer(waiter, wanted)
             else:
-                await self._take(waiter, wanted, granted_at, now)
+                yield from self._take(waiter, wanted, granted_at, now)
         except BaseException:
             self._queue.mark_due([waiter])
             raise
 
-    async def _take(self, waiter: Waiter, wanted: Wanted, granted_at: float, now: float) -> None:
+    def _take(self, waiter: Waiter, wanted: Wanted, granted_at: float, now: float) -> Steps[None]:
         """Append the request, if the account has not changed since its selection, and give its permit."""
         self._serial = self._appending = serial = self._serial + 1
         budget = self._limiter.longest_request
         try:
-            is_appended = await self._append(
+            is_appended = yield from self._append(
                 records.took(who=self._who, serial=serial, budget=budget, bulk=wanted.bulk, keys=wanted.keys)
             )
         finally:
@@ -263,9 +311,9 @@ class _Participant:
             self._pacer.started((), wanted.bulk, now)
             self._leave(waiter)
 
-    async def _defer(self, waiter: Waiter, ask_at: float) -> None:
-        if await self._catch_up():
-            self._queue.mark_due([waiter])  # the answer was about an account that has changed
+    def _defer(self, waiter: Waiter, ask_at: float) -> Steps[None]:
+        if self._queue.has_work(waiter) and (yield from self._catch_up()):
+            self._queue.mark_due([waiter])  # its answer was about an account that has changed
             return
         now = self._set_offset()
         urgent = self._queue.is_urgent(waiter, now=now)
@@ -292,14 +340,10 @@ class _Participant:
 
     # Waiting for the log to change.
 
-    def _watch(self) -> None:
-        if not self._is_watched:
-            self._is_watched = True
-            _loops.spawn(self._keep_serving)
-
     async def _keep_serving(self) -> None:
+        """Serve whenever there is a reason, for as long as this event loop uses the account."""
         try:
-            while self._queue.waiting:
+            while True:
                 if not self._is_serving:
                     await self._serve()
                     self._changed = anyio.Event()
@@ -308,13 +352,13 @@ class _Participant:
                     self._changed = anyio.Event()
                     await self._changed.wait()
         finally:
-            self._is_watched = False
+            self._watcher = None
 
     async def _pause(self) -> None:
         """Wait until a selector is due, or something has happened that may make one due."""
         now = self._set_offset()
         until = max(now + MIN_PAUSE, min(self._queue.next_alarm_at(), self._ticket_due_at(now)))
-        if not self._queue.waiting or self._next_due() is not None:
+        if self._next_due() is not None:
             return
         with anyio.move_on_after(until - now):
             if self._has_work():
@@ -335,7 +379,7 @@ class _Participant:
     async def _wait_for_log(self) -> None:
         try:
             await self._opened().wait(log=self._log, after=self._ledger.number)
-            await self._catch_up()
+            await self._carry_out(self._catch_up())
         except Exception as error:
             self._fail_waiters(error)
 
@@ -355,9 +399,11 @@ class _Participant:
             expires_at - TICKET_SECONDS / 2 if expires_at > now else inf, bulk_near_at if bulk_near_at > now else inf
         )
 
-    async def _update_ticket(self) -> None:
-        now = self._set_offset()
+    def _update_ticket(self) -> Steps[None]:
         before = self._ledger.ticket(self._who)
+        if before is None and len(self._ledger.members) < 2:
+            return
+        now = self._set_offset()
         wanted = self._ticket(now)
         if before is None or before.expires_at <= now + self._pacer.offset:
             if not wanted.slot and not wanted.bulk:
@@ -366,12 +412,10 @@ class _Participant:
             is_fresh = before.expires_at - now - self._pacer.offset > TICKET_SECONDS / 2
             if is_fresh or not (wanted.slot or wanted.bulk):
                 return
-        await self._append_surely(wanted)
+        yield from self._append_surely(wanted)
 
     def _ticket(self, now: float) -> Waits:
         """What this process waits for, as the others should know it."""
-        if len(self._ledger.members) < 2:
-            return Waits(self._who, False, False, False)
         waiting = [waiter for waiter in self._queue.waiting if self._queue.has_work(waiter)]
         lacking = [waiter for waiter in waiting if waiter.is_due_with_slot]
         bulk_due_at = self._pacer.due_at(BULK, now=now)
@@ -386,25 +430,23 @@ class _Participant:
     # The log.
 
     def _opened(self) -> Store:
-        assert self._store is not None  # noqa: S101 (`_join` comes first)
+        assert self._store is not None  # noqa: S101 (`_serve` has opened it)
         return self._store
 
-    async def _join(self) -> None:
-        """Read the log to its end for the first time, and say that this process uses the account."""
-        if self._store is None:
-            self._store = await self._open_store()
+    def _join(self) -> Steps[None]:
+        """Read the log to its end for the first time, and say now and then that this process uses the account."""
         while True:
-            now = self._set_offset()
             member = self._ledger.members.get(self._who)
-            is_fresh = member is not None and now + self._pacer.offset < member.joined_at + self._ledger.horizon / 2
-            if is_fresh and self._log:
+            now = self._set_offset() + self._pacer.offset
+            if self._log and member is not None and now < member.joined_at + self._ledger.horizon / 2:
                 return
             if not self._log or member is None:
-                await self._catch_up()
+                yield from self._catch_up()
             self._ledger.check_limits(now=self._ledger.at)
-            budget = self._limiter.longest_request
-            record = records.joined(who=self._who, name=self._name, limits=self._limits, budget=budget)
-            if await self._append(record) and not self._who:
+            record = records.joined(
+                who=self._who, name=self._name, limits=self._limits, budget=self._limiter.longest_request
+            )
+            if (yield from self._append(record)) and not self._who:
                 self._who = self._pacer.who = self._ledger.number
                 self._say_who_shares()
 
@@ -412,27 +454,54 @@ class _Participant:
         others = len(self._ledger.active(now=self._ledger.at)) - 1
         logger.info("the account's limits are shared by %s, now with %d other processes", self._limiter.where, others)
 
-    async def _catch_up(self) -> bool:
+    def _catch_up(self) -> Steps[bool]:
         """Read the log to its end. Returns whether there was anything new."""
         before = self._log, self._ledger.number
-        await self._append(None)
+        yield from self._append(None)
         return before != (self._log, self._ledger.number)
 
-    async def _append_surely(self, record: Record) -> None:
-        while not await self._append(record):
+    def _append_surely(self, record: Record) -> Steps[None]:
+        while not (yield from self._append(record)):
             pass
 
-    async def _append(self, record: Record | None) -> bool:
+    def _append(self, record: Record | None) -> Steps[bool]:
         """Append the record if nothing newer is in the log. Takes in whatever is there."""
-        store = self._opened()
-        data = None if record is None else records.encode(record)
-        complete_to = store.now()
-        try:
-            tail = await store.append(data, log=self._log, after=self._ledger.number)
-        except NoLog as missing:
-            tail = await self._begin_log(missing)
+        complete_to = self._opened().now()
+        tail = yield None if record is None else records.encode(record)
         self._take_in(tail, complete_to)
         return tail.is_appended
+
+    def _report_end(self, serial: int, how: RequestEnd) -> Steps[None]:
+        while self._ledger.is_open(self._who, serial):
+            yield from self._append(records.ended(who=self._who, serial=serial, how=how))
+        self._permits.pop(serial, None)
+
+    def _settle_orphans(self) -> Steps[None]:
+        for serial in list(self._orphans):
+            if serial not in self._permits:
+                yield from self._report_end(serial, RequestEnd.NOT_SENT)
+            self._orphans.discard(serial)
+
+    async def _carry_out(self, steps: Steps[None] | Steps[bool], data: bytes | None = None) -> None:
+        """Take the steps. Those that have been begun already wait for `data`."""
+        try:
+            if inspect.getgeneratorstate(steps) == inspect.GEN_CREATED:
+                data = next(steps)
+            while True:
+                try:
+                    tail = await self._append_to_store(data)
+                except BaseException as error:
+                    data = steps.throw(error)
+                else:
+                    data = steps.send(tail)
+        except StopIteration:
+            pass
+
+    async def _append_to_store(self, data: bytes | None) -> Tail:
+        try:
+            return await self._opened().append(data, log=self._log, after=self._ledger.number)
+        except NoLog as missing:
+            return await self._begin_log(missing)
 
     async def _begin_log(self, missing: NoLog) -> Tail:
         store = self._opened()
@@ -477,16 +546,8 @@ class _Participant:
         if isinstance(record, Took) and record.who == self._who and record.serial != self._appending:
             self._orphans.add(record.serial)
 
-    async def _report_end(self, serial: int, how: RequestEnd) -> None:
-        while self._ledger.is_open(self._who, serial):
-            await self._append(records.ended(who=self._who, serial=serial, how=how))
-        self._permits.pop(serial, None)
-
-    async def _clean_up(self) -> None:
-        for serial in list(self._orphans):
-            if serial not in self._permits:
-                await self._report_end(serial, RequestEnd.NOT_SENT)
-            self._orphans.discard(serial)
+    async def _drop_old(self) -> None:
+        """Forget what is over, here and in the log."""
         if self._ledger.number - self._cleaned_at_number >= ENTRIES_BETWEEN_CLEANUPS:
             self._cleaned_at_number = self._ledger.number
             self._ledger.forget(now=self._ledger.at)

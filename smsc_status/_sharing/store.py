@@ -67,6 +67,9 @@ class Store(Protocol):
             NoLog: there is no log to read.
         """
 
+    def append_at_once(self, data: bytes | None, *, log: str, after: int) -> Tail | None:
+        """What `append` does, if the store can do it without waiting for anything; otherwise `None`."""
+
     async def begin(self, data: Sequence[bytes], *, instead_of: str) -> Tail:
         """Begin a new log with these entries, unless there is a usable log of another name than `instead_of`.
 
