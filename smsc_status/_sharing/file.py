@@ -157,17 +157,21 @@ class FileStore:
     # A transaction, from outside.
 
     async def _transaction(self, work: Callable[[], T]) -> T:
+        try:
+            return self._explained(work)
+        except Busy:
+            pass
         pause, began_at = FIRST_PAUSE, anyio.current_time()
         warn_at = began_at + QUIET_SECONDS
         while True:
+            await anyio.sleep(pause)
             try:
                 return self._explained(work)
             except Busy:
-                await anyio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-            if anyio.current_time() >= warn_at:
+                pause = min(2 * pause, LONGEST_PAUSE)
+            waited = anyio.current_time() - began_at
+            if began_at + waited >= warn_at:
                 warn_at += REPEAT_SECONDS
-                waited = anyio.current_time() - began_at
                 logger.warning("%s: another process has locked it for %.0f s; still waiting", self.where, waited)
 
     def _explained(self, work: Callable[[], T]) -> T:

@@ -93,7 +93,7 @@ def place(path: str, content: bytes, *, over: os.stat_result | None) -> os.stat_
         if over is None:
             try:
                 os.link(new, path)
-            except FileExistsError:
+            except (FileExistsError, FileNotFoundError):  # the latter: another process has swept the new one away
                 raise Busy from None
         elif _is_at(path, over):
             os.rename(new, path)
