@@ -1,4 +1,4 @@
-"""The event loop's clocks, tasks and callbacks. Only this module knows whether asyncio or trio runs.
+"""The clocks, and the event loop's tasks and callbacks. Only this module knows whether asyncio or trio runs.
 
 A background task belongs to the event loop, not to a caller. So a client may be opened in one task and closed in
 another, and a caller's cancellation ends only the caller's own waiting.
@@ -93,6 +93,17 @@ now = _timeline.now
 """The present instant in seconds, on the one clock that all loops of the process share."""
 here_and_now = _timeline.here_and_now
 """The running loop's identity and that instant, in one call. Raises RuntimeError where no loop runs."""
+
+# Elsewhere than on Linux no clock of Python's is sure to count sleep.
+_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def boot_now() -> float:
+    """Seconds of real time, on a clock that never steps back. On Linux it also counts while the machine sleeps.
+
+    It is the same clock for all processes of the machine. Virtual time does not move it.
+    """
+    return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
 class BackgroundTask:

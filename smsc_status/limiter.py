@@ -80,9 +80,16 @@ class Permit(Generic[WantedT_co]):
 
     A permit may be lost before its release, for example because its loop has ended. Its request counts as abandoned as
     soon as the loss is noticed.
+
+    Attributes:
+        wanted: the request that was permitted.
+        released: whether its end has been reported.
+        granted_at: the instant from which the client's `timeout` for the request counts; by default, when the permit
+            was made. Once that time is over, the request is not sent any more. In seconds of
+            `time.clock_gettime(time.CLOCK_BOOTTIME)` on Linux, of `time.monotonic()` elsewhere.
     """
 
-    __slots__ = ("loop", "lost", "number", "released", "select", "wanted")
+    __slots__ = ("granted_at", "loop", "lost", "number", "released", "select", "wanted")
 
     def __init__(
         self,
@@ -91,7 +98,10 @@ class Permit(Generic[WantedT_co]):
         loop: object = None,
         number: int = 0,
         lost: deque[Any] | None = None,
+        *,
+        granted_at: float | None = None,
     ) -> None:
+        self.granted_at: float = _loops.boot_now() if granted_at is None else granted_at
         self.wanted: WantedT_co = wanted
         self.released: bool = False
         self.select: Selector[WantedT_co] | None = select
@@ -114,7 +124,8 @@ class Limiter(Protocol):
         """Wait until `select` names a request that may start now, and start it.
 
         Callers that wait for the same token or slot are served in the order of arrival. A caller does not wait behind
-        one that waits for another token. A cancelled call takes nothing.
+        one that waits for another token. A cancelled call takes nothing. The client's `timeout` for the request counts
+        from the permit's `granted_at`, so return soon after you have made the permit.
         """
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
