@@ -107,11 +107,13 @@ class StatusClient:
             can reach it), such as `redis://host`. By default the machine. But a server on the loopback, or behind a
             `transport`, is probably an emulator, and is shared within this process.
         limiter: a limiter of your own, or one that you share on purpose. It brings its own limits.
-        timeout: the longest time for each request as a whole.
+        timeout: the longest time for each request as a whole. It is not sent later than this after the limiter let it
+            start, even if the process was stopped meanwhile.
         retries: how often a message is asked again after a failed connection, a time-out, an empty reply, or an HTTP
             status that says "later". Refusals because of the limits are waited out and do not count.
         transport: any `httpx.AsyncBaseTransport` that sends a request at most once. A client with a transport has a
             limiter of its own, so two of them do not keep one account's limits together: then give both one `limiter`.
+            If it ignores httpcore's `trace`, whether `timeout` is over is looked at only before it is called.
         proxy: the URL of a proxy, instead of what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
             `socks5://` needs the package socksio (`pip install 'httpx[socks]'`).
         verify: whose certificates to trust: an `ssl.SSLContext`, or `True`. `True` means the system's certificate

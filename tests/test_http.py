@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSListener, TLSStream
 from helpers import PHONE, Answering
 
-from smsc_status import ConfigError, Limits, ProtocolError, StatusClient, TransportError
+from smsc_status import ConfigError, Limits, ProtocolError, RequestTimeout, StatusClient, TransportError, _loops
 from smsc_status._core.scheduling.pacing import RequestEnd
 from smsc_status._runtime import http as module
 from smsc_status._runtime.account import Account, Secret
@@ -58,6 +59,7 @@ class Server:
     ways: list[str]
     port: int = 0
     connections: int = 0
+    begun: list[bytes] = attrs.field(factory=list)
     asked: list[bytes] = attrs.field(factory=list)
 
     async def serve(self, stream: ByteStream) -> None:
@@ -78,6 +80,7 @@ class Server:
             await stream.receive()
             await stream.send(b"\5\0\0\1\0\0\0\0\0\0")
             return True
+        self.begun.append(request.partition(b" ")[0])
         while b"apikey=" not in request and not request.startswith(b"CONNECT"):
             request += await stream.receive()
         if request.startswith(b"CONNECT") and self.ways[0] not in ("refuse the tunnel", "say nothing"):
@@ -151,7 +154,7 @@ async def on_route(route: str, *ways: str, **options: Any) -> AsyncIterator[tupl
 
 
 async def ended(opened: HttpExchange) -> NoReply:
-    outcome = await opened.post({"id": "1"}, messages=1)
+    outcome = await opened.post({"id": "1"}, messages=1, send_by=inf)
     assert isinstance(outcome, NoReply)
     assert isinstance(outcome.error, TransportError)
     return outcome
@@ -162,12 +165,12 @@ async def ended(opened: HttpExchange) -> NoReply:
 async def test_a_kept_connection_that_ends_without_a_reply_has_ended_its_request(route: str, way: str) -> None:
     """The server closed it while the request was on its way there: nothing arrives later."""
     async with on_route(route, "answer", way, "answer") as (server, opened):
-        assert isinstance(await opened.post({"id": "1"}, messages=1), Reply)
+        assert isinstance(await opened.post({"id": "1"}, messages=1, send_by=inf), Reply)
         outcome = await ended(opened)
         assert outcome.how is RequestEnd.REPLIED
         assert isinstance(outcome.error.__cause__, httpx.RemoteProtocolError | httpx.ReadError)
         assert server.connections == 1 + (route == "a tunnel")  # TLS inside counts here as another
-        assert isinstance(await opened.post({"id": "1"}, messages=1), Reply)
+        assert isinstance(await opened.post({"id": "1"}, messages=1, send_by=inf), Reply)
 
 
 @pytest.mark.parametrize("way", ["close", "reset", "begin"])
@@ -183,7 +186,7 @@ async def test_a_new_connection_that_ends_without_a_reply_may_have_carried_its_r
 async def test_a_kept_connection_that_has_begun_a_reply_may_have_carried_its_request(way: str) -> None:
     """So may one that says nothing until the time is over."""
     async with on_route("http", "answer", way, timeout=0.3) as (_, opened):
-        assert isinstance(await opened.post({"id": "1"}, messages=1), Reply)
+        assert isinstance(await opened.post({"id": "1"}, messages=1, send_by=inf), Reply)
         assert (await ended(opened)).how is RequestEnd.ABANDONED
 
 
@@ -206,7 +209,7 @@ async def test_a_closed_kept_connection_keeps_no_slot_waiting() -> None:
 async def test_a_transport_of_the_user_s_own_tells_nothing_of_its_connections(error: Exception) -> None:
     """So a request on it may arrive later, whatever the error says."""
     async with exchange("http://localhost", transport=Answering(ANSWER, error), verify=True) as opened:
-        assert isinstance(await opened.post({"id": "1"}, messages=1), Reply)
+        assert isinstance(await opened.post({"id": "1"}, messages=1, send_by=inf), Reply)
         assert (await ended(opened)).how is RequestEnd.ABANDONED
 
 
@@ -253,12 +256,12 @@ async def test_connections_are_kept_for_less_than_the_servers_keep_them(monkeypa
     assert KEEPALIVE_EXPIRY <= 4
     async with on_route("http", *["answer"] * 3) as (server, opened):
         for _ in range(3):
-            await opened.post({"id": "1"}, messages=1)
+            await opened.post({"id": "1"}, messages=1, send_by=inf)
         assert server.connections == 1
     monkeypatch.setattr("smsc_status._runtime.http.KEEPALIVE_EXPIRY", 0.0)
     async with on_route("http", *["answer"] * 3) as (server, opened):
         for _ in range(3):
-            await opened.post({"id": "1"}, messages=1)
+            await opened.post({"id": "1"}, messages=1, send_by=inf)
         assert server.connections == 3
 
 
@@ -280,7 +283,7 @@ async def test_ssl_cert_file_says_whom_to_trust(monkeypatch: pytest.MonkeyPatch,
     CERTIFICATES.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     async with on_route("https", "answer", verify=True) as (_, opened):
-        assert isinstance(await opened.post({"id": "1"}, messages=1), Reply)
+        assert isinstance(await opened.post({"id": "1"}, messages=1, send_by=inf), Reply)
 
 
 async def test_the_system_s_authorities_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +299,7 @@ async def test_the_system_s_authorities_are_trusted(monkeypatch: pytest.MonkeyPa
     module._system_trust.cache_clear()
     try:
         async with on_route("https", "answer", verify=True) as (_, opened):
-            assert isinstance(await opened.post({"id": "1"}, messages=1), Reply)
+            assert isinstance(await opened.post({"id": "1"}, messages=1, send_by=inf), Reply)
     finally:
         module._system_trust.cache_clear()
 
@@ -364,7 +367,7 @@ def test_an_address_that_httpx_does_not_take_is_an_error(url: str) -> None:
 async def test_a_reply_that_is_refused_unread_has_been_a_reply(reply: httpx.Response, text: str) -> None:
     """Its error has its status, and when to come back."""
     async with exchange("http://localhost", transport=Answering(reply), verify=True) as opened:
-        outcome = await opened.post({"id": "1"}, messages=1)
+        outcome = await opened.post({"id": "1"}, messages=1, send_by=inf)
     assert isinstance(outcome, NoReply)
     assert outcome.how is RequestEnd.REPLIED
     assert isinstance(outcome.error, ProtocolError)
@@ -387,7 +390,7 @@ async def test_an_exception_that_passes_through_has_no_frame_that_holds_the_body
     account = account_at("http://localhost", "key-of-ours")
     opened = HttpExchange(account, timeout=5, connections=4, transport=Stopping(), proxy=None, verify=True)
     with pytest.raises(Stop) as caught:
-        await opened.post({"id": "1"}, messages=1)
+        await opened.post({"id": "1"}, messages=1, send_by=inf)
     error = caught.value
     assert error.__traceback__ is not None
     shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
@@ -399,6 +402,125 @@ async def test_the_compressed_body_of_an_http_error_is_not_read() -> None:
     """Its status says enough."""
     reply = httpx.Response(403, headers={"content-encoding": "gzip"}, content=b"")
     async with exchange("http://localhost", transport=Answering(reply), verify=True) as opened:
-        outcome = await opened.post({"id": "1"}, messages=1)
+        outcome = await opened.post({"id": "1"}, messages=1, send_by=inf)
     assert isinstance(outcome, Reply)
     assert (outcome.status, outcome.body) == (403, b"")
+
+
+HEADERS, BODY = "http11.send_request_headers.started", "http11.send_request_body.started"
+TIMEOUT = 5.0
+
+
+class Stopped:
+    """A process that is stopped right before one of httpcore's events, for so long by a clock that is not real."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, event: str, method: bytes = b"POST", after: float = 6.0
+    ) -> None:
+        self.now = 1000.0
+        self.is_on = False
+        monkeypatch.setattr(_loops, "boot_now", lambda: self.now)
+        original = module._RequestProgress.on_event
+
+        async def on_event(progress: Any, name: str, info: Any) -> None:
+            if name == event and self.is_on and info["request"].method == method:
+                self.is_on = False
+                self.now += after
+            await original(progress, name, info)
+
+        monkeypatch.setattr(module._RequestProgress, "on_event", on_event)
+
+    async def post(self, opened: HttpExchange, *, is_stopped: bool) -> Reply | NoReply:
+        """Send a request whose time begins now."""
+        self.is_on = is_stopped
+        outcome = await opened.post({"id": "1"}, messages=1, send_by=self.now + TIMEOUT)
+        assert not self.is_on
+        return outcome
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+@pytest.mark.parametrize("route", ROUTES)
+async def test_a_request_that_was_stopped_before_its_headers_is_not_sent(
+    route: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is closed, be it a new or a kept one, and the next request is sent."""
+    process = Stopped(monkeypatch, HEADERS)
+    async with on_route(route, "answer", "answer") as (server, opened):
+        if is_kept:
+            assert isinstance(await process.post(opened, is_stopped=False), Reply)
+        outcome = await process.post(opened, is_stopped=True)
+        assert isinstance(outcome, NoReply)
+        assert outcome.how is RequestEnd.NOT_SENT
+        assert type(outcome.error) is TransportError
+        assert str(outcome.error) == "nothing was sent within 5 s of the limiter's permit"
+        assert isinstance(await process.post(opened, is_stopped=False), Reply)
+        assert server.begun.count(b"POST") == 1 + is_kept
+        assert server.connections == 2 * (1 + (route == "a tunnel"))  # TLS inside counts here as another
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+@pytest.mark.parametrize("route", ROUTES)
+async def test_a_request_that_was_stopped_before_its_body_is_not_sent_whole(
+    route: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its headers may have left, so it counts as abandoned."""
+    process = Stopped(monkeypatch, BODY)
+    async with on_route(route, "answer", "answer") as (server, opened):
+        if is_kept:
+            assert isinstance(await process.post(opened, is_stopped=False), Reply)
+        outcome = await process.post(opened, is_stopped=True)
+        assert isinstance(outcome, NoReply)
+        assert outcome.how is RequestEnd.ABANDONED
+        assert type(outcome.error) is RequestTimeout
+        assert str(outcome.error) == "not all was sent within 5 s of the limiter's permit"
+        assert isinstance(await process.post(opened, is_stopped=False), Reply)
+        assert len(server.asked) == 1 + is_kept
+        assert server.connections == 2 * (1 + (route == "a tunnel"))
+
+
+@pytest.mark.parametrize("event", [HEADERS, BODY])
+async def test_a_request_that_was_stopped_before_it_asked_for_its_tunnel_is_not_sent(
+    event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not the proxy has been asked."""
+    process = Stopped(monkeypatch, event, b"CONNECT")
+    async with on_route("a tunnel", "answer") as (server, opened):
+        outcome = await process.post(opened, is_stopped=True)
+        assert isinstance(outcome, NoReply)
+        assert outcome.how is RequestEnd.NOT_SENT
+        assert isinstance(await process.post(opened, is_stopped=False), Reply)
+        assert server.begun.count(b"POST") == 1
+
+
+@pytest.mark.parametrize("event", [HEADERS, BODY])
+async def test_a_request_that_was_stopped_for_less_than_its_time_is_sent(
+    event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Stopped(monkeypatch, event, after=TIMEOUT)
+    async with on_route("http", "answer") as (_, opened):
+        assert isinstance(await process.post(opened, is_stopped=True), Reply)
+
+
+@pytest.mark.parametrize(("event", "how"), [(HEADERS, RequestEnd.NOT_SENT), (BODY, RequestEnd.ABANDONED)])
+async def test_a_transport_of_the_user_s_own_is_stopped_too_if_it_tells_httpcore_s_events(
+    event: str, how: RequestEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of httpx's does."""
+    process = Stopped(monkeypatch, event)
+    async with on_route("http", "answer", transport=httpx.AsyncHTTPTransport(), verify=True) as (server, opened):
+        outcome = await process.post(opened, is_stopped=True)
+        assert isinstance(outcome, NoReply)
+        assert outcome.how is how
+        assert isinstance(await process.post(opened, is_stopped=False), Reply)
+        assert len(server.asked) == 1
+
+
+async def test_a_transport_that_tells_no_events_is_not_called_when_the_time_is_over() -> None:
+    """That is the last instant that is known before it sends."""
+    transport = Answering(ANSWER)
+    async with exchange("http://localhost", transport=transport, verify=True) as opened:
+        outcome = await opened.post({"id": "1"}, messages=1, send_by=_loops.boot_now() - 0.001)
+        assert isinstance(outcome, NoReply)
+        assert outcome.how is RequestEnd.NOT_SENT
+        assert transport.requests == []
+        assert isinstance(await opened.post({"id": "1"}, messages=1, send_by=_loops.boot_now() + 9), Reply)

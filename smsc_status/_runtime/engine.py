@@ -219,7 +219,8 @@ class Engine:
         """
         self.pending.count_request(kind)
         try:
-            return await self._exchange.post(fields, messages=messages)
+            send_by = permit.granted_at + self._exchange.timeout
+            return await self._exchange.post(fields, messages=messages, send_by=send_by)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self.release(permit, RequestEnd.ABANDONED)

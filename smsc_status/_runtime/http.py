@@ -19,6 +19,7 @@ import anyio
 import attrs
 import httpx
 
+from smsc_status import _loops
 from smsc_status._core.scheduling.pacing import RequestEnd
 from smsc_status._core.wire.protocol import PATH, retry_after
 from smsc_status._runtime.account import Account, Secret
@@ -86,12 +87,21 @@ class NoReply:
     error: SmscError
 
 
+class _TooLate(Exception):
+    """The time for a request was over before all of it was sent."""
+
+
 class _RequestProgress:
-    """How far a request has come, as httpcore's trace events tell. A transport without httpcore sends no events."""
+    """How far a request has come, as httpcore's trace events tell. A transport without httpcore sends no events.
 
-    __slots__ = ("_extensions", "has_connected", "has_left", "is_answered", "is_known")
+    It also stops a request that would be sent after `send_by`, for example because the process had been stopped. By
+    then others may count the request as ended, and use its tokens.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_extensions", "_send_by", "has_connected", "has_left", "is_answered", "is_known")
+
+    def __init__(self, send_by: float) -> None:
+        self._send_by = send_by
         self._extensions: dict[str, Any] = {}
         self.is_known = False
         self.has_connected = False
@@ -99,17 +109,28 @@ class _RequestProgress:
         self.is_answered = False
 
     async def on_event(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take note of an event: httpcore calls this as the request's `trace` extension."""
+        """Take note of an event: httpcore calls this as the request's `trace` extension.
+
+        If this raises, httpcore closes the connection and writes nothing more.
+        """
         self.is_known = True
         if not event.startswith("http11."):  # connecting, perhaps to or through a proxy; or HTTP/2
             self.has_connected = True
         elif event == "http11.send_request_headers.started":
+            self.raise_if_late()
             # A CONNECT only asks a proxy for a tunnel: the request itself comes after it.
             self.has_left = info["request"].method != b"CONNECT"
             self._extensions = info["request"].extensions
+        elif event == "http11.send_request_body.started":
+            self.raise_if_late()
         elif event == "http11.receive_response_headers.complete" and self.has_left:
             self.is_answered = True
             self._extensions.pop("trace", None)  # further events would cost time and tell nothing new
+
+    def raise_if_late(self) -> None:
+        """Raise `_TooLate` if nothing more of the request may be sent."""
+        if _loops.boot_now() > self._send_by:
+            raise _TooLate
 
     def is_closed_by_server(self, error: BaseException) -> bool:
         """Whether the error says that a reused connection has ended without a reply.
@@ -156,7 +177,7 @@ class HttpExchange:
             raise ConfigError("verify beside transport: expected only one, as a transport brings its own trust")
         self._account = account
         self._redactor = Redactor(account.hidden)
-        self._timeout = timeout
+        self.timeout: float = timeout
         # A host that takes half of the time to connect is down. httpx then raises ConnectTimeout, which shows that
         # nothing was sent.
         self._extensions = {"timeout": httpx.Timeout(timeout, connect=timeout / 2).as_dict()}
@@ -186,10 +207,13 @@ class HttpExchange:
         """Take the credentials out of an error and of the errors that it is chained to: a reply may repeat them."""
         self._redactor.redact(error)
 
-    async def post(self, fields: Mapping[str, str], *, messages: int) -> Reply | NoReply:
-        """Send the fields, which are about this many messages, to the address in use now. Raises only cancellation."""
+    async def post(self, fields: Mapping[str, str], *, messages: int, send_by: float) -> Reply | NoReply:
+        """Send the fields, which are about this many messages, to the address in use now. Raises only cancellation.
+
+        Nothing is sent after the instant `send_by` of `_loops.boot_now`.
+        """
         mirror = self._mirror
-        outcome = await self._post(mirror, fields, REPLY_BYTES + REPLY_BYTES_A_MESSAGE * messages)
+        outcome = await self._post(mirror, fields, REPLY_BYTES + REPLY_BYTES_A_MESSAGE * messages, send_by)
         if isinstance(outcome, NoReply):
             self._leave_mirror(mirror)
         return outcome
@@ -202,12 +226,17 @@ class HttpExchange:
         if self._mirror == mirror:  # otherwise an earlier failure has left it already
             self._mirror = (mirror + 1) % len(self._urls)
 
-    async def _post(self, mirror: int, fields: Mapping[str, str], most: int) -> Reply | NoReply:
-        progress = _RequestProgress()
+    async def _post(self, mirror: int, fields: Mapping[str, str], most: int, send_by: float) -> Reply | NoReply:
+        progress = _RequestProgress(send_by)
         try:
-            with anyio.move_on_after(self._timeout):
+            with anyio.move_on_after(self.timeout):
                 return await self._exchange(mirror, fields, most, progress)
-            return NoReply(self._end_of(None, progress), RequestTimeout(f"no whole answer within {self._timeout:g} s"))
+            return NoReply(self._end_of(None, progress), RequestTimeout(f"no whole answer within {self.timeout:g} s"))
+        except _TooLate as caught:
+            how = self._end_of(caught, progress)
+            kind = TransportError if how is RequestEnd.NOT_SENT else RequestTimeout
+            what = "nothing was sent" if how is RequestEnd.NOT_SENT else "not all was sent"
+            return NoReply(how, kind(f"{what} within {self.timeout:g} s of the limiter's permit"))
         except Exception as caught:  # a transport that the user supplied may raise anything
             how, cause = self._end_of(caught, progress), self._redactor.copy(caught)
             is_timeout = isinstance(caught, httpx.TimeoutException | TimeoutError)
@@ -224,6 +253,8 @@ class HttpExchange:
         """How a request without a reply has ended: with this error, or (`None`) because its time was over."""
         if isinstance(caught, _NEVER_LEFT):
             return RequestEnd.NOT_SENT
+        if isinstance(caught, _TooLate) and not progress.has_left:
+            return RequestEnd.NOT_SENT  # whoever's transport it is: it was stopped just before it would have sent
         if self._has_own_connections and progress.is_known and not progress.has_left:
             return RequestEnd.NOT_SENT  # a proxy has refused, or connecting took too long
         if caught is not None and progress.is_closed_by_server(caught):
@@ -238,6 +269,7 @@ class HttpExchange:
         url, transport = self._urls[mirror], self._transports[mirror]
         extensions = {**self._extensions, "trace": progress.on_event}
         request = httpx.Request("POST", url, headers=_HEADERS, content=form, extensions=extensions)
+        progress.raise_if_late()  # a transport of the user's own may send no events
         async with aclosing(await transport.handle_async_request(request)) as response:
             logger.debug("POST %s: HTTP %d", url, response.status_code)
             status, headers = response.status_code, response.headers
