@@ -490,6 +490,8 @@ async def test_a_request_that_was_stopped_before_it_asked_for_its_tunnel_is_not_
         assert outcome.how is RequestEnd.NOT_SENT
         assert isinstance(await process.post(opened, is_stopped=False), Reply)
         assert server.begun.count(b"POST") == 1
+        if event == HEADERS:
+            assert server.begun.count(b"CONNECT") == 1
 
 
 @pytest.mark.parametrize("event", [HEADERS, BODY])
