@@ -11,8 +11,16 @@ from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
 from virtual import VirtualLoop
 
+from smsc_status._runtime import sharing
+
 # Mutation testing runs the tests many times in one process, and wants the same verdict each time.
 settings.register_profile("mutation", derandomize=True, suppress_health_check=[HealthCheck.differing_executors])
+
+
+@pytest.fixture(autouse=True)
+def no_log_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients share nothing with other processes unless a test says so: the log's clock is real time."""
+    monkeypatch.setattr(sharing, "DEFAULT", sharing.PROCESS)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

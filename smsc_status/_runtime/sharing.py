@@ -21,6 +21,7 @@ from smsc_status.models import Limits
 
 PROCESS, MACHINE = "process", "machine"
 EXPECTED = f"expected {PROCESS!r}, {MACHINE!r}, a path with a '/', or a URL such as 'redis://host'"
+DEFAULT = MACHINE
 URL_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
 
 logger = logging.getLogger("smsc_status")
@@ -47,7 +48,7 @@ def limiter_for(
         ConfigError: a `share` that can't be used, or other limits than another client's in this process.
     """
     if share is None:
-        share = PROCESS if has_transport or account.is_on_loopback else MACHINE
+        share = PROCESS if has_transport or account.is_on_loopback else DEFAULT
         if has_transport:
             return LocalLimiter(limits)
     if not isinstance(share, str | os.PathLike):
