@@ -84,6 +84,21 @@ def test_records_are_read_as_they_were_written(written: list[tuple[bytes, float]
     assert not written or found.ends[-1] == (7 + len(raw), last)
 
 
+def test_the_record_that_has_been_changed_is_named() -> None:
+    raw, _ = records([(b"one", 1.0), (b"two", 2.0), (b"three", 3.0)], 0)
+    with pytest.raises(Damaged, match="record 8 has been changed"):
+        read_records(raw.replace(b"two", b"TWO"), at=0, number=7, checksum=0)
+
+
+def test_a_record_can_not_be_left_out() -> None:
+    """Its checksum is part of the next one's."""
+    first, checksum = records([(b"one", 1.0)], 0)
+    rest, _ = records([(b"two", 2.0)], checksum)
+    read_records(first + rest, at=0, number=1, checksum=0)
+    with pytest.raises(Damaged, match="record 1 has been changed"):
+        read_records(rest, at=0, number=1, checksum=0)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     for read, errors in (

@@ -168,8 +168,8 @@ def test_another_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
-30 22 0:30 / /srv rw shared:1 - {outer} server:/srv rw
 31 30 0:31 / /srv/my\\040files rw shared:2 master:3 - {kind} server:/files rw
+30 22 0:30 / /srv rw shared:1 - {outer} server:/srv rw
 32 30 0:32 / /srv/twice rw - tmpfs tmpfs rw
 33 32 0:33 / /srv/twice rw - {kind} server:/twice rw
 """
