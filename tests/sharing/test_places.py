@@ -27,19 +27,18 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # The default place.
 
 
-def test_the_name_depends_on_server_and_login(state: Path) -> None:
-    path = places.default_path(server="smsc.ru:", login="me")
-    assert path.parent == state
-    assert re.fullmatch(r"[0-9a-f]{32}\.log", path.name)
-    assert path == places.default_path(server="smsc.ru:", login="me")
+def test_the_name_depends_on_server_and_login() -> None:
+    name = places.log_name(server="smsc.ru:", login="me")
+    assert re.fullmatch(r"[0-9a-f]{32}", name)
+    assert name == places.log_name(server="smsc.ru:", login="me")
     others = {
-        places.default_path(server="smsc.kz:", login="me"),
-        places.default_path(server="smsc.ru:", login="you"),
-        places.default_path(server="smsc.ru:", apikey="me"),
-        places.default_path(server="smsc.kz:", apikey="me"),
-        places.default_path(server="smsc.ru:", apikey="you"),
+        places.log_name(server="smsc.kz:", login="me"),
+        places.log_name(server="smsc.ru:", login="you"),
+        places.log_name(server="smsc.ru:", apikey="me"),
+        places.log_name(server="smsc.kz:", apikey="me"),
+        places.log_name(server="smsc.ru:", apikey="you"),
     }
-    assert len(others | {path}) == 6
+    assert len(others | {name}) == 6
 
 
 def test_an_api_key_is_hashed_slowly_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,10 +50,14 @@ def test_an_api_key_is_hashed_slowly_and_once(monkeypatch: pytest.MonkeyPatch) -
         return scrypt(key, **how)
 
     monkeypatch.setattr(hashlib, "scrypt", counted)
-    path = places.default_path(server="slow:", apikey="a key")
-    assert places.default_path(server="slow:", apikey="a key") == path
+    name = places.log_name(server="slow:", apikey="a key")
+    assert places.log_name(server="slow:", apikey="a key") == name
     assert [(how["n"], how["r"], how["p"]) for how in calls] == [(2**14, 8, 1)]
-    assert re.fullmatch(r"[0-9a-f]{32}\.log", path.name)
+    assert re.fullmatch(r"[0-9a-f]{32}", name)
+
+
+def test_the_default_place_is_in_the_user_s_state(state: Path) -> None:
+    assert places.default_directory() == state
 
 
 def no_home(name: str) -> NoReturn:
@@ -65,7 +68,7 @@ def no_home(name: str) -> NoReturn:
 def test_a_user_without_a_home_has_no_default_place(monkeypatch: pytest.MonkeyPatch, user_state_path: object) -> None:
     monkeypatch.setattr(places, "user_state_path", user_state_path)
     with pytest.raises(ConfigError, match="the state directory: "):
-        places.default_path(server="smsc.ru:", login="me")
+        places.default_directory()
 
 
 def test_the_default_directory_is_its_owner_s_alone(state: Path) -> None:
