@@ -6,7 +6,6 @@ only if nothing newer has arrived. If something has, the process takes that in a
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import socket
@@ -36,7 +35,9 @@ ENTRIES_BETWEEN_CLEANUPS = 256
 logger = logging.getLogger("smsc_status")
 
 T = TypeVar("T")
-Steps = Generator[bytes | None, Tail, T]
+Step = tuple[bytes | None, str, int]
+"""What to append (`None`: nothing, only read), to which log, and after which of its entries."""
+Steps = Generator[Step, Tail, T]
 OpenStore = Callable[[], Awaitable[Store]]
 
 
@@ -113,8 +114,8 @@ class SharedLimiter:
 class _Participant:
     """One event loop's part in the account: its replica of the log, and those that wait in this loop.
 
-    What it does is written in steps. Each step yields data for the log, or `None` to only read the log. So the same
-    code runs at once where the store answers at once, and in a task where it does not.
+    What it does is written in steps, which yield what to ask the store. So the same code runs at once where the store
+    answers at once, and in a task where it does not.
     """
 
     def __init__(self, limiter: SharedLimiter, open_store: OpenStore) -> None:
@@ -139,8 +140,11 @@ class _Participant:
         self._pacer = SharedPacer(self._ledger, self._who, self._limits)
         self._cleaned_at_number = 0
         self._is_serving = False
-        # Steps that were begun by `wake`, and what they wait for.
-        self._unfinished: tuple[Steps[None], bytes | None] | None = None
+        # Steps that were begun by `wake`, and the one that could not be taken at once.
+        self._unfinished: tuple[Steps[None], Step] | None = None
+        # When this process's last request was permitted, and until when it is to be remembered that the log is lost.
+        self._last_took_at = -inf
+        self._is_quiet_until = -inf
         self._watcher: _loops.BackgroundTask | None = None
         self._changed = anyio.Event()
 
@@ -216,23 +220,27 @@ class _Participant:
     def _serve_at_once(self, store: Store) -> bool:
         """Serve without waiting. Returns whether that was possible; if not, the rest is left to `_serve`."""
         steps = self._steps()
-        data: bytes | None = None
         self._is_serving = True
         try:
-            data = next(steps)
-            while True:
-                tail = store.append_at_once(data, log=self._log, after=self._ledger.number)
-                if tail is None:
-                    break
-                data = steps.send(tail)
+            step = next(steps)
+            while (tail := self._try(store, step)) is not None:
+                step = steps.send(tail)
         except StopIteration:
             return True
-        except Exception:  # noqa: S110 (`_serve` meets it again, and tells the waiters)
-            pass
+        except Exception:  # `_serve` meets it again, and tells the waiters
+            return False
         finally:
             self._is_serving = False
-        self._unfinished = steps, data
+        self._unfinished = steps, step
         return False
+
+    @staticmethod
+    def _try(store: Store, step: Step) -> Tail | None:
+        data, log, after = step
+        try:
+            return store.append_at_once(data, log=log, after=after)
+        except Exception:  # `_serve` tries it again, and handles what goes wrong
+            return None
 
     async def _serve(self) -> None:
         """Call all selectors that are due, and give out permits, unless that is going on already."""
@@ -309,6 +317,7 @@ class _Participant:
             permit = Permit(wanted, waiter.select, _loops.this_loop(), serial, granted_at=granted_at)
             waiter.permit = self._permits[serial] = permit
             self._pacer.started((), wanted.bulk, now)
+            self._last_took_at = now
             self._leave(waiter)
 
     def _defer(self, waiter: Waiter, ask_at: float) -> Steps[None]:
@@ -443,6 +452,10 @@ class _Participant:
             if not self._log or member is None:
                 yield from self._catch_up()
             self._ledger.check_limits(now=self._ledger.at)
+            missing = self._is_quiet_until + self._pacer.offset - max(self._ledger.quiet_until, self._ledger.at)
+            if missing > 0:
+                yield from self._append(Quarantine(self._is_quiet_until - _loops.now(), "requests were forgotten"))
+                continue
             record = records.joined(
                 who=self._who, name=self._name, limits=self._limits, budget=self._limiter.longest_request
             )
@@ -467,7 +480,7 @@ class _Participant:
     def _append(self, record: Record | None) -> Steps[bool]:
         """Append the record if nothing newer is in the log. Takes in whatever is there."""
         complete_to = self._opened().now()
-        tail = yield None if record is None else records.encode(record)
+        tail = yield (None if record is None else records.encode(record)), self._log, self._ledger.number
         self._take_in(tail, complete_to)
         return tail.is_appended
 
@@ -482,24 +495,23 @@ class _Participant:
                 yield from self._report_end(serial, RequestEnd.NOT_SENT)
             self._orphans.discard(serial)
 
-    async def _carry_out(self, steps: Steps[None] | Steps[bool], data: bytes | None = None) -> None:
-        """Take the steps. Those that have been begun already wait for `data`."""
+    async def _carry_out(self, steps: Steps[None] | Steps[bool], step: Step | None = None) -> None:
+        """Take the steps; if they have been begun already, from `step` on."""
         try:
-            if inspect.getgeneratorstate(steps) == inspect.GEN_CREATED:
-                data = next(steps)
+            step = next(steps) if step is None else step
             while True:
                 try:
-                    tail = await self._append_to_store(data)
+                    tail = await self._take_step(*step)
                 except BaseException as error:
-                    data = steps.throw(error)
+                    step = steps.throw(error)
                 else:
-                    data = steps.send(tail)
+                    step = steps.send(tail)
         except StopIteration:
             pass
 
-    async def _append_to_store(self, data: bytes | None) -> Tail:
+    async def _take_step(self, data: bytes | None, log: str, after: int) -> Tail:
         try:
-            return await self._opened().append(data, log=self._log, after=self._ledger.number)
+            return await self._opened().append(data, log=log, after=after)
         except NoLog as missing:
             return await self._begin_log(missing)
 
@@ -526,6 +538,8 @@ class _Participant:
     def _take_in(self, tail: Tail, complete_to: float) -> None:
         if tail.log != self._log or tail.is_whole:
             if tail.log != self._log:
+                if self._log:  # the new log may have been begun by a process whose requests take less time
+                    self._is_quiet_until = self._last_took_at + self._quarantine_seconds()
                 self._log, self._who = tail.log, 0
             self._ledger = Ledger(self._limits)
             self._pacer.ledger, self._pacer.who = self._ledger, self._who
