@@ -86,7 +86,7 @@ class Took(msgspec.Struct, frozen=True, array_like=True, tag=1):
     serial: int
     budget: float
     bulk: bool
-    ids: tuple[int | str | bytes, ...]
+    ids: tuple[int | str, ...]
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -160,13 +160,13 @@ def ended(*, who: int, serial: int, how: RequestEnd) -> Ended:
     return Ended(who, serial, _ENDS.index(how))
 
 
-def _to_wire(key: Key) -> int | str | bytes:
-    # An id may have forty digits; msgpack's numbers have at most 64 bits.
-    return key if isinstance(key, str) or key <= _LARGEST_INT else key.to_bytes((key.bit_length() + 7) // 8)
+def _to_wire(key: Key) -> int | str:
+    # An id may have forty digits; msgpack's numbers have at most 64 bits. No id that is a text begins with "#".
+    return f"#{key}" if isinstance(key, int) and key > _LARGEST_INT else key
 
 
-def _from_wire(id: int | str | bytes) -> Key:
-    return int.from_bytes(id) if isinstance(id, bytes) else id
+def _from_wire(id: int | str) -> Key:
+    return int(id[1:]) if isinstance(id, str) and id.startswith("#") else id
 
 
 def _shared(limits: Limits) -> tuple[float, ...]:
