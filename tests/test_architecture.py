@@ -24,6 +24,7 @@ LAYERS = [
     ["_core"],
     ["_loops", "_waiters"],
     ["limiter"],
+    ["_sharing"],
     ["_runtime"],
     ["_operations"],
     ["client"],
