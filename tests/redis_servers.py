@@ -161,7 +161,8 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -174,8 +175,9 @@ class Proxy:
                     client.close()
                     continue
                 self._pairs.append((client, server))
-                threading.Thread(target=self._carry, args=(client, server, False), daemon=True).start()
-                threading.Thread(target=self._carry, args=(server, client, True), daemon=True).start()
+                for ways in ((client, server, False), (server, client, True)):
+                    self._threads.append(threading.Thread(target=self._carry, args=ways, daemon=True))
+                    self._threads[-1].start()
 
     def _carry(self, source: socket.socket, sink: socket.socket, is_reply: bool) -> None:
         with contextlib.suppress(OSError):
@@ -191,8 +193,7 @@ class Proxy:
 
     def cut(self) -> None:
         """Cut all connections."""
-        pairs, self._pairs = self._pairs, []
-        for sock in (sock for pair in pairs for sock in pair):
+        for sock in (sock for pair in self._pairs for sock in pair):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
@@ -200,7 +201,9 @@ class Proxy:
         """Accept no more connections, and cut those that there are."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
         self.cut()
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
         for sock in (sock for pair in self._pairs for sock in pair):
             sock.close()
