@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
+import ssl
 import stat
 import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import anyio
 import hiredis
 import pytest
 
@@ -69,6 +73,15 @@ def free_port() -> int:
         return port
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so on a server, which can't tell it by itself."""
+    with anyio.fail_after(20):
+        while True:
+            if condition():
+                return
+            await anyio.sleep(0.01)
+
+
 class Server:
     """One server process. Its data is in `folder`, so it can be stopped and started again with it."""
 
@@ -115,6 +128,10 @@ class Server:
             else:
                 return
 
+    def send_signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -151,8 +168,9 @@ class Server:
 class Proxy:
     """Carries bytes between clients and a port of the loopback."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
         self.target = target
+        self._tls = tls
         self.loses_replies = False
         """Cut the connection instead of passing a reply on."""
         self.delay = 0.0
@@ -170,6 +188,8 @@ class Proxy:
                 client, _ = self._listener.accept()
                 self.accepted += 1
                 try:
+                    if self._tls is not None:
+                        client = self._tls.wrap_socket(client, server_side=True)
                     server = socket.create_connection(("127.0.0.1", self.target))
                 except OSError:
                     client.close()
@@ -207,3 +227,28 @@ class Proxy:
         self._listener.close()
         for sock in (sock for pair in self._pairs for sock in pair):
             sock.close()
+
+
+class Parrot:
+    """Accepts connections and answers whatever comes with the same bytes."""
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                with client, contextlib.suppress(OSError):
+                    while client.recv(1 << 16):
+                        client.sendall(self.reply)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self._listener.close()

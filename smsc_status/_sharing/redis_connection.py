@@ -6,7 +6,9 @@ is cancelled closes it, because its reply may still come; the next call opens an
 
 from __future__ import annotations
 
+import os
 import re
+import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -30,7 +32,7 @@ _CONNECTION_ERRORS: Final = *_CUT, OSError, hiredis.ProtocolError
 
 # What the server's refusals mean. Some versions wrap those of a command inside a script in a longer text.
 _REFUSALS: Final = (
-    (r"NOPERM|executing the script can't", f"the user may not do that: the least rights are {RIGHTS}"),
+    (r"NOPERM|ACL failure|executing the script can't", f"the user may not do that: the least rights are {RIGHTS}"),
     (r"WRONGPASS|NOAUTH|invalid password|AUTH", "it does not accept the login"),
     (r"OOM", "it is out of memory (maxmemory)"),
     (r"READONLY", "it is a replica"),
@@ -116,16 +118,16 @@ class Connection:
             raise self._unavailable("the servers of its cluster name each other as the one that has the log")
 
     async def _exchange(self, command: Callable[[], tuple[bytes, ...]], block: float, again: bool) -> Any:
-        failure = ""
-        for is_last in (not again or self._stream is None, True):
+        may_repeat = again and self._stream is not None
+        while True:
             try:
                 stream = await self._connected()
                 return await self._send(stream, command(), TIMEOUT + block)
             except _Failure as error:
-                failure = str(error)
-                if is_last or not isinstance(error, _Cut):
-                    break
-        raise self._unavailable(failure)
+                failure, is_cut = str(error), isinstance(error, _Cut)
+            if not (may_repeat and is_cut):
+                raise self._unavailable(failure)
+            may_repeat = False
 
     async def _connected(self) -> ByteStream:
         if self._is_closed:
@@ -217,6 +219,8 @@ def _why(error: Exception) -> str:
         return "the connection was cut"
     if isinstance(error, hiredis.ProtocolError):
         return "what answers there is not such a server"
-    # anyio puts what happened into the cause.
+    # anyio puts what happened into the cause. asyncio's own text names the address once more.
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and (cause.errno or 0) > 0:
+        return os.strerror(cause.errno or 0)
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis_servers import KINDS, Proxy, Server
+from redis_servers import KINDS, Parrot, Proxy, Server
 
 from smsc_status._sharing.redis import RedisStore
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """Real servers need real time."""
+    return request.param
 
 
 @pytest.fixture(params=KINDS)
@@ -48,6 +54,14 @@ def proxy(server: Server) -> Iterator[Proxy]:
     proxy = Proxy(server.port)
     yield proxy
     proxy.close()
+
+
+@pytest.fixture
+def parrot() -> Iterator[Parrot]:
+    """A server that is none."""
+    parrot = Parrot(b"")
+    yield parrot
+    parrot.close()
 
 
 @pytest.fixture
