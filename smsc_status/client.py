@@ -14,7 +14,7 @@ from functools import partial
 from inspect import iscoroutinefunction
 from math import inf, isfinite
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 from weakref import WeakSet
 
 import attrs
@@ -139,7 +139,7 @@ class StatusClient:
         charset: str = "utf-8",
         timezone: tzinfo = MOSCOW,
         limits: Limits | None = None,
-        share: str | os.PathLike[str] | None = None,
+        share: str | os.PathLike[str] | Secret | None = None,
         limiter: Limiter | None = None,
         timeout: float = 30.0,
         retries: int = 4,
@@ -157,6 +157,8 @@ class StatusClient:
         # First of all, so that the locals of a traceback show no secret.
         login, password = _hidden(login), _hidden(password)
         apikey, proxy = _hidden(apikey), _hidden(proxy)
+        if _is_url_of_share("share", share):
+            share = _hidden(share)
         account = Account.of(
             login=login,
             password=password,
@@ -204,13 +206,16 @@ class StatusClient:
         Raises:
             ConfigError: as from the constructor.
         """
-        overrides = {name: _hidden(v) if name in _SECRETS else v for name, v in overrides.items()}
+        overrides = {
+            name: _hidden(v) if name in _SECRETS or _is_url_of_share(name, v) else v for name, v in overrides.items()
+        }
         explicit = _SECRETS & {name for name, value in overrides.items() if value is not None}
         for variable, name in _ENVIRONMENT.items():
             if name in overrides or (explicit and name in _SECRETS) or (name == "share" and "limiter" in overrides):
                 continue
             if os.environ.get(variable):
-                overrides[name] = _hidden(os.environ[variable]) if name in _SECRETS else os.environ[variable]
+                text = os.environ[variable]
+                overrides[name] = _hidden(text) if name in _SECRETS or _is_url_of_share(name, text) else text
         return cls(**overrides)
 
     async def check(
@@ -407,6 +412,11 @@ _SECRETS = {"login", "password", "apikey", "proxy"}
 
 def _hidden(text: str | Secret | None) -> Secret | None:
     return None if text is None else Secret(text)
+
+
+def _is_url_of_share(name: str, value: object) -> TypeGuard[str]:
+    """Whether the value is a `share` that may hold a password."""
+    return name == "share" and isinstance(value, str) and "://" in value
 
 
 def _limits(limits: Limits | None) -> Limits:

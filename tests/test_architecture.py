@@ -25,7 +25,6 @@ LAYERS = [
     ["_loops", "_waiters"],
     ["limiter"],
     ["_sharing"],
-    ["_sharing"],
     ["_runtime"],
     ["_operations"],
     ["client"],

@@ -10,10 +10,11 @@ from weakref import WeakValueDictionary
 
 import anyio.to_thread
 
-from smsc_status._runtime.account import Account
+from smsc_status._runtime.account import Account, Secret
 from smsc_status._sharing import places
 from smsc_status._sharing.file import FileStore
 from smsc_status._sharing.limiter import OpenStore, SharedLimiter
+from smsc_status._sharing.redis_url import Address, parse_url
 from smsc_status._sharing.store import Store
 from smsc_status.errors import ConfigError
 from smsc_status.limiter import Limiter, LocalLimiter, shared
@@ -22,7 +23,6 @@ from smsc_status.models import Limits
 PROCESS, MACHINE = "process", "machine"
 EXPECTED = f"expected {PROCESS!r}, {MACHINE!r}, a path with a '/', or a URL such as 'redis://host'"
 DEFAULT = MACHINE
-URL_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
 
 logger = logging.getLogger("smsc_status")
 
@@ -32,16 +32,16 @@ _warnings: set[str] = set()
 
 
 def limiter_for(
-    account: Account, limits: Limits, share: str | os.PathLike[str] | None, *, has_transport: bool
+    account: Account, limits: Limits, share: str | os.PathLike[str] | Secret | None, *, has_transport: bool
 ) -> Limiter:
     """The limiter of a client of this account.
 
     Args:
         account: the account.
         limits: the limits to keep.
-        share: who shares the account; `None` if the user does not say. Then the processes of this machine share it,
-            unless its server is on the loopback or the client brings a transport. There it is probably an emulator,
-            which forgets the last minute when it is started again.
+        share: who shares the account (a URL as a `Secret`); `None` if the user does not say. Then the processes of this
+            machine share it, unless its server is on the loopback or the client brings a transport. There it is
+            probably an emulator, which forgets the last minute when it is started again.
         has_transport: whether the client brings a transport. Without a `share` it then has a limiter of its own.
 
     Raises:
@@ -51,6 +51,8 @@ def limiter_for(
         share = PROCESS if has_transport or account.is_on_loopback else DEFAULT
         if has_transport:
             return LocalLimiter(limits)
+    if isinstance(share, Secret):
+        return _redis_limiter(account, limits, share)
     if not isinstance(share, str | os.PathLike):
         raise ConfigError(f"share {share!r}: {EXPECTED}")
     text = os.fspath(share)
@@ -58,11 +60,8 @@ def limiter_for(
         return shared(account.name, limits)
     if text == MACHINE:
         return _machine_limiter(account, limits)
-    scheme, separator, _ = text.partition("://")
-    if separator and scheme in URL_SCHEMES:
-        return _redis_limiter(account, limits, text)
-    if separator or (isinstance(share, str) and os.sep not in share):
-        raise ConfigError(f"share {text.partition('@')[0]!r}: {EXPECTED}")
+    if isinstance(share, str) and os.sep not in share:
+        raise ConfigError(f"share {share!r}: {EXPECTED}")
     return _file_limiter(account, limits, Path(text))
 
 
@@ -93,13 +92,24 @@ def _file_limiter(account: Account, limits: Limits, path: Path) -> Limiter:
     return _limiter(account, limits, str(path.parent if is_folder else path), open_store)
 
 
-def _redis_limiter(account: Account, limits: Limits, url: str) -> Limiter:
-    from smsc_status._sharing.redis import RedisStore, place_of  # noqa: PLC0415 (only who has the extra can import it)
+def _redis_limiter(account: Account, limits: Limits, url: Secret) -> Limiter:
+    address = _address(url)
 
     async def open_store() -> Store:
-        return RedisStore(url, await _log_name(account), tolerance=min(0.5, limits.margin / 2))
+        from smsc_status._sharing.redis import RedisStore  # noqa: PLC0415 (only where a URL is used)
 
-    return _limiter(account, limits, place_of(url), open_store)
+        return RedisStore(address, await _log_name(account), tolerance=min(0.5, limits.margin / 2))
+
+    return _limiter(account, limits, address.where, open_store)
+
+
+def _address(url: Secret) -> Address:
+    try:
+        return parse_url(url.reveal())
+    except ConfigError as error:
+        problem = str(error)
+    # Raised here, so that it is not chained to an error whose frames hold the password.
+    raise ConfigError(f"share: {problem}")
 
 
 def _limiter(account: Account, limits: Limits, where: str, open_store: OpenStore) -> SharedLimiter:
