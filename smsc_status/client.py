@@ -157,7 +157,7 @@ class StatusClient:
         # First of all, so that the locals of a traceback show no secret.
         login, password = _hidden(login), _hidden(password)
         apikey, proxy = _hidden(apikey), _hidden(proxy)
-        if _is_url_of_share("share", share):
+        if _is_url(share):
             share = _hidden(share)
         account = Account.of(
             login=login,
@@ -207,7 +207,8 @@ class StatusClient:
             ConfigError: as from the constructor.
         """
         overrides = {
-            name: _hidden(v) if name in _SECRETS or _is_url_of_share(name, v) else v for name, v in overrides.items()
+            name: _hidden(v) if name in _SECRETS or (name == "share" and _is_url(v)) else v
+            for name, v in overrides.items()
         }
         explicit = _SECRETS & {name for name, value in overrides.items() if value is not None}
         for variable, name in _ENVIRONMENT.items():
@@ -215,7 +216,7 @@ class StatusClient:
                 continue
             if os.environ.get(variable):
                 text = os.environ[variable]
-                overrides[name] = _hidden(text) if name in _SECRETS or _is_url_of_share(name, text) else text
+                overrides[name] = _hidden(text) if name in _SECRETS or (name == "share" and _is_url(text)) else text
         return cls(**overrides)
 
     async def check(
@@ -414,9 +415,9 @@ def _hidden(text: str | Secret | None) -> Secret | None:
     return None if text is None else Secret(text)
 
 
-def _is_url_of_share(name: str, value: object) -> TypeGuard[str]:
-    """Whether the value is a `share` that may hold a password."""
-    return name == "share" and isinstance(value, str) and "://" in value
+def _is_url(share: object) -> TypeGuard[str]:
+    """Whether this `share` is a URL. It may hold a password."""
+    return isinstance(share, str) and "://" in share
 
 
 def _limits(limits: Limits | None) -> Limits:
