@@ -9,6 +9,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import anyio.to_thread
+import attrs
 
 from smsc_status._runtime.account import Account, Secret
 from smsc_status._sharing import places
@@ -31,6 +32,21 @@ _shared_limiters: WeakValueDictionary[tuple[str, str], SharedLimiter] = WeakValu
 _warnings: set[str] = set()
 
 
+@attrs.frozen
+class SharedLog:
+    """An account's log: where it is, for people and without secrets, and what opens it for an event loop."""
+
+    where: str
+    open_store: OpenStore
+
+
+@attrs.frozen
+class NotShared:
+    """Each process keeps the limits by itself. `reason` says why, if it was not asked for."""
+
+    reason: str = ""
+
+
 def limiter_for(
     account: Account, limits: Limits, share: str | os.PathLike[str] | Secret | None, *, has_transport: bool
 ) -> Limiter:
@@ -47,25 +63,44 @@ def limiter_for(
     Raises:
         ConfigError: a `share` that can't be used, or other limits than another client's in this process.
     """
+    if share is None and has_transport:
+        return LocalLimiter(limits)
+    log = log_of(account, share, margin=limits.margin)
+    if isinstance(log, SharedLog):
+        return _limiter(account, limits, log)
+    if log.reason:
+        _warn_once(f"this process does not share the account's limits with others of this machine: {log.reason}")
+    return shared(account.name, limits)
+
+
+def log_of(account: Account, share: str | os.PathLike[str] | Secret | None, *, margin: float) -> SharedLog | NotShared:
+    """The log that the processes of this account share. Nothing is read or written yet.
+
+    Args:
+        account: the account.
+        share: as for `limiter_for`.
+        margin: the margin of the limits, in seconds.
+
+    Raises:
+        ConfigError: a `share` that can't be used.
+    """
     if share is None:
-        share = PROCESS if has_transport or account.is_on_loopback else DEFAULT
-        if has_transport:
-            return LocalLimiter(limits)
+        share = PROCESS if account.is_on_loopback else DEFAULT
     if isinstance(share, Secret):
-        return _redis_limiter(account, limits, share)
+        return _log_in_redis(account, share, margin)
     if not isinstance(share, str | os.PathLike):
         raise ConfigError(f"share {share!r}: {EXPECTED}")
     text = os.fspath(share)
     if text == PROCESS:
-        return shared(account.name, limits)
+        return NotShared()
     if text == MACHINE:
-        return _machine_limiter(account, limits)
+        return _log_of_machine(account)
     if isinstance(share, str) and os.sep not in share:
         raise ConfigError(f"share {share!r}: {EXPECTED}")
-    return _file_limiter(account, limits, Path(text))
+    return _log_at(account, Path(text))
 
 
-def _machine_limiter(account: Account, limits: Limits) -> Limiter:
+def _log_of_machine(account: Account) -> SharedLog | NotShared:
     try:
         folder = places.default_directory()
         places.make_directory(folder)
@@ -73,9 +108,8 @@ def _machine_limiter(account: Account, limits: Limits) -> Limiter:
     except ConfigError as error:
         folder, reason = Path(), str(error)
     if reason is not None:
-        _warn_once(f"this process does not share the account's limits with others of this machine: {folder}: {reason}")
-        return shared(account.name, limits)
-    return _limiter(account, limits, str(folder), partial(_open_in, folder, account))
+        return NotShared(f"{folder}: {reason}")
+    return SharedLog(str(folder), partial(_open_in, folder, account))
 
 
 def _warn_once(text: str) -> None:
@@ -84,23 +118,23 @@ def _warn_once(text: str) -> None:
         logger.warning("%s", text)
 
 
-def _file_limiter(account: Account, limits: Limits, path: Path) -> Limiter:
+def _log_at(account: Account, path: Path) -> SharedLog:
     """A log at that path. If it is a directory, one there that is named by the account."""
     is_folder = path.is_dir()
     path = places.explicit_path(path / "log" if is_folder else path)
     open_store = partial(_open_in, path.parent, account) if is_folder else partial(_open_file, path)
-    return _limiter(account, limits, str(path.parent if is_folder else path), open_store)
+    return SharedLog(str(path.parent if is_folder else path), open_store)
 
 
-def _redis_limiter(account: Account, limits: Limits, url: Secret) -> Limiter:
+def _log_in_redis(account: Account, url: Secret, margin: float) -> SharedLog:
     address = _address(url)
 
     async def open_store() -> Store:
         from smsc_status._sharing.redis import RedisStore  # noqa: PLC0415 (only where a URL is used)
 
-        return RedisStore(address, await _log_name(account), tolerance=min(0.5, limits.margin / 2))
+        return RedisStore(address, await _log_name(account), tolerance=min(0.5, margin / 2))
 
-    return _limiter(account, limits, address.where, open_store)
+    return SharedLog(address.where, open_store)
 
 
 def _address(url: Secret) -> Address:
@@ -112,12 +146,12 @@ def _address(url: Secret) -> Address:
     raise ConfigError(f"share: {problem}")
 
 
-def _limiter(account: Account, limits: Limits, where: str, open_store: OpenStore) -> SharedLimiter:
-    key = account.name, where
+def _limiter(account: Account, limits: Limits, log: SharedLog) -> SharedLimiter:
+    key = account.name, log.where
     limiter = _shared_limiters.get(key)
     if limiter is None:
         # Two threads may both make one. Then both share the account by its log.
-        limiter = _shared_limiters[key] = SharedLimiter(limits, open_store, where=where)
+        limiter = _shared_limiters[key] = SharedLimiter(limits, log.open_store, where=log.where)
     if limiter.limits != limits:
         raise ConfigError(f"limits {limits!r}: this account is in use in this process with {limiter.limits!r}")
     return limiter

@@ -35,6 +35,7 @@ from smsc_status._sharing.layout import (
     read_records,
     record,
     records,
+    require_log,
 )
 from smsc_status._sharing.locked import Busy, File, locked, place, write
 from smsc_status._sharing.store import NoLog, Tail
@@ -151,6 +152,15 @@ class FileStore:
         if seen is not None and seen[1] > SMALLEST_DROP:
             await self._transaction(lambda: self._drop(log, before))
 
+    async def forget(self) -> None:
+        """Delete the file, if there is one. A file with other content stays.
+
+        Raises:
+            LimiterUnavailable: it can't be deleted.
+            ConfigError: it is not a log. One of another version is.
+        """
+        await self._transaction(self._forget)
+
     async def aclose(self) -> None:
         """Nothing is open between transactions."""
 
@@ -255,6 +265,12 @@ class FileStore:
                 self._warn(f"old entries can't be dropped: {what_happened(error)}")
                 return
             self._saw(placed, attrs.evolve(end, raw_header=bytes(header), header=header, offset=committed))
+
+    def _forget(self) -> None:
+        with suppress(FileNotFoundError), locked(self._path) as file:
+            if file.stat.st_size:
+                require_log(os.pread(file.fd, HEADER_BYTES, 0))
+            os.unlink(self._path)
 
     def _read(self, file: File, log: str, after: int) -> tuple[Found, _Position]:
         """All after this entry if it is the one that was read last; otherwise the whole log. And where it ends."""

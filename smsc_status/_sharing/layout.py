@@ -81,8 +81,7 @@ class Header:
             ConfigError: they are not of such a file, or of one of another version.
             Damaged: they have been changed.
         """
-        if raw[: len(MAGIC)] != MAGIC:
-            raise ConfigError("expected a log of smsc_status, got a file with other content")
+        require_log(raw)
         if len(raw) < HEADER_BYTES:
             raise Damaged("the header is cut off")
         _, version = _START.unpack_from(raw)
@@ -92,6 +91,16 @@ class Header:
             raise Damaged("the header has been changed")
         _, _, checksum, boot, namespace, name, generation, first = _HEADER.unpack_from(raw)
         return cls(Machine(boot, namespace), name.hex(), generation, first, checksum)
+
+
+def require_log(raw: bytes) -> None:
+    """See whether these are the first bytes of such a file, of whichever version.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if raw[: len(MAGIC)] != MAGIC:
+        raise ConfigError("expected a log of smsc_status, got a file with other content")
 
 
 def cell(committed: int, checksum: int) -> bytes:

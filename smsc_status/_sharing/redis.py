@@ -136,6 +136,15 @@ class RedisStore:
             await self._commands.call(b"XTRIM", self._key, b"MINID", b"~", least, again=True)
             self._dropped_before = before
 
+    async def forget(self) -> None:
+        """As in `Store`. A key that holds something else stays.
+
+        Raises:
+            ConfigError: the key holds something else than a log.
+        """
+        await self._read(b"-")
+        await self._commands.call(b"DEL", self._key, again=True)
+
     async def aclose(self) -> None:
         """As in `Store`."""
         await self._commands.aclose()

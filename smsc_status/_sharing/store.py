@@ -82,5 +82,8 @@ class Store(Protocol):
     async def drop(self, *, log: str, before: int) -> None:
         """Forget the entries before this number. Does nothing if that is not worth the effort yet."""
 
+    async def forget(self) -> None:
+        """Delete the log, if there is one. A process at work then finds none, and begins a new one."""
+
     async def aclose(self) -> None:
         """Close connections. The log stays."""

@@ -6,14 +6,19 @@ users of the machine can see.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from getpass import getpass
+from typing import Any
 
-from smsc_status._runtime.account import Secret
+from smsc_status._runtime.account import Account, Secret
+from smsc_status._runtime.sharing import NotShared, SharedLog, log_of
+from smsc_status.cli._exits import print_on_stderr
 from smsc_status.client import Stats, StatusClient
 from smsc_status.errors import ConfigError, TransportError
-from smsc_status.limiter import LocalLimiter
 from smsc_status.models import Limits
 
 CREDENTIALS_HINT = "set SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, in the environment"
@@ -22,14 +27,72 @@ PATIENCE, ENOUGH_REQUESTS = 30.0, 3
 """After so many seconds and requests without any answer, the server is given up. One that has answered never is."""
 
 
-def open_client(limits: Limits | None = None) -> tuple[StatusClient, LocalLimiter]:
-    """A client of the user's account, and its limiter, whose state the commands show.
+def open_client(limits: Limits, share: str | None) -> StatusClient:
+    """A client of the user's account. If it can't share the limits as it should by default, that is shown.
+
+    Args:
+        limits: the limits to keep.
+        share: the option `--share`; `None` if it was not given. Then `SMSC_SHARE` counts.
 
     Raises:
-        ConfigError: there are no credentials and no terminal to ask on, or the credentials can't be used.
+        ConfigError: there are no credentials and no terminal to ask on, or the credentials or `share` can't be used.
     """
-    limiter = LocalLimiter(limits)
-    return StatusClient.from_env(limiter=limiter, **_missing_credentials()), limiter
+    overrides: dict[str, Any] = {"limits": limits}
+    if share is not None:
+        overrides["share"] = _without_password(share)
+    with _warnings_on_stderr():
+        return StatusClient.from_env(**overrides, **_missing_credentials())
+
+
+def find_log(share: str | None) -> SharedLog | NotShared:
+    """The log of the user's account; `share` is as for `open_client`.
+
+    Raises:
+        ConfigError: as by `open_client`.
+    """
+    text = os.environ.get("SMSC_SHARE") or None if share is None else _without_password(share)
+    environment = {name: os.environ.get(f"SMSC_{name.upper()}") for name in ("apikey", "login", "password")}
+    given = {name: Secret(value) for name, value in environment.items() if value} | _missing_credentials()
+    account = Account.of(
+        apikey=given.get("apikey"),
+        login=given.get("login"),
+        password=given.get("password"),
+        base_url=os.environ.get("SMSC_BASE_URL") or "https://smsc.ru",
+        mirrors=(),
+        allow_http=False,
+    )
+    is_url = text is not None and "://" in text
+    return log_of(account, Secret(text) if is_url and text is not None else text, margin=Limits().margin)
+
+
+def _without_password(share: str) -> str:
+    """The option `--share`, if it holds no secret.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if "://" in share and "@" in share:
+        raise ConfigError(
+            "--share: a URL with a user or a password: expected it in SMSC_SHARE, because other users of the machine "
+            "can see arguments"
+        )
+    return share
+
+
+class _OnStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print_on_stderr(record.getMessage())
+
+
+@contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Show what the library warns of in this block."""
+    logger, handler = logging.getLogger("smsc_status"), _OnStderr(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def require_answers(stats: Stats, seconds: float) -> None:

@@ -14,11 +14,13 @@ import anyio
 import typer
 
 import smsc_status
+from smsc_status._runtime.sharing import NotShared
 from smsc_status._texts import one_line
 from smsc_status.cli import _demo as demonstration
 from smsc_status.cli import _explain as explaining
-from smsc_status.cli import _serve
-from smsc_status.cli._account import open_client
+from smsc_status.cli import _limits as sharing
+from smsc_status.cli import _serve, _single
+from smsc_status.cli._account import find_log, open_client
 from smsc_status.cli._dates import zone_of
 from smsc_status.cli._exits import (
     PROGRAM,
@@ -53,6 +55,7 @@ from smsc_status.cli._options import (
     PhoneColumn,
     Seed,
     SentAtColumn,
+    Share,
     Speed,
     Timezone,
 )
@@ -169,14 +172,15 @@ def check(
     period: Period = 60.0,
     margin: Margin = 1.0,
     max_bulk: MaxBulk = 1000,
+    share: Share = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check one message."""
-    client, _ = open_client(Limits(period=period, margin=margin, max_bulk=max_bulk))
+    """Check one message. If the limits do not allow it yet, a line on standard error says when they do."""
+    client = open_client(Limits(period=period, margin=margin, max_bulk=max_bulk), share)
 
     async def ask() -> StatusRecord:
         async with client:
-            return await client.check(id, phone, detail=detail.level, max_wait=max_wait)
+            return await _single.check(client, id, phone, detail=detail.level, max_wait=max_wait)
 
     row = row_of(anyio.run(ask))
     if as_json:
@@ -220,6 +224,7 @@ def fetch(
     period: Period = 60.0,
     margin: Margin = 1.0,
     max_bulk: MaxBulk = 1000,
+    share: Share = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -243,6 +248,7 @@ def fetch(
         Output(target, format, earlier, guard),
         detail=detail.level,
         limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
+        share=share,
         as_json=as_json,
     )
 
@@ -264,6 +270,7 @@ def track(
     period: Period = 60.0,
     margin: Margin = 1.0,
     max_bulk: MaxBulk = 1000,
+    share: Share = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, on standard output.")] = False,
 ) -> int:
     """Follow every message of a file to its end.
@@ -277,21 +284,58 @@ def track(
         out,
         detail=detail.level,
         limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
+        share=share,
         eagerness=eagerness,
         as_json=as_json,
     )
 
 
-@_command(CREDENTIALS_HELP)
-def delete(id: Id, phone: Phone) -> int:
-    """Delete one message that was sent."""
-    client, _ = open_client()
+@_command(CREDENTIALS_HELP, LIMITS_HELP)
+def delete(id: Id, phone: Phone, *, period: Period = 60.0, margin: Margin = 1.0, share: Share = None) -> int:
+    """Delete one message that was sent. If the limits do not allow it yet, a line on standard error says so."""
+    client = open_client(Limits(period=period, margin=margin), share)
 
     async def ask() -> None:
         async with client:
-            await client.delete(id, phone)
+            await _single.delete(client, id, phone)
 
     anyio.run(ask)
+    return Exit.DONE
+
+
+@_command(CREDENTIALS_HELP)
+def limits(
+    *,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget",
+            help="Delete the log, after asking. The requests of the last minute are then forgotten, and processes at "
+            "work send nothing for about two minutes.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --forget.")] = False,
+    share: Share = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show how the account stands: who shares it, what is free, and where the log is.
+
+    This only reads the log. It sends nothing and takes no part in the account.
+    """
+    if yes and not forget:
+        raise ConfigError("--yes: expected --forget with it")
+    if forget and as_json:
+        raise ConfigError("--json and --forget: expected one of the two")
+    log = find_log(share)
+    if forget and not isinstance(log, NotShared):
+        sharing.forget(log, is_sure=yes)
+        return Exit.DONE
+    state = log if isinstance(log, NotShared) else sharing.state_of(log)
+    if as_json:
+        write_stdout(json_line(sharing.as_row(state)))
+    else:
+        for line in sharing.lines(state):
+            typer.echo(one_line(line, None))
     return Exit.DONE
 
 

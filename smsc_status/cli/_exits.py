@@ -13,6 +13,7 @@ from smsc_status.errors import (
     AuthError,
     ConfigError,
     DeleteError,
+    LimiterUnavailable,
     LimitExceeded,
     ProtocolError,
     RateLimited,
@@ -53,6 +54,7 @@ _ENDINGS: tuple[tuple[type[SmscError], Exit, str], ...] = (
     (AddressBlocked, Exit.REFUSED, "the vendor has blocked this IP address: stop, and try again later"),
     (DeleteError, Exit.REFUSED, "check the id and the phone; a message that is gone can't be deleted"),
     (ApiError, Exit.REFUSED, "check the id and the phone"),
+    (LimiterUnavailable, Exit.NETWORK, "check --share and SMSC_SHARE; --share process shares with nobody"),
     (TransportError, Exit.NETWORK, "check the network and SMSC_BASE_URL"),
     (ProtocolError, Exit.NETWORK, "check that SMSC_BASE_URL is an SMSC server, and that no proxy answers in its place"),
 )

@@ -22,7 +22,6 @@ from smsc_status.cli._meters import meter_of, note_of
 from smsc_status.cli._output import OutputFormat, Sink, columns, json_line, write_stdout
 from smsc_status.cli._reports import LineReporter
 from smsc_status.errors import ConfigError
-from smsc_status.limiter import LocalLimiter
 from smsc_status.models import Detail, FailedCheck, Limits, MessageRef, StatusRecord
 
 
@@ -47,8 +46,10 @@ class Output:
     guard: bool = True
 
 
-def fetch_file(source: Input, output: Output, *, detail: Detail, limits: Limits, as_json: bool) -> Exit:
-    """Check the messages of a file, and write the outcomes.
+def fetch_file(
+    source: Input, output: Output, *, detail: Detail, limits: Limits, share: str | None, as_json: bool
+) -> Exit:
+    """Check the messages of a file, and write the outcomes. `limits` and `share` are as for `open_client`.
 
     Raises:
         ConfigError: the file has no messages in the expected form, there are no credentials, or `out` is the input or
@@ -62,7 +63,7 @@ def fetch_file(source: Input, output: Output, *, detail: Detail, limits: Limits,
         if out is not None:
             source.require_other_file_than(out)
             _refuse_to_overwrite(out, output.earlier)
-        client, limiter = open_client(limits)
+        client = open_client(limits, share)
         answered = Answered()
         target = sys.stdout.buffer if out is None else stack.enter_context(_opened(out, output.earlier))
         if out is not None and output.earlier is Earlier.RESUME:
@@ -73,7 +74,6 @@ def fetch_file(source: Input, output: Output, *, detail: Detail, limits: Limits,
         goes_on = out is not None and target.tell() > 0
         job = Fetching(
             client=client,
-            limiter=limiter,
             messages=messages,
             reporter=reporter,
             sink=Sink(target, output.format, detail, guard=output.guard, goes_on=goes_on),
@@ -109,7 +109,6 @@ def _opened(out: Path, earlier: Earlier) -> BinaryIO:
 class Fetching(Job):
     """One run of `fetch`, and its counts so far."""
 
-    limiter: LocalLimiter
     answered: Answered = attrs.field(factory=Answered)
     file_size: int | None = None
     statuses: Counter[int] = attrs.field(factory=Counter)
@@ -134,8 +133,7 @@ class Fetching(Job):
     def show(self) -> None:
         """Update the meter."""
         stats = self.client.stats()
-        note = f"{note_of(stats)} · {len(self.limiter.pacer)} ids remembered"
-        self.meter.show(self.answered.skipped + self.done, self._total(), note)
+        self.meter.show(self.answered.skipped + self.done, self._total(), note_of(stats))
         if self.done == self.errors[Exit.NETWORK]:
             require_answers(stats, monotonic() - self.began_at)
 

@@ -84,6 +84,7 @@ class Job(ABC):
     is_interrupted: bool = False
     began_at: float = attrs.field(factory=monotonic)
     seconds: float = 0.0
+    _has_told_quarantine: bool = attrs.field(default=False, init=False)
 
     def carry_out(self) -> Exit:
         """Work to the end, or until Ctrl-C, and return the exit status. An error that ends the run is shown here."""
@@ -98,7 +99,7 @@ class Job(ABC):
 
     async def _run(self) -> None:
         try:
-            async with self.client, aclosing(self._refs_to_check()) as refs, ticking(self.show):
+            async with self.client, aclosing(self._refs_to_check()) as refs, ticking(self._tick):
                 async with self.outcomes_of(refs) as outcomes:
                     async for outcome in outcomes:
                         self.take_in(outcome)
@@ -106,6 +107,16 @@ class Job(ABC):
         except SmscError as error:
             self.ended_by = error
             self.meter.say(explained(error))
+
+    def _tick(self) -> None:
+        quarantine_in = self.client.stats().quarantine_in
+        if quarantine_in and not self._has_told_quarantine:
+            self._has_told_quarantine = True
+            self.meter.say(
+                f"nothing is sent for {quarantine_in:.0f} s: the log that the account's processes share was lost, and "
+                "with it the last requests"
+            )
+        self.show()
 
     async def _refs_to_check(self) -> AsyncGenerator[MessageRef, None]:
         """The messages of the file that are to be checked."""

@@ -115,9 +115,10 @@ def meter_of(*, outcomes_are_seen: bool = False) -> Meter:
 
 
 def note_of(stats: Stats) -> str:
-    """A note on the limits and on what waits for them."""
+    """A note on the limits, on what waits for them, and on how many processes share them."""
     bulk = "bulk slot free" if not stats.bulk_slot_in else f"bulk slot in {stats.bulk_slot_in:.1f} s"
-    return f"{bulk} · {stats.open_requests} open · {stats.waiting} waiting"
+    processes = f" · {stats.processes} processes" if stats.processes > 1 else ""
+    return f"{bulk} · {stats.open_requests} open · {stats.waiting} waiting{processes}"
 
 
 class Pace:

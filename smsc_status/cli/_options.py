@@ -37,6 +37,16 @@ MaxWait = Annotated[
     float | None,
     typer.Option("--max-wait", min=0, help="Give up if the limits do not allow the request within so many seconds."),
 ]
+Share = Annotated[
+    str | None,
+    typer.Option(
+        "--share",
+        metavar="WHO",
+        help="Who keeps the account's limits together: process (this run alone), machine (all processes of this user "
+        "on this machine), a path with a / (all who can write there), or redis://HOST (all who reach that server). By "
+        "default what SMSC_SHARE says, otherwise machine; but process for a server on the loopback.",
+    ),
+]
 InputFile = Annotated[str, typer.Argument(metavar="FILE", help="The messages; - is standard input.")]
 IdColumn = Annotated[str, typer.Option("--id-column", help="The column of the ids.")]
 PhoneColumn = Annotated[str, typer.Option("--phone-column", help="The column of the phones.")]
@@ -70,7 +80,8 @@ CREDENTIALS_HELP = (
     "server than https://smsc.ru. On a terminal you are asked for what is missing."
 )
 LIMITS_HELP = (
-    "Each run keeps the limits by itself. So let only one run at a time use an account, and wait a minute between runs."
+    "All processes of this user on this machine keep an account's limits together. So runs may follow each other at "
+    "once, or go on side by side. --share names others to share with. All must have the same --period and --margin."
 )
 FILE_HELP = (
     "FILE is CSV with a header (comma, semicolon or tab) or JSON lines. Each message has an id and a phone, and may "

@@ -98,8 +98,19 @@ def _status_name(status: int) -> str:
     return title.en if title is not None else str(status)
 
 
-def track_file(source: Input, out: Path, *, detail: Detail, limits: Limits, eagerness: float, as_json: bool) -> Exit:
+def track_file(
+    source: Input,
+    out: Path,
+    *,
+    detail: Detail,
+    limits: Limits,
+    share: str | None,
+    eagerness: float,
+    as_json: bool,
+) -> Exit:
     """Follow the messages of a file, and write each change to `out`. An interrupted run is continued.
+
+    `limits` and `share` are as for `open_client`.
 
     Raises:
         ConfigError: the file has no messages in the expected form, there are no credentials, or `out` is the input or
@@ -114,7 +125,7 @@ def track_file(source: Input, out: Path, *, detail: Detail, limits: Limits, eage
         meter = meter_of()
         messages, reporter = source.open(stack, meter.say)
         source.require_other_file_than(out)
-        client, _ = open_client(limits)
+        client = open_client(limits, share)
         target = stack.enter_context(out.open("ab+"))
         target.seek(0)
         journal, earlier_reporter = Journal(), LineReporter(meter.say, str(out))

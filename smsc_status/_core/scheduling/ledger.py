@@ -169,6 +169,13 @@ def _from_wire(id: int | str) -> Key:
     return int(id[1:]) if isinstance(id, str) and id.startswith("#") else id
 
 
+def limits_of(record: Joined) -> Limits:
+    """The limits that this process keeps. Those that processes need not have in common are the default."""
+    values = dict(zip(SHARED_LIMITS, record.limits, strict=True))
+    kinds = {name: type(getattr(Limits(), name)) for name in values}
+    return Limits(**{name: kinds[name](value) for name, value in values.items()})
+
+
 def _shared(limits: Limits) -> tuple[float, ...]:
     return tuple(getattr(limits, name) for name in SHARED_LIMITS)
 

@@ -1,0 +1,100 @@
+"""How a shared account stands, as its log tells. To read it is not to use the account: nothing is appended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+import attrs
+
+from smsc_status._core.scheduling.ledger import Entry, Joined, Ledger, decode, limits_of
+from smsc_status._core.scheduling.pacing import BULK
+from smsc_status._sharing.store import NoLog, Store
+from smsc_status.models import Limits
+
+
+@attrs.frozen(kw_only=True)
+class ProcessState:
+    """A process that has used the account lately.
+
+    - `name`: its host and process id, as `host/123`. A process with several event loops is there several times.
+    - `open_requests`: how many of its requests are in flight.
+    - `last_request_ago`: how many seconds ago its last request was permitted; `None` if the log tells of none.
+    """
+
+    name: str
+    open_requests: int
+    last_request_ago: float | None
+
+
+@attrs.frozen(kw_only=True)
+class AccountState:
+    """How an account stands. All durations are in seconds.
+
+    - `where`: where the log is.
+    - `limits`: those that its processes keep; the vendor's if none has used the account lately.
+    - `processes`: those that have used the account lately.
+    - `open_requests`: the requests in flight.
+    - `free_slots`: how many requests may start now.
+    - `bulk_slot_in`: until the next bulk request may start; 0.0 means now.
+    - `ids_remembered`: how many ids were asked lately.
+    - `quarantine_in`: until requests may start again after the log was lost; 0.0 as a rule.
+    - `no_log`: why there is no log to read; `None` if there is one.
+    """
+
+    where: str
+    limits: Limits = attrs.field(factory=Limits)
+    processes: tuple[ProcessState, ...] = ()
+    open_requests: int = 0
+    free_slots: int = 0
+    bulk_slot_in: float = 0.0
+    ids_remembered: int = 0
+    quarantine_in: float = 0.0
+    no_log: str | None = None
+
+
+async def read_state(store: Store) -> AccountState:
+    """Read the log once.
+
+    Raises:
+        LimiterUnavailable: it can't be reached.
+        ConfigError: it is not such a log, or one of another version.
+    """
+    try:
+        tail = await store.append(None, log="", after=0)
+    except NoLog as missing:
+        return AccountState(where=store.where, no_log=missing.reason, free_slots=Limits().connections)
+    limits = _limits_in(tail.entries)
+    ledger = Ledger(limits)
+    for entry in tail.entries:
+        ledger.apply(entry)
+    now = max(store.now(), ledger.at)
+    ledger.advance(now)
+    pacer = ledger.pacer
+    quarantine_in = max(0.0, ledger.quiet_until - now)
+    is_bulk_remembered = pacer.tokens(BULK, now=now) < limits.bulk_requests
+    return AccountState(
+        where=store.where,
+        limits=limits,
+        processes=tuple(
+            ProcessState(
+                name=member.name,
+                open_requests=member.open,
+                last_request_ago=now - member.last_took_at if member.last_took_at > -inf else None,
+            )
+            for member in ledger.active(now=now)
+        ),
+        open_requests=pacer.open_requests,
+        free_slots=0 if quarantine_in else max(0, pacer.free_slots(now=now)),
+        bulk_slot_in=max(quarantine_in, pacer.bulk_due_at(now=now) - now),
+        ids_remembered=len(pacer) - is_bulk_remembered,
+        quarantine_in=quarantine_in,
+    )
+
+
+def _limits_in(entries: Sequence[Entry]) -> Limits:
+    for entry in reversed(entries):
+        record = decode(entry.data)
+        if isinstance(record, Joined):
+            return limits_of(record)
+    return Limits()
