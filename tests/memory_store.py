@@ -99,6 +99,10 @@ class MemoryStore:
         if log == self._log.name:
             self._log.entries = [entry for entry in self._log.entries if entry.number >= before]
 
+    async def forget(self) -> None:
+        await self._reach()
+        self._log.forget()
+
     async def aclose(self) -> None:
         pass
 

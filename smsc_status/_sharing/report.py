@@ -80,15 +80,15 @@ async def read_state(store: Store) -> AccountState:
             ProcessState(
                 name=member.name,
                 open_requests=member.open,
-                last_request_ago=now - member.last_took_at if member.last_took_at > -inf else None,
+                last_request_ago=round(now - member.last_took_at, 3) if member.last_took_at > -inf else None,
             )
             for member in ledger.active(now=now)
         ),
         open_requests=pacer.open_requests,
         free_slots=0 if quarantine_in else max(0, pacer.free_slots(now=now)),
-        bulk_slot_in=max(quarantine_in, pacer.bulk_due_at(now=now) - now),
+        bulk_slot_in=round(max(quarantine_in, pacer.bulk_due_at(now=now) - now), 3),
         ids_remembered=len(pacer) - is_bulk_remembered,
-        quarantine_in=quarantine_in,
+        quarantine_in=round(quarantine_in, 3),
     )
 
 

@@ -16,6 +16,8 @@ from smsc_status._sharing import file as file_module
 from smsc_status._sharing import locked as locked_module
 from smsc_status._sharing.file import FileStore, clock
 from smsc_status._sharing.layout import START, Header
+from smsc_status._sharing.store import NoLog
+from smsc_status.errors import ConfigError
 
 pytestmark = pytest.mark.anyio
 
@@ -242,3 +244,30 @@ async def test_if_there_is_no_room_to_drop_the_log_goes_on(path: Path, caplog: p
     assert "can't be dropped" in caplog.text
     assert os.listdir(path.parent) == [path.name]
     assert (await store.append(b"more", log=log, after=100)).is_appended
+
+
+# What is forgotten.
+
+
+@pytest.mark.parametrize("version", [b"", b"\x09"])
+async def test_a_log_is_deleted(path: Path, version: bytes) -> None:
+    """One of another version too: nobody could delete it otherwise."""
+    store, log = await begun(path, b"one")
+    raw = path.read_bytes()
+    path.write_bytes(raw[:8] + version + raw[8 + len(version) :])
+    await store.forget()
+    assert not path.exists()
+    with pytest.raises(NoLog) as caught:
+        await store.append(None, log=log, after=1)
+    assert caught.value.quiet_from is not None
+    await store.forget()
+
+
+async def test_an_empty_file_is_deleted_and_another_file_is_not(path: Path) -> None:
+    path.touch()
+    await FileStore(path).forget()
+    assert not path.exists()
+    path.write_text("a letter")
+    with pytest.raises(ConfigError, match="expected a log of smsc_status"):
+        await FileStore(path).forget()
+    assert path.read_text() == "a letter"

@@ -357,3 +357,18 @@ async def test_without_hiredis_the_error_says_what_to_install(kind: str, monkeyp
     monkeypatch.delitem(sys.modules, "hiredis")
     with pytest.raises(ModuleNotFoundError):  # a broken installation shows its own error
         RedisStore("redis://host", "acc")
+
+
+async def test_a_log_is_deleted(server: Server, store_at: StoreAt) -> None:
+    """Whoever has read it learns that requests were forgotten. A key that holds something else stays."""
+    one, other = store_at(server.url), store_at(server.url)
+    log = (await begun(one)).log
+    await other.forget()
+    with pytest.raises(NoLog) as caught:
+        await one.append(None, log=log, after=1)
+    assert caught.value.quiet_from is not None
+    await other.forget()
+    server.cli("SET", KEY, "a letter")
+    with pytest.raises(ConfigError):
+        await other.forget()
+    assert server.cli("GET", KEY).strip() == "a letter"
