@@ -23,6 +23,7 @@ from smsc_status.errors import ConfigError
         ("valkey://:secret-word@host", "redis://host:6379/0"),
         ("rediss://user:secret-word@host", "rediss://host:6379/0"),
         ("valkeys://host", "rediss://host:6379/0"),
+        ("redis://:secret-word@host:26379/1?sentinel=main", "redis://host:26379/1?sentinel=main"),
         ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
         ("unix://:secret-word@/run/my%20redis.sock", "unix:///run/my redis.sock?db=0"),
     ],
