@@ -39,6 +39,7 @@ _REFUSALS: Final = (
     (r"LOADING", "it still loads its data"),
     (r"MASTERDOWN", "it is a replica whose master is down"),
     (r"MISCONF", "it can't save its data, so it takes no new data"),
+    (r"NOREPLICAS", "no replica follows it, so it takes no new data"),
     (r"CLUSTERDOWN", "its cluster is down"),
     (r"TRYAGAIN|ASK \d", "its cluster moves the log to another server"),
     (r"BUSY", "a script of somebody else blocks it"),

@@ -403,6 +403,7 @@ async def test_over_tls(server: Server, store_at: StoreAt, tmp_path: Path) -> No
         (b"-LOADING Redis is loading the dataset in memory\r\n", "still loads"),
         (b"-MASTERDOWN Link with MASTER is down\r\n", "master is down"),
         (b"-MISCONF Redis is configured to save RDB snapshots\r\n", "can't save"),
+        (b"-NOREPLICAS Not enough good replicas to write.\r\n", "no replica follows"),
         (b"-CLUSTERDOWN Hash slot not served\r\n", "cluster is down"),
         (b"-ASK 3999 127.0.0.1:6381\r\n", "moves the log"),
         (b"-BUSY Redis is busy running a script.\r\n", "blocks it"),
