@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -21,6 +22,18 @@ settings.register_profile("mutation", derandomize=True, suppress_health_check=[H
 def no_log_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients share nothing with other processes unless a test says so: the log's clock is real time."""
     monkeypatch.setattr(sharing, "DEFAULT", sharing.PROCESS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what lasts as long as the tests out of each garbage collection: one walked through it for half a second."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -16,6 +16,17 @@ from smsc_status._runtime.engine import Engine
 from smsc_status.emulator import Emulator
 
 PHONE = "79990000000"
+LOOPS = "asyncio", "trio"
+
+
+def loop_by_turns(*numbers: int) -> str:
+    """The event loop for the case with these numbers in its dimensions; the next case has the other loop.
+
+    For a test of what does not depend on the loop. One module alone knows the loop (see `tests/test_architecture.py`),
+    so it is enough that each value of each dimension meets each loop once, and it costs half as much. One dimension's
+    values have the loops by turns.
+    """
+    return LOOPS[sum(numbers) % len(LOOPS)]
 
 
 def delivered(emulator: Emulator, ids: Iterable[int | str], phone: str = PHONE) -> list[MessageRef]:

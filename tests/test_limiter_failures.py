@@ -316,6 +316,16 @@ async def test_a_caller_that_can_not_wait_until_the_limiter_uses_its_request_is_
     assert {id: result.status for id, result in results.items()} == {1: 1, 2: 1}
 
 
+async def assert_one_request_answers(limiter: LocalLimiter) -> None:
+    """A caller's message goes once, and the limiter has its slot back."""
+    emulator = Emulator()
+    delivered(emulator, [1])
+    async with client_of(emulator, limiter=limiter) as client:
+        assert (await client.check(1, PHONE)).status == 1
+        assert client.stats().requests["single"] == 1
+        assert limiter.slots().open_requests == 0
+
+
 async def test_a_limiter_that_selects_twice_has_a_message_sent_once() -> None:
     """Nothing else is held for it."""
 
@@ -331,13 +341,7 @@ async def test_a_limiter_that_selects_twice_has_a_message_sent_once() -> None:
                 select(Pacer(self.limits), now=0.0)
             return permit
 
-    emulator = Emulator()
-    delivered(emulator, [1])
-    limiter = Late()
-    async with client_of(emulator, limiter=limiter) as client:
-        assert (await client.check(1, PHONE)).status == 1
-        assert client.stats().requests["single"] == 1
-        assert limiter.slots().open_requests == 0
+    await assert_one_request_answers(Late())
 
 
 async def test_a_limiter_that_permits_something_else_each_time_is_asked_with_pauses() -> None:
@@ -358,13 +362,8 @@ async def test_a_limiter_that_permits_something_else_each_time_is_asked_with_pau
                 permit = await super().acquire(lambda pacer, *, now: Request((), (7,), bulk=False))
             return permit
 
-    emulator = Emulator()
-    delivered(emulator, [1])
     limiter = Wrong()
-    async with client_of(emulator, limiter=limiter) as client:
-        assert (await client.check(1, PHONE)).status == 1
-        assert client.stats().requests["single"] == 1
-        assert limiter.slots().open_requests == 0
+    await assert_one_request_answers(limiter)
     pauses = [after - before for before, after in pairwise(limiter.asked_at)]
     assert len(pauses) >= 10
     assert pauses[0] == 0

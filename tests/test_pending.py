@@ -193,6 +193,23 @@ async def note(into: list[Any], call: Any) -> None:
         into.append(error)
 
 
+async def call_and_track(client: StatusClient, comes_first: str, *, after: float) -> tuple[list[Any], list[Any]]:
+    """What a caller and a tracker of one message get; the second comes so many seconds after the first."""
+    called: list[Any] = []
+    tracked: list[Any] = []
+
+    async def track() -> None:
+        tracked.extend([outcome async for outcome in client.track([(1, PHONE)])])
+
+    works = [lambda: note(called, client.check(1, PHONE)), track]
+    with anyio.fail_after(3000):
+        async with anyio.create_task_group() as group:
+            for work in works if comes_first == "check" else reversed(works):
+                group.start_soon(work)
+                await anyio.sleep(after)
+    return called, tracked
+
+
 @pytest.mark.parametrize("is_in_flight", [True, False])
 @pytest.mark.parametrize("comes_first", ["check", "track"])
 @pytest.mark.parametrize(
@@ -214,19 +231,8 @@ async def test_a_caller_and_a_tracker_of_one_message_each_get_an_outcome(
 ) -> None:
     """The caller gets its record, or the reason after five tries; the tracker gets its record, however late."""
     transport = Answering(*[trouble] * times, DELIVERED, after=1.0)
-    called: list[Any] = []
-    tracked: list[Any] = []
     async with StatusClient(apikey="k", base_url="http://localhost", transport=transport) as client:
-
-        async def track() -> None:
-            tracked.extend([outcome async for outcome in client.track([(1, PHONE)])])
-
-        works = [lambda: note(called, client.check(1, PHONE)), track]
-        with anyio.fail_after(3000):
-            async with anyio.create_task_group() as group:
-                for work in works if comes_first == "check" else reversed(works):
-                    group.start_soon(work)
-                    await anyio.sleep(0.5 if is_in_flight else 1.2)
+        called, tracked = await call_and_track(client, comes_first, after=0.5 if is_in_flight else 1.2)
     assert [type(outcome) for outcome in tracked] == [StatusRecord]
     assert len(called) == 1
     if trouble is REFUSED or times < 5:
@@ -240,19 +246,8 @@ async def test_a_caller_and_a_tracker_are_both_told_that_replies_leave_their_mes
     """Both are told that they do; the tracker after as many tries of its own."""
     emulator = Emulator()
     others = delivered(emulator, range(900, 910))
-    called: list[Any] = []
-    tracked: list[Any] = []
     async with answered_by(ONE_LEFT_OUT, after=1.0) as client:
-
-        async def track() -> None:
-            tracked.extend([outcome async for outcome in client.track([(1, PHONE)])])
-
-        works = [lambda: note(called, client.check(1, PHONE)), track]
-        with anyio.fail_after(3000):
-            async with anyio.create_task_group() as group:
-                for work in works if comes_first == "check" else reversed(works):
-                    group.start_soon(work)
-                    await anyio.sleep(0.5)
+        called, tracked = await call_and_track(client, comes_first, after=0.5)
     assert others
     assert [type(error) for error in called] == [ProtocolError]
     assert [type(outcome) for outcome in tracked] == [FailedCheck]

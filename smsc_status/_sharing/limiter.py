@@ -192,8 +192,8 @@ class _Participant:
 
     def wake(self, select: Selector[Any] | None) -> None:
         self._queue.mark_due(self._queue.waiting if select is None else self._queue.with_selector(select))
-        if self._is_serving or self._store is None or not self._serve_at_once(self._store):
-            self._changed.set()
+        if self._is_serving or self._store is None or not self._serve_at_once(self._store) or self._has_work():
+            self._changed.set()  # the watcher goes on with what is left
 
     def slots(self, where: str) -> Slots:
         if self._store is None:

@@ -69,15 +69,13 @@ class RedisStore:
         self._incarnation = self._number = 0
         self._dropped_before = 1
         self._has_checked_policy = False
-        # When the last command was sent, in microseconds on the own clock.
-        self._sent = 0
 
     def __repr__(self) -> str:
         return f"RedisStore({self.where!r})"
 
     def now(self) -> float:
         """The present instant on the log's clock. It is never ahead of the stamps to come by more than `tolerance`."""
-        now = self._clock.now(int(self._read_clock() * MICROSECONDS))
+        now = self._clock.now(self._own())
         return -inf if now is None else now / MICROSECONDS
 
     async def append(self, data: bytes | None, *, log: str, after: int) -> Tail:
@@ -90,7 +88,7 @@ class RedisStore:
             await self._read(start)
         expected = b"%d-%d" % (incarnation, after), run.encode()
         answer = await self._run(
-            redis_scripts.append, lambda: [start, *expected, *self._timing(), start, data], again=False
+            redis_scripts.append, lambda sent: [start, *expected, *self._timing(sent), start, data], again=False
         )
         if answer.what != "appended":
             return await self._rest(answer, log, after)
@@ -112,7 +110,7 @@ class RedisStore:
         known = max(self._incarnation, _parts(instead_of)[1])
         position = b"%d" % known, b"%d" % (self._number if known == self._incarnation else 0)
         answer = await self._run(
-            redis_scripts.begin, lambda: [instead_of.encode(), *position, *self._timing(), *data], again=False
+            redis_scripts.begin, lambda sent: [instead_of.encode(), *position, *self._timing(sent), *data], again=False
         )
         if answer.what != "began":
             return await self._rest(answer, "", 0)
@@ -153,20 +151,26 @@ class RedisStore:
     # Commands and what they tell of the server's clock.
 
     async def _read(self, start: bytes) -> Answer:
-        return await self._run(redis_scripts.append, lambda: [start], again=True)
+        return await self._run(redis_scripts.append, lambda _: [start], again=True)
 
-    def _timing(self) -> list[bytes]:
-        return [b"%d" % number for number in (*self._clock.bounds(self._sent), self._clock.correction)]
+    def _timing(self, sent: int) -> list[bytes]:
+        return [b"%d" % number for number in (*self._clock.bounds(sent), self._clock.correction)]
 
-    async def _run(self, script: redis_scripts.Script, arguments: Callable[[], list[bytes]], *, again: bool) -> Answer:
+    async def _run(
+        self, script: redis_scripts.Script, arguments: Callable[[int], list[bytes]], *, again: bool
+    ) -> Answer:
+        """The script's answer. The arguments depend on when it is sent, in microseconds on the own clock."""
+        sent = 0
+
         def timed() -> list[bytes]:
-            self._sent = self._own()
-            return arguments()
+            nonlocal sent
+            sent = self._own()
+            return arguments(sent)
 
         await self._check_policy()
         for _ in range(TRIES):
             answer = Answer.of(await self._commands.run(script, self._key, timed, again=again), self.where)
-            self._observe(answer, self._own() + 1)
+            self._observe(answer, sent, self._own() + 1)
             if answer.what != "beyond":
                 return answer
         raise LimiterUnavailable(
@@ -177,17 +181,18 @@ class RedisStore:
     def _own(self) -> int:
         return int(self._read_clock() * MICROSECONDS)
 
-    def _observe(self, answer: Answer, received: int) -> None:
+    def _observe(self, answer: Answer, sent: int, received: int) -> None:
         step = self._clock.observe(
             answer.raw,
-            sent=self._sent,
+            sent=sent,
             received=received,
             logged=answer.correction if answer.is_usable else None,
             last=answer.stamp if answer.is_usable else 0,
         )
         if step:
             logger.warning(
-                "the clock of the server at %s was set by %+.3f s; the shared log's time is corrected",
+                "the clock of the server at %s was set by %+.3f s, or another server has taken over; the shared log's "
+                "time is corrected",
                 self._address.name,
                 step / MICROSECONDS,
             )
@@ -217,7 +222,7 @@ class RedisStore:
             last = entries[-1].number
             answer = await self._read(answer.id(last + 1))
             self._check(answer, name, last)
-            if answer.log != name or answer.entries[0].number != last + 1:
+            if answer.log != name or [entry.number for entry in answer.entries[:1]] != [last + 1]:
                 # The log was replaced, or the entries were dropped, between two pages.
                 return await self._rest(await self._read(b"-"), "", 0)
             entries = entries + answer.entries

@@ -39,6 +39,7 @@ _REFUSALS: Final = (
     (r"LOADING", "it still loads its data"),
     (r"MASTERDOWN", "it is a replica whose master is down"),
     (r"MISCONF", "it can't save its data, so it takes no new data"),
+    (r"NOREPLICAS", "no replica follows it, so it takes no new data"),
     (r"CLUSTERDOWN", "its cluster is down"),
     (r"TRYAGAIN|ASK \d", "its cluster moves the log to another server"),
     (r"BUSY", "a script of somebody else blocks it"),
@@ -114,7 +115,12 @@ class Connection:
                 elif refusal.startswith("NOSCRIPT") and instead is not None:
                     command = instead
                 else:
-                    raise self._refused(refusal)
+                    error = self._refused(refusal)
+                    if "READONLY" in refusal:
+                        # By now another server may be the master. It is found when the next connection is opened.
+                        await self._disconnect()
+                        self._address = self._home
+                    raise error
             raise self._unavailable("the servers of its cluster name each other as the one that has the log")
 
     async def _exchange(self, command: Callable[[], tuple[bytes, ...]], block: float, again: bool) -> Any:
@@ -126,7 +132,9 @@ class Connection:
             except _Failure as error:
                 failure, is_cut = str(error), isinstance(error, _Cut)
             if not (may_repeat and is_cut):
-                raise self._unavailable(failure)
+                unavailable = self._unavailable(failure)
+                self._address = self._home
+                raise unavailable
             may_repeat = False
 
     async def _connected(self) -> ByteStream:
@@ -134,16 +142,15 @@ class Connection:
             raise self._unavailable("the connection has been closed here")
         if self._stream is not None:
             return self._stream
-        failure = ""
-        try:
-            with anyio.fail_after(TIMEOUT):
-                stream = self._stream = await self._open()
-        except _CONNECTION_ERRORS as error:
-            failure = f"can't connect: {_why(error)}"
-        if failure:
-            self._address = self._home
-            raise _Failure(failure)
-        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        if self._home.sentinel:
+            stream = await self._opened(self._home)
+            name = self._home.sentinel.encode()
+            reply = await self._send(stream, (b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name), TIMEOUT)
+            await self._disconnect()
+            if not isinstance(reply, list):
+                raise _Failure(f"it is no Sentinel that knows {self._home.sentinel} and asks for no login")
+            self._address = self._home.at(reply[0].decode(), int(reply[1]))
+        stream = await self._opened(self._address)
         if not await self._log_in(stream):
             await self._disconnect()
             raise self._unavailable("it does not accept the login")
@@ -154,15 +161,17 @@ class Connection:
                 raise self._refused(str(reply))
         return stream
 
-    async def _open(self) -> ByteStream:
-        address = self._address
-        if address.path:
-            return await anyio.connect_unix(address.path)
-        if address.tls is None:
-            return await anyio.connect_tcp(address.host, address.port)
-        return await anyio.connect_tcp(
-            address.host, address.port, ssl_context=address.tls, tls_standard_compatible=False
-        )
+    async def _opened(self, address: Address) -> ByteStream:
+        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._address = address
+        try:
+            with anyio.fail_after(TIMEOUT):
+                self._stream = await _open(address)
+        except _CONNECTION_ERRORS as error:
+            failure = f"can't connect: {_why(error)}"
+        else:
+            return self._stream
+        raise _Failure(failure)
 
     async def _log_in(self, stream: ByteStream) -> bool:
         # What this raises is replaced in `_exchange`, so no traceback leads to the password among the locals. The text
@@ -210,6 +219,14 @@ class Connection:
 
 
 _MORE: Final = object()
+
+
+async def _open(address: Address) -> ByteStream:
+    if address.path:
+        return await anyio.connect_unix(address.path)
+    if address.tls is None:
+        return await anyio.connect_tcp(address.host, address.port)
+    return await anyio.connect_tcp(address.host, address.port, ssl_context=address.tls, tls_standard_compatible=False)
 
 
 def _why(error: Exception) -> str:

@@ -12,7 +12,7 @@ from smsc_status.errors import ConfigError
 
 _TLS: Final = {"redis": False, "valkey": False, "rediss": True, "valkeys": True, "unix": False}
 _PORT: Final = 6379
-_OPTIONS: Final = ("db", "assume_idle")
+_OPTIONS: Final = ("db", "assume_idle", "sentinel")
 _TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 
 EXPECTED: Final = (
@@ -23,7 +23,10 @@ EXPECTED: Final = (
 
 @attrs.frozen
 class Address:
-    """A server's address and the login. `path` is a Unix socket's; then there is no host."""
+    """A server's address and the login. `path` is a Unix socket's; then there is no host.
+
+    With `sentinel` it is the address of a Sentinel, which knows the server by that name.
+    """
 
     host: str
     port: int
@@ -33,6 +36,7 @@ class Address:
     password: str = attrs.field(default="", repr=False)
     tls: ssl.SSLContext | None = attrs.field(default=None, repr=False)
     assume_idle: bool = False
+    sentinel: str = ""
 
     @property
     def name(self) -> str:
@@ -45,7 +49,8 @@ class Address:
         """The URL for people: without the login."""
         if self.path:
             return f"unix://{self.path}?db={self.db}"
-        return f"{'rediss' if self.tls else 'redis'}://{self.name}/{self.db}"
+        sentinel = f"?sentinel={self.sentinel}" if self.sentinel else ""
+        return f"{'rediss' if self.tls else 'redis'}://{self.name}/{self.db}{sentinel}"
 
     def at(self, host: str, port: int) -> Address:
         """The same login at another server."""
@@ -97,6 +102,7 @@ def _parse(url: str) -> Address:
         username=username,
         password=password,
         tls=_tls_context(options) if tls else None,
+        sentinel=options.get("sentinel", ""),
         assume_idle=_flag(options.get("assume_idle", "0")),
     )
 

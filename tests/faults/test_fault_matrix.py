@@ -37,7 +37,7 @@ from faulty import (
     still_clock,
     still_wall_clock,
 )
-from helpers import answered_by
+from helpers import LOOPS, answered_by, loop_by_turns
 
 from smsc_status import (
     AddressBlocked,
@@ -168,9 +168,16 @@ ROWS = [
 ]
 
 in_each_format = pytest.mark.parametrize(
-    ("row", "format"),
-    [pytest.param(row, format, id=f"{row.name}-{format.name}") for row in ROWS for format in row.formats],
+    ("row", "format", "anyio_backend"),
+    [  # each row on both loops: in one format on each, or in several by turns
+        pytest.param(row, format, loop, id=f"{row.name}-{format.name}-{loop}")
+        for row in ROWS
+        for n, format in enumerate(row.formats)
+        for loop in (LOOPS if len(row.formats) == 1 else [loop_by_turns(n)])
+    ],
+    indirect=["anyio_backend"],
 )
+long = pytest.mark.no_cover  # virtual hours; coverage would double their time
 
 
 async def during(bench: Bench, row: Row, *work: Callable[[], Any]) -> None:
@@ -188,6 +195,7 @@ def assert_lawful(bench: Bench) -> None:
     assert bench.transport.hosts == {"localhost"}
 
 
+@long
 @in_each_format
 async def test_a_check_during_a_fault_gives_what_the_table_says(row: Row, format: Format) -> None:
     """A check begun with the fault gives what the table says; one begun afterwards its record, at once."""
@@ -228,6 +236,7 @@ async def take_all(open_stream: Callable[..., Any], refs: list[MessageRef], row:
             await anyio.sleep(row.lasts)
 
 
+@long
 @in_each_format
 async def test_a_stream_during_a_fault_gives_out_each_message_once(row: Row, format: Format) -> None:
     """Each message comes out of a stream exactly once; what failed, and what an account error gave back, goes again."""
@@ -250,6 +259,7 @@ async def test_a_stream_during_a_fault_gives_out_each_message_once(row: Row, for
     assert_lawful(bench)
 
 
+@long
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
 async def test_a_tracker_during_a_fault_ends_each_message_once(row: Row) -> None:
     """Messages that are followed through a fault end once, as the server holds them."""

@@ -53,7 +53,7 @@ def test_no_limit_is_broken_and_nothing_is_lost_in_a_storm(seed: int) -> None:
 
     And law 2 in the same run: what was not cancelled came out exactly once, with the status that the server held.
     """
-    storm = run_storm(seed, backend="trio" if seed % 5 == 4 else "asyncio")
+    storm = run_storm(seed, backend="trio" if seed == 1 else "asyncio")
     assert not broken_limits(storm)
     assert not storm.emulator.referee.refusals
     assert not storm.wrong

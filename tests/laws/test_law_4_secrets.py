@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import anyio
 import httpx
 import pytest
-from helpers import Answering, delivered, held_by, things_held_by
+from helpers import Answering, delivered, held_by, loop_by_turns, things_held_by
 from network import Network
 from rich.console import Console
 from rich.traceback import Traceback
@@ -36,7 +36,8 @@ from smsc_status import (
 )
 from smsc_status.emulator import Emulator
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+# What they run is covered by tests of single modules.
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.no_cover]
 
 LOGIN, PASSWORD, KEY = "login-of-ours", "password-of-ours", "key-of-ours"
 SECRETS = {LOGIN, PASSWORD, KEY}
@@ -75,7 +76,10 @@ def assert_clean(text: str) -> None:
         assert secret not in text
 
 
-@pytest.fixture(params=["login", "apikey"])
+ACCOUNTS = "login", "apikey"
+
+
+@pytest.fixture(params=ACCOUNTS)
 def client_for(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., StatusClient]:
     """Makes clients from the environment, so that the test's own frames hold no secret."""
     if request.param == "login":
@@ -99,7 +103,11 @@ def calls(client: StatusClient) -> list[Callable[[], Awaitable[object]]]:
     return [lambda: client.check(1, PHONE, max_wait=30), lambda: client.delete(2, PHONE), stream]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "client_for", "anyio_backend"),
+    [(case, account, loop_by_turns(n, k)) for n, case in enumerate(CASES) for k, account in enumerate(ACCOUNTS)],
+    indirect=["client_for", "anyio_backend"],
+)
 async def test_no_error_shows_a_secret(
     case: str, client_for: Callable[..., StatusClient], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -157,8 +165,13 @@ class Breaking(httpx.AsyncBaseTransport):
         raise AssertionError
 
 
+WAYS = ["request", "response", "cause", "suppressed", "arguments", "note", "group", "attribute error"]
+
+
 @pytest.mark.parametrize(
-    "way", ["request", "response", "cause", "suppressed", "arguments", "note", "group", "attribute error"]
+    ("way", "client_for", "anyio_backend"),
+    [(way, account, loop_by_turns(n, k)) for n, way in enumerate(WAYS) for k, account in enumerate(ACCOUNTS)],
+    indirect=["client_for", "anyio_backend"],
 )
 async def test_an_error_of_the_transport_holds_no_secret(way: str, client_for: Callable[..., StatusClient]) -> None:
     """Its cause has the class and the text of what the transport raised, and neither the request nor the response."""

@@ -31,7 +31,7 @@ from faulty import (
     replies,
     spoilt,
 )
-from helpers import engine_of
+from helpers import engine_of, loop_by_turns
 
 from smsc_status import (
     FailedCheck,
@@ -77,8 +77,6 @@ WALLS: dict[str, Fault] = {
     "connection cut in the reply": halfway(httpx.ReadError, "reset"),
     "silence": hangs(),
 }
-
-of_each_wall = pytest.mark.parametrize("wall", [pytest.param(wall, id=name) for name, wall in WALLS.items()])
 
 
 @attrs.define
@@ -141,8 +139,15 @@ WORKS: dict[str, tuple[Work, int]] = {
 }
 
 
-@of_each_wall
-@pytest.mark.parametrize(("work", "messages"), [pytest.param(*work, id=name) for name, work in WORKS.items()])
+@pytest.mark.parametrize(
+    ("wall", "work", "messages", "anyio_backend"),
+    [  # each wall with each work; each wall and each work on each loop
+        pytest.param(wall, *work, loop_by_turns(n, k), id=f"{name}-{doing}")
+        for n, (name, wall) in enumerate(WALLS.items())
+        for k, (doing, work) in enumerate(WORKS.items())
+    ],
+    indirect=["anyio_backend"],
+)
 async def test_an_hour_of_a_wall_costs_few_requests_and_no_message(
     wall: Fault, work: Work, messages: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,8 +182,15 @@ async def test_an_hour_of_a_wall_costs_few_requests_and_no_message(
     assert bench.transport.hosts == {"localhost"}
 
 
-@pytest.mark.parametrize("name", ["HTTP 403", "a page of HTML", "HTTP 503", "connection refused", "silence"])
-@pytest.mark.parametrize("work", [a_stream, a_track, many_checks])
+@pytest.mark.parametrize(
+    ("name", "work", "anyio_backend"),
+    [
+        (name, work, loop_by_turns(n, k))
+        for n, name in enumerate(["HTTP 403", "a page of HTML", "HTTP 503", "connection refused", "silence"])
+        for k, work in enumerate([a_stream, a_track, many_checks])
+    ],
+    indirect=["anyio_backend"],
+)
 async def test_each_mirror_is_tried_in_turn(name: str, work: Work) -> None:
     """A wall before some of the addresses holds up nothing for long: what comes through is used."""
     bench = Bench()
@@ -221,7 +233,11 @@ async def said(status: int, body: bytes = HTML, *, retry_after: int | None = Non
     return httpx.Response(status, headers=headers, content=body)
 
 
-@pytest.mark.parametrize("status", [200, 204, 301, 403, 404, 418, 429, 503])
+@pytest.mark.parametrize(
+    ("status", "anyio_backend"),  # what a status means, one module says, and it knows no loop
+    [(status, loop_by_turns(n)) for n, status in enumerate([200, 204, 301, 403, 404, 418, 429, 503])],
+    indirect=["anyio_backend"],
+)
 async def test_one_odd_reply_to_a_large_bulk_request_costs_no_message(status: int) -> None:
     """It says something of the server, and is asked again."""
     bench = Bench()
@@ -364,7 +380,11 @@ def slow(each: float) -> Way:
     return way
 
 
-@pytest.mark.parametrize("each", [0.04, 0.5])
+@pytest.mark.parametrize(
+    ("each", "anyio_backend"),  # how many are asked at once is found by a module that knows no loop
+    [(0.04, "asyncio"), (0.5, "trio")],
+    indirect=["anyio_backend"],
+)
 async def test_a_server_that_is_slow_with_many_is_asked_for_fewer(each: float) -> None:
     """A mailing of 3,000, which only bulk requests can ask: none is lost."""
     bench = Bench()

@@ -13,7 +13,7 @@ from redis_servers import Proxy, Server, until
 
 from smsc_status._sharing import redis, redis_scripts
 from smsc_status._sharing.redis import RedisStore
-from smsc_status._sharing.store import NoLog, Tail
+from smsc_status._sharing.store import NoLog, Store, Tail
 from smsc_status.errors import ConfigError, LimiterUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -97,7 +97,7 @@ async def test_now_is_never_ahead_of_the_stamps_to_come(server: Server, store_at
         assert at - 1 < store.now()
 
 
-async def begun(store: RedisStore) -> Tail:
+async def begun(store: Store) -> Tail:
     with pytest.raises(NoLog):
         await store.append(None, log="", after=0)
     return await store.begin([b"first"], instead_of="")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from smsc_status._sharing.redis_url import parse_url
+from smsc_status._sharing.redis_connection import RIGHTS
+from smsc_status._sharing.redis_url import _OPTIONS, _TLS_OPTIONS, parse_url
 from smsc_status.errors import ConfigError
 
 
@@ -23,6 +24,7 @@ from smsc_status.errors import ConfigError
         ("valkey://:secret-word@host", "redis://host:6379/0"),
         ("rediss://user:secret-word@host", "rediss://host:6379/0"),
         ("valkeys://host", "rediss://host:6379/0"),
+        ("redis://:secret-word@host:26379/1?sentinel=main", "redis://host:26379/1?sentinel=main"),
         ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
         ("unix://:secret-word@/run/my%20redis.sock", "unix:///run/my redis.sock?db=0"),
     ],
@@ -91,3 +93,10 @@ def test_the_options_of_tls(tmp_path: Path) -> None:
     unverified = parse_url("rediss://host?ssl_cert_reqs=none").tls
     assert unverified is not None
     assert unverified.verify_mode is ssl.CERT_NONE
+
+
+def test_the_documented_rights_are_those_that_errors_name() -> None:
+    page = (Path(__file__).parents[2] / "docs/howto/share-with-redis.md").read_text(encoding="utf-8")
+    assert f"-@all {RIGHTS.partition(' (')[0]}\n" in page
+    for option in (*_OPTIONS, *_TLS_OPTIONS):
+        assert f"`{option}=" in page

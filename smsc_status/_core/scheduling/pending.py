@@ -31,6 +31,7 @@ from smsc_status.errors import (
     ApiError,
     AuthError,
     ClientClosed,
+    ConfigError,
     LimiterUnavailable,
     LimitExceeded,
     ProtocolError,
@@ -50,7 +51,8 @@ CALLER_HEAD_START = 300.0
 PORTION = 100
 """How many subscribers are told in one turn of the event loop. With all consequences, that takes 2 ms."""
 
-CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed)
+CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed, ConfigError)
+"""Outcomes that end everything that waits. A `ConfigError` comes from a limiter that is set up wrongly."""
 
 ErrorT = TypeVar("ErrorT", bound=SmscError)
 

@@ -1,0 +1,223 @@
+"""`share=`: which limiter a client gets, and what a client does when that limiter fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from helpers import client_of, delivered, engine_of
+
+from smsc_status import (
+    ConfigError,
+    LimiterUnavailable,
+    Limits,
+    LocalLimiter,
+    StatusClient,
+    TransportError,
+)
+from smsc_status._runtime import sharing
+from smsc_status._sharing import places
+from smsc_status._sharing.file import FileStore
+from smsc_status._sharing.limiter import SharedLimiter
+from smsc_status._sharing.redis import RedisStore
+from smsc_status.emulator import Emulator, Referee
+from smsc_status.limiter import Permit, Selector, WantedT
+
+PHONE = "79990000001"
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sharing, "DEFAULT", sharing.MACHINE)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(sharing, "_warnings", set())
+    return tmp_path / "smsc_status"
+
+
+def client(**arguments: Any) -> StatusClient:
+    return StatusClient(**({"login": "me", "password": "secret"} | arguments))
+
+
+def limiter_of(client: StatusClient) -> Any:
+    return engine_of(client).limiter
+
+
+def test_the_processes_of_this_machine_share_an_account_unless_told_otherwise(state: Path) -> None:
+    one = client()
+    assert one.stats().shared_by == str(state)
+    assert limiter_of(client(share="machine")) is limiter_of(one)
+    assert limiter_of(client(share="process")) is not limiter_of(one)
+    assert state.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_server_on_the_loopback_is_shared_within_the_process() -> None:
+    assert client(base_url="http://127.0.0.1:1").stats().shared_by == "process"
+    far = client(base_url="http://127.0.0.1:1", mirrors=["https://smsc.ru"])
+    assert far.stats().shared_by != "process"
+
+
+def test_a_client_with_a_transport_has_a_limiter_of_its_own_unless_it_shares() -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200))
+    one, other = client(transport=transport), client(transport=transport)
+    assert limiter_of(one) is not limiter_of(other)
+    one, other = (client(transport=transport, share="machine") for _ in range(2))
+    assert isinstance(limiter_of(one), SharedLimiter)
+    assert limiter_of(one) is limiter_of(other)
+
+
+@pytest.mark.parametrize("as_path", [str, Path])
+def test_a_path_names_the_log_or_the_directory_of_logs(tmp_path: Path, as_path: Callable[[Path], Any]) -> None:
+    assert client(share=as_path(tmp_path / "log")).stats().shared_by == str(tmp_path / "log")
+    assert client(share=as_path(tmp_path)).stats().shared_by == str(tmp_path)
+
+
+@pytest.mark.anyio
+async def test_a_log_is_named_by_the_account(tmp_path: Path) -> None:
+    names = []
+    for credentials in ({"apikey": "k", "login": None, "password": None}, {}):
+        store = await limiter_of(client(share=tmp_path, **credentials))._open_store()
+        assert isinstance(store, FileStore)
+        names.append(Path(store.where).name)
+    login_name = places.log_name(server="smsc.ru:", login="me")
+    assert names == [f"{places.log_name(server='smsc.ru:', apikey='k')}.log", f"{login_name}.log"]
+    store = await limiter_of(client(share=tmp_path / "mine"))._open_store()
+    assert store.where == str(tmp_path / "mine")
+    store = await limiter_of(client(share="redis://host"))._open_store()
+    assert isinstance(store, RedisStore)
+    assert login_name in store.where
+
+
+@pytest.mark.parametrize(
+    ("share", "what"),
+    [
+        ("machines", "share 'machines': expected 'process', 'machine', a path with a '/', or a URL"),
+        ("", "share '': expected"),
+        (7, "share 7: expected"),
+        ("http://host/x", "share: "),
+        ("redis://host:port", "share: "),
+        ("/nowhere/at/all", "/nowhere/at/all: its directory does not exist"),
+    ],
+)
+def test_a_share_that_can_not_be_used_is_refused_before_anything_is_sent(share: Any, what: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        client(share=share)
+    assert str(caught.value).startswith(what)
+
+
+def test_a_password_in_a_url_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "redis://user:hunter2@host:99999999"
+    with pytest.raises(ConfigError) as caught:
+        client(share=url)
+    frame = caught.value.__traceback__
+    shown = [str(caught.value)]
+    while frame is not None:
+        if "smsc_status" in frame.tb_frame.f_code.co_filename.split("tests")[-1]:
+            shown.append(repr(frame.tb_frame.f_locals))
+        frame = frame.tb_next
+    assert caught.value.__context__ is None
+    assert "hunter2" not in "".join(shown)
+    monkeypatch.setenv("SMSC_SHARE", "redis://user:hunter2@host")
+    made = StatusClient.from_env(login="me", password="secret")
+    assert made.stats().shared_by == "redis://host:6379/0"
+
+
+def test_the_environment_names_the_share(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SMSC_SHARE", str(tmp_path / "log"))
+    made = StatusClient.from_env(login="me", password="secret")
+    assert made.stats().shared_by == str(tmp_path / "log")
+    assert StatusClient.from_env(login="me", password="secret", share="process").stats().shared_by == "process"
+    own = LocalLimiter()
+    assert limiter_of(StatusClient.from_env(login="me", password="secret", limiter=own)) is own
+
+
+def test_share_and_limiter_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="share beside limiter"):
+        client(share="process", limiter=LocalLimiter())
+
+
+def test_one_account_has_the_same_limits_in_one_process(tmp_path: Path) -> None:
+    kept = client(share=tmp_path / "log")
+    with pytest.raises(ConfigError, match="this account is in use in this process with"):
+        client(share=tmp_path / "log", limits=Limits(checks_per_id=4))
+    assert kept.stats().processes == 1
+
+
+def test_without_a_place_for_the_log_the_process_shares_alone_and_says_why_once(
+    state: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state.mkdir(mode=0o777)
+    state.chmod(0o777)
+    for _ in range(2):
+        assert client().stats().shared_by == "process"
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "does not share the account's limits" in caplog.text
+    assert "its mode is 0777: expected 0700" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_two_processes_keep_the_limits_of_an_account_by_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator = Emulator(referee=Referee(period=1.0))
+    limits = emulator.client_limits(margin=0.1, linger=0.1)
+    [ref] = delivered(emulator, [7])
+    one = client_of(emulator, share=tmp_path / "log", limits=limits, round_trip=0.01)
+    monkeypatch.setattr(sharing, "_shared_limiters", {})  # as in another process
+    other = client_of(emulator, share=tmp_path / "log", limits=limits, round_trip=0.01)
+    async with one, other:
+        for turn in range(12):
+            await (one if turn % 2 else other).check(ref.id, ref.phone)
+        assert one.stats().processes == 2
+    assert emulator.referee.no_violations
+
+
+# A limiter that fails.
+
+
+class Failing(LocalLimiter):
+    """A limiter that fails as long as it has an error."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error: Exception | None = error
+
+    async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
+        if self.error is not None:
+            raise copy(self.error)
+        return await super().acquire(select)
+
+
+@pytest.mark.anyio
+async def test_a_limiter_that_is_set_up_wrongly_fails_everything_at_once() -> None:
+    made = client(limiter=Failing(ConfigError("other limits")))
+    async with made:
+        with anyio.fail_after(1):
+            for _ in range(2):
+                with pytest.raises(ConfigError, match="other limits"):
+                    await made.check(1, PHONE)
+            with pytest.raises(ConfigError, match="other limits"):
+                await made.delete(1, PHONE)
+            for stream in (made.stream([(1, PHONE)]), made.track([(1, PHONE)])):
+                with pytest.raises(ConfigError, match="other limits"):
+                    await anext(aiter(stream))
+
+
+@pytest.mark.anyio
+async def test_a_check_that_ends_while_the_limiter_is_away_says_so() -> None:
+    limiter = Failing(LimiterUnavailable("the store has no room"))
+    made = client(limiter=limiter, transport=httpx.MockTransport(lambda request: httpx.Response(503)), retries=0)
+    async with made:
+        with pytest.raises(LimiterUnavailable, match="can't be reached: the store has no room"):
+            await made.check(1, PHONE, timeout=3.0)
+        with pytest.raises(LimiterUnavailable, match="can't be reached: the store has no room"):
+            await made.check(1, PHONE, max_wait=3.0)
+        limiter.error = None
+        with pytest.raises(TransportError):
+            await made.check(1, PHONE)
+        assert engine_of(made).unavailable() is None
