@@ -368,7 +368,7 @@ async def test_a_log_is_deleted(server: Server, store_at: StoreAt) -> None:
         await one.append(None, log=log, after=1)
     assert caught.value.quiet_from is not None
     await other.forget()
-    server.cli("SET", KEY, "a letter")
+    server.call("SET", KEY, "a letter")
     with pytest.raises(ConfigError):
         await other.forget()
-    assert server.cli("GET", KEY).strip() == "a letter"
+    assert server.call("GET", KEY) == b"a letter"

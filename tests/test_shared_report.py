@@ -5,18 +5,44 @@ from __future__ import annotations
 from functools import partial
 
 import anyio
+import attrs
 import pytest
 from memory_store import MemoryLog, MemoryStore
 
 from smsc_status import Limits
 from smsc_status._core.scheduling.ledger import Joined, Quarantine, decode, encode, joined, limits_of, took
-from smsc_status._core.scheduling.pacing import RequestEnd
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status._sharing.limiter import SharedLimiter
 from smsc_status._sharing.report import AccountState, ProcessState, read_state
 from smsc_status._sharing.store import Store
-from test_shared_limiter import One, ask, process
+from smsc_status.models import Key
 
 pytestmark = pytest.mark.anyio
+
+
+@attrs.frozen
+class One:
+    """A request for these ids, at any time."""
+
+    keys: tuple[Key, ...]
+    bulk: bool = False
+
+    def select(self, pacer: Pacer, *, now: float) -> One | float:
+        at = pacer.slot_due_at(now=now)
+        return self if at <= now else at
+
+
+def process(log: MemoryLog, limits: Limits | None = None) -> SharedLimiter:
+    async def open_store() -> Store:
+        return MemoryStore(log)
+
+    return SharedLimiter(limits or Limits(), open_store, where="memory")
+
+
+async def ask(limiter: SharedLimiter, one: One, *, takes: float = 0.0) -> None:
+    permit = await limiter.acquire(one.select)
+    await anyio.sleep(takes)
+    await limiter.release(permit, RequestEnd.REPLIED)
 
 
 async def state_of(log: MemoryLog) -> AccountState:
@@ -61,7 +87,7 @@ async def test_a_process_without_requests_is_shown_too() -> None:
 
 async def test_processes_that_have_gone_are_not_shown() -> None:
     log = MemoryLog()
-    await ask(process(log), One())
+    await ask(process(log), One((7,)))
     await anyio.sleep(200)
     state = await state_of(log)
     assert state.processes == ()
@@ -88,19 +114,15 @@ async def test_more_requests_than_slots_leave_none_free() -> None:
 
 async def test_a_process_that_has_used_a_deleted_log_sends_nothing_for_a_while() -> None:
     log = MemoryLog()
-
-    async def open_store() -> Store:
-        return MemoryStore(log)
-
-    limiter = SharedLimiter(Limits(), open_store, where="memory")
-    await ask(limiter, One())
+    limiter = process(log)
+    await ask(limiter, One((7,)))
     await MemoryStore(log).forget()
     began_at = anyio.current_time()
-    await ask(limiter, One(), how=RequestEnd.REPLIED)
+    await ask(limiter, One((7,)))
     assert anyio.current_time() - began_at > 61
 
 
-def test_limits_are_read_back_from_a_record() -> None:
+async def test_limits_are_read_back_from_a_record() -> None:
     limits = Limits(checks_per_id=3, bulk_requests=2, period=1.5, connections=7, margin=0.25, linger=2.0)
     record = decode(encode(joined(who=0, name="host/1", limits=limits, budget=30.0)))
     assert isinstance(record, Joined)
