@@ -12,10 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from weakref import WeakValueDictionary
 
 import anyio
 import attrs
 
+from smsc_status import limiter
+from smsc_status._runtime import sharing
 from smsc_status.cli import main
 from smsc_status.cli._demo_messages import RecordingWorld
 from smsc_status.emulator import Emulator, EmulatorServer
@@ -74,6 +77,9 @@ def run(
         stack.enter_context(mock.patch.dict(os.environ, env, clear=True))
         stack.enter_context(mock.patch.object(sys, "argv", ["smsc-status", *arguments]))
         stack.enter_context(mock.patch.object(anyio, "run", _run_aside))
+        # A command of its own process finds no limiter of another one there.
+        stack.enter_context(mock.patch.object(limiter, "_shared", WeakValueDictionary()))
+        stack.enter_context(mock.patch.object(sharing, "_shared_limiters", WeakValueDictionary()))
         for name, stream in streams.items():
             stack.enter_context(mock.patch.object(sys, name, stream))
         status = main()

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import anyio
 import pytest
@@ -19,7 +20,7 @@ from smsc_status._core.scheduling.ledger import Quarantine, encode
 from smsc_status._runtime import sharing
 from smsc_status._sharing import places
 from smsc_status._sharing.file import FileStore
-from smsc_status.cli import _limits, _meters, _single
+from smsc_status.cli import _account, _limits, _meters, _single
 from smsc_status.emulator import EmulatorServer
 from smsc_status.errors import ConfigError, LimiterUnavailable, LimitExceeded, RateLimited, SmscError
 from smsc_status.models import Detail, MessageRef, StatusRecord
@@ -292,6 +293,13 @@ class Checks:
         if isinstance(outcome, SmscError):
             raise outcome
         return outcome
+
+
+def test_a_key_is_asked_for_on_a_terminal_to_find_the_log(log: Path) -> None:
+    with mock.patch.object(_account, "getpass", return_value="s3cret-key"):
+        ended = run("limits", "--share", str(log.parent), terminals=("stdin",))
+    assert ended.status == 0
+    assert ended.out.startswith(f"log           {log.parent}/")
 
 
 def checked(client: Any, max_wait: float | None) -> StatusRecord:
