@@ -1,8 +1,7 @@
 """Waiting for the limits of one account, on behalf of all its clients.
 
-A client needs only the `Limiter` protocol. `LocalLimiter` implements it within one process. A limiter that processes
-share (there is none yet) has the same attribute and methods. It may estimate the account's tokens with a `Pacer` of its
-own, and ask the other processes for consent before `acquire` returns.
+A client needs only the `Limiter` protocol. `LocalLimiter` implements it within one process. The limiter that processes
+share is in `smsc_status._sharing.limiter`.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from smsc_status._core.scheduling.ledger import Quarantine, encode
 from smsc_status._runtime import sharing
 from smsc_status._sharing import places
 from smsc_status._sharing.file import FileStore
+from smsc_status._sharing.report import AccountState, ProcessState
 from smsc_status.cli import _account, _limits, _meters, _single
 from smsc_status.emulator import EmulatorServer
 from smsc_status.errors import ConfigError, LimiterUnavailable, LimitExceeded, RateLimited, SmscError
@@ -216,8 +217,8 @@ def test_limits_shows_the_account_and_changes_nothing(log: Path) -> None:
 
 
 def test_a_process_that_has_sent_nothing_yet_and_a_taken_bulk_slot_are_shown() -> None:
-    process = _limits.ProcessState(name="host/1", open_requests=0, last_request_ago=None)
-    state = _limits.AccountState(where="here", processes=(process,), bulk_slot_in=31.25, free_slots=4)
+    process = ProcessState(name="host/1", open_requests=0, last_request_ago=None)
+    state = AccountState(where="here", processes=(process,), bulk_slot_in=31.25, free_slots=4)
     assert "              host/1: 0 open, no request yet" in _limits.lines(state)
     assert "bulk request  in 31.2 s" in _limits.lines(state)
 
