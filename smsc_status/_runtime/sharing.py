@@ -93,11 +93,12 @@ def _file_limiter(account: Account, limits: Limits, path: Path) -> Limiter:
 
 
 def _redis_limiter(account: Account, limits: Limits, url: Secret) -> Limiter:
+    from smsc_status._sharing.redis import RedisStore, connection_class  # noqa: PLC0415 (only where a URL is used)
+
     address = _address(url)
+    connection_class()  # an error now, and not with the first request, if the extra is not installed
 
     async def open_store() -> Store:
-        from smsc_status._sharing.redis import RedisStore  # noqa: PLC0415 (only where a URL is used)
-
         return RedisStore(address, await _log_name(account), tolerance=min(0.5, limits.margin / 2))
 
     return _limiter(account, limits, address.where, open_store)
