@@ -127,11 +127,12 @@ def _log_at(account: Account, path: Path) -> SharedLog:
 
 
 def _log_in_redis(account: Account, url: Secret, margin: float) -> SharedLog:
+    from smsc_status._sharing.redis import RedisStore, connection_class  # noqa: PLC0415 (only where a URL is used)
+
     address = _address(url)
+    connection_class()  # an error now, and not with the first request, if the extra is not installed
 
     async def open_store() -> Store:
-        from smsc_status._sharing.redis import RedisStore  # noqa: PLC0415 (only where a URL is used)
-
         return RedisStore(address, await _log_name(account), tolerance=min(0.5, margin / 2))
 
     return SharedLog(address.where, open_store)

@@ -62,7 +62,7 @@ class RedisStore:
         self._key = f"smsc_status:{{{name}}}".encode()
         self._read_clock = clock
         self._clock = ServerClock(int(tolerance * MICROSECONDS))
-        connection = _connection_class()
+        connection = connection_class()
         self._commands, self._waiting = connection(self._address), connection(self._address)
         # The last entry that is known.
         self._log = ""
@@ -255,7 +255,12 @@ class RedisStore:
         self._log, self._incarnation, self._number = answer.log, answer.incarnation, answer.number
 
 
-def _connection_class() -> type[Connection]:
+def connection_class() -> type[Connection]:
+    """What speaks with the server.
+
+    Raises:
+        ConfigError: hiredis is not installed.
+    """
     try:
         from smsc_status._sharing.redis_connection import Connection  # noqa: PLC0415 (only where a URL is used)
     except ModuleNotFoundError as error:

@@ -7,7 +7,7 @@ from time import monotonic
 from smsc_status.cli._exits import print_on_stderr
 from smsc_status.cli._meters import ticking
 from smsc_status.client import StatusClient
-from smsc_status.errors import ConfigError, LimiterUnavailable, LimitExceeded
+from smsc_status.errors import LimitExceeded
 from smsc_status.models import Detail, StatusRecord
 
 SILENT_SECONDS = 1.0
@@ -18,25 +18,19 @@ async def check(client: StatusClient, id: str, phone: str, *, detail: Detail, ma
     """The message's record. If the limits do not allow the request soon, a line says when they do.
 
     Raises:
-        SmscError: as from `StatusClient.check`.
-        ConfigError: another process keeps other limits.
+        SmscError: as from `StatusClient.check`. If the limiter can't be reached, this does not wait for it.
     """
     began_at = monotonic()
     try:
-        try:
-            return await client.check(
-                id, phone, detail=detail, max_wait=SILENT_SECONDS if max_wait is None else min(SILENT_SECONDS, max_wait)
-            )
-        except LimitExceeded as error:
-            if max_wait is not None and max_wait <= max(SILENT_SECONDS, error.retry_after):
-                raise
-            print_on_stderr(f"waiting: the limits allow this check in {error.retry_after:.0f} s")
-        left = None if max_wait is None else max(0.0, max_wait - (monotonic() - began_at))
-        return await client.check(id, phone, detail=detail, max_wait=left)
-    except LimiterUnavailable as error:
-        if isinstance(error.__cause__, ConfigError):
-            raise error.__cause__ from None
-        raise
+        return await client.check(
+            id, phone, detail=detail, max_wait=SILENT_SECONDS if max_wait is None else min(SILENT_SECONDS, max_wait)
+        )
+    except LimitExceeded as error:
+        if max_wait is not None and max_wait <= max(SILENT_SECONDS, error.retry_after):
+            raise
+        print_on_stderr(f"waiting: the limits allow this check in {error.retry_after:.0f} s")
+    left = None if max_wait is None else max(0.0, max_wait - (monotonic() - began_at))
+    return await client.check(id, phone, detail=detail, max_wait=left)
 
 
 async def delete(client: StatusClient, id: str, phone: str) -> None:

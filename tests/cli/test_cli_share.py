@@ -23,7 +23,7 @@ from smsc_status._sharing.file import FileStore
 from smsc_status._sharing.report import AccountState, ProcessState
 from smsc_status.cli import _account, _limits, _meters, _single
 from smsc_status.emulator import EmulatorServer
-from smsc_status.errors import ConfigError, LimiterUnavailable, LimitExceeded, RateLimited, SmscError
+from smsc_status.errors import LimiterUnavailable, LimitExceeded, RateLimited, SmscError
 from smsc_status.models import Detail, MessageRef, StatusRecord
 
 RECORD = StatusRecord(status=1, ref=MessageRef(7, "79"))
@@ -332,12 +332,10 @@ def test_a_check_that_may_not_wait_so_long_fails_at_once(
     assert not capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("cause", "raised"), [(ConfigError("limits"), ConfigError), (OSError(), LimiterUnavailable)])
-def test_a_log_that_can_not_be_used_ends_the_check(cause: Exception, raised: type[Exception]) -> None:
-    error = LimiterUnavailable("away")
-    error.__cause__ = cause
-    with pytest.raises(raised):
-        checked(Checks(error), None)
+def test_a_limiter_that_can_not_be_reached_ends_the_check() -> None:
+    """Who waits at a terminal is told at once."""
+    with pytest.raises(LimiterUnavailable):
+        checked(Checks(LimiterUnavailable("away")), None)
 
 
 def test_the_note_tells_how_many_processes_there_are() -> None:

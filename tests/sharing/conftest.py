@@ -1,4 +1,4 @@
-"""Servers of Redis and Valkey for the tests here, and both event loops in real time."""
+"""Servers of Redis and Valkey for the tests here."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ import pytest
 from redis_servers import KINDS, Parrot, Proxy, Server
 
 from smsc_status._sharing.redis import RedisStore
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Real servers need real time."""
-    return request.param
 
 
 @pytest.fixture(params=KINDS)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from math import inf
+from typing import Any
 
 import anyio
 import pytest
@@ -23,6 +24,12 @@ BINARY = bytes(range(256))
 
 
 StoreAt = Callable[..., RedisStore]
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """Real servers need real time."""
+    return request.param
 
 
 def data(tail: Tail) -> list[bytes]:
