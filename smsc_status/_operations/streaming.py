@@ -93,7 +93,10 @@ class Streaming(Work):
         if isinstance(outcome, CONCERNS_ACCOUNT):
             self.give_up(outcome)
             return
-        item.outcome = outcome if isinstance(outcome, StatusRecord) else FailedCheck(item.ref, outcome)
+        self._give(item, outcome if isinstance(outcome, StatusRecord) else FailedCheck(item.ref, outcome))
+
+    def _give(self, item: _Item, outcome: StatusRecord | FailedCheck) -> None:
+        item.outcome = outcome
         self.ready.append(item)
         self._tell()
 
@@ -172,7 +175,7 @@ class Streaming(Work):
         except ConfigError as error:
             item = _Item(value, self)
             self.held[item] = None
-            self.take_in(item, error)
+            self._give(item, FailedCheck(value, error))  # it concerns this message alone
             return
         item = _Item(ref, self)
         self.held[item] = None
