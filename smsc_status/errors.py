@@ -185,7 +185,7 @@ class TrackingTimeout(TrackingEnded):
 
 
 class LimiterUnavailable(SmscError):
-    """The limiter could not be reached within this check's `max_wait`. Nothing is sent without it.
+    """The limiter could not be reached within this check's `max_wait` or `timeout`. Nothing is sent without it.
 
     `__cause__` is the limiter's error.
     """

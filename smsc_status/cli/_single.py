@@ -7,7 +7,7 @@ from time import monotonic
 from smsc_status.cli._exits import print_on_stderr
 from smsc_status.cli._meters import ticking
 from smsc_status.client import StatusClient
-from smsc_status.errors import LimitExceeded
+from smsc_status.errors import LimitExceeded, ProtocolError, TransportError
 from smsc_status.models import Detail, StatusRecord
 
 SILENT_SECONDS = 1.0
@@ -29,6 +29,10 @@ async def check(client: StatusClient, id: str, phone: str, *, detail: Detail, ma
         if max_wait is not None and max_wait <= max(SILENT_SECONDS, error.retry_after):
             raise
         print_on_stderr(f"waiting: the limits allow this check in {error.retry_after:.0f} s")
+    except (TransportError, ProtocolError):
+        if max_wait is not None and max_wait <= SILENT_SECONDS:
+            raise
+        # There was no time for another try.
     left = None if max_wait is None else max(0.0, max_wait - (monotonic() - began_at))
     return await client.check(id, phone, detail=detail, max_wait=left)
 

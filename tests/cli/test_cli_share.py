@@ -23,7 +23,7 @@ from smsc_status._sharing.file import FileStore
 from smsc_status._sharing.report import AccountState, ProcessState
 from smsc_status.cli import _account, _limits, _meters, _single
 from smsc_status.emulator import EmulatorServer
-from smsc_status.errors import LimiterUnavailable, LimitExceeded, RateLimited, SmscError
+from smsc_status.errors import LimiterUnavailable, LimitExceeded, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.models import Detail, MessageRef, StatusRecord
 
 RECORD = StatusRecord(status=1, ref=MessageRef(7, "79"))
@@ -329,6 +329,16 @@ def test_a_check_that_may_not_wait_so_long_fails_at_once(
     with pytest.raises(LimitExceeded):
         checked(client, max_wait)
     assert client.patience == [min(1.0, max_wait)]
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [TransportError("cut"), ProtocolError("no answer", excerpt="<html>")])
+def test_a_check_without_an_answer_is_tried_again(error: SmscError, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first look at the limits costs no tries."""
+    assert checked(Checks(error, RECORD), None) is RECORD
+    assert checked(Checks(error, RECORD), 20.0) is RECORD
+    with pytest.raises(type(error)):
+        checked(Checks(error, RECORD), 1.0)
     assert not capsys.readouterr().err
 
 
