@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
-from typing import Any
 
 import anyio
 import attrs
 import pytest
+from memory_store import MemoryLog, MemoryStore
 
-from smsc_status import ConfigError, Limits
+from smsc_status import Limits
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status._sharing.limiter import SharedLimiter
 from smsc_status._sharing.store import Store
-from smsc_status.errors import LimiterUnavailable
 from smsc_status.models import Key
-
-from memory_store import MemoryLog, MemoryStore
 
 pytestmark = pytest.mark.anyio
 
