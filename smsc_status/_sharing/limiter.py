@@ -153,6 +153,7 @@ class _Participant:
         # Steps that were begun by `wake`, and the one that could not be taken at once.
         self._unfinished: tuple[Steps[None], Step] | None = None
         self._watcher: _loops.BackgroundTask | None = None
+        self._log_watcher: _loops.BackgroundTask | None = None
         self._changed = anyio.Event()
 
     # For callers.
@@ -223,9 +224,10 @@ class _Participant:
         )
 
     async def aclose(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await self._watcher.wait()
+        for watcher in (self._watcher, self._log_watcher):
+            if watcher is not None:
+                watcher.cancel()
+                await watcher.wait()
         if self._store is not None:
             await self._store.aclose()
 
@@ -391,28 +393,26 @@ class _Participant:
         until = max(now + MIN_PAUSE, min(self._queue.next_alarm_at(), self._ticket_due_at(now)))
         if self._next_due() is not None:
             return
+        if self._has_work() and len(self._ledger.members) > 1:
+            if self._log_watcher is None:
+                self._log_watcher = _loops.spawn(self._watch_log)
+        elif self._log_watcher is not None:
+            self._log_watcher.cancel()
         with anyio.move_on_after(until - now):
-            if self._has_work():
-                await self._changed_or_longer_log()
-            else:
-                await self._changed.wait()
-
-    async def _changed_or_longer_log(self) -> None:
-        async def watch_log() -> None:
-            await self._wait_for_log()
-            tasks.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch_log)
             await self._changed.wait()
-            tasks.cancel_scope.cancel()
 
-    async def _wait_for_log(self) -> None:
+    async def _watch_log(self) -> None:
+        """Take in what other processes append while this one waits for them."""
         try:
-            await self._opened().wait(log=self._log, after=self._ledger.number)
-            await self._carry_out(self._catch_up())
+            while True:
+                await self._opened().wait(log=self._log, after=self._ledger.number)
+                await self._carry_out(self._catch_up())
+                self._changed.set()
         except Exception as error:
             self._fail_waiters(error)
+        finally:
+            self._log_watcher = None
+            self._changed.set()  # by now it may be needed again
 
     def _has_work(self) -> bool:
         return any(self._queue.has_work(waiter) for waiter in self._queue.waiting)
