@@ -118,6 +118,11 @@ class WaitQueue:
                 waiter.ask_at = inf
                 self.mark_due([waiter])
 
+    @property
+    def may_be_due(self) -> bool:
+        """Whether any waiter may be due. If not, `next_due` finds none."""
+        return bool(self._due or self._due_with_slot)
+
     def next_due(self, *, has_slot: bool, has_urgent_slot: bool | None = None, now: float) -> Waiter | None:
         """The waiter whose selector is to be called next.
 

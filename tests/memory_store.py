@@ -81,7 +81,7 @@ class MemoryStore:
             if shared.lost_replies:
                 shared.lost_replies -= 1
                 raise LimiterUnavailable("the reply was lost")
-        new = shared.entries if is_whole else [entry for entry in shared.entries if entry.number > after]
+        new = shared.entries if is_whole else shared.entries[after + 1 - shared.entries[0].number :]
         return Tail(shared.name, list(new), is_whole=is_whole, is_appended=is_appended)
 
     async def begin(self, data: Sequence[bytes], *, instead_of: str) -> Tail:

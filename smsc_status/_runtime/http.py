@@ -45,6 +45,9 @@ request to arrive. A longer time would save few handshakes (two round trips each
 closely find the connection open anyway, and bulk requests are a minute apart, which is too long for such a server.
 """
 
+A_MOMENT = 0.2
+"""Seconds. So late after its permit a request may begin, and still have its whole time."""
+
 # Raised before a byte of the request is written.
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -229,7 +232,8 @@ class HttpExchange:
     async def _post(self, mirror: int, fields: Mapping[str, str], most: int, send_by: float) -> Reply | NoReply:
         progress = _RequestProgress(send_by)
         try:
-            with anyio.move_on_after(self.timeout):
+            # If its process was stopped between the permit and here, others count it as over so much sooner.
+            with anyio.move_on_after(min(self.timeout, send_by - _loops.boot_now() + A_MOMENT)):
                 return await self._exchange(mirror, fields, most, progress)
             return NoReply(self._end_of(None, progress), RequestTimeout(f"no whole answer within {self.timeout:g} s"))
         except _TooLate as caught:

@@ -188,7 +188,6 @@ class FileStore:
         try:
             return work()
         except Damaged as error:
-            self._warn(f"{error}, so a new log is begun")
             raise NoLog(f"{self.where}: {error}", clock()) from None
         except ConfigError as error:
             raise ConfigError(f"{self.where}: {error}") from None
@@ -286,7 +285,7 @@ class FileStore:
         committed, checksum = read_cell(raw[HEADER_BYTES:])
         if committed < start.offset or committed > file.stat.st_size:
             raise Damaged("the file is shorter than it was")
-        new = os.pread(file.fd, committed - start.offset, start.offset)
+        new = os.pread(file.fd, committed - start.offset, start.offset) if committed > start.offset else b""
         found = read_records(new, at=start.offset, number=start.number + 1, checksum=start.checksum)
         end = start
         if found.entries:

@@ -55,8 +55,8 @@ class SharedLimiter:
     def __init__(self, limits: Limits, open_store: OpenStore, *, where: str) -> None:
         self.limits: Limits = limits
         self.where = where
-        self.longest_request: float = LONGEST_REQUEST
-        """How long a request of this process may take, in seconds."""
+        self.longest_request: float = 0.0
+        """How long a request of this process's clients may take, in seconds. 0 if no client has said so yet."""
         self._open_store = open_store
         self._participants: WeakKeyDictionary[Any, _Participant] = WeakKeyDictionary()
         _all.add(self)
@@ -103,10 +103,17 @@ class SharedLimiter:
         _loops.keep(dict(self._participants))
         self._participants = WeakKeyDictionary()
 
+    @property
+    def budget(self) -> float:
+        """The seconds after which a request of this process is surely over."""
+        return self.longest_request or LONGEST_REQUEST
+
     def _participant(self) -> _Participant:
         loop = _loops.this_loop()
         participant = self._participants.get(loop)
         if participant is None:
+            for ended in [known for known in self._participants if _loops.has_ended(known)]:
+                del self._participants[ended]
             participant = self._participants[loop] = _Participant(self, self._open_store)
         return participant
 
@@ -131,20 +138,20 @@ class _Participant:
         self._permits: dict[int, Permit[Any]] = {}
         # The serial of the request that is being appended.
         self._appending = 0
-        # Requests of this process that the log holds and that nobody has a permit for: the store's reply was lost, or
-        # the caller was cancelled.
-        self._orphans: set[int] = set()
+        # Requests that nobody has a permit for and whose end the log must still be told, with how they ended: the
+        # store's reply was lost, or the caller was cancelled.
+        self._orphans: dict[int, RequestEnd] = {}
         self._log = ""
+        # Nothing may start before this instant of the log's clock, because another log was used until then.
+        self._quiet_until = -inf
         self._who = 0
         self._ledger = Ledger(self._limits)
         self._pacer = SharedPacer(self._ledger, self._who, self._limits)
         self._cleaned_at_number = 0
+        self._warned_of_log = ""
         self._is_serving = False
         # Steps that were begun by `wake`, and the one that could not be taken at once.
         self._unfinished: tuple[Steps[None], Step] | None = None
-        # When this process's last request was permitted, and until when it is to be remembered that the log is lost.
-        self._last_took_at = -inf
-        self._is_quiet_until = -inf
         self._watcher: _loops.BackgroundTask | None = None
         self._changed = anyio.Event()
 
@@ -159,11 +166,10 @@ class _Participant:
         waiter = Waiter(self._arrivals, select, anyio.Event())
         self._queue.join(waiter)
         self._queue.mark_due([waiter])
+        self._watch()  # it goes on if this caller is cancelled while it serves
         try:
             await self._serve()
             while waiter.permit is None and waiter.error is None:
-                if self._watcher is None:
-                    self._watcher = _loops.spawn(self._keep_serving)
                 await waiter.woken.wait()
                 waiter.woken = anyio.Event()
             if waiter.error is not None:
@@ -182,8 +188,15 @@ class _Participant:
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
         # First let those go on who have got their answers: they need not wait until the log is written.
         await cancel_shielded_checkpoint()
-        if self._permits.get(permit.number) is permit:
+        try:
             await self._carry_out(self._report_end(permit.number, how))
+        except anyio.get_cancelled_exc_class():
+            if self._permits.pop(permit.number, None) is not None:
+                self._orphans[permit.number] = how
+                self._watch()
+                self._changed.set()
+            raise
+        if self._permits.pop(permit.number, None) is not None:  # otherwise it has been released meanwhile
             self._pacer.finished((), permit.wanted.bulk, how, _loops.now())
         permit.released = True
         if self._queue.waiting:
@@ -192,8 +205,9 @@ class _Participant:
 
     def wake(self, select: Selector[Any] | None) -> None:
         self._queue.mark_due(self._queue.waiting if select is None else self._queue.with_selector(select))
-        if self._is_serving or self._store is None or not self._serve_at_once(self._store) or self._has_work():
-            self._changed.set()  # the watcher goes on with what is left
+        is_busy = self._is_serving or self._unfinished is not None
+        if is_busy or self._store is None or not self._serve_at_once(self._store) or self._has_work():
+            self._changed.set()
 
     def slots(self, where: str) -> Slots:
         if self._store is None:
@@ -223,30 +237,28 @@ class _Participant:
         self._is_serving = True
         try:
             step = next(steps)
-            while (tail := self._try(store, step)) is not None:
+            while True:
+                data, log, after = step
+                tail = store.append_at_once(data, log=log, after=after)
+                if tail is None:
+                    break
                 step = steps.send(tail)
         except StopIteration:
             return True
-        except Exception:  # `_serve` meets it again, and tells the waiters
+        except Exception:  # `_serve` begins anew, and tells the waiters what is wrong
+            # Not the same data again: it may have been appended.
+            steps.close()
             return False
         finally:
             self._is_serving = False
         self._unfinished = steps, step
         return False
 
-    @staticmethod
-    def _try(store: Store, step: Step) -> Tail | None:
-        data, log, after = step
-        try:
-            return store.append_at_once(data, log=log, after=after)
-        except Exception:  # `_serve` tries it again, and handles what goes wrong
-            return None
-
     async def _serve(self) -> None:
         """Call all selectors that are due, and give out permits, unless that is going on already."""
         if self._is_serving:
             return
-        self._is_serving = True
+        self._is_serving, is_complete = True, False
         unfinished, self._unfinished = self._unfinished, None
         try:
             if self._store is None:
@@ -255,22 +267,27 @@ class _Participant:
                 await self._carry_out(*unfinished)
             await self._carry_out(self._steps())
             await self._drop_old()
+            is_complete = self._next_due() is None
         except Exception as error:
             self._fail_waiters(error)
         finally:
             self._is_serving = False
-            self._changed.set()  # if this caller was cancelled, the watcher goes on with the others
+            if not is_complete or self._has_work():
+                self._changed.set()  # the watcher waits for what they wait for
 
     def _steps(self) -> Steps[None]:
         yield from self._join()
         while (waiter := self._next_due()) is not None:
             yield from self._call_selector(waiter)
+            yield from self._join()  # another log may have taken the place of the one that was joined
         yield from self._update_ticket()
         yield from self._settle_orphans()
 
     def _next_due(self) -> Waiter | None:
         now = self._set_offset()
         self._queue.mark_due_by(now)
+        if not self._queue.may_be_due:
+            return None
         return self._queue.next_due(
             has_slot=self._has_slot(now, urgent=False), has_urgent_slot=self._has_slot(now, urgent=True), now=now
         )
@@ -302,7 +319,7 @@ class _Participant:
     def _take(self, waiter: Waiter, wanted: Wanted, granted_at: float, now: float) -> Steps[None]:
         """Append the request, if the account has not changed since its selection, and give its permit."""
         self._serial = self._appending = serial = self._serial + 1
-        budget = self._limiter.longest_request
+        budget = self._limiter.budget
         try:
             is_appended = yield from self._append(
                 records.took(who=self._who, serial=serial, budget=budget, bulk=wanted.bulk, keys=wanted.keys)
@@ -312,12 +329,11 @@ class _Participant:
         if not is_appended:
             self._queue.mark_due([waiter])
         elif not self._queue.is_waiting(waiter):  # its caller was cancelled meanwhile
-            self._orphans.add(serial)
+            self._orphans[serial] = RequestEnd.NOT_SENT
         else:
             permit = Permit(wanted, waiter.select, _loops.this_loop(), serial, granted_at=granted_at)
             waiter.permit = self._permits[serial] = permit
             self._pacer.started((), wanted.bulk, now)
-            self._last_took_at = now
             self._leave(waiter)
 
     def _defer(self, waiter: Waiter, ask_at: float) -> Steps[None]:
@@ -326,6 +342,8 @@ class _Participant:
             return
         now = self._set_offset()
         urgent = self._queue.is_urgent(waiter, now=now)
+        # Rounding may make an instant of the log's clock come out as the present one.
+        ask_at = max(ask_at, now + MIN_PAUSE)
         self._queue.defer(waiter, ask_at, has_slot=self._has_slot(now, urgent=urgent))
 
     def _leave(self, waiter: Waiter) -> None:
@@ -348,6 +366,10 @@ class _Participant:
         return now
 
     # Waiting for the log to change.
+
+    def _watch(self) -> None:
+        if self._watcher is None:
+            self._watcher = _loops.spawn(self._keep_serving)
 
     async def _keep_serving(self) -> None:
         """Serve whenever there is a reason, for as long as this event loop uses the account."""
@@ -421,7 +443,9 @@ class _Participant:
             is_fresh = before.expires_at - now - self._pacer.offset > TICKET_SECONDS / 2
             if is_fresh or not (wanted.slot or wanted.bulk):
                 return
-        yield from self._append_surely(wanted)
+        log = self._log
+        while self._log == log and not (yield from self._append(wanted)):
+            pass
 
     def _ticket(self, now: float) -> Waits:
         """What this process waits for, as the others should know it."""
@@ -446,19 +470,17 @@ class _Participant:
         """Read the log to its end for the first time, and say now and then that this process uses the account."""
         while True:
             member = self._ledger.members.get(self._who)
-            now = self._set_offset() + self._pacer.offset
-            if self._log and member is not None and now < member.joined_at + self._ledger.horizon / 2:
+            if self._log and member is not None and self._ledger.at < member.joined_at + self._ledger.horizon / 2:
                 return
             if not self._log or member is None:
                 yield from self._catch_up()
             self._ledger.check_limits(now=self._ledger.at)
-            missing = self._is_quiet_until + self._pacer.offset - max(self._ledger.quiet_until, self._ledger.at)
-            if missing > 0:
-                yield from self._append(Quarantine(self._is_quiet_until - _loops.now(), "requests were forgotten"))
+            if self._ledger.at < self._quiet_until and self._ledger.quiet_until < self._quiet_until:
+                # Whoever has begun this log did not know of the one that this process has used.
+                seconds = self._quiet_until - self._ledger.at
+                yield from self._append(Quarantine(seconds, "another log has taken the place of one in use"))
                 continue
-            record = records.joined(
-                who=self._who, name=self._name, limits=self._limits, budget=self._limiter.longest_request
-            )
+            record = records.joined(who=self._who, name=self._name, limits=self._limits, budget=self._limiter.budget)
             if (yield from self._append(record)) and not self._who:
                 self._who = self._pacer.who = self._ledger.number
                 self._say_who_shares()
@@ -473,10 +495,6 @@ class _Participant:
         yield from self._append(None)
         return before != (self._log, self._ledger.number)
 
-    def _append_surely(self, record: Record) -> Steps[None]:
-        while not (yield from self._append(record)):
-            pass
-
     def _append(self, record: Record | None) -> Steps[bool]:
         """Append the record if nothing newer is in the log. Takes in whatever is there."""
         complete_to = self._opened().now()
@@ -487,13 +505,12 @@ class _Participant:
     def _report_end(self, serial: int, how: RequestEnd) -> Steps[None]:
         while self._ledger.is_open(self._who, serial):
             yield from self._append(records.ended(who=self._who, serial=serial, how=how))
-        self._permits.pop(serial, None)
 
     def _settle_orphans(self) -> Steps[None]:
-        for serial in list(self._orphans):
+        for serial, how in list(self._orphans.items()):
             if serial not in self._permits:
-                yield from self._report_end(serial, RequestEnd.NOT_SENT)
-            self._orphans.discard(serial)
+                yield from self._report_end(serial, how)
+            self._orphans.pop(serial, None)
 
     async def _carry_out(self, steps: Steps[None] | Steps[bool], step: Step | None = None) -> None:
         """Take the steps; if they have been begun already, from `step` on."""
@@ -520,27 +537,21 @@ class _Participant:
         seconds = 0.0
         if missing.quiet_from is not None:
             seconds = max(0.0, missing.quiet_from + self._quarantine_seconds() - store.now())
-        tail = await store.begin([records.encode(Quarantine(seconds, missing.reason))], instead_of=self._log)
-        if seconds:
-            logger.warning(
-                "the shared log %s is new (%s): nothing is sent for up to %.0f s, until all requests that it has "
-                "forgotten are surely over",
-                self._limiter.where,
-                missing.reason,
-                seconds,
-            )
-        return tail
+        return await store.begin([records.encode(Quarantine(seconds, missing.reason))], instead_of=self._log)
 
     def _quarantine_seconds(self) -> float:
-        budget = max(self._limiter.longest_request, self._ledger.longest_budget)
+        budget = max(self._limiter.budget, self._ledger.longest_budget)
         return self._limits.period + self._limits.margin + self._limits.linger + budget
 
     def _take_in(self, tail: Tail, complete_to: float) -> None:
         if tail.log != self._log or tail.is_whole:
             if tail.log != self._log:
-                if self._log:  # the new log may have been begun by a process whose requests take less time
-                    self._is_quiet_until = self._last_took_at + self._quarantine_seconds()
+                if self._log:
+                    # The margin is not counted: somebody else may have begun the new log, and has then read the clock.
+                    seconds = self._quarantine_seconds() - self._limits.margin
+                    self._quiet_until = max(self._quiet_until, tail.entries[0].at + seconds)
                 self._log, self._who = tail.log, 0
+            self._cleaned_at_number = 0
             self._ledger = Ledger(self._limits)
             self._pacer.ledger, self._pacer.who = self._ledger, self._who
         changes = self._ledger.changes
@@ -558,7 +569,19 @@ class _Participant:
     def _apply(self, entry: Entry) -> None:
         record = self._ledger.apply(entry)
         if isinstance(record, Took) and record.who == self._who and record.serial != self._appending:
-            self._orphans.add(record.serial)
+            self._orphans.setdefault(record.serial, RequestEnd.NOT_SENT)
+        elif isinstance(record, Quarantine) and self._ledger.quiet_until > self._opened().now():
+            self._warn_of_quarantine(record.reason)
+
+    def _warn_of_quarantine(self, reason: str) -> None:
+        if self._warned_of_log != self._log:
+            self._warned_of_log = self._log
+            logger.warning(
+                "the shared log is new (%s): nothing is sent for up to %.0f s, until all requests that it has "
+                "forgotten are surely over",
+                reason,
+                self._ledger.quiet_until - self._opened().now(),
+            )
 
     async def _drop_old(self) -> None:
         """Forget what is over, here and in the log."""

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -78,8 +77,7 @@ async def test_a_flipped_bit_ends_the_log(path: Path, at: int, caplog: pytest.Lo
     assert error.quiet_from is not None
     assert error.quiet_from >= before
     await no_log(store)
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]  # not each time
-    assert str(path) in caplog.text
+    assert not caplog.records  # whoever uses the store tells of it
     assert contents(await store.begin([b"new"], instead_of="")) == [(1, b"new")]
 
 

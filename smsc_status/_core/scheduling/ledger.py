@@ -377,6 +377,8 @@ class Ledger:
 
     def tickets_ahead(self, who: int, *, urgent: bool, now: float) -> list[float]:
         """When the tickets expire of the other processes to which this one leaves a free slot."""
+        if not self._tickets:
+            return []
         mine = self._slot_turn(who, urgent, now)
         return [
             ticket.expires_at
