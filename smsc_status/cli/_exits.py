@@ -38,7 +38,7 @@ class Exit(IntEnum):
 
 STATUSES_HELP = (
     "Exit statuses: 0 done; 1 some messages failed; 2 usage or configuration; 3 refused by the vendor; 4 network, or "
-    "the shared log can't be reached; 130 interrupted by Ctrl-C. An interruption leaves no half-written line."
+    "no access to the shared log; 130 interrupted by Ctrl-C. An interruption leaves no half-written line."
 )
 
 # The first that fits is used, so a class stands before its base class.
