@@ -11,6 +11,7 @@ import logging
 import random
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from contextvars import Context
 from datetime import datetime, tzinfo
 from functools import partial
@@ -119,7 +120,8 @@ class Engine:
         # How many inputs are being read, and until when requests wait for them.
         self._readers = 0
         self._coalesce_until = -inf
-        self._open = 0
+        # The requests whose messages have no outcomes yet: in flight, or their replies are being read.
+        self._open: set[Request] = set()
         self._background: set[_loops.BackgroundTask] = set()
 
     # For callers.
@@ -355,7 +357,7 @@ class Engine:
                 self.pending.cancel_selection()
                 self._fail_waiting(error)
                 return
-            self._open += 1
+            self._open.add(request)
             if self.pending.has_work:
                 self.spawn(partial(self._carry_out_in_background, permit, request))
                 continue
@@ -411,7 +413,7 @@ class Engine:
         if self._is_coalescing(now):
             return self._coalesce_until
         while True:
-            request = self.pending.select(pacer, in_flight=self._open, now=now)
+            request = self.pending.select(pacer, in_flight=len(self._open), now=now)
             if request is not None:
                 return request
             waiting = self.pending.waiting
@@ -419,7 +421,7 @@ class Engine:
             if turn_down_at <= now or self.pending.waiting == waiting:
                 self._is_urgent = self.pending.has_last_calls
                 self._limiter_failure = None  # it works again
-                return min(turn_down_at, self.pending.due_at(pacer, in_flight=self._open, now=now))
+                return min(turn_down_at, self.pending.due_at(pacer, in_flight=len(self._open), now=now))
 
     def is_urgent(self, *, now: float) -> bool:
         """Whether this client goes before other clients of its limiter.
@@ -448,27 +450,48 @@ class Engine:
             kind = "bulk" if request.bulk else "single"
             reply = await self.send(permit, fields, kind, messages=len(messages))
         except BaseException:
-            self._open -= 1
+            self._open.discard(request)
             self.pending.answer_all(request, ClientClosed("the client was closed"))
             raise
         how = reply.how if isinstance(reply, NoReply) else RequestEnd.REPLIED
+        is_released = False
+
+        def release_now() -> None:
+            nonlocal is_released
+            self.spawn(partial(self._release_replied, permit))
+            is_released = True
+
         try:
-            verdict = reply.error if isinstance(reply, NoReply) else self._read(request, detail, reply)
+            came_at, checked_at = _loops.now(), self.wall_clock()
+            if isinstance(reply, NoReply):
+                verdict: list[Outcome] | SmscError = reply.error
+            else:
+                verdict = await self._read(request, detail, reply, at_pause=release_now)
             if isinstance(reply, Reply) and not isinstance(verdict, TransportError | ProtocolError):
                 self._tell_date(reply)  # otherwise a proxy may have answered, not the server
             how = RequestEnd.REFUSED if isinstance(verdict, RateLimited) else how
-            self._act_on(request, self._conclude(request, verdict))
+            conclusion = self.pending.conclude(
+                request, verdict, checked_at=checked_at, jitter=random.random, now=came_at
+            )
+            self._act_on(request, conclusion)
         except Exception as error:  # a bug, or a mistake in an object that the user supplied
             logger.exception("an answer could not be used: unexpected error")
             self.pending.answer_all(request, unexpected(error))
+        except GeneratorExit:  # the event loop was closed, and nobody waits in it any more
+            raise
+        except BaseException:  # cancelled while the reply was read
+            self.pending.answer_all(request, ClientClosed("the client was closed"))
+            raise
         finally:
-            self._open -= 1
-            await self.release(permit, how)
+            self._open.discard(request)
+            if not is_released:
+                await self.release(permit, how)
+        if is_released:  # the limiter called the selectors before messages of this request could wait again
+            self.look_again()
 
-    def _conclude(self, request: Request, verdict: list[Outcome] | SmscError) -> Conclusion:
-        return self.pending.conclude(
-            request, verdict, checked_at=self.wall_clock(), jitter=random.random, now=_loops.now()
-        )
+    async def _release_replied(self, permit: Permit[Any]) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.release(permit, RequestEnd.REPLIED)
 
     def _act_on(self, request: Request, conclusion: Conclusion) -> None:
         for mistake in conclusion.mistakes:
@@ -498,11 +521,31 @@ class Engine:
             for follower in list(self._followers):
                 follower.told(date)
 
-    def _read(self, request: Request, detail: Detail, reply: Reply) -> list[Outcome] | SmscError:
+    async def _read(
+        self, request: Request, detail: Detail, reply: Reply, *, at_pause: Callable[[], None]
+    ) -> list[Outcome] | SmscError:
+        """What a reply says. A long one is read in portions, and other tasks have their turn between these.
+
+        `at_pause` is called before the first pause. There is no pause in a reply that is short, as all refusals are.
+        """
         asked = [check.identity for check in request.checks]
-        verdict = protocol.read(
+        reading = protocol.read_in_portions(
             self.wire, reply.status, reply.headers, reply.body, asked=asked, bulk=request.bulk, detail=detail
         )
+        has_paused = False
+        with closing(reading):
+            while True:
+                try:
+                    next(reading)
+                except StopIteration as end:
+                    verdict: list[Outcome] | SmscError = end.value
+                    break
+                if not has_paused:
+                    has_paused = True
+                    at_pause()
+                await checkpoint()
+        if has_paused:  # the outcomes of a long reply are a portion of their own
+            await checkpoint()
         if isinstance(verdict, TransportError | ProtocolError):
             self._exchange.leave_mirror_of(reply)
         for error in verdict if isinstance(verdict, list) else [verdict]:
@@ -526,7 +569,7 @@ class Engine:
         self._followers.clear()
         self._has_waiting_worker = self._is_wake_scheduled = False
         self._limiter_failure = None
-        self._open = 0
+        self._open = set()  # not cleared: a task of that loop may yet end, and must not be counted here
         self._exchange = self._make_exchange()
 
     def reset_after_fork(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 from smsc_status import ProtocolError, TransportError
 from smsc_status._core.wire import codecs, jsonfast, jsonform, xmlform
 from smsc_status._core.wire.codecs import BadRow, ErrorReply
+from smsc_status._core.wire.portions import in_one_go
 from smsc_status._core.wire.protocol import Wire, read
 from smsc_status.models import Detail, Format, Identity, StatusRecord
 
@@ -169,11 +170,11 @@ def test_flat_xml_takes_the_short_way(prologue: str, space: str) -> None:
     fields = "<status>1</status><err>0</err><sender_id>A&amp;B &#x2713;&#33;</sender_id><id>7</id>"
     one = f"{space}<sms>{fields.replace('><', f'>{space}<')}{space}</sms>{space}"
     # Whether the short way was taken can't be told from its rows: they are the same.
-    row = only(xmlform._read_flat(prologue + one))
+    row = only(in_one_go(xmlform._read_flat(prologue + one)))
     assert isinstance(row, StatusRecord)
     assert (row.status, row.err, row.sender_id, row.id) == (1, 0, "A&B \u2713!", 7)
-    assert xmlform._read_flat(f"{prologue}<list>{one}{one}") == [row, row]  # each of them is whole
-    rows = xmlform._read_flat(f"{prologue}<list>{one}{one}</list>{space}")
+    assert in_one_go(xmlform._read_flat(f"{prologue}<list>{one}{one}")) == [row, row]  # each of them is whole
+    rows = in_one_go(xmlform._read_flat(f"{prologue}<list>{one}{one}</list>{space}"))
     assert rows == [row, row]
     for odd in (
         one + one,
@@ -187,19 +188,19 @@ def test_flat_xml_takes_the_short_way(prologue: str, space: str) -> None:
         f"{one}more",
         f"more{one}",
     ):
-        assert xmlform._read_flat(prologue + odd) is None, odd
+        assert in_one_go(xmlform._read_flat(prologue + odd)) is None, odd
 
 
 def test_documented_json_takes_the_short_way() -> None:
     """One record, or a list; whatever else is a list goes record by record."""
     record = b'{"status": 1, "err": 0, "id": 7, "cost": "1.50"}'
-    row = only(jsonform.decode_documented(b" \n" + record, ASKED))
+    row = only(in_one_go(jsonform.decode_documented(b" \n" + record, ASKED)))
     assert isinstance(row, StatusRecord)
     assert (row.status, row.err, row.id, str(row.cost)) == (1, 0, 7, "1.50")
-    assert jsonform.decode_documented(b"\n[" + record + b"," + record + b"]", ASKED) == [row, row]
-    assert jsonform.decode_documented(b'{"status": "1"}', ASKED) is None
-    assert jsonform.decode_documented(b"[", ASKED) is None
-    rows = jsonform.decode_documented(b"[" + record + b',{"status": "2"}]', ASKED)
+    assert in_one_go(jsonform.decode_documented(b"\n[" + record + b"," + record + b"]", ASKED)) == [row, row]
+    assert in_one_go(jsonform.decode_documented(b'{"status": "1"}', ASKED)) is None
+    assert in_one_go(jsonform.decode_documented(b"[", ASKED)) is None
+    rows = in_one_go(jsonform.decode_documented(b"[" + record + b',{"status": "2"}]', ASKED))
     assert rows == [row, StatusRecord(status=2)]
 
 
@@ -208,7 +209,7 @@ def test_a_long_list_is_read_in_portions(monkeypatch: pytest.MonkeyPatch, portio
     """Wherever they end: a text that looks like the end of a record, and what follows one, are read as they are."""
     monkeypatch.setattr(jsonfast, "PORTION", portion)
     text = '[{"status":0,"comment":"}, {"},\n{"x":{"y":{},"z":[{},{}]},"status":1} , {"status":2,"id":"a},{"}]'
-    rows = jsonform.decode_documented(text.encode(), ASKED)
+    rows = in_one_go(jsonform.decode_documented(text.encode(), ASKED))
     assert rows is not None
     assert [(row.status, row.comment, row.id) for row in rows if isinstance(row, StatusRecord)] == [
         (0, "}, {", None),
@@ -216,7 +217,7 @@ def test_a_long_list_is_read_in_portions(monkeypatch: pytest.MonkeyPatch, portio
         (2, None, "a},{"),
     ]
     for broken in (text[:-1], text[:-1] + ",]", text + "]", text.replace('":1} ,', '":1}')):
-        assert jsonform.decode_documented(broken.encode(), ASKED) is None, broken
+        assert in_one_go(jsonform.decode_documented(broken.encode(), ASKED)) is None, broken
 
 
 @pytest.mark.parametrize(
@@ -285,4 +286,4 @@ def test_a_flood_of_documented_json_is_refused_while_it_is_read(monkeypatch: pyt
     """Not after ten megabytes of it."""
     monkeypatch.setattr(jsonfast, "PORTION", 1000)
     with pytest.raises(ProtocolError, match=r"^1,\d\d\d rows or more"):
-        jsonform.decode_documented(b"[" + b'{"status":1},' * 100_000 + b'{"status":1}]', ASKED)
+        in_one_go(jsonform.decode_documented(b"[" + b'{"status":1},' * 100_000 + b'{"status":1}]', ASKED))

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from smsc_status._core.wire import jsonform
+from smsc_status._core.wire.portions import Portions, in_one_go
 from smsc_status._core.wire.truncation import without_cut_end
 from smsc_status._core.wire.values import (
     CHARSETS,
@@ -26,6 +27,7 @@ from smsc_status._core.wire.values import (
     Row,
     in_utf8,
     plain_error,
+    text_in_portions,
     text_of,
     unreadable,
     with_index,
@@ -39,6 +41,7 @@ __all__ = [
     "Row",
     "decode",
     "decode_deletion",
+    "decode_in_portions",
     "encode",
     "encode_deletion",
     "encode_error",
@@ -48,6 +51,13 @@ __all__ = [
 def decode(
     body: bytes, *, format: Format, detail: Detail, charset: str, asked: Sequence[Identity], bulk: bool
 ) -> list[Row] | ErrorReply:
+    """Do what `decode_in_portions` does in one go."""
+    return in_one_go(decode_in_portions(body, format=format, detail=detail, charset=charset, asked=asked, bulk=bulk))
+
+
+def decode_in_portions(
+    body: bytes, *, format: Format, detail: Detail, charset: str, asked: Sequence[Identity], bulk: bool
+) -> Portions[list[Row] | ErrorReply]:
     """Read a reply to a status request.
 
     Args:
@@ -66,11 +76,11 @@ def decode(
         ProtocolError: the reply as a whole can't be read. Nothing else is ever raised, whatever the bytes.
     """
     if format is Format.JSON:
-        rows = jsonform.decode_documented(in_utf8(body, charset), asked)
+        rows = yield from jsonform.decode_documented((yield from in_utf8(body, charset)), asked)
         if rows is not None:
             return rows
-    text = text_of(body, charset)
-    reply = plain_error(text) or _form(format).decode(text, detail, asked, bulk=bulk)
+    text = yield from text_in_portions(body, charset)
+    reply = plain_error(text) or (yield from _form(format).decode(text, detail, asked, bulk=bulk))
     if isinstance(reply, ErrorReply):
         return reply
     if bulk:
@@ -135,7 +145,7 @@ class _Form(Protocol):
 
     def decode(
         self, text: str, _detail: Detail, _asked: Sequence[Identity], /, *, bulk: bool
-    ) -> list[Row] | ErrorReply: ...
+    ) -> Portions[list[Row] | ErrorReply]: ...
 
     def decode_result(self, text: str, /) -> str | ErrorReply | None: ...
 

@@ -14,6 +14,7 @@ from smsc_status._core.wire.asked import Asked
 from smsc_status._core.wire.csvfit import MAX_COMMAS, FittedLine, fit_layout, has_network, is_phone
 from smsc_status._core.wire.layouts import LAYOUTS, NOT_FOUND, Columns, columns_of
 from smsc_status._core.wire.lineup import LineFormat, line_up
+from smsc_status._core.wire.portions import Portions, list_in_portions
 from smsc_status._core.wire.segments import RecordEnd, RecordStart
 from smsc_status._core.wire.values import (
     INTS,
@@ -52,7 +53,7 @@ _SMS_PHONE, _HLR_PHONE = 4, 12
 _MAX_CELLS, _MAX_LAST_CELLS = 60, 6
 
 
-def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
+def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row] | ErrorReply]:
     """Read a reply: its rows, or the refusal.
 
     Raises:
@@ -72,8 +73,9 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
     if detail is Detail.BASIC:
         lines = [line for line in lines if line.strip()]
         refuse_too_many_rows(len(lines), asked)
-        return [reader.read_basic(line) for line in lines]
-    return line_up(lines, who, LineFormat(_record_start, _record_ends, reader.read_ordinary, reader.read))
+        return (yield from list_in_portions(map(reader.read_basic, lines)))
+    form = LineFormat(_record_start, _record_ends, reader.read_ordinary, reader.read)
+    return (yield from line_up(lines, who, form))
 
 
 def error(text: str) -> ErrorReply | None:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from smsc_status._core.drafts import Draft, HlrDraft
+from smsc_status._core.wire.portions import Portions
 from smsc_status._core.wire.values import COSTS, SHARED_NAMES, refuse_too_many_rows
 from smsc_status.models import MOSCOW, HlrRecord, Identity, StatusRecord
 
@@ -65,7 +66,7 @@ _parse = msgspec.json.Decoder(DocumentedRecord).decode
 _parse_all = msgspec.json.Decoder(list[DocumentedRecord]).decode
 
 
-def records_of(body: bytes, asked: Sequence[Identity]) -> list[StatusRecord]:
+def records_of(body: bytes, asked: Sequence[Identity]) -> Portions[list[StatusRecord]]:
     """The records of a list in UTF-8.
 
     Raises:
@@ -75,6 +76,8 @@ def records_of(body: bytes, asked: Sequence[Identity]) -> list[StatusRecord]:
     """
     records: list[StatusRecord] = []
     for portion in _portions(body):
+        if records:
+            yield
         wires = _parse_all(portion)
         wires.reverse()
         while wires:  # each is freed once its record is made, with the texts that other records share

@@ -14,6 +14,7 @@ import msgspec
 
 from smsc_status._core.wire import jsonfast
 from smsc_status._core.wire.layouts import NOT_FOUND, columns_of
+from smsc_status._core.wire.portions import Portions, list_in_portions
 from smsc_status._core.wire.values import (
     FIELDS,
     INTS,
@@ -41,8 +42,14 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 VALUES_A_ROW = 40
 """The most values that a record has."""
 
+COUNTED = 1 << 20
+"""In how many bytes at a time the values are counted."""
 
-def decode_documented(body: bytes, asked: Sequence[Identity]) -> list[Row] | None:
+SKIPPED = 1 << 16
+"""In how many bytes at a time the texts are skipped. They may be as short as two bytes."""
+
+
+def decode_documented(body: bytes, asked: Sequence[Identity]) -> Portions[list[Row] | None]:
     """The rows of a reply in UTF-8, if it is a record as documented, or a list; else `None`.
 
     Raises:
@@ -51,19 +58,19 @@ def decode_documented(body: bytes, asked: Sequence[Identity]) -> list[Row] | Non
     try:
         if body.lstrip()[:1] != b"[":
             return [jsonfast.record_of(body)]
-        return [*jsonfast.records_of(body, asked)]
+        return [*(yield from jsonfast.records_of(body, asked))]
     except (ValueError, RecursionError):
         pass
-    _refuse_too_many_values(body, asked)
+    yield from _refuse_too_many_values(body, asked)
     try:
         raws = _LIST.decode(body)
     except (ValueError, RecursionError):
         return None
     refuse_too_many_rows(len(raws), asked)
-    return [_row(bytes(raw)) for raw in raws]
+    return (yield from list_in_portions(_row(bytes(raw)) for raw in raws))
 
 
-def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
+def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row] | ErrorReply]:
     """Read any reply: its rows, or the refusal. A list is accepted where an object is expected, and the reverse."""
     del bulk
     parsed = _parsed(text)
@@ -71,7 +78,7 @@ def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool)
         return error_reply(parsed) or [record_of(parsed)]
     if isinstance(parsed, list):
         refuse_too_many_rows(len(parsed), asked)
-        return [_row_of(item) for item in parsed]
+        return (yield from list_in_portions(map(_row_of, parsed)))
     raise unreadable("neither a record nor a list", text)
 
 
@@ -100,18 +107,30 @@ def encode_deletion(charset: str) -> bytes:
     return bytes_of(_object([("result", _quoted("OK"))], charset), charset)
 
 
-def _refuse_too_many_values(body: bytes, asked: Sequence[Identity]) -> None:
+def _refuse_too_many_values(body: bytes, asked: Sequence[Identity]) -> Portions[None]:
     """Estimate the number of values before each becomes an object: by the texts, keys included, then by the commas.
 
     Raises:
         ProtocolError: there are too many.
     """
-    strings = (body.count(b'"') - body.count(b'\\"')) // 2
-    refuse_too_many_rows(strings // (2 * VALUES_A_ROW), asked)
+    quotes = commas = 0
+    for began_at in range(0, len(body), COUNTED):
+        if began_at:
+            yield
+        end = began_at + COUNTED
+        quotes += body.count(b'"', began_at, end) - body.count(b'\\"', began_at, end + 1)
+        commas += body.count(b",", began_at, end)
+    refuse_too_many_rows(quotes // (4 * VALUES_A_ROW), asked)
     try:
-        refuse_too_many_rows(body.count(b",") // VALUES_A_ROW, asked)
+        refuse_too_many_rows(commas // VALUES_A_ROW, asked)
     except ProtocolError:  # some commas may be inside texts
-        refuse_too_many_rows(_STRING.sub(b"", body).count(b",") // VALUES_A_ROW, asked)
+        counted_to = 0
+        for text in _STRING.finditer(body):
+            if text.end() > counted_to + SKIPPED:
+                counted_to = text.end()
+                yield
+            commas -= body.count(b",", *text.span())
+        refuse_too_many_rows(commas // VALUES_A_ROW, asked)
 
 
 def _row(raw: bytes) -> Row:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from smsc_status._core.wire.asked import Asked
+from smsc_status._core.wire.portions import Portions, in_one_go, list_in_portions
 from smsc_status._core.wire.segments import END, Cut, LongestChains, RecordEnd, RecordStart, Segment
 from smsc_status._core.wire.values import Row, bad_row, text_id, with_index
 from smsc_status.models import Identity, Key, StatusRecord
@@ -26,6 +27,9 @@ MAX_TRIES = 120_000
 
 MAX_SPAN = 64
 """The most segments of one message whose phone was asked under several ids."""
+
+LINES = 1000
+"""How many lines are divided into segments in a portion."""
 
 
 class LineFormat(NamedTuple):
@@ -41,21 +45,21 @@ class LineFormat(NamedTuple):
     """The row of a text that is this message's part."""
 
 
-def line_up(lines: Sequence[str], asked: Asked, line_format: LineFormat) -> list[Row]:
+def line_up(lines: Sequence[str], asked: Asked, line_format: LineFormat) -> Portions[list[Row]]:
     """The rows of a bulk reply, in its order. A message whose part is in doubt becomes a `BadRow` with its `index`."""
     count = len(asked.identities)
     if len(lines) == count:
-        rows = list(_in_order(lines, asked, line_format))
+        rows = yield from list_in_portions(_in_order(lines, asked, line_format))
         if len(rows) == count:
             return rows
-    segments = _segments(lines, asked, line_format)
+    segments = yield from _segments(lines, asked, line_format)
     reply = _Reply(segments, asked, line_format)
     if len(segments) == count and all(position in reply.alone(position) for position in range(count)):
-        return [reply.row(position, position, position) for position in range(count)]
+        return (yield from list_in_portions(reply.row(position, position, position) for position in range(count)))
     if not reply.read_complete():
         for first, last in reply.blocks():
             reply.read_block(first, last)
-    return reply.rows()
+    return (yield from list_in_portions(reply.rows()))
 
 
 def _in_order(lines: Sequence[str], asked: Asked, line_format: LineFormat) -> Iterator[Row]:
@@ -63,7 +67,7 @@ def _in_order(lines: Sequence[str], asked: Asked, line_format: LineFormat) -> It
     for position, (line, whose) in enumerate(zip(lines, asked.identities, strict=True)):
         row = line_format.ordinary(line, whose)
         if row is None:
-            reply = _Reply(_segments([line], asked, line_format), asked, line_format)
+            reply = _Reply(in_one_go(_segments([line], asked, line_format)), asked, line_format)
             if position not in reply.alone(0):
                 return
             yield reply.row(0, 0, position)
@@ -71,7 +75,7 @@ def _in_order(lines: Sequence[str], asked: Asked, line_format: LineFormat) -> It
             yield row
 
 
-def _segments(lines: Sequence[str], asked: Asked, line_format: LineFormat) -> list[Segment]:
+def _segments(lines: Sequence[str], asked: Asked, line_format: LineFormat) -> Portions[list[Segment]]:
     """Divide the lines into segments, beginning with the last line.
 
     A line that is a whole record starts a segment only if nothing but empty lines follows it there.
@@ -79,6 +83,8 @@ def _segments(lines: Sequence[str], asked: Asked, line_format: LineFormat) -> li
     segments: list[Segment] = []
     following, is_empty_after = len(lines), True
     for position in range(len(lines) - 1, -1, -1):
+        if not (len(lines) - position) % LINES:
+            yield
         line = lines[position].rstrip("\r")
         found = line_format.start(line)
         if found and found.whole and not is_empty_after:
@@ -289,16 +295,14 @@ class _Reply:
     def _text(self, span: tuple[int, int] | None) -> list[str] | None:
         return span and [segment.text for segment in self._segments[span[0] : span[1] + 1]]
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> Iterator[Row]:
         """The rows of what was found, in the reply's order."""
-        rows: list[Row] = []
         for message in self._order:
             span = self._found[message]
             if span is None:
                 id, phone = self._identities[message]
-                rows.append(
-                    bad_row("lines that may be another message's", {"id": text_id(str(id)), "phone": phone}, message)
-                )
+                yield bad_row("lines that may be another message's", {"id": text_id(str(id)), "phone": phone}, message)
             else:
-                rows.append(self.row(*span, message))
-        return rows + [bad_row("a line of one of several messages", {"id": text_id(str(id))}) for id in self._bare]
+                yield self.row(*span, message)
+        for bare in self._bare:
+            yield bad_row("a line of one of several messages", {"id": text_id(str(bare))})

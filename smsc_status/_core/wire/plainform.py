@@ -14,6 +14,7 @@ from smsc_status._core.wire.asked import Asked, are_alike
 from smsc_status._core.wire.layouts import HLR_KEYS, NOT_FOUND, columns_of
 from smsc_status._core.wire.linefast import Line, pairs
 from smsc_status._core.wire.lineup import LineFormat, line_up
+from smsc_status._core.wire.portions import Portions, list_in_portions
 from smsc_status._core.wire.segments import RecordEnd, RecordStart
 from smsc_status._core.wire.values import (
     FIELDS,
@@ -64,7 +65,7 @@ _PHONE = re.compile(r", ?phone ?= ?([^,\n]+)", re.IGNORECASE)
 _PAIRS_AFTER_TEXT = re.compile(r", ?type ?= ?\d*+(?:, ?\w++ ?= ?[^,\n]*+)*+\s*+", re.ASCII | re.IGNORECASE)
 
 
-def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row]:
+def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row]]:
     """Read a reply.
 
     Raises:
@@ -80,10 +81,10 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
     if detail is Detail.BASIC:
         lines = [line.strip() for line in body.split("\n") if line.strip()]
         refuse_too_many_rows(len(lines), asked)
-        rows = [_ordinary(line, layouts) or _read(line, None) for line in lines]
+        rows = yield from list_in_portions(_ordinary(line, layouts) or _read(line, None) for line in lines)
         return [*rows[:-1], bad_row("the line is cut", {})] if cut else rows
     form = LineFormat(_record_start, _record_ends, lambda line, whose: _ordinary(line, layouts, whose), _read)
-    return line_up(body.split("\n"), Asked(asked), form)
+    return (yield from line_up(body.split("\n"), Asked(asked), form))
 
 
 def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:

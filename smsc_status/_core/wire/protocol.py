@@ -16,6 +16,7 @@ import attrs
 from smsc_status._core.wire import codecs
 from smsc_status._core.wire.asked import Asked, are_alike
 from smsc_status._core.wire.codecs import BadRow, ErrorReply, Row
+from smsc_status._core.wire.portions import Portions, in_one_go
 from smsc_status.errors import ApiError, ProtocolError, SmscError, TransportError
 from smsc_status.models import Detail, Format, Identity, StatusRecord, id_key, phone_key
 
@@ -69,6 +70,20 @@ def read(
     bulk: bool,
     detail: Detail,
 ) -> list[Outcome] | SmscError:
+    """Do what `read_in_portions` does in one go."""
+    return in_one_go(read_in_portions(wire, status, headers, body, asked=asked, bulk=bulk, detail=detail))
+
+
+def read_in_portions(
+    wire: Wire,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    asked: Sequence[Identity],
+    bulk: bool,
+    detail: Detail,
+) -> Portions[list[Outcome] | SmscError]:
     """What a reply says about each message, in the request's order, or the error of the whole request.
 
     Returns:
@@ -79,7 +94,9 @@ def read(
     if failure is not None:
         return failure
     try:
-        rows = codecs.decode(body, format=wire.format, detail=detail, charset=wire.charset, asked=asked, bulk=bulk)
+        rows = yield from codecs.decode_in_portions(
+            body, format=wire.format, detail=detail, charset=wire.charset, asked=asked, bulk=bulk
+        )
     except ProtocolError as error:
         excerpt = error.excerpt or _excerpt(body)
         return ProtocolError(error.reason, status=status, excerpt=excerpt, retry_after=retry_after(headers))

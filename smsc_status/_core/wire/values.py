@@ -8,6 +8,7 @@ print a missing name as an empty text.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -18,6 +19,7 @@ import attrs
 
 from smsc_status._core.drafts import finished, new_draft, new_hlr_draft
 from smsc_status._core.wire.layouts import HLR_KEYS, Columns
+from smsc_status._core.wire.portions import Portions, in_one_go
 from smsc_status.errors import EXCERPT_CHARS, ProtocolError
 from smsc_status.models import HlrRecord, Identity, Key, StatusRecord, id_key
 
@@ -40,6 +42,9 @@ NAMES = frozenset(
 
 ROWS_A_MESSAGE = 4
 MORE_ROWS = 1000
+
+DECODED = 1 << 20
+"""How many bytes are turned into a text in a portion."""
 
 MAX_CACHED = 4096
 MAX_CACHED_CHARS = 64
@@ -120,16 +125,37 @@ def text_of(body: bytes, charset: str) -> str:
     Raises:
         ProtocolError: the body is empty.
     """
-    text = body.removeprefix(_BOM).decode(charset, "replace")
+    return in_one_go(text_in_portions(body, charset))
+
+
+def text_in_portions(body: bytes, charset: str) -> Portions[str]:
+    """As `text_of`."""
+    body = body.removeprefix(_BOM)
+    if len(body) <= DECODED:
+        text = body.decode(charset, "replace")
+    else:
+        decoder = codecs.getincrementaldecoder(charset)("replace")
+        pieces = []
+        for began_at in range(0, len(body), DECODED):
+            pieces.append(decoder.decode(body[began_at : began_at + DECODED]))
+            yield
+        text = "".join([*pieces, decoder.decode(b"", final=True)])
     if not text.strip():
         raise ProtocolError("an empty reply")
     return text
 
 
-def in_utf8(body: bytes, charset: str) -> bytes:
+def in_utf8(body: bytes, charset: str) -> Portions[bytes]:
     """The body, translated to UTF-8 if its charset is another. A byte that this charset lacks becomes U+FFFD."""
     body = body.removeprefix(_BOM)
-    return body if charset == "utf-8" else body.decode(charset, "replace").encode()
+    if charset == "utf-8":
+        return body
+    pieces = []
+    for began_at in range(0, len(body), DECODED):  # in these charsets a character is one byte
+        if began_at:
+            yield
+        pieces.append(body[began_at : began_at + DECODED].decode(charset, "replace").encode())
+    return b"".join(pieces)
 
 
 def bytes_of(text: str, charset: str, errors: str = "replace") -> bytes:

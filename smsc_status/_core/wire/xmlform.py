@@ -12,6 +12,7 @@ from typing import Any
 from xml.parsers import expat
 
 from smsc_status._core.wire.layouts import NOT_FOUND, columns_of
+from smsc_status._core.wire.portions import ROWS, Portions, list_in_portions
 from smsc_status._core.wire.values import (
     BadRow,
     ErrorReply,
@@ -43,10 +44,10 @@ Wire = dict[str, Any]
 _MESSAGES = (["sms"], ["list", "sms"], ["result"])
 
 
-def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> list[Row] | ErrorReply:
+def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row] | ErrorReply]:
     """Read a reply: its rows, or the refusal."""
     refuse_too_many_rows(text.count("<sms>"), asked)
-    rows = _read_flat(text)
+    rows = yield from _read_flat(text)
     if rows is not None:
         return rows
     try:
@@ -55,14 +56,14 @@ def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool)
         chunks = list(_chunks(text))
         if not chunks:
             raise unreadable("not XML", text) from error
-        return _piecewise(chunks, asked, bulk=bulk)
+        return (yield from _piecewise(chunks, asked, bulk=bulk))
     if reader.root == "result":
         refusal = error_reply(reader.result)
         if refusal:
             return refusal
     elif reader.root in ("sms", "list"):
         refuse_too_many_rows(len(reader.messages), asked)
-        return [record_of(_with_id(wire)) for wire in reader.messages]
+        return (yield from list_in_portions(record_of(_with_id(wire)) for wire in reader.messages))
     raise unreadable("neither messages nor a refusal", text)
 
 
@@ -175,7 +176,7 @@ def _read(text: str) -> _Reader:
     return reader
 
 
-def _read_flat(text: str) -> list[Row] | None:
+def _read_flat(text: str) -> Portions[list[Row] | None]:
     """The rows of a document that is one message, or a list of messages, whose elements hold only texts.
 
     `None` for any other document, and for one that has an element twice or an entity that XML does not define. Control
@@ -189,8 +190,10 @@ def _read_flat(text: str) -> list[Row] | None:
         parts[-1] = parts[-1].rstrip().removesuffix("</list>")
     elif len(parts) > 1:
         return None
-    rows = []
+    rows: list[Row] = []
     for part in parts:
+        if rows and not len(rows) % ROWS:
+            yield
         pairs = _FLAT_FIELD.findall(part)
         message = dict(pairs)
         # the only "<" are two for each field and one for the message's end
@@ -227,9 +230,9 @@ def _with_id(wire: Wire) -> Wire:
     return wire
 
 
-def _piecewise(chunks: list[str], asked: Sequence[Identity], *, bulk: bool) -> list[Row]:
+def _piecewise(chunks: list[str], asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row]]:
     """Read each message by itself. Messages between two unreadable ones may be forged by texts inside them."""
-    rows = [_chunk(chunk) for chunk in chunks]
+    rows = yield from list_in_portions(map(_chunk, chunks))
     if not bulk:
         return [rows[0] if len(rows) == 1 else bad_row("several messages where one was asked", {})]
     if len(rows) == len(asked) and all(map(_may_be, rows, asked)):
