@@ -136,6 +136,8 @@ class _Participant:
         self._serial = 0
         # The permitted requests that have not been released, by serial.
         self._permits: dict[int, Permit[Any]] = {}
+        # Waiters whose selector has named a request that is not permitted yet. It may have set its work aside for that.
+        self._chosen: set[Waiter] = set()
         # The serial of the request that is being appended.
         self._appending = 0
         # Requests that nobody has a permit for and whose end the log must still be told, with how they ended: the
@@ -184,7 +186,7 @@ class _Participant:
                     await self.release(waiter.permit, RequestEnd.NOT_SENT)
             raise
         finally:
-            self._queue.leave(waiter)
+            self._leave(waiter)
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
         # First let those go on who have got their answers: they need not wait until the log is written.
@@ -302,6 +304,7 @@ class _Participant:
         granted_at = _loops.boot_now()
         now = self._set_offset()
         self._queue.unmark(waiter)
+        self._chosen.discard(waiter)
         self._pacer.is_urgent = self._queue.is_urgent(waiter, now=now)
         try:
             wanted = waiter.select(self._pacer, now=now)
@@ -313,6 +316,7 @@ class _Participant:
             if isinstance(wanted, float | int):
                 yield from self._defer(waiter, wanted)
             else:
+                self._chosen.add(waiter)
                 yield from self._take(waiter, wanted, granted_at, now)
         except BaseException:
             self._queue.mark_due([waiter])
@@ -339,7 +343,7 @@ class _Participant:
             self._leave(waiter)
 
     def _defer(self, waiter: Waiter, ask_at: float) -> Steps[None]:
-        if self._queue.has_work(waiter) and (yield from self._catch_up()):
+        if self._wants(waiter) and (yield from self._catch_up()):
             self._queue.mark_due([waiter])  # its answer was about an account that has changed
             return
         now = self._set_offset()
@@ -350,13 +354,14 @@ class _Participant:
 
     def _leave(self, waiter: Waiter) -> None:
         self._queue.leave(waiter)
+        self._chosen.discard(waiter)
         waiter.woken.set()
 
     def _fail_waiters(self, error: Exception) -> None:
         """Nobody who has something to send can go on; those who wait without work stay."""
         for waiter in list(self._queue.waiting):
             self._queue.unmark(waiter)
-            if self._queue.has_work(waiter):
+            if self._wants(waiter):
                 waiter.error = error
                 self._leave(waiter)
 
@@ -415,7 +420,10 @@ class _Participant:
             self._changed.set()  # by now it may be needed again
 
     def _has_work(self) -> bool:
-        return any(self._queue.has_work(waiter) for waiter in self._queue.waiting)
+        return any(map(self._wants, self._queue.waiting))
+
+    def _wants(self, waiter: Waiter) -> bool:
+        return waiter in self._chosen or self._queue.has_work(waiter)
 
     # Tickets.
 
@@ -449,7 +457,7 @@ class _Participant:
 
     def _ticket(self, now: float) -> Waits:
         """What this process waits for, as the others should know it."""
-        waiting = [waiter for waiter in self._queue.waiting if self._queue.has_work(waiter)]
+        waiting = [waiter for waiter in self._queue.waiting if self._wants(waiter)]
         lacking = [waiter for waiter in waiting if waiter.is_due_with_slot]
         bulk_due_at = self._pacer.due_at(BULK, now=now)
         is_bulk_near = now < bulk_due_at <= now + TICKET_SECONDS / 2
