@@ -293,9 +293,9 @@ class _Participant:
         self._queue.mark_due_by(now)
         if not self._queue.may_be_due:
             return None
-        return self._queue.next_due(
-            has_slot=self._has_slot(now, urgent=False), has_urgent_slot=self._has_slot(now, urgent=True), now=now
-        )
+        has_slot = self._has_slot(now, urgent=False)
+        has_urgent_slot = has_slot or self._has_slot(now, urgent=True)
+        return self._queue.next_due(has_slot=has_slot, has_urgent_slot=has_urgent_slot, now=now)
 
     def _has_slot(self, now: float, *, urgent: bool) -> bool:
         self._pacer.is_urgent = urgent
