@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from benchmarks import bound, client, day, decode, lanes, limiter, million, overload, peers, schedule, stalls
+from benchmarks import bound, client, day, decode, fleet, lanes, limiter, million, overload, peers, schedule, stalls
 from smsc_status import Detail, Format, Limits
 from smsc_status._core.tracking.polling import Policy
 
@@ -38,6 +38,19 @@ def test_the_client_s_tables_name_all_that_is_compared(capsys: CapSys, monkeypat
     for name in ("bare socket", "aiohttp", "check, bulk slot free", "stream, the vendor's limits", "smsc_status"):
         assert f"\n{name} " in out
     assert "virtual time" in out
+
+
+def test_a_fleet_that_shares_a_log_is_not_refused(capsys: CapSys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And all its figures are printed."""
+    monkeypatch.setattr(fleet, "RATES", (10,))
+    fleet.main(1.0, 0.001)
+    lines = capsys.readouterr().out.splitlines()
+    rows = lines[1:5]
+    assert [row.split()[0] for row in rows] == ["a", "a", "process", "process"]
+    for row in rows[:2]:
+        assert row.split()[-2] == "0"
+        assert int(row.split()[-1]) <= 4
+    assert len([line for line in lines if line]) == 1 + 4 + 1 + 3 + 1 + 2 + 2
 
 
 def test_a_check_beside_a_busy_stream_takes_two_round_trips_at_most() -> None:

@@ -180,6 +180,7 @@ class _Participant:
             permit: Permit[WantedT] = waiter.permit
             return permit
         except BaseException:
+            self._changed.set()  # the watcher takes back the ticket
             if waiter.permit is not None:
                 # If the log can't be reached, the request counts as in flight until its budget is over.
                 with anyio.CancelScope(shield=True), suppress(Exception):
@@ -191,20 +192,23 @@ class _Participant:
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
         # First let those go on who have got their answers: they need not wait until the log is written.
         await cancel_shielded_checkpoint()
-        try:
-            await self._carry_out(self._report_end(permit.number, how))
-        except anyio.get_cancelled_exc_class():
-            if self._permits.pop(permit.number, None) is not None:
-                self._orphans[permit.number] = how
-                self._watch()
-                self._changed.set()
-            raise
-        if self._permits.pop(permit.number, None) is not None:  # otherwise it has been released meanwhile
-            self._pacer.finished((), permit.wanted.bulk, how, _loops.now())
+        if self._permits.get(permit.number) is permit:
+            await self._report(permit, how)
         permit.released = True
         if self._queue.waiting:
             self._queue.mark_due(self._queue.with_selector(permit.select))
             await self._serve()
+
+    async def _report(self, permit: Permit[Any], how: RequestEnd) -> None:
+        try:
+            await self._carry_out(self._report_end(permit.number, how))
+        except anyio.get_cancelled_exc_class():
+            self._orphans[permit.number] = how  # the watcher goes on with it
+            self._permits.pop(permit.number, None)
+            self._changed.set()
+            raise
+        if self._permits.pop(permit.number, None) is not None:  # otherwise it has been released twice at once
+            self._pacer.finished((), permit.wanted.bulk, how, _loops.now())
 
     def wake(self, select: Selector[Any] | None) -> None:
         self._queue.mark_due(self._queue.waiting if select is None else self._queue.with_selector(select))
@@ -292,9 +296,9 @@ class _Participant:
         self._queue.mark_due_by(now)
         if not self._queue.may_be_due:
             return None
-        return self._queue.next_due(
-            has_slot=self._has_slot(now, urgent=False), has_urgent_slot=self._has_slot(now, urgent=True), now=now
-        )
+        has_slot = self._has_slot(now, urgent=False)
+        has_urgent_slot = has_slot or self._has_slot(now, urgent=True)
+        return self._queue.next_due(has_slot=has_slot, has_urgent_slot=has_urgent_slot, now=now)
 
     def _has_slot(self, now: float, *, urgent: bool) -> bool:
         self._pacer.is_urgent = urgent
