@@ -144,7 +144,7 @@ def _address(url: Secret) -> Address:
     except ConfigError as error:
         problem = str(error)
     # Raised here, so that it is not chained to an error whose frames hold the password.
-    raise ConfigError(f"share: {problem}")
+    raise ConfigError(problem)
 
 
 def _limiter(account: Account, limits: Limits, log: SharedLog) -> SharedLimiter:

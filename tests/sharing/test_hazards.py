@@ -260,7 +260,7 @@ def test_a_process_that_is_started_again_at_once_knows_what_was_sent(fleet: Flee
         fleet.start(log, "restarted", id=1).end()
     counted = fleet.counted()
     assert counted.refusals == 0
-    assert counted.requests["bulk"] >= 10
+    assert counted.requests["bulk"] > 1  # while the bulk slot is out, messages may go in single requests
 
 
 def test_without_a_shared_log_it_would_be_refused_at_once(fleet: Fleet) -> None:
