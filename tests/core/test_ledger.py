@@ -166,6 +166,14 @@ def test_each_process_has_its_own_limit_on_single_requests() -> None:
     assert (capped.singles_due_at(now=3.0), free.singles_due_at(now=3.0)) == (8.5, 3.0)
 
 
+@given(st.floats(0, 1e5), st.floats(-1e5, 1e5))
+def test_what_may_start_may_start_at_exactly_this_instant(now: float, offset: float) -> None:
+    pacer = SharedPacer(Ledger(LIMITS), 1, LIMITS)
+    pacer.offset = offset
+    assert pacer.slot_due_at(now=now) == pacer.bulk_due_at(now=now) == now
+    assert pacer.singles_due_at(now=now) == pacer.due_at(7, now=now) == now
+
+
 # Whose turn is it?
 
 

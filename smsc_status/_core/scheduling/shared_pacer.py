@@ -98,5 +98,8 @@ class SharedPacer(Pacer):
         return len(self.ledger.pacer)
 
     def _here(self, at: float, now: float) -> float:
-        """An instant of the log's clock on this process's clock; `now` if it is over."""
-        return max(now, at - self.offset) if at < inf else inf
+        """An instant of the log's clock on this process's clock; exactly `now` if it is over.
+
+        A difference of two sums may differ from `now` by rounding. A selector would then wait for ever.
+        """
+        return now if at <= now + self.offset else max(now, at - self.offset)
