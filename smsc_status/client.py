@@ -215,8 +215,9 @@ class StatusClient:
             if name in overrides or (explicit and name in _SECRETS) or (name == "share" and "limiter" in overrides):
                 continue
             if os.environ.get(variable):
-                text = os.environ[variable]
-                overrides[name] = _hidden(text) if name in _SECRETS or (name == "share" and _is_url(text)) else text
+                # Not by a variable of its own, which the locals of a traceback would show.
+                is_secret = name in _SECRETS or (name == "share" and _is_url(os.environ[variable]))
+                overrides[name] = _hidden(os.environ[variable]) if is_secret else os.environ[variable]
         return cls(**overrides)
 
     async def check(
