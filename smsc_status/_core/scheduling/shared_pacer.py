@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
-
 from smsc_status._core.scheduling.ledger import Ledger
 from smsc_status._core.scheduling.pacing import BULK, SINGLE, Pacer, RequestEnd
 from smsc_status.models import Key, Limits
