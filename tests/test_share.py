@@ -221,3 +221,16 @@ async def test_a_check_that_ends_while_the_limiter_is_away_says_so() -> None:
         with pytest.raises(TransportError):
             await made.check(1, PHONE)
         assert engine_of(made).unavailable() is None
+
+
+@pytest.mark.anyio
+async def test_a_client_wants_the_bulk_slot_if_more_messages_wait_than_it_has_slots() -> None:
+    made = client(limiter=Failing(LimiterUnavailable("away")), limits=None)
+    async with made, anyio.create_task_group() as tasks:
+        engine = engine_of(made)
+        for count in range(1, 6):
+            tasks.start_soon(made.check, count, PHONE)
+            await anyio.wait_all_tasks_blocked()
+            assert engine.has_work()
+            assert engine.wants_bulk(now=0.0) is (count > engine.limits.connections)
+        tasks.cancel_scope.cancel()

@@ -572,7 +572,7 @@ class _Participant:
                 if entry.number > self._ledger.number:
                     self._apply(entry)
         except ConfigError:
-            self._log = ""  # the next try reads it from the beginning
+            self._ledger = self._pacer.ledger = Ledger(self._limits)  # the next try reads the log from the beginning
             raise
         self._ledger.advance(complete_to)
         if tail.is_whole or self._ledger.changes != changes:

@@ -231,6 +231,15 @@ def test_a_process_keeps_its_slots_until_another_has_waited_a_second_longer() ->
     assert free(log, other, 2.1) == 0
 
 
+def test_a_ticket_counts_even_if_its_process_is_not_known_any_more() -> None:
+    log = Log()
+    one = log.join()
+    log.take(one, 1, 1.0)
+    log.take(one, 2, 1.0, (2,))
+    log.wait(99, 1.0)
+    assert free(log, one, 1.0) == 0
+
+
 def test_a_process_with_fewer_requests_open_goes_first() -> None:
     log = Log()
     one, other = log.join(), log.join()

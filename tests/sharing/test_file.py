@@ -271,3 +271,19 @@ async def test_an_empty_file_is_deleted_and_another_file_is_not(path: Path) -> N
     with pytest.raises(ConfigError, match="expected a log of smsc_status"):
         await FileStore(path).forget()
     assert path.read_text() == "a letter"
+
+
+async def test_nothing_is_appended_at_once_while_the_file_is_locked(path: Path) -> None:
+    store, log = await begun(path, b"one")
+    with locked_module.locked(str(path)):
+        assert store.append_at_once(b"two", log=log, after=1) is None
+    tail = store.append_at_once(b"two", log=log, after=1)
+    assert tail is not None
+    assert tail.is_appended
+
+
+async def test_a_store_warns_once_in_a_minute(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store, _ = await begun(path, b"one")
+    for _ in range(2):
+        store._warn("it happened")
+    assert len(caplog.records) == 1

@@ -379,3 +379,7 @@ async def test_a_log_is_deleted(server: Server, store_at: StoreAt) -> None:
     with pytest.raises(ConfigError):
         await other.forget()
     assert server.call("GET", KEY) == b"a letter"
+
+
+def test_a_server_does_nothing_at_once() -> None:
+    assert RedisStore("redis://host", "name").append_at_once(b"one", log="", after=0) is None

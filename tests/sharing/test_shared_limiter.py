@@ -731,3 +731,27 @@ async def _away_after(log: MemoryLog, seconds: float) -> None:
     await anyio.sleep(seconds)
     log.append(encode(ended(who=1, serial=1, how=RequestEnd.REPLIED)), _loops.now() + 1000)
     log.is_away = True
+
+
+async def test_a_log_that_is_read_anew_ends_no_request_in_flight() -> None:
+    log = MemoryLog()
+    limiter = process(log)
+    permit = await limiter.acquire(One((1,)).select)
+    log.append(b"of another version", 1000.0)
+    with pytest.raises(ConfigError):
+        await limiter.acquire(One((2,)).select)
+    del log.entries[-1]
+    await ask(limiter, One((3,)))
+    assert limiter.slots().open_requests == 1
+    await limiter.release(permit, RequestEnd.REPLIED)
+    assert limiter.slots().open_requests == 0
+
+
+async def test_one_log_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    log = MemoryLog()
+    limiter = process(log)
+    await ask(limiter, One((1,)))
+    for _ in range(2):
+        log.append(encode(Quarantine(5.0, "lost")), log.entries[-1].at)
+    await ask(limiter, One((2,)))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
