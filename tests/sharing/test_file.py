@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from typing import NoReturn
@@ -275,7 +276,8 @@ async def test_an_empty_file_is_deleted_and_another_file_is_not(path: Path) -> N
 
 async def test_nothing_is_appended_at_once_while_the_file_is_locked(path: Path) -> None:
     store, log = await begun(path, b"one")
-    with locked_module.locked(str(path)):
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         assert store.append_at_once(b"two", log=log, after=1) is None
     tail = store.append_at_once(b"two", log=log, after=1)
     assert tail is not None
