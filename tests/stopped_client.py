@@ -57,7 +57,7 @@ def stop_before(place: str, *, is_checked: bool) -> None:
         await original(progress, event, info)
         progress._send_by = send_by
 
-    _RequestProgress.on_event = on_event  # type: ignore[assignment, method-assign]
+    _RequestProgress.on_event = on_event  # type: ignore[assignment, method-assign]  # to stop at this very step
 
 
 async def main(url: str) -> None:

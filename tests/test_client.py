@@ -87,7 +87,7 @@ async def test_a_deletion_is_a_request_of_its_own() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("format", Format)
 @pytest.mark.parametrize("charset", ["utf-8", "windows-1251", "koi8-r", "CP1251"])
 @pytest.mark.parametrize("detail", Detail)
@@ -406,7 +406,7 @@ async def test_a_failure_that_is_late_does_not_lead_back_to_a_mirror_that_has_fa
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_an_outage_does_not_use_up_everybody_s_retries() -> None:
     """All sending pauses, longer and longer; when the server is back, nearly everything is still there."""
 
@@ -535,7 +535,7 @@ async def test_an_empty_stream_ends_at_once() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_a_stream_reads_its_endless_input_in_bounds(is_async: bool) -> None:
     """A slow consumer slows it down."""

@@ -62,7 +62,7 @@ async def _drain(stream: TrackStream) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_an_hour_of_messages_ends_right_within_the_limits_and_soon() -> None:
     """Each ends with the status that the world holds, within the limits, and soon."""
     day = Day()
@@ -151,7 +151,7 @@ async def test_the_first_status_and_each_change_come_out(
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_messages_that_will_not_become_final_end_as_archived_or_expired() -> None:
     """What will not become final for us ends as itself."""
     day = Day()
@@ -165,7 +165,7 @@ async def test_messages_that_will_not_become_final_end_as_archived_or_expired() 
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_the_last_status_before_the_archive_is_read() -> None:
     """Final a minute before the sweep at 03:00: read in time."""
     day = Day(datetime(2026, 3, 10, 14, 50, tzinfo=UTC))
@@ -201,7 +201,7 @@ async def test_bad_input_is_a_failure_of_its_own() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_faults_are_outlived() -> None:
     """Lost requests and refusals end no message."""
     day = Day(http_503=0.1, cut=0.1, spurious_9=0.05, missing_records=0.05)

@@ -60,7 +60,7 @@ class Day:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("says_date", [True, False])
 @pytest.mark.parametrize("jump", [-300.0, -3 * 86_400.0, 7200.0])
 async def test_a_wall_clock_that_is_set_costs_no_message(jump: float, says_date: bool) -> None:
@@ -82,7 +82,7 @@ async def test_a_wall_clock_that_is_set_costs_no_message(jump: float, says_date:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("says_date", [True, False])
 async def test_a_wall_clock_that_is_days_ahead_for_a_minute_ends_no_message(says_date: bool) -> None:
     day = Day(says_date=says_date)

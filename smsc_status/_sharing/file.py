@@ -140,7 +140,7 @@ class FileStore:
         """Wait until the file has changed since the last transaction, or is missing."""
         await checkpoint()
         # There is nobody to set an event: the file has no way to tell of a change.
-        while self._is_at(log, after) and self._look() == self._seen:  # noqa: ASYNC110
+        while self._is_at(log, after) and self._look() == self._seen:  # noqa: ASYNC110 (a file sets no event)
             await anyio.sleep(LOOK_SECONDS)
 
     async def drop(self, *, log: str, before: int) -> None:

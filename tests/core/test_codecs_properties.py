@@ -56,7 +56,7 @@ BODIES = st.binary(max_size=60) | st.lists(st.sampled_from(PIECES) | st.binary(m
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("detail", Detail)
 @pytest.mark.parametrize("format", Format)
@@ -145,7 +145,7 @@ def test_a_text_that_is_not_quoted_harms_no_other_message(
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("detail", [Detail.FULL, Detail.EXTENDED])
 @pytest.mark.parametrize("format", [Format.PLAIN, Format.CSV])
 @settings(max_examples=100, deadline=None)
@@ -214,7 +214,7 @@ def printed(draw: st.DrawFn, format: Format, detail: Detail, *, bulk: bool) -> S
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("detail", Detail)
 @pytest.mark.parametrize("format", Format)

@@ -360,7 +360,7 @@ async def test_a_caller_that_is_cancelled_when_it_has_a_permit_gives_it_back() -
                 leave(waiter)
                 scope.cancel()
 
-            participant._leave = leave_and_cancel  # type: ignore[method-assign]
+            participant._leave = leave_and_cancel  # type: ignore[method-assign]  # to cancel at this very step
             return super().select(pacer, now=now)
 
     async with anyio.create_task_group() as tasks:
