@@ -27,6 +27,7 @@ from smsc_status._core.scheduling.pacing import RequestEnd
 from smsc_status._runtime import http as module
 from smsc_status._runtime.account import Account, Secret
 from smsc_status._runtime.http import KEEPALIVE_EXPIRY, HttpExchange, NoReply, Reply
+from smsc_status.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
 
@@ -314,6 +315,12 @@ def test_verify_is_refused_beside_a_transport() -> None:
     """It would be ignored silently."""
     with pytest.raises(ConfigError, match="verify beside transport"):
         StatusClient(apikey="k", verify=TRUST, transport=Answering(b""))
+
+
+@pytest.mark.parametrize("value", [Emulator(), httpx.AsyncBaseTransport, httpx.HTTPTransport(), "https://proxy"])
+def test_what_is_no_transport_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"transport .*: expected an httpx\.AsyncBaseTransport"):
+        StatusClient(apikey="k", transport=value)
 
 
 def test_certificates_that_are_not_there_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

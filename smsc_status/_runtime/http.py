@@ -159,7 +159,8 @@ class HttpExchange:
             certifi, or only what `SSL_CERT_FILE` or `SSL_CERT_DIR` names, if one of them is set.
 
     Raises:
-        ConfigError: a proxy, a `verify` or an address that can't be used; or a `verify` beside a `transport`.
+        ConfigError: a proxy, a `verify`, a `transport` or an address that can't be used; or a `verify` beside a
+            `transport`.
     """
 
     def __init__(
@@ -175,6 +176,11 @@ class HttpExchange:
         if verify is not True and not isinstance(verify, ssl.SSLContext):
             raise ConfigError(
                 f"verify {verify!r}: expected True, or an ssl.SSLContext such as ssl.create_default_context()"
+            )
+        if not isinstance(transport, httpx.AsyncBaseTransport | None):
+            raise ConfigError(
+                f"transport of the type {type(transport).__name__}: expected an httpx.AsyncBaseTransport, such as"
+                " httpx.ASGITransport(app=Emulator())"
             )
         if verify is not True and transport is not None:
             raise ConfigError("verify beside transport: expected only one, as a transport brings its own trust")

@@ -122,23 +122,25 @@ def longest_gap(instants: list[float]) -> float:
 # 1. Several processes.
 
 
-def stream_in_four(fleet: Fleet, share: object, count: int) -> Counted:
-    programs = [fleet.start(share, "stream", first=1 + k * count, count=count) for k in range(4)]
-    for program in programs:
-        assert len(program.end()["answered_at"]) == count
-    return fleet.counted()
-
-
 def test_processes_that_share_a_log_keep_the_limits_together(fleet: Fleet, log: Path) -> None:
-    counted = stream_in_four(fleet, log, 150)
+    programs = [fleet.start(log, "stream", first=1 + 150 * k, count=150) for k in range(4)]
+    for program in programs:
+        assert len(program.end()["answered_at"]) == 150
+    counted = fleet.counted()
     assert counted.refusals == 0
     assert counted.most_open <= 4
     assert counted.requests["bulk"] > 1
 
 
 def test_without_a_shared_log_they_are_refused(fleet: Fleet) -> None:
-    counted = stream_in_four(fleet, "process", 100)
-    assert counted.refusals > 10
+    programs = [fleet.start("process", "go_on", first=1 + 1000 * k, count=1000) for k in range(4)]
+    for program in programs:
+        assert program.line() == "at work"
+    time.sleep(4.0)
+    for program in programs:
+        program.end()
+    counted = fleet.counted()
+    assert counted.refusals > 3
     assert counted.most_open > 4
 
 
@@ -187,21 +189,23 @@ def test_without_a_shared_log_killed_processes_forget_what_they_have_sent(fleet:
 # 3. A process is stopped before the first byte of a request.
 
 
-def stop_before_the_headers(fleet: Fleet, log: Path, **options: Any) -> dict[str, Any]:
-    stopped = fleet.start(log, "restarted", id=1, stop="headers", **options)
+def stop_before(place: str, fleet: Fleet, log: Path, **options: Any) -> dict[str, Any]:
+    """Stop a process at its first bulk request, and go on with it as soon as another one's bulk request is answered.
+
+    The other one sends single requests until the stopped one's bulk slot is free again, and then its bulk request.
+    """
+    stopped = fleet.start(log, "restarted", id=1, stop=place, **options)
     stopped.wait_until_stopped()
-    other = fleet.start(log, "go_on", first=1000, count=4000)
-    assert other.line() == "at work"
-    time.sleep(BUDGET + LINGER + 1.0)
+    said: dict[str, Any] = fleet.start(log, "stream", first=1000, count=1000).end()
     stopped.send(signal.SIGCONT)
     stopped.end()
-    said: dict[str, Any] = other.end()
     return said
 
 
-def test_a_process_that_is_stopped_before_the_first_byte_sends_nothing_late(fleet: Fleet, log: Path) -> None:
-    """And the others have used its slot meanwhile: four are open at once."""
-    said = stop_before_the_headers(fleet, log)
+@pytest.mark.parametrize("place", ["headers", "body"])
+def test_a_process_that_is_stopped_in_a_request_sends_nothing_late(fleet: Fleet, log: Path, place: str) -> None:
+    """And the other one has used its slot meanwhile: four are open at once."""
+    said = stop_before(place, fleet, log)
     counted = fleet.counted()
     assert counted.refusals == 0
     assert counted.most_open == 4
@@ -209,8 +213,8 @@ def test_a_process_that_is_stopped_before_the_first_byte_sends_nothing_late(flee
 
 
 def test_without_the_check_of_the_time_it_would_be_refused(fleet: Fleet, log: Path) -> None:
-    """The others have sent a bulk request of their own meanwhile."""
-    stop_before_the_headers(fleet, log, without="fence")
+    """The other one has just sent a bulk request."""
+    stop_before("body", fleet, log, without="fence")
     assert fleet.counted().refusals > 0
 
 
