@@ -51,6 +51,9 @@ LOOK_SECONDS = 0.02
 """Seconds between two looks at a file that has not changed."""
 SMALLEST_DROP = 65_536
 """Bytes. A smaller file is not rewritten to drop old entries."""
+REMEMBERED = 64
+"""Entries. While a call waits for the lock, another call of this process may read on. The first one then gets from
+memory what the second one has read, and the file is not read from its beginning."""
 CLOCK_SLACK = 1.0
 """Seconds by which instants may differ without being another clock's."""
 
@@ -87,7 +90,10 @@ _loops.at_fork(machine.cache_clear)
 
 @attrs.frozen
 class _Position:
-    """The end of a record in a file: all that is needed to read on from there, or to append."""
+    """The end of a record in a file: all that is needed to read on from there, or to append.
+
+    `recent` are the last records up to there, at most `REMEMBERED`.
+    """
 
     raw_header: bytes
     header: Header
@@ -95,6 +101,12 @@ class _Position:
     number: int
     at: float
     checksum: int
+    recent: tuple[Entry, ...] = ()
+
+    def after(self, new: Sequence[Entry], *, checksum: int, offset: int) -> _Position:
+        """The position after these further records."""
+        last, recent = new[-1], (*self.recent, *new[-REMEMBERED:])[-REMEMBERED:]
+        return _Position(self.raw_header, self.header, offset, last.number, last.at, checksum, recent)
 
 
 class FileStore:
@@ -113,7 +125,7 @@ class FileStore:
         self._path = os.path.abspath(os.fspath(path))
         self.where: str = self._path
         self._position: _Position | None = None
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, int] | None = None
         self._has_seen_log = False
         self._warned_at = -inf
 
@@ -123,10 +135,14 @@ class FileStore:
 
     async def append(self, data: bytes | None, *, log: str, after: int) -> Tail:
         """Append `data` if entry `after` is the last one of this log; otherwise only read."""
+        if data is None and self._has_nothing_new(log, after):
+            return Tail(log, [])
         return await self._transaction(lambda: self._append(data, log, after))
 
     def append_at_once(self, data: bytes | None, *, log: str, after: int) -> Tail | None:
         """Append as `append` does, unless another process has locked the file just now."""
+        if data is None and self._has_nothing_new(log, after):
+            return Tail(log, [])
         try:
             return self._explained(lambda: self._append(data, log, after))
         except Busy:
@@ -140,16 +156,18 @@ class FileStore:
         """Wait until the file has changed since the last transaction, or is missing."""
         await checkpoint()
         # There is nobody to set an event: the file has no way to tell of a change.
-        while self._is_at(log, after) and self._look() == self._seen:  # noqa: ASYNC110 (a file sets no event)
+        while self._has_nothing_new(log, after):  # noqa: ASYNC110 (a file sets no event)
             await anyio.sleep(LOOK_SECONDS)
 
     async def drop(self, *, log: str, before: int) -> None:
-        """Forget the entries before this number, if that halves the file at least. The last entry stays.
+        """Forget the entries before this number, if they are half of the file at least. The last entry stays.
 
         If there is no room for the new file or no right to put it there, the old one stays, with a warning.
         """
-        seen = self._look()
-        if seen is not None and seen[1] > SMALLEST_DROP:
+        position = self._position
+        if position is None or position.offset <= SMALLEST_DROP:
+            return
+        if before - position.header.first >= (position.number - position.header.first) / 2:
             await self._transaction(lambda: self._drop(log, before))
 
     async def forget(self) -> None:
@@ -207,10 +225,10 @@ class FileStore:
                     raw, checksum = record(data, at, end.checksum)
                     write(file.fd, raw, end.offset)
                     write(file.fd, cell(end.offset + len(raw), checksum), HEADER_BYTES)
-                    end = _Position(end.raw_header, header, end.offset + len(raw), after + 1, at, checksum)
-                    self._saw(os.fstat(file.fd), end)
-                    return Tail(log, [Entry(after + 1, at, data)], is_appended=True)
-                self._saw(os.fstat(file.fd), end)
+                    entry = Entry(after + 1, at, data)
+                    self._saw(file.stat, end.after([entry], offset=end.offset + len(raw), checksum=checksum))
+                    return Tail(log, [entry], is_appended=True)
+                self._saw(file.stat, end)
         except FileNotFoundError:
             raise NoLog(f"{self.where}: there is no such file", clock() if self._has_seen_log else None) from None
         is_whole = log != header.log or after < header.first - 1
@@ -229,7 +247,7 @@ class FileStore:
                     pass
                 else:
                     if end.header.log != instead_of:
-                        self._saw(os.fstat(file.fd), end)
+                        self._saw(file.stat, end)
                         return Tail(end.header.log, found.entries, is_whole=True)
                 return self._write_new(data, file.stat)
         except FileNotFoundError:
@@ -272,12 +290,21 @@ class FileStore:
             os.unlink(self._path)
 
     def _read(self, file: File, log: str, after: int) -> tuple[Found, _Position]:
-        """All after this entry if it is the one that was read last; otherwise the whole log. And where it ends."""
+        """At least all entries after this one, and where the last one ends.
+
+        The file is read from the position that was read last if this entry is the last one there, or if all after it
+        are in memory. Otherwise it is read from its beginning.
+        """
         raw = os.pread(file.fd, START, 0)
         if not raw:
             raise NoLog(f"{self.where}: the file is empty", clock() if self._has_seen_log else None)
         start = self._position
-        if start is None or raw[:HEADER_BYTES] != start.raw_header or (log, after) != (start.header.log, start.number):
+        if (
+            start is None
+            or raw[:HEADER_BYTES] != start.raw_header
+            or log != start.header.log
+            or not start.number - len(start.recent) <= after <= start.number
+        ):
             header = Header.of(raw[:HEADER_BYTES])
             self._has_seen_log = True
             self._check_machine(header.machine, file.stat.st_mtime)
@@ -285,19 +312,18 @@ class FileStore:
         committed, checksum = read_cell(raw[HEADER_BYTES:])
         if committed < start.offset or committed > file.stat.st_size:
             raise Damaged("the file is shorter than it was")
-        new = os.pread(file.fd, committed - start.offset, start.offset) if committed > start.offset else b""
-        found = read_records(new, at=start.offset, number=start.number + 1, checksum=start.checksum)
-        end = start
-        if found.entries:
-            last = found.entries[-1]
-            end = _Position(start.raw_header, start.header, committed, last.number, last.at, found.ends[-1][1])
+        end, found = start, Found([], [])
+        if committed > start.offset:
+            new = os.pread(file.fd, committed - start.offset, start.offset)
+            found = read_records(new, at=start.offset, number=start.number + 1, checksum=start.checksum)
+            end = start.after(found.entries, offset=committed, checksum=found.ends[-1][1])
         if end.checksum != checksum or (log == end.header.log and after > end.number):
             raise Damaged("the file has been put back to an earlier state")
         if end.at > clock() + CLOCK_SLACK:
             raise Damaged("the file is ahead of this machine's clock")
         if file.stat.st_size > committed:  # a killed process has left it; without it each append makes the file longer
             os.ftruncate(file.fd, committed)
-        return found, end
+        return Found([*start.recent, *found.entries], found.ends), end
 
     def _check_machine(self, theirs: Machine, written_at: float) -> None:
         here = machine()
@@ -315,13 +341,16 @@ class FileStore:
     def _saw(self, found: os.stat_result, end: _Position) -> None:
         self._has_seen_log = True
         self._position = end
-        self._seen = _signature(found)
+        self._seen = found.st_ino, end.offset
 
-    def _is_at(self, log: str, after: int) -> bool:
+    def _has_nothing_new(self, log: str, after: int) -> bool:
+        """Whether this entry is the last one of the file, as far as can be told without opening it."""
         position = self._position
-        return position is not None and (position.header.log, position.number) == (log, after)
+        if position is None or (position.header.log, position.number) != (log, after):
+            return False
+        return self._look() == self._seen
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _look(self) -> tuple[int, int] | None:
         try:
             return _signature(os.stat(self._path, follow_symlinks=False))
         except OSError:  # the next transaction tells what it is
@@ -340,6 +369,9 @@ def what_happened(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _signature(found: os.stat_result) -> tuple[int, int, int]:
-    """It differs after each change: an append makes the file longer, and a new file has another number or time."""
-    return found.st_ino, found.st_size, found.st_mtime_ns
+def _signature(found: os.stat_result) -> tuple[int, int]:
+    """It differs after each change: an append makes the file longer, and a new file has another number.
+
+    A number may come again after the file was replaced twice. Then a change is noticed at the next append.
+    """
+    return found.st_ino, found.st_size

@@ -20,7 +20,7 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 
 from smsc_status import _loops
 from smsc_status._core.scheduling import ledger as records
-from smsc_status._core.scheduling.ledger import TICKET_SECONDS, Entry, Ledger, Quarantine, Record, Took, Waits
+from smsc_status._core.scheduling.ledger import TICKET_SECONDS, Entry, Ledger, Quarantine, Record, Ticket, Took, Waits
 from smsc_status._core.scheduling.pacing import BULK, RequestEnd
 from smsc_status._core.scheduling.shared_pacer import SharedPacer
 from smsc_status._sharing.store import NoLog, Store, Tail
@@ -152,6 +152,7 @@ class _Participant:
         self._cleaned_at_number = 0
         self._warned_of_log = ""
         self._is_serving = False
+        self._has_just_permitted = False
         # Steps that were begun by `wake`, and the one that could not be taken at once.
         self._unfinished: tuple[Steps[None], Step] | None = None
         self._watcher: _loops.BackgroundTask | None = None
@@ -171,7 +172,8 @@ class _Participant:
         self._queue.mark_due([waiter])
         self._watch()  # it goes on if this caller is cancelled while it serves
         try:
-            await self._serve()
+            if not self._served_at_once():
+                await self._serve()
             while waiter.permit is None and waiter.error is None:
                 await waiter.woken.wait()
                 waiter.woken = anyio.Event()
@@ -197,7 +199,8 @@ class _Participant:
         permit.released = True
         if self._queue.waiting:
             self._queue.mark_due(self._queue.with_selector(permit.select))
-            await self._serve()
+            if not self._served_at_once():
+                await self._serve()
 
     async def _report(self, permit: Permit[Any], how: RequestEnd) -> None:
         try:
@@ -212,8 +215,7 @@ class _Participant:
 
     def wake(self, select: Selector[Any] | None) -> None:
         self._queue.mark_due(self._queue.waiting if select is None else self._queue.with_selector(select))
-        is_busy = self._is_serving or self._unfinished is not None
-        if is_busy or self._store is None or not self._serve_at_once(self._store) or self._has_work():
+        if not self._served_at_once():
             self._changed.set()
 
     def slots(self, where: str) -> Slots:
@@ -239,19 +241,21 @@ class _Participant:
 
     # Which selector to call.
 
-    def _serve_at_once(self, store: Store) -> bool:
-        """Serve without waiting. Returns whether that was possible; if not, the rest is left to `_serve`."""
+    def _served_at_once(self) -> bool:
+        """Do what `_serve` does, if that is possible without waiting; otherwise the rest is left to `_serve`."""
+        if self._store is None or self._is_serving or self._unfinished is not None:
+            return False
         steps = self._steps()
         self._is_serving = True
         try:
             step = next(steps)
-            while True:
-                data, log, after = step
-                tail = store.append_at_once(data, log=log, after=after)
-                if tail is None:
-                    break
+            while (tail := self._store.append_at_once(step[0], log=step[1], after=step[2])) is not None:
                 step = steps.send(tail)
+            self._unfinished = steps, step
+            return False
         except StopIteration:
+            if self._needs_watcher():
+                self._changed.set()
             return True
         except Exception:  # `_serve` begins anew, and tells the waiters what is wrong
             # Not the same data again: it may have been appended.
@@ -259,11 +263,13 @@ class _Participant:
             return False
         finally:
             self._is_serving = False
-        self._unfinished = steps, step
-        return False
 
-    async def _serve(self) -> None:
-        """Call all selectors that are due, and give out permits, unless that is going on already."""
+    async def _serve(self, *, takes_back: bool = False) -> None:
+        """Call all selectors that are due, and give out permits, unless that is going on already.
+
+        The watcher takes back the ticket, and only if nothing has been permitted just now. Whoever gets a permit often
+        asks for the next one at once.
+        """
         if self._is_serving:
             return
         self._is_serving, is_complete = True, False
@@ -273,25 +279,30 @@ class _Participant:
                 self._store = await self._open_store()
             if unfinished is not None:
                 await self._carry_out(*unfinished)
-            await self._carry_out(self._steps())
-            await self._drop_old()
+            await self._carry_out(self._steps(takes_back=takes_back))
+            if self._has_many_entries():
+                await self._drop_old()
             is_complete = self._next_due() is None
         except Exception as error:
             self._fail_waiters(error)
         finally:
             self._is_serving = False
-            if not is_complete or self._has_work():
-                self._changed.set()  # the watcher waits for what they wait for
+            if not is_complete or self._needs_watcher():
+                self._changed.set()
 
-    def _steps(self) -> Steps[None]:
+    def _steps(self, *, takes_back: bool = False) -> Steps[None]:
+        serial, self._has_just_permitted = self._serial, False
         yield from self._join()
         while (waiter := self._next_due()) is not None:
             yield from self._call_selector(waiter)
             yield from self._join()  # another log may have taken the place of the one that was joined
-        yield from self._update_ticket()
+        self._has_just_permitted = self._serial != serial
+        yield from self._update_ticket(takes_back=takes_back and not self._has_just_permitted)
         yield from self._settle_orphans()
 
     def _next_due(self) -> Waiter | None:
+        if not self._queue.waiting:
+            return None
         now = self._set_offset()
         self._queue.mark_due_by(now)
         if not self._queue.may_be_due:
@@ -387,7 +398,7 @@ class _Participant:
         try:
             while True:
                 if not self._is_serving:
-                    await self._serve()
+                    await self._serve(takes_back=True)
                     self._changed = anyio.Event()
                     await self._pause()
                 else:  # some caller does it just now
@@ -423,6 +434,12 @@ class _Participant:
             self._log_watcher = None
             self._changed.set()  # by now it may be needed again
 
+    def _needs_watcher(self) -> bool:
+        """Whether somebody waits who may have to be called later, or there is something to take back or to drop."""
+        ticket = self._ledger.ticket(self._who)
+        has_ticket = ticket is not None and ticket.expires_at > self._ledger.at
+        return has_ticket or self._has_work() or self._has_many_entries()
+
     def _has_work(self) -> bool:
         return any(map(self._wants, self._queue.waiting))
 
@@ -432,32 +449,37 @@ class _Participant:
     # Tickets.
 
     def _ticket_due_at(self, now: float) -> float:
-        """When to renew the ticket, or to leave one for the bulk slot, which is free soon."""
-        if len(self._ledger.members) < 2 or not self._has_work():
+        """When to renew or take back the ticket, or to leave one for the bulk slot, which is free soon."""
+        if len(self._ledger.members) < 2:
             return inf
         ticket = self._ledger.ticket(self._who)
         expires_at = -inf if ticket is None else ticket.expires_at - self._pacer.offset
+        if not self._has_work():
+            return now if self._has_just_permitted and expires_at > now else inf
         bulk_near_at = self._pacer.due_at(BULK, now=now) - TICKET_SECONDS / 2
         return min(
             expires_at - TICKET_SECONDS / 2 if expires_at > now else inf, bulk_near_at if bulk_near_at > now else inf
         )
 
-    def _update_ticket(self) -> Steps[None]:
+    def _update_ticket(self, *, takes_back: bool) -> Steps[None]:
         before = self._ledger.ticket(self._who)
         if before is None and len(self._ledger.members) < 2:
             return
         now = self._set_offset()
-        wanted = self._ticket(now)
-        if before is None or before.expires_at <= now + self._pacer.offset:
-            if not wanted.slot and not wanted.bulk:
-                return
-        elif wanted == Waits(self._who, before.slot, before.urgent, before.bulk):
-            is_fresh = before.expires_at - now - self._pacer.offset > TICKET_SECONDS / 2
-            if is_fresh or not (wanted.slot or wanted.bulk):
-                return
+        wanted, at = self._ticket(now), now + self._pacer.offset
+        wants_anything = wanted.slot or wanted.bulk
+        if before is None or before.expires_at <= at:
+            is_due = wants_anything
+        else:
+            is_old = before.expires_at <= at + TICKET_SECONDS / 2
+            is_due = (
+                _wants_more(wanted, before)
+                or (is_old and wants_anything)
+                or (takes_back and _wants_more(before, wanted))
+            )
         log = self._log
-        while self._log == log and not (yield from self._append(wanted)):
-            pass
+        while is_due and self._log == log:
+            is_due = not (yield from self._append(wanted))
 
     def _ticket(self, now: float) -> Waits:
         """What this process waits for, as the others should know it."""
@@ -595,12 +617,19 @@ class _Participant:
                 self._ledger.quiet_until - self._opened().now(),
             )
 
+    def _has_many_entries(self) -> bool:
+        return self._ledger.number - self._cleaned_at_number >= ENTRIES_BETWEEN_CLEANUPS
+
     async def _drop_old(self) -> None:
         """Forget what is over, here and in the log."""
-        if self._ledger.number - self._cleaned_at_number >= ENTRIES_BETWEEN_CLEANUPS:
-            self._cleaned_at_number = self._ledger.number
-            self._ledger.forget(now=self._ledger.at)
-            await self._opened().drop(log=self._log, before=self._ledger.first_needed(now=self._ledger.at))
+        self._cleaned_at_number = self._ledger.number
+        self._ledger.forget(now=self._ledger.at)
+        await self._opened().drop(log=self._log, before=self._ledger.first_needed(now=self._ledger.at))
+
+
+def _wants_more(one: Waits | Ticket, other: Waits | Ticket) -> bool:
+    """Whether the one wants something that the other does not want."""
+    return one.slot > other.slot or one.urgent > other.urgent or one.bulk > other.bulk
 
 
 _all: WeakSet[SharedLimiter] = WeakSet()
