@@ -28,8 +28,9 @@ from smsc_status import Limits, SmscError, StatusClient, StatusRecord, _loops
 from smsc_status._core.scheduling import ledger
 from smsc_status._core.scheduling.ledger import Ledger
 from smsc_status._sharing import file as file_module
-from smsc_status._sharing.limiter import SharedLimiter, _Participant
+from smsc_status._sharing.limiter import SharedLimiter
 from smsc_status._sharing.locked import write
+from smsc_status._sharing.replica import Replica
 from smsc_status.emulator import Emulator, EmulatorServer, Referee
 
 LIMITS: dict[str, Any] = {"period": 3.0, "margin": 0.2, "linger": 1.0}
@@ -215,7 +216,7 @@ def stop_with_lock() -> None:
 
 
 GUARDS: dict[str, tuple[object, str, Callable[..., object]]] = {
-    "quarantine": (_Participant, "_quarantine_seconds", lambda participant: 0.0),
+    "quarantine": (Replica, "_quarantine_seconds", lambda replica: 0.0),
     "agreement": (Ledger, "check_limits", lambda ledger, *, now: None),
     "turns": (Ledger, "tickets_ahead", lambda ledger, who, *, urgent, now: []),
     "fork": (SharedLimiter, "reset_after_fork", lambda limiter: None),

@@ -14,8 +14,9 @@ import attrs
 from smsc_status._runtime.account import Account, Secret
 from smsc_status._sharing import places
 from smsc_status._sharing.file import FileStore
-from smsc_status._sharing.limiter import OpenStore, SharedLimiter
+from smsc_status._sharing.limiter import SharedLimiter
 from smsc_status._sharing.redis_url import Address, parse_url
+from smsc_status._sharing.replica import OpenStore
 from smsc_status._sharing.store import Store
 from smsc_status.errors import ConfigError
 from smsc_status.limiter import Limiter, LocalLimiter, shared

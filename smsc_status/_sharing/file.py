@@ -160,7 +160,7 @@ class FileStore:
             await anyio.sleep(LOOK_SECONDS)
 
     async def drop(self, *, log: str, before: int) -> None:
-        """Forget the entries before this number, if they are half of the file at least. The last entry stays.
+        """Forget the entries before this number, if they are half of all entries at least. The last entry stays.
 
         If there is no room for the new file or no right to put it there, the old one stays, with a warning.
         """
@@ -271,8 +271,6 @@ class FileStore:
             if log != header.log or before <= header.first:
                 return
             offset, checksum = found.ends[before - header.first - 1]
-            if offset - START < file.stat.st_size / 2:
-                return
             header = attrs.evolve(header, generation=header.generation + 1, first=before, checksum=checksum)
             kept = os.pread(file.fd, end.offset - offset, offset)
             committed = START + len(kept)

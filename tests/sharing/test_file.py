@@ -7,7 +7,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -16,7 +16,7 @@ from file_support import begun, contents, flip, room_for, whole
 from smsc_status._sharing import file as file_module
 from smsc_status._sharing import locked as locked_module
 from smsc_status._sharing.file import FileStore, clock
-from smsc_status._sharing.layout import START, Header
+from smsc_status._sharing.layout import START, Found, Header
 from smsc_status._sharing.store import NoLog
 from smsc_status.errors import ConfigError
 
@@ -48,6 +48,45 @@ async def test_data_is_appended_to_the_last_entry(path: Path) -> None:
     assert tail.is_appended
     assert not tail.is_whole
     assert contents(await whole(path)) == [(1, b"one"), (2, b"two")]
+
+
+async def test_a_file_without_changes_is_read_without_the_lock(path: Path) -> None:
+    store, log = await begun(path, b"one")
+    with path.open() as theirs, anyio.fail_after(1):
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert store.append_at_once(None, log=log, after=1) == await store.append(None, log=log, after=1)
+        assert store.append_at_once(None, log=log, after=0) is None
+    await FileStore(path).append(b"two", log=log, after=1)
+    assert contents(await store.append(None, log=log, after=1)) == [(2, b"two")]
+
+
+async def test_what_was_read_is_not_read_again_for_a_call_that_asks_for_an_older_entry(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a call does that has waited for the lock while another one has read on."""
+    store, log = await begun(path, b"one")
+    other = FileStore(path)
+    for number in range(1, 2 * file_module.REMEMBERED):
+        await other.append(b"%d" % number, log=log, after=number)
+    last = 2 * file_module.REMEMBERED
+    await store.append(None, log=log, after=1)
+    sizes = []
+
+    def read_records(raw: bytes, **options: Any) -> Found:
+        sizes.append(len(raw))
+        return original(raw, **options)
+
+    original = file_module.read_records
+    monkeypatch.setattr(file_module, "read_records", read_records)
+    for after in (last - file_module.REMEMBERED, last - 1):
+        tail = await store.append(b"not appended", log=log, after=after)
+        assert [entry.number for entry in tail.entries] == list(range(after + 1, last + 1))
+        assert not tail.is_whole
+    assert not sizes
+    after = last - file_module.REMEMBERED - 1
+    tail = await store.append(b"not appended", log=log, after=after)
+    assert [entry.number for entry in tail.entries] == list(range(after + 1, last + 1))
+    assert len(sizes) == 1
 
 
 async def test_data_is_not_appended_if_something_newer_is_there(path: Path) -> None:
@@ -227,6 +266,23 @@ async def test_what_is_not_worth_dropping_stays(path: Path, count: int, log_is: 
     kept = path.read_bytes()
     await store.drop(log=log_is or log, before=before)
     assert path.read_bytes() == kept
+
+
+async def test_what_another_process_has_dropped_is_not_dropped_again(path: Path) -> None:
+    store, log = await long_log(path)
+    other = FileStore(path)
+    await other.append(None, log="", after=0)
+    await store.drop(log=log, before=90)
+    kept = path.read_bytes()
+    await other.drop(log=log, before=90)
+    assert path.read_bytes() == kept
+
+
+async def test_a_drop_that_is_not_worth_it_does_not_wait_for_the_lock(path: Path) -> None:
+    store, log = await long_log(path)
+    with path.open() as theirs, anyio.fail_after(1):
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        await store.drop(log=log, before=49)
 
 
 async def test_where_there_is_no_log_nothing_is_dropped(path: Path) -> None:

@@ -16,7 +16,8 @@ from memory_store import MemoryLog, MemoryStore
 from smsc_status import ConfigError, Limits, _loops
 from smsc_status._core.scheduling.ledger import Ended, Joined, Quarantine, Took, Waits, decode, encode, ended
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
-from smsc_status._sharing.limiter import SharedLimiter, _Participant, _reset_after_fork
+from smsc_status._sharing.limiter import SharedLimiter, _reset_after_fork
+from smsc_status._sharing.participant import Participant
 from smsc_status._sharing.store import Store
 from smsc_status._waiters import Waiter
 from smsc_status.errors import LimiterUnavailable
@@ -160,10 +161,42 @@ async def test_no_process_starves_among_greedy_ones() -> None:
     assert min(counts.values()) > 0.5 * max(counts.values())
 
 
+async def test_a_busy_process_keeps_its_ticket_between_two_requests() -> None:
+    """It would write two more entries for each request otherwise. A ticket is renewed once a second."""
+    log, keys = MemoryLog(), iter(range(10**6))
+    processes = [process(log), process(log)]
+
+    async def stream(limiter: SharedLimiter) -> None:
+        while True:
+            await ask(limiter, One((next(keys),)), takes=0.1)
+
+    async with anyio.create_task_group() as tasks:
+        for limiter in processes * 6:
+            tasks.start_soon(stream, limiter)
+        await anyio.sleep(5)
+        tasks.cancel_scope.cancel()
+    assert len(records_of(log, Took)) > 150
+    assert len(records_of(log, Waits)) < 40
+
+
+async def test_a_process_that_wants_nothing_more_takes_back_its_ticket_at_once() -> None:
+    """Whether the caller or the watcher has permitted its last request. The others need not let it go first."""
+    log = MemoryLog()
+    one, other = process(log), process(log)
+    permits = [await one.acquire(One((key,)).select) for key in range(4)]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, other, One((7,)))
+        await anyio.sleep(0.3)
+        assert records_of(log, Waits)[-1].slot
+        await one.release(permits[0], RequestEnd.REPLIED)
+        await anyio.sleep(0.03)
+    assert not records_of(log, Waits)[-1].slot
+
+
 # What the limiter does when the store is slow, away, or new.
 
 
-def participant_of(limiter: SharedLimiter) -> _Participant:
+def participant_of(limiter: SharedLimiter) -> Participant:
     return limiter._participants[_loops.this_loop()]
 
 
@@ -588,7 +621,7 @@ async def test_old_entries_are_dropped() -> None:
             await ask(limiter, One((key,)), takes=0.1)
         await anyio.sleep(300)
     assert log.entries[0].number > 300
-    assert len(participant_of(limiter)._ledger.members) == 1
+    assert len(participant_of(limiter)._replica.ledger.members) == 1
 
 
 async def test_a_reader_that_has_missed_dropped_entries_begins_anew() -> None:
