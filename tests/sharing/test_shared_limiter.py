@@ -21,7 +21,7 @@ from smsc_status._sharing.participant import Participant
 from smsc_status._sharing.store import Store
 from smsc_status._waiters import Waiter
 from smsc_status.errors import LimiterUnavailable
-from smsc_status.limiter import Slots
+from smsc_status.limiter import Permit, Slots
 from smsc_status.models import Key
 
 T = TypeVar("T")
@@ -166,12 +166,17 @@ async def test_a_busy_process_keeps_its_ticket_between_two_requests() -> None:
     log, keys = MemoryLog(), iter(range(10**6))
     processes = [process(log), process(log)]
 
+    async def carry_out(limiter: SharedLimiter, permit: Permit[One]) -> None:
+        await anyio.sleep(0.1)
+        await limiter.release(permit, RequestEnd.REPLIED)
+
     async def stream(limiter: SharedLimiter) -> None:
         while True:
-            await ask(limiter, One((next(keys),)), takes=0.1)
+            permit = await limiter.acquire(One((next(keys),)).select)
+            tasks.start_soon(carry_out, limiter, permit)
 
     async with anyio.create_task_group() as tasks:
-        for limiter in processes * 6:
+        for limiter in processes:
             tasks.start_soon(stream, limiter)
         await anyio.sleep(5)
         tasks.cancel_scope.cancel()
@@ -180,17 +185,18 @@ async def test_a_busy_process_keeps_its_ticket_between_two_requests() -> None:
 
 
 async def test_a_process_that_wants_nothing_more_takes_back_its_ticket_at_once() -> None:
-    """Whether the caller or the watcher has permitted its last request. The others need not let it go first."""
+    """Otherwise the others would let it go first until the ticket expires."""
     log = MemoryLog()
     one, other = process(log), process(log)
     permits = [await one.acquire(One((key,)).select) for key in range(4)]
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ask, other, One((7,)))
+        tasks.start_soon(partial(ask, other, One((7,)), takes=1.0))
         await anyio.sleep(0.3)
         assert records_of(log, Waits)[-1].slot
         await one.release(permits[0], RequestEnd.REPLIED)
         await anyio.sleep(0.03)
-    assert not records_of(log, Waits)[-1].slot
+        assert len(records_of(log, Took)) == 5
+        assert not records_of(log, Waits)[-1].slot
 
 
 # What the limiter does when the store is slow, away, or new.
