@@ -40,9 +40,8 @@ class Participant:
         # Waiters whose selector has named a request that is not permitted yet. It may have set its work aside for that.
         self._chosen: set[Waiter] = set()
         self._is_serving = False
-        # The last serial that the watcher has seen, and whether it must look again soon for the ticket's sake.
+        # The last serial that the watcher has seen.
         self._seen_serial = 0
-        self._looks_again = False
         # Steps that were begun by `wake`, and the one that could not be taken at once.
         self._unfinished: tuple[Steps[None], Step] | None = None
         self._watcher: _loops.BackgroundTask | None = None
@@ -160,11 +159,10 @@ class Participant:
         """Call all selectors that are due, and give out permits, unless that is going on already.
 
         The watcher takes back the ticket, and only if nothing has been permitted since it looked last. Whoever gets a
-        permit often asks for the next one at once.
+        permit often asks for the next one at once. If not, the watcher looks again, because the log watcher ends.
         """
         if self._is_serving:
             return
-        self._looks_again = False
         self._is_serving, is_complete = True, False
         unfinished, self._unfinished = self._unfinished, None
         try:
@@ -188,9 +186,8 @@ class Participant:
             yield from self._call_selector(waiter)
             yield from self._replica.join()  # another log may have taken the place of the one that was joined
         if takes_back:
-            self._looks_again = self._serial != self._seen_serial
-            self._seen_serial = self._serial
-        yield from self._update_ticket(takes_back=takes_back and not self._looks_again)
+            takes_back, self._seen_serial = self._serial == self._seen_serial, self._serial
+        yield from self._update_ticket(takes_back=takes_back)
         yield from self._replica.end_orphans(self._permits)
 
     def _next_due(self) -> Waiter | None:
@@ -330,13 +327,11 @@ class Participant:
     # Tickets.
 
     def _ticket_due_at(self, now: float) -> float:
-        """When to renew or take back the ticket, or to leave one for the bulk slot, which is free soon."""
-        if self._replica.is_alone:
+        """When to renew the ticket, or to leave one for the bulk slot, which is free soon."""
+        if self._replica.is_alone or not self._has_work():
             return inf
         ticket = self._replica.ticket
         expires_at = -inf if ticket is None else ticket.expires_at - self._pacer.offset
-        if not self._has_work():
-            return now if self._looks_again and expires_at > now else inf
         bulk_near_at = self._pacer.due_at(BULK, now=now) - TICKET_SECONDS / 2
         return min(
             expires_at - TICKET_SECONDS / 2 if expires_at > now else inf, bulk_near_at if bulk_near_at > now else inf
