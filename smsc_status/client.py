@@ -168,7 +168,7 @@ class StatusClient:
             allow_http=allow_http,
         )
         self._url = account.urls[0]
-        self._detail = _member(Detail, detail, "detail")
+        self._detail: Detail = _member(Detail, detail, "detail")
         wire = Wire(_member(Format, format, "format"), _charset(charset))
         timeout = _seconds(timeout, "timeout", positive=True)
         if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
@@ -219,6 +219,11 @@ class StatusClient:
                 is_secret = name in _SECRETS or (name == "share" and _is_url(os.environ[variable]))
                 overrides[name] = _hidden(os.environ[variable]) if is_secret else os.environ[variable]
         return cls(**overrides)
+
+    @property
+    def detail(self) -> Detail:
+        """How much is asked by calls that do not say."""
+        return self._detail
 
     async def check(
         self,

@@ -14,6 +14,7 @@ SmscError
     TrackingEnded                     tracking of a message ended without a final status
         Archived · TrackingTimeout
     LimiterUnavailable                the limiter can't be reached; nothing is sent without it
+    DatabaseUnavailable               the table's database can't be reached
 ```
 
 `except LimitExceeded` catches every "not now, try again in `retry_after` seconds", since `RateLimited` is one too. All
@@ -189,6 +190,10 @@ class LimiterUnavailable(SmscError):
 
     `__cause__` is the limiter's error.
     """
+
+
+class DatabaseUnavailable(SmscError):
+    """The database whose table is kept current could not be reached when the work began. Later it is waited for."""
 
 
 _BY_CODE: dict[int, type[ApiError]] = {

@@ -29,6 +29,7 @@ LAYERS = [
     ["_operations"],
     ["client"],
     [""],
+    ["tables"],
     ["cli", "__main__"],
 ]
 CORE_ROOMS = {"scheduling", "tracking", "wire"}
@@ -145,7 +146,7 @@ def test_loops_alone_knows_the_event_loop() -> None:
     assert {name for name in users if name.partition(".")[0] not in ("emulator", "cli")} == {"_loops"}
 
 
-HEAVY = "typer", "uvicorn", "asyncio", "anyio", "trio", "httpx", "msgspec", "xml"
+HEAVY = "typer", "sqlalchemy", "uvicorn", "asyncio", "anyio", "trio", "httpx", "msgspec", "xml"
 
 
 @pytest.mark.slow
@@ -172,11 +173,15 @@ def test_the_benchmarks_extra_has_all_that_they_import() -> None:
     root = Path(__file__).parents[1]
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["bench"]]
-    installed = {re.split(r"[<>=\[]", name)[0] for name in wanted}
+    installed = {re.split(r"[<>=;\[]", name)[0].casefold() for name in wanted}
     paths = (root / "benchmarks").glob("*.py")
     names = {name.partition(".")[0] for path in paths for name in imports(path)} - {"benchmarks", "smsc_status"}
     packages = packages_distributions()
-    missing = {name for name in names - sys.stdlib_module_names if not installed & set(packages[name])}
+    missing = {
+        name
+        for name in names - sys.stdlib_module_names
+        if not installed & {package.casefold() for package in packages[name]}
+    }
     assert not missing
 
 

@@ -8,7 +8,21 @@ import time
 
 import pytest
 
-from benchmarks import bound, client, day, decode, fleet, lanes, limiter, million, overload, peers, schedule, stalls
+from benchmarks import (
+    bound,
+    client,
+    day,
+    decode,
+    fleet,
+    lanes,
+    limiter,
+    million,
+    overload,
+    peers,
+    schedule,
+    stalls,
+    table,
+)
 from smsc_status import Detail, Format, Limits
 from smsc_status._core.tracking.polling import Policy
 
@@ -51,6 +65,18 @@ def test_a_fleet_that_shares_a_log_is_not_refused(capsys: CapSys, monkeypatch: p
         assert row.split()[-2] == "0"
         assert int(row.split()[-1]) <= 4
     assert len([line for line in lines if line]) == 1 + 4 + 1 + 3 + 1 + 2 + 2
+
+
+def test_looking_for_new_rows_of_a_table_costs_the_database_little(
+    capsys: CapSys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a new row is found within two seconds."""
+    monkeypatch.setattr(table, "LOOKS", 3)
+    monkeypatch.setattr(table, "NEW_ROWS", 2)
+    table.main(2000)
+    _, _, look, new = capsys.readouterr().out.splitlines()
+    assert float(look.split()[3]) < 50
+    assert float(new.split()[-2]) < 2
 
 
 def test_a_check_beside_a_busy_stream_takes_two_round_trips_at_most() -> None:

@@ -14,17 +14,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+import sqlalchemy as sa
 import typer
 from documents import PAGES, README, README_RU, ROOT, blocks, links, module, names, programs, served, text_of
 
 import smsc_status
 from smsc_status import FailedCheck, StatusRecord, emulator
 from smsc_status.emulator import FAULTS, EmulatorServer
+from smsc_status.models import MOSCOW
 
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "smsc_status"
@@ -38,6 +42,7 @@ NAMING = [
 
 # The blocks that are imported and used below, by a word in each.
 USED = {
+    "howto/table.md": {"def keep_current"},
     "howto/web-app.md": {"def status_of", "by_key ="},
     "howto/worker.md": {"async def follow"},
     "howto/sync-code.md": {"def fetch(", "start_blocking_portal", "with blocking_check()"},
@@ -92,6 +97,37 @@ def test_a_program_prints_what_the_page_says(code: str, output: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == output, done.stderr
+
+
+def test_a_table_is_kept_current(monkeypatch: pytest.MonkeyPatch, server: EmulatorServer, tmp_path: Path) -> None:
+    """One of the page's shape, from its columns to its statuses."""
+    program = module(on_page("howto/table.md"), "def keep_current", tmp_path)
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}")
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("create table sms (number integer primary key, sms_id text, recipient text, sent timestamp)")
+        )
+        connection.execute(
+            sa.text("insert into sms (sms_id, recipient, sent) values ('1', '79990000000', :sent)"),
+            {"sent": (datetime.now(MOSCOW) - timedelta(hours=1)).isoformat(" ")},
+        )
+
+    def outcome() -> object:
+        with engine.begin() as connection:
+            columns = {column["name"] for column in sa.inspect(connection).get_columns("sms")}
+            return "outcome" in columns and connection.execute(sa.text("select outcome from sms")).scalar()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(program.keep_current, engine.url.render_as_string())
+            with anyio.fail_after(30):
+                while not outcome():  # noqa: ASYNC110 (a database tells nobody)
+                    await anyio.sleep(0.05)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main)
+    assert outcome() == "Delivered"
+    engine.dispose()
 
 
 def test_a_worker_gets_the_status_from_the_service(

@@ -14,6 +14,7 @@ import anyio
 import typer
 
 import smsc_status
+from smsc_status._runtime.account import Secret
 from smsc_status._runtime.sharing import NotShared
 from smsc_status._texts import one_line
 from smsc_status.cli import _demo as demonstration
@@ -34,11 +35,13 @@ from smsc_status.cli._exits import (
 )
 from smsc_status.cli._fetch import Earlier, Output, fetch_file
 from smsc_status.cli._files import STDIN, Columns
+from smsc_status.cli._health import address_of
 from smsc_status.cli._jobs import Input
 from smsc_status.cli._options import (
     CREDENTIALS_HELP,
     FILE_HELP,
     LIMITS_HELP,
+    TABLE_HELP,
     AsJson,
     DetailName,
     DetailOption,
@@ -60,6 +63,7 @@ from smsc_status.cli._options import (
     Timezone,
 )
 from smsc_status.cli._output import OutputFormat, json_line, row_of, write_stdout
+from smsc_status.cli._sync import Following, Table, sync_table
 from smsc_status.cli._track import track_file
 from smsc_status.errors import ConfigError, SmscError
 from smsc_status.models import Limits, StatusRecord
@@ -286,6 +290,74 @@ def track(
         limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
         share=share,
         eagerness=eagerness,
+        as_json=as_json,
+    )
+
+
+@_command(TABLE_HELP, CREDENTIALS_HELP, LIMITS_HELP)
+def sync(
+    database: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATABASE_URL",
+            envvar="DATABASE_URL",
+            show_default=False,
+            help="The database, such as postgresql://app@db/app, mysql://app@db/app or sqlite:///app.db. Other users "
+            "of the machine can see arguments, so give a URL with a password in the environment.",
+        ),
+    ],
+    *,
+    table: Annotated[str, typer.Option(help="The table, or SCHEMA.TABLE.")],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=COLUMN", help="The column of a field; with an empty name there is none."),
+    ] = None,
+    where: Annotated[str | None, typer.Option(help="A condition in SQL that narrows the rows.")] = None,
+    create_columns: Annotated[bool, typer.Option("--create-columns", help="Add the columns that are missing.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Check each open row once, and end.")] = False,
+    health: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Answer probes at /healthz and /livez, such as at 127.0.0.1:8080."),
+    ] = None,
+    eagerness: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of the connections for single requests about young messages.")
+    ] = 0.5,
+    expire_after: Annotated[
+        float, typer.Option(min=1, help="A message is given up so many seconds after it was sent.")
+    ] = 172_800.0,
+    detail: DetailOption = DetailName.BASIC,
+    timezone: Timezone = "Europe/Moscow",
+    period: Period = 60.0,
+    margin: Margin = 1.0,
+    max_bulk: MaxBulk = 1000,
+    share: Share = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, on standard output.")] = False,
+) -> int:
+    """Keep the statuses of a database table current, for weeks.
+
+    Rows without an outcome are followed until their messages are done. New rows are found within two seconds. If it is
+    killed, start it again: it goes on. Of several on one table, one works and the others stand by. SIGTERM or Ctrl-C
+    ends it, after what is known was written.
+    """
+    database = Secret(database)  # type: ignore[assignment]  # so that no frame shows its password
+    return sync_table(
+        Table(
+            database=cast("Secret", database),
+            name=table,
+            columns=column or [],
+            where=where,
+            zone=zone_of(timezone),
+            create_columns=create_columns,
+        ),
+        Following(
+            once=once,
+            detail=detail.level,
+            eagerness=eagerness,
+            expire_after=expire_after,
+            health=None if health is None else address_of(health),
+        ),
+        limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
+        share=share,
         as_json=as_json,
     )
 

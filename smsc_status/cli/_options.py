@@ -83,6 +83,13 @@ LIMITS_HELP = (
     "All processes of this user on this machine keep an account's limits together. So runs may follow each other at "
     "once, or go on side by side. --share names others to share with. All must have the same --period and --margin."
 )
+TABLE_HELP = (
+    "The table needs a primary key and columns for the id and the phone of each message; sent_at is used if it exists. "
+    "Written are status, err, changed_at, checked_at and outcome (how the message ended; NULL until then). Columns "
+    "named cost, sms_cnt, mccmnc, country, operator, operator_orig and region are filled, too. --column names columns "
+    "that are called otherwise, and further fields of the record. It needs the extra sql and the database's driver: "
+    "psycopg for PostgreSQL, pymysql for MySQL and MariaDB. A time without a zone is in --timezone."
+)
 FILE_HELP = (
     "FILE is CSV with a header (comma, semicolon or tab) or JSON lines. Each message has an id and a phone, and may "
     "have sent_at (ISO 8601, 25.11.2026 22:05, or seconds since 1970). A time without a zone is in --timezone, by "

@@ -10,6 +10,8 @@ second. So more messages or a slower server stretch all intervals alike, and you
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from functools import lru_cache
 from itertools import chain
 from math import ceil, inf
 
@@ -213,7 +215,7 @@ class PollScheduler:
     def add(self, ref: MessageRef, *, now: float) -> Tracked:
         """Track one more message. It is due at once, unless it was only just sent or will be sent later."""
         date = now + self.dates.offset
-        sent_at = ref.sent_at.timestamp() if ref.sent_at is not None else inf
+        sent_at = _seconds_of(ref.sent_at) if ref.sent_at is not None else inf
         is_known = _is_plausible(sent_at, date)
         sent_at = sent_at if is_known else date
         item = Tracked(ref, sent_at, is_known=is_known, answered_at=min(now, now + sent_at - date))
@@ -519,6 +521,12 @@ class PollScheduler:
             seconds[second] = asked
         else:
             del seconds[second]
+
+
+@lru_cache(maxsize=4096)
+def _seconds_of(date: datetime) -> float:
+    """The date in seconds since 1970. Messages that were sent at the same instant share the number: it saves memory."""
+    return date.timestamp()
 
 
 def _is_plausible(sent_at: float, date: float) -> bool:

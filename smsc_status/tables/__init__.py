@@ -1,0 +1,20 @@
+"""Keeps the statuses of a database table current: `TableSync` (the extra `sql`).
+
+Reading order: `_columns` says which column is what, `_values` how a value is read and written, `_rows` how open rows
+are found, `_writing` how changes are written, `_lock` who does it if several could, and `_sync` puts them together.
+"""
+
+from __future__ import annotations
+
+from smsc_status.errors import ConfigError
+
+try:
+    import sqlalchemy as _sqlalchemy  # noqa: F401 (whether the extra is installed)
+except ImportError as error:
+    raise ConfigError("smsc_status.tables needs SQLAlchemy: pip install 'smsc-status[sql]'") from error
+
+from smsc_status.tables._columns import Columns
+from smsc_status.tables._sync import TableSync
+from smsc_status.tables._tally import SyncStats
+
+__all__ = ["Columns", "SyncStats", "TableSync"]

@@ -1,0 +1,170 @@
+"""The database: one engine, used in worker threads, and what its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+import anyio
+import sqlalchemy as sa
+
+from smsc_status import _loops
+from smsc_status._runtime.account import Secret
+from smsc_status._texts import one_line
+from smsc_status.errors import ConfigError
+
+T = TypeVar("T")
+
+_DRIVERS = {"postgres": "psycopg", "postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+"""The drivers that are used where the URL names none."""
+
+_CONNECT: dict[str, dict[str, Any]] = {
+    # A server that is gone is noticed in seconds, and not when the system's TCP gives up after a quarter of an hour.
+    "psycopg": {
+        "connect_timeout": 5,
+        "keepalives_idle": 5,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    },
+    "pymysql": {"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60},
+    "pysqlite": {"timeout": 5.0},
+}
+
+_MYSQL_LATER = frozenset(
+    {1020, 1021, 1037, 1040, 1041, 1053, 1114, 1203, 1205, 1213, 1226, 1290, 1836, 1927, 3024, 3572}
+)
+"""Errors of MySQL and MariaDB that say nothing of a row: locks, limits, no room, shutting down. So do 2000 to 2999."""
+
+SLOW = 15.0
+"""Seconds. A database that has not answered for so long seems to be gone."""
+
+MySQLs = ("mysql", "mariadb")
+
+
+class Database:
+    """An engine whose calls run in worker threads, one at a time. So a look never sees half of a write.
+
+    Args:
+        given: an engine of the caller's, or a URL, of which an engine is made.
+
+    Raises:
+        ConfigError: the URL can't be used, its driver is not installed, or the engine is asynchronous.
+    """
+
+    def __init__(self, given: sa.Engine | sa.URL | str | Secret) -> None:
+        given = Secret(given) if isinstance(given, str) else given  # first, so that no frame shows the password
+        self.is_own = not isinstance(given, sa.Engine)
+        self.engine: sa.Engine = given if isinstance(given, sa.Engine) else _engine_of(given)
+        if self.engine.dialect.is_async:
+            raise ConfigError(f"driver {self.engine.dialect.driver!r}: expected a synchronous driver")
+        self._turn = anyio.Lock()
+        self._began_at: float | None = None
+
+    @property
+    def dialect(self) -> sa.Dialect:
+        """The database's dialect."""
+        return self.engine.dialect
+
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do `work` in a transaction, in a worker thread. A caller who is cancelled does not wait for the thread.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database's error; then nothing of it was done.
+        """
+        return await self.use(partial(_in_transaction, work))
+
+    async def use(self, work: Callable[[sa.Engine], T]) -> T:
+        """Do `work`, which makes its own transactions, in a worker thread."""
+        async with self._turn:
+            self._began_at = _loops.now()
+            try:
+                return await in_thread(partial(work, self.engine))
+            finally:
+                self._began_at = None
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a call has been waiting for the database for so long that it seems to be gone."""
+        return self._began_at is not None and _loops.now() > self._began_at + SLOW
+
+    async def aclose(self) -> None:
+        """Close the connections, if the engine is not the caller's."""
+        if self.is_own:
+            await in_thread(self.engine.dispose)
+
+
+def _in_transaction(work: Callable[[sa.Connection], T], engine: sa.Engine) -> T:
+    with engine.begin() as connection:
+        return work(connection)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Call a function that blocks, in a worker thread."""
+    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+
+
+def _engine_of(given: sa.URL | Secret) -> sa.Engine:
+    url = _url_of(given)
+    if url is None:
+        raise ConfigError("the database's URL can't be read: expected such as postgresql://user@host/database")
+    if url.drivername in _DRIVERS and find_spec(_DRIVERS[url.drivername]) is not None:
+        backend = "postgresql" if url.drivername == "postgres" else url.drivername
+        url = url.set(drivername=f"{backend}+{_DRIVERS[url.drivername]}")
+    problem = ""
+    try:
+        driver = url.get_dialect().driver
+        options = {name: value for name, value in _CONNECT.get(driver, {}).items() if name not in url.query}
+        engine = sa.create_engine(url, connect_args=options, hide_parameters=True)
+    except (ImportError, sa.exc.SQLAlchemyError) as error:
+        problem = one_line(str(error).partition("\n")[0])
+    if problem:  # raised here, so that the error's context holds no frame with the URL
+        raise ConfigError(
+            f"database {url.drivername!r}: {problem}; expected an installed driver (see the documentation)"
+        )
+    if engine.dialect.name in MySQLs:
+        sa.event.listen(engine, "connect", _use_utc)
+    return engine
+
+
+def _url_of(given: sa.URL | Secret) -> sa.URL | None:
+    try:
+        return sa.make_url(given.reveal() if isinstance(given, Secret) else given)
+    except sa.exc.ArgumentError:
+        return None
+
+
+def _use_utc(connection: Any, _record: object) -> None:
+    """A TIMESTAMP of MySQL is given in the zone of the session."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET time_zone = '+00:00'")
+
+
+def said(error: sa.exc.SQLAlchemyError) -> str:
+    """What the database said, in one line. Further lines may quote a row."""
+    cause = getattr(error, "orig", None) or error
+    args: tuple[Any, ...] = getattr(cause, "args", ())
+    text = args[1] if len(args) == 2 and isinstance(args[0], int) else cause
+    return one_line(str(text).partition("\n")[0]) or type(cause).__name__
+
+
+def is_disconnect(error: sa.exc.SQLAlchemyError) -> bool:
+    """Whether the connection is gone, or there was none."""
+    return getattr(error, "connection_invalidated", False) or isinstance(error, sa.exc.TimeoutError)
+
+
+def concerns_row(error: sa.exc.SQLAlchemyError) -> bool:
+    """Whether the error is about the row that was written. All others may pass, so the row is written again."""
+    if is_disconnect(error):
+        return False
+    if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
+        return True
+    cause = getattr(error, "orig", None)
+    if getattr(cause, "sqlstate", None) == "P0001":  # a trigger refused the row
+        return True
+    args: tuple[Any, ...] = getattr(cause, "args", ())
+    if type(cause).__module__.startswith("pymysql") and args and isinstance(args[0], int):
+        return not (2000 <= args[0] < 3000 or args[0] in _MYSQL_LATER)
+    return not isinstance(error, sa.exc.DBAPIError)

@@ -1,0 +1,341 @@
+"""Follows the rows of a table while this process has the lock: finds them, has them tracked, and writes the changes."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import AsyncGenerator
+from functools import partial
+from itertools import islice
+from typing import TypeGuard
+
+import anyio
+import attrs
+import sqlalchemy as sa
+
+from smsc_status import _loops
+from smsc_status._runtime.signals import Signal
+from smsc_status.errors import ApiError, ConfigError, ParametersError, RateLimited
+from smsc_status.models import FailedCheck, StatusRecord
+from smsc_status.tables._database import Database, in_thread, said
+from smsc_status.tables._rows import BadRow, Key, OpenRows, Page, Row, RowRef, Seen, chunks, is_same
+from smsc_status.tables._writing import Change, Writer, Written, change_of
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks for new rows."""
+
+GATHER = 0.2
+"""Seconds for which changes are gathered before they are written."""
+
+BATCH = 1_000
+"""Changes that are written at once."""
+
+MAX_UNWRITTEN = 100_000
+"""While so many changes are not written, no more are taken. In ten minutes the vendor gives about 20,000."""
+
+MAX_FOUND = 10_000
+"""At the start, while so many rows were found and are not tracked yet, no more are read."""
+
+LONGEST_PAUSE = 5.0
+"""Seconds. The pauses between tries grow up to this while the database is away."""
+
+BAD_EVERY = 5
+"""Rows whose id or phone is bad are looked at again with every so many looks."""
+
+REPORTED_AT_ONCE = 20
+"""Rows that are reported one by one. Further ones are only counted."""
+
+BAD_OUTCOMES = (ConfigError.__name__, ParametersError.__name__)
+"""Outcomes that say that the id or the phone is bad: by its form, or because the vendor refuses it."""
+
+logger = logging.getLogger("smsc_status")
+
+
+@attrs.define
+class Tally:
+    """Counts that go on when another process leads for a time."""
+
+    written: int = 0
+    failed_writes: int = 0
+    unanswered: int = 0
+    looks: int = 0
+    done: Counter[str] = attrs.field(factory=Counter)
+    reported: Counter[str] = attrs.field(factory=Counter)
+    trouble_since: float | None = None
+    """Since when the database has not answered."""
+
+    def report(self, kind: str, text: str) -> None:
+        """Warn of something about one row, the first times."""
+        self.reported[kind] += 1
+        if self.reported[kind] <= REPORTED_AT_ONCE:
+            rest = "; further ones are only counted" if self.reported[kind] == REPORTED_AT_ONCE else ""
+            logger.warning("%s%s", text, rest)
+
+    def database_answered(self) -> None:
+        """The database answers."""
+        if self.trouble_since is not None:
+            logger.warning("the database answers again after %.0f s", _loops.now() - self.trouble_since)
+            self.trouble_since = None
+
+    def database_failed(self, text: str) -> None:
+        """The database does not answer, or refuses everything."""
+        if self.trouble_since is None:
+            self.trouble_since = _loops.now()
+            logger.warning("the database does not do its work, and is tried again: %s", text)
+
+
+class Following:
+    """The open rows that are held, and the changes that are not written yet.
+
+    A row is held from when it was found until its end was written, and so found only once. A row that was deleted,
+    ended or changed by somebody else is no longer held; its message's next answer is then the last one.
+    """
+
+    def __init__(self, database: Database, rows: OpenRows, writer: Writer, tally: Tally) -> None:
+        self.held: dict[Key, Row] = {}
+        self.bad: dict[Key, Row] = {}
+        self.unwritten: deque[Change] = deque()
+        self.has_all = False
+        self._database = database
+        self._rows = rows
+        self._writer = writer
+        self._tally = tally
+        self._found: deque[RowRef] = deque()
+        self._sweep_at: object = None
+        self._sweep_number = 1
+        self._has_looked_at_ended = False
+        # A row was found; a change has come; changes were written; most of what was found is tracked.
+        self._more_found, self._more_to_write, self._room = Signal(), Signal(), Signal()
+        self._read_on = Signal()
+
+    # What is tracked.
+
+    async def messages(self) -> AsyncGenerator[RowRef, None]:
+        """The messages of the rows, as they are found. It does not end."""
+        while True:
+            while self._found:
+                yield self._found.popleft()
+                self._read_on.send()
+            await self._more_found.wait()
+
+    async def messages_once(self) -> AsyncGenerator[RowRef, None]:
+        """The messages of the rows that are open now."""
+        while not self.has_all:
+            await self._sweep_on()
+            while self._found:
+                yield self._found.popleft()
+
+    def is_done(self, record: StatusRecord) -> bool:
+        """Whether the message of a row needs no further answer."""
+        return record.is_final or not self._is_held(record.ref)
+
+    def _is_held(self, ref: object) -> TypeGuard[RowRef]:
+        return isinstance(ref, RowRef) and self.held.get(ref.key) is ref
+
+    async def take(self, outcome: StatusRecord | FailedCheck) -> None:
+        """Take in what is known of a message now. It will be written."""
+        ref = outcome.ref
+        if not self._is_held(ref):
+            return
+        self._put(change_of(ref, outcome))
+        while len(self.unwritten) >= MAX_UNWRITTEN:
+            await self._room.wait()
+
+    async def take_checked(self, outcome: StatusRecord | FailedCheck) -> None:
+        """The same for a message that is asked only once, so it does not end because it got no answer."""
+        if isinstance(outcome, FailedCheck) and not _is_refused(outcome):
+            self._tally.unanswered += 1
+            self._tally.report("unanswered", f"row of id {outcome.ref.id}: no answer: {outcome.error}")
+        else:
+            await self.take(outcome)
+
+    def _put(self, change: Change) -> None:
+        self.unwritten.append(change)
+        self._more_to_write.send()
+
+    # Finding rows.
+
+    async def find_on(self) -> None:
+        """Look for rows again and again."""
+        pause = LOOK_EVERY
+        while True:
+            try:
+                await self._look()
+            except sa.exc.SQLAlchemyError as error:
+                self._tally.database_failed(said(error))
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                self._tally.database_answered()
+                self._tally.looks += 1
+                pause = LOOK_EVERY
+            await anyio.sleep(pause)
+
+    async def _look(self) -> None:
+        if not self._has_looked_at_ended:
+            await self._look_at_ended()
+        page = await self._read(partial(self._rows.newest, at=None))
+        while self.has_all and page.has_news and page.at is not None:
+            page = await self._read(partial(self._rows.newest, at=page.at))
+        await self._sweep_on()
+        while not self.has_all:
+            await self._sweep_on()
+            while len(self._found) > MAX_FOUND:
+                await self._read_on.wait()
+        if self.bad and self._tally.looks % BAD_EVERY == 0:
+            await self._look_at_bad()
+
+    async def _sweep_on(self) -> None:
+        page = await self._read(partial(self._rows.sweep, at=self._sweep_at))
+        self._sweep_at = page.at
+        if page.at is None:
+            for row in await in_thread(self._unseen):
+                self._let_go(row)
+            self.has_all = True
+            self._sweep_number += 1
+
+    def _unseen(self) -> list[Row]:
+        """The held rows that this sweep has not seen. They were deleted, or ended by somebody else."""
+        return [row for row in list(self.held.values()) if row.seen_in < self._sweep_number]
+
+    async def _read(self, read: partial[Page]) -> _Sorted:
+        page = await self._database.run(lambda connection: self._sort(read(connection)))
+        for row in page.news:
+            self.held[row.key] = row
+            self.bad.pop(row.key, None)
+            if isinstance(row, BadRow):
+                self._put(Change(row, None, ConfigError.__name__))
+                self._tally.report("bad", f"row of id {_shown(row)}: its {row.problem} can't be used")
+            else:
+                self._found.append(row)
+        self._more_found.send()
+        return page
+
+    def _sort(self, page: Page) -> _Sorted:
+        """Which rows of the page are new, or were changed. Runs in a worker thread."""
+        news, number = [], self._sweep_number
+        for seen in page.rows:
+            row = self.held.get(seen.key)
+            if row is not None and is_same(row, seen):
+                row.see(number)
+            else:
+                news.append(self._rows.row_of(seen, number, partial(self._tally.report, "sent_at")))
+        return _Sorted(news, page.at)
+
+    def _let_go(self, row: Row) -> None:
+        if self.held.get(row.key) is row:
+            del self.held[row.key]
+
+    # Rows whose id or phone is bad.
+
+    async def _look_at_ended(self) -> None:
+        """Find the rows that ended because of their id or phone. One that can be used by now is opened again."""
+        for seen, outcome in await self._database.run(lambda c: self._rows.ended(c, BAD_OUTCOMES)):
+            row = self._rows.row_of(seen, 0, lambda text: None)
+            if outcome == ConfigError.__name__ and isinstance(row, RowRef):
+                row = BadRow(seen.key, (None, None))  # so it counts as changed
+            self.bad[seen.key] = row
+        self._has_looked_at_ended = True
+        await self._look_at_bad()
+
+    async def _look_at_bad(self) -> None:
+        """Open those rows again whose id or phone was changed. The next look finds them."""
+        for keys in chunks(self.bad, BATCH):
+            there = await self._database.run(partial(self._rows.named, keys=keys))
+            changed = []
+            for key in keys:
+                seen, outcome = there.get(key, (None, None))
+                if seen is None or outcome not in BAD_OUTCOMES:  # deleted, or opened by somebody else
+                    self.bad.pop(key, None)
+                elif not is_same(self.bad[key], seen):
+                    changed.append(self.bad[key])
+            if changed:
+                await self._database.run(partial(self._writer.reopen, rows=changed, outcomes=BAD_OUTCOMES))
+                for row in changed:
+                    self.bad.pop(row.key, None)
+
+    # Writing.
+
+    async def write_on(self) -> None:
+        """Write changes as they come."""
+        pause = GATHER
+        while True:
+            while not self.unwritten:
+                await self._more_to_write.wait()
+            await anyio.sleep(pause)
+            pause = GATHER if await self.write_some() else min(max(2 * pause, 0.5), LONGEST_PAUSE)
+
+    async def write_all(self) -> None:
+        """Write what is not written yet; tried again until it is."""
+        while self.unwritten:
+            if not await self.write_some():
+                await anyio.sleep(GATHER)
+
+    async def write_some(self) -> bool:
+        """Write the oldest changes. Returns whether none of them has to be written again."""
+        batch = list(islice(self.unwritten, BATCH))
+        written = await self._database.use(partial(self._writer.write, changes=batch))
+        try:
+            there = await self._where_idle(written)
+        except sa.exc.SQLAlchemyError as error:
+            self._tally.database_failed(said(error))
+            return False
+        for _ in batch:
+            self.unwritten.popleft()
+        self.unwritten.extendleft(reversed(written.left))
+        self._settle(batch, written, there)
+        self._room.send()
+        if written.left:
+            self._tally.database_failed(written.trouble)
+        else:
+            self._tally.database_answered()
+        return not written.left
+
+    async def _where_idle(self, written: Written) -> dict[Key, tuple[Seen, str | None]]:
+        """The rows of changes that had no effect, as far as they exist, with their outcomes."""
+        keys = list({change.row.key: None for change in written.idle})
+        return await self._database.run(partial(self._rows.named, keys=keys)) if keys else {}
+
+    def _settle(self, batch: list[Change], written: Written, there: dict[Key, tuple[Seen, str | None]]) -> None:
+        """Do what follows from the writing: rows that have ended, or are not there any more, are no longer held."""
+        self._tally.written += written.count
+        for change, reason in written.failed:
+            self._tally.failed_writes += 1
+            # The row stays held, so that its message is not asked again for nothing.
+            self._tally.report("failed", f"row of id {_shown(change.row)}: not written, and left alone: {reason}")
+        for change in written.idle:
+            seen, outcome = there.get(change.row.key, (None, None))
+            if seen is None or outcome is not None or not is_same(change.row, seen):
+                self._let_go(change.row)
+        unsettled = {change for change, _ in written.failed} | set(written.left)
+        idle = set(written.idle)
+        for change in batch:
+            if change.outcome is None or change in unsettled:
+                continue
+            if change in idle and there.get(change.row.key, (None, None))[1] != change.outcome:
+                continue
+            self._let_go(change.row)
+            self._tally.done[change.outcome] += 1
+            if change.outcome in BAD_OUTCOMES:
+                self.bad[change.row.key] = change.row
+
+
+@attrs.define
+class _Sorted:
+    """What a page had that was not known. `at` is where the next page begins."""
+
+    news: list[Row]
+    at: object
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self.news)
+
+
+def _is_refused(outcome: FailedCheck) -> bool:
+    """Whether a message that was asked once has got its end, and not just no answer this time."""
+    error = outcome.error
+    return isinstance(error, ConfigError | ApiError) and not isinstance(error, RateLimited)
+
+
+def _shown(row: Row) -> str:
+    return str(row.stored[0])[:40]

@@ -1,0 +1,178 @@
+"""Who keeps a table current, if several could: the holder of a lock of the database's own.
+
+The lock ends with the connection that holds it, so a process that was killed holds it no longer. A machine that is
+gone closes no connection; then the server does: it is told to end the lock's connection when nothing has come over it
+for `SILENCE` seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+from abc import ABC, abstractmethod
+from contextlib import suppress
+
+import sqlalchemy as sa
+
+from smsc_status.tables._database import MySQLs
+
+SILENCE = 20
+"""Seconds. A lock whose holder was silent for so long is taken from it."""
+
+SIGN_OF_LIFE_EVERY = 4.0
+"""Seconds between two signs of life over the lock's connection."""
+
+logger = logging.getLogger("smsc_status")
+
+
+class Lock(ABC):
+    """A lock. Its methods run in worker threads, one at a time."""
+
+    @abstractmethod
+    def acquire(self) -> bool:
+        """Take the lock if nobody has it; whether it is held now.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database can't be reached.
+        """
+
+    @abstractmethod
+    def is_held(self) -> bool:
+        """Give a sign of life; whether the lock is still held."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Give the lock back. Fails never."""
+
+
+class ServerLock(Lock):
+    """A lock that a server keeps for a connection.
+
+    Args:
+        engine: makes the connection.
+        prepare: statements that let the server end a silent connection. A server that does not know one refuses it.
+        take: the statement that takes the lock, with the parameter `name`, and gives 1 or true.
+        name: the lock's name.
+    """
+
+    def __init__(self, engine: sa.Engine, *, prepare: list[str], take: str, name: int | str) -> None:
+        self._engine = engine
+        self._prepare = prepare
+        self._take = sa.text(take)
+        self._name = name
+        self._connection: sa.Connection | None = None
+
+    def acquire(self) -> bool:
+        """See `Lock.acquire`."""
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            for statement in self._prepare:
+                with suppress(sa.exc.ProgrammingError):
+                    connection.execute(sa.text(statement))
+            if connection.execute(self._take, {"name": self._name}).scalar():
+                self._connection, connection = connection, None  # type: ignore[assignment]  # it is not ended below
+        finally:
+            if connection is not None:
+                _end(connection)
+        return self._connection is not None
+
+    def is_held(self) -> bool:
+        """See `Lock.is_held`."""
+        if self._connection is None:
+            return False
+        try:
+            self._connection.execute(sa.text("SELECT 1"))
+        except sa.exc.SQLAlchemyError:
+            self.release()
+            return False
+        return True
+
+    def release(self) -> None:
+        """See `Lock.release`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _end(connection)
+
+
+def _end(connection: sa.Connection) -> None:
+    """End the connection, which has settings of its own and so must not go back into the pool."""
+    with suppress(sa.exc.SQLAlchemyError):
+        connection.invalidate()
+    with suppress(sa.exc.SQLAlchemyError):
+        connection.close()
+
+
+class FileLock(Lock):
+    """A lock for a database in a file: a file beside it, which SQLite locks. It works on each system."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def acquire(self) -> bool:
+        """See `Lock.acquire`."""
+        try:
+            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        except sqlite3.OperationalError as error:
+            raise sa.exc.OperationalError("the lock's file", None, error) from None
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            if "locked" in str(error):
+                return False
+            raise sa.exc.OperationalError("the lock's file", None, error) from None
+        self._connection = connection
+        return True
+
+    def is_held(self) -> bool:
+        """See `Lock.is_held`."""
+        return self._connection is not None
+
+    def release(self) -> None:
+        """See `Lock.release`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class NoLock(Lock):
+    """For a database of which no lock is known, or which no other process can reach."""
+
+    def acquire(self) -> bool:
+        """See `Lock.acquire`."""
+        return True
+
+    def is_held(self) -> bool:
+        """See `Lock.is_held`."""
+        return True
+
+    def release(self) -> None:
+        """See `Lock.release`."""
+
+
+def lock_of(engine: sa.Engine, table: sa.Table, where: str | None) -> Lock:
+    """The lock for these rows of the table."""
+    digest = hashlib.blake2b(f"smsc-status {table.fullname} {where or ''}".encode(), digest_size=8)
+    name = engine.dialect.name
+    if name == "postgresql":
+        number = int.from_bytes(digest.digest(), "big", signed=True)
+        prepare = [f"SET idle_session_timeout = '{SILENCE}s'", "SET tcp_keepalives_idle = 5"]
+        prepare += ["SET tcp_keepalives_interval = 5", "SET tcp_keepalives_count = 3"]
+        return ServerLock(engine, prepare=prepare, take="SELECT pg_try_advisory_lock(:name)", name=number)
+    if name in MySQLs:
+        # The names of locks are the server's, not the database's.
+        named = f"smsc-status {digest.hexdigest()} {engine.url.database}"[:64]
+        return ServerLock(
+            engine,
+            prepare=[f"SET SESSION wait_timeout = {SILENCE}"],
+            take="SELECT GET_LOCK(:name, 0)",
+            name=named,
+        )
+    if name == "sqlite":
+        path = engine.url.database
+        is_file = path is not None and path not in ("", ":memory:") and not path.startswith("file:")
+        return FileLock(f"{path}-{digest.hexdigest()[:8]}.smsc-lock") if is_file else NoLock()
+    logger.warning("no lock is known for %s: run only one process on this table", name)
+    return NoLock()

@@ -1,0 +1,238 @@
+"""The rows: which are open, how they are read page by page, and which of them are not held yet.
+
+A row is open while its outcome is NULL. Reading all open rows every second would cost too much where there are a
+million. So a look reads two things:
+
+- **The newest rows**, by key (or by the time of sending, if the key is no number), page by page until a page has
+  nothing new. Rows that are inserted one after the other are found here, and so are those whose transaction was
+  committed after that of newer ones, as long as fewer than a page of rows has come between.
+- **The next part of the sweep**, which goes over all open rows in the order of their keys, and then begins again. It
+  finds whatever the newest rows do not have, in whatever order it was committed, and it notices rows that were deleted,
+  ended or changed by somebody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, tzinfo
+from typing import Any, NamedTuple
+
+import attrs
+import sqlalchemy as sa
+
+from smsc_status.errors import ConfigError
+from smsc_status.models import MessageRef
+from smsc_status.tables._columns import Mapped
+from smsc_status.tables._values import id_of, instant_reader, phone_of
+
+PAGE = 5_000
+"""The newest rows are read in pages of so many."""
+
+SWEEP = 10_000
+"""Rows of one part of the sweep."""
+
+MOST_SECONDS = 100_000
+"""Times of sending that are shared, at most."""
+
+NAMED_AT_ONCE = 200
+"""Rows that one statement names by their keys."""
+
+Key = Any
+"""A row's primary key: its value, or a tuple if it has several columns."""
+
+
+class Seen(NamedTuple):
+    """A row as the database has it."""
+
+    key: Key
+    id: Any
+    phone: Any
+    sent_at: Any
+
+
+@attrs.frozen(eq=False, slots=True)
+class RowRef(MessageRef):
+    """The message of a row, and the row. There may be a million of them, so they are one object with few fields.
+
+    `place` is the row's key; or the whole row, if its id or phone is not the same value as the message's. `seen_in` is
+    the number of the sweep in which the row was last seen.
+    """
+
+    place: Key | Seen = None
+    seen_in: int = 0
+
+    @property
+    def key(self) -> Key:
+        """The row's key."""
+        return self.place.key if isinstance(self.place, Seen) else self.place
+
+    @property
+    def stored(self) -> tuple[Any, Any]:
+        """The id and the phone as the database has them."""
+        return self.place[1:3] if isinstance(self.place, Seen) else (self.id, self.phone)
+
+    def see(self, number: int) -> None:
+        """It was seen in this sweep."""
+        object.__setattr__(self, "seen_in", number)
+
+
+@attrs.define(eq=False)
+class BadRow:
+    """A row whose id or phone can't be used. `problem` says which of the two, and nothing of its value."""
+
+    key: Key
+    stored: tuple[Any, Any]
+    problem: str = ""
+    seen_in: int = 0
+
+    def see(self, number: int) -> None:
+        """It was seen in this sweep."""
+        self.seen_in = number
+
+
+Row = RowRef | BadRow
+
+
+@attrs.define
+class Page:
+    """Rows that were read. `at` is where the next page begins; `None` if there is none."""
+
+    rows: list[Seen]
+    at: Any
+
+
+class OpenRows:
+    """Reads the open rows. Its methods but `row_of` run in worker threads.
+
+    Args:
+        mapped: the table's columns.
+        where: a condition in SQL that narrows the rows; `None` means all.
+        zone: the zone of times of sending without one.
+    """
+
+    def __init__(self, mapped: Mapped, where: str | None, zone: tzinfo) -> None:
+        self._mapped = mapped
+        self._is_single = len(mapped.key) == 1
+        self._read_sent_at = instant_reader(zone)
+        outcome = mapped.out["outcome"][0]
+        self._is_open: list[sa.ColumnElement[bool]] = [outcome.is_(None)]
+        self._narrowed: list[sa.ColumnElement[bool]] = []
+        if where is not None:
+            self._narrowed = [sa.literal_column(f"({where})", sa.Boolean())]
+        self._seconds: dict[datetime, datetime] = {}
+        read = [*mapped.key, mapped.id, mapped.phone, mapped.sent_at]
+        # Each column once: a value that is both key and id is one object.
+        self._columns = list(dict.fromkeys(column for column in read if column is not None))
+        places = {column: place for place, column in enumerate(self._columns)}
+        self._id_at, self._phone_at = places[mapped.id], places[mapped.phone]
+        self._sent_at_at = None if mapped.sent_at is None else places[mapped.sent_at]
+        self._order = mapped.key if mapped.sent_at is None or mapped.key_is_number else (mapped.sent_at, *mapped.key)
+
+    def newest(self, connection: sa.Connection, at: Any, limit: int = PAGE) -> Page:
+        """A page of the newest open rows: the first if `at` is `None`, else the one that begins there."""
+        order = self._order
+        condition = [*self._is_open, *self._narrowed]
+        if order is not self._mapped.key:
+            condition.append(order[0].is_not(None))  # the sweep finds the others
+        if at is not None:
+            condition.append(_beyond(order, at, is_before=True))
+        query = self._select().where(*condition).order_by(*(column.desc() for column in order)).limit(limit)
+        return self._page(connection, query, order, limit)
+
+    def sweep(self, connection: sa.Connection, at: Any, limit: int = SWEEP) -> Page:
+        """A part of the sweep: the first if `at` is `None`, else the one that begins there."""
+        order = self._mapped.key
+        condition = [*self._is_open, *self._narrowed]
+        if at is not None:
+            condition.append(_beyond(order, at, is_before=False))
+        return self._page(connection, self._select().where(*condition).order_by(*order).limit(limit), order, limit)
+
+    def ended(self, connection: sa.Connection, outcomes: Sequence[str]) -> list[tuple[Seen, str]]:
+        """The rows with these outcomes."""
+        outcome = self._mapped.out["outcome"][0]
+        query = self._select().add_columns(outcome).where(outcome.in_(outcomes), *self._narrowed)
+        return [(self._seen(values), values[-1]) for values in connection.execute(query)]
+
+    def named(self, connection: sa.Connection, keys: Sequence[Key]) -> dict[Key, tuple[Seen, str | None]]:
+        """The rows with these keys and their outcomes, as far as they exist."""
+        outcome = self._mapped.out["outcome"][0]
+        found: dict[Key, tuple[Seen, str | None]] = {}
+        for begin in range(0, len(keys), NAMED_AT_ONCE):
+            query = self._select().add_columns(outcome).where(self._is_one_of(keys[begin : begin + NAMED_AT_ONCE]))
+            for values in connection.execute(query):
+                seen = self._seen(values)
+                found[seen.key] = seen, values[-1]
+        return found
+
+    def row_of(self, seen: Seen, number: int, report: Callable[[str], None]) -> Row:
+        """The row and its message, or why it has none. A time of sending that can't be read is reported and ignored."""
+        try:
+            sent_at = self._read_sent_at(seen.sent_at)
+        except ConfigError as error:
+            report(f"row of id {str(seen.id)[:40]}: {error}; its message is followed without")
+            sent_at = None
+        id, phone = id_of(seen.id), phone_of(seen.phone)
+        place = seen.key if (id, phone) == (seen.id, seen.phone) else seen
+        try:
+            return RowRef(id, phone, self._shared(sent_at), place, number)
+        except ConfigError as error:
+            what = str(error).partition(" ")[0]  # the text has the value, too, which does not belong into a log
+            return BadRow(seen.key, (seen.id, seen.phone), what, number)
+
+    def _shared(self, sent_at: datetime | None) -> datetime | None:
+        """The time of sending in whole seconds: the same object for the same second, because that saves memory."""
+        if sent_at is None:
+            return None
+        second = sent_at.replace(microsecond=0)
+        if len(self._seconds) >= MOST_SECONDS:
+            self._seconds.clear()
+        return self._seconds.setdefault(second, second)
+
+    def _select(self) -> sa.Select[Any]:
+        return sa.select(*self._columns)
+
+    def _page(self, connection: sa.Connection, query: sa.Select[Any], order: Sequence[Any], limit: int) -> Page:
+        values = connection.execute(query).all()
+        rows = [self._seen(line) for line in values]
+        if len(rows) < limit:
+            return Page(rows, None)
+        last = rows[-1]
+        key = (last.key,) if self._is_single else last.key
+        return Page(rows, key if order is self._mapped.key else (last.sent_at, *key))
+
+    def _seen(self, values: Sequence[Any]) -> Seen:
+        width = len(self._mapped.key)
+        key = values[0] if self._is_single else tuple(values[:width])
+        sent_at = None if self._sent_at_at is None else values[self._sent_at_at]
+        return Seen(key, values[self._id_at], values[self._phone_at], sent_at)
+
+    def _is_one_of(self, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
+        columns = self._mapped.key
+        if self._is_single:
+            return columns[0].in_(keys)
+        return sa.or_(*(sa.and_(*(c == value for c, value in zip(columns, key, strict=True))) for key in keys))
+
+
+def _beyond(columns: Sequence[sa.Column[Any]], at: Sequence[Any], *, is_before: bool) -> sa.ColumnElement[bool]:
+    """Whether a row comes after `at` in the order of the columns, or before it.
+
+    Not by comparing tuples, for which MySQL would not use an index.
+    """
+    first, value = columns[0], at[0]
+    further: sa.ColumnElement[bool] = first < value if is_before else first > value
+    if len(columns) == 1:
+        return further
+    rest = _beyond(columns[1:], at[1:], is_before=is_before)
+    reached = first <= value if is_before else first >= value
+    return sa.and_(reached, sa.or_(further, rest))
+
+
+def is_same(row: Row, seen: Seen) -> bool:
+    """Whether a held row is the message that the database has now."""
+    return row.stored == (seen.id, seen.phone)
+
+
+def chunks(keys: Iterable[Key], size: int) -> list[list[Key]]:
+    """The keys in parts of at most `size`."""
+    keys = list(keys)
+    return [keys[begin : begin + size] for begin in range(0, len(keys), size)]

@@ -1,0 +1,63 @@
+"""The databases of the tests: SQLite always, and one PostgreSQL server for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import anyio
+import pytest
+import sqlalchemy as sa
+from anyio.lowlevel import checkpoint
+from database_servers import PostgresServer, postgres
+from helpers import loop_by_turns
+from trio.testing import MockClock
+from virtual import VirtualLoop
+
+
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Each case has one of the loops, because what tables do does not depend on the loop (see `loop_by_turns`)."""
+    if loop_by_turns(crc32(request.node.name.encode())) == "asyncio":
+        return "asyncio", {"loop_factory": VirtualLoop}
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls to the database block the loop, because virtual time would go on while a thread works."""
+
+    async def run_sync(function: Callable[[], Any], **_: object) -> Any:
+        await checkpoint()
+        return function()
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", run_sync)
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def engine(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
+    """An empty database, of each kind."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite")
+        return
+    engine = sa.create_engine(request.getfixturevalue("postgres_server").url)
+    yield engine
+    with engine.begin() as connection:
+        connection.execute(sa.text("drop schema public cascade"))
+        connection.execute(sa.text("create schema public"))
+    engine.dispose()

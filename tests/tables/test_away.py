@@ -1,0 +1,188 @@
+"""The database is away, or rows become visible in another order than that of their keys. In virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+import sqlalchemy as sa
+from database_servers import PostgresServer
+from helpers import PHONE
+from table_support import Office, running, told, until
+
+from smsc_status.tables import TableSync
+from smsc_status.tables import _following as following_module
+from smsc_status.tables import _rows as rows_module
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("inline")]
+
+Away = Callable[[], None]
+
+
+def has_rows(sync: TableSync, count: int) -> bool:
+    return sync.stats().open_rows == count
+
+
+@contextmanager
+def sqlite_away(path: Path) -> Iterator[tuple[sa.Engine, Away, Away]]:
+    """Another process has the file locked."""
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 0.0})
+    blocker = sa.create_engine(f"sqlite:///{path}").connect()
+    raw = blocker.connection.dbapi_connection
+    assert raw is not None
+
+    def lock() -> None:
+        raw.cursor().execute("begin exclusive")
+
+    yield engine, lock, raw.rollback
+    blocker.close()
+    engine.dispose()
+
+
+@contextmanager
+def postgres_away(server: PostgresServer) -> Iterator[tuple[sa.Engine, Away, Away]]:
+    """The server is stopped and started again."""
+    engine = sa.create_engine(server.url)
+    yield engine, server.stop, server.start
+    server.ensure()
+    with engine.begin() as connection:
+        connection.execute(sa.text("drop table messages"))
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def breakable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[sa.Engine, Away, Away]]:
+    """A database, how it goes away, and how it comes back."""
+    if request.param == "sqlite":
+        with sqlite_away(tmp_path / "app.db") as found:
+            yield found
+    else:
+        with postgres_away(request.getfixturevalue("postgres_server")) as found:
+            yield found
+
+
+@pytest.mark.slow
+async def test_what_is_known_while_the_database_is_away_is_written_when_it_is_back(
+    breakable: tuple[sa.Engine, Away, Away],
+) -> None:
+    """Ten minutes. Messages that end meanwhile are not asked once more."""
+    engine, go_away, come_back = breakable
+    office = Office(engine)
+    for id in range(1, 31):
+        office.insert(id, [(1, 0, 0), (30 + 10 * id, 1, 0)])
+    with told() as log:
+        async with office.client, running(office.sync()) as sync:
+            await until(lambda: sync.stats().written >= 30)
+            go_away()
+            await anyio.sleep(600)
+            assert not sync.stats().is_database_reached
+            assert office.client.stats().tracked == 0
+            assert 20 <= sync.stats().unwritten <= 30
+            come_back()
+            asked = office.asked()
+            await until(lambda: not sync.stats().unwritten)
+            assert {outcome for _, _, outcome in office.rows()} == {"Delivered"}
+            await until(lambda: sync.stats().is_database_reached)
+            assert office.asked() == asked
+            office.insert(100)
+            await until(lambda: office.outcome(100))
+    assert len(log.about("the database does not do its work")) == 1
+    assert len(log.about("the database answers again")) == 1
+
+
+@pytest.mark.slow
+async def test_while_too_much_is_unwritten_nothing_more_is_taken(
+    breakable: tuple[sa.Engine, Away, Away], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, go_away, come_back = breakable
+    monkeypatch.setattr(following_module, "MAX_UNWRITTEN", 7)
+    office = Office(engine)
+    for id in range(1, 31):
+        office.insert(id, [(1, 0, 0), (60, 1, 0)])
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().written >= 30)
+        go_away()
+        await anyio.sleep(120)
+        assert sync.stats().unwritten == 7
+        come_back()
+        await until(lambda: not sync.stats().open_rows)
+        assert {outcome for _, _, outcome in office.rows()} == {"Delivered"}
+
+
+@pytest.mark.slow
+async def test_a_row_that_was_committed_late_is_found_within_two_seconds(postgres_server: PostgresServer) -> None:
+    """Its transaction began before that of a row that was found long ago."""
+    engine = sa.create_engine(postgres_server.url)
+    office = Office(engine)
+    insert = sa.text("insert into messages (id, phone) values (:id, :phone)")
+    for id in range(1, 5):
+        office.send(id, [(5000, 1, 0)])
+    async with office.client, running(office.sync()) as sync:
+        with engine.connect() as early, engine.connect() as late:
+            early.execute(insert, {"id": 1, "phone": PHONE})
+            late.execute(insert, {"id": 2, "phone": PHONE})
+            for id in (3, 4):
+                office.sql(str(insert), id=id, phone=PHONE)
+            await until(lambda: sync.stats().open_rows == 2)
+            await anyio.sleep(30)
+            late.commit()
+            assert await until(partial(has_rows, sync, 3), step=0.1) <= 2.0
+            await anyio.sleep(30)
+            early.commit()
+            assert await until(partial(has_rows, sync, 4), step=0.1) <= 2.0
+    office.sql("drop table messages")
+    engine.dispose()
+
+
+async def test_rows_that_come_behind_many_newer_ones_are_found_by_the_sweep(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever they are in the order of the keys."""
+    monkeypatch.setattr(rows_module.OpenRows.newest, "__defaults__", (5,))
+    monkeypatch.setattr(rows_module.OpenRows.sweep, "__defaults__", (10,))
+    office = Office(engine)
+    for id in range(100, 140):
+        office.insert(id, [(5000, 1, 0)])
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().open_rows == 40)
+        for count, id in enumerate([1, 50, 99, 2, 150], start=41):
+            office.insert(id, [(5000, 1, 0)])
+            assert await until(partial(has_rows, sync, count)) <= 8.0
+
+
+async def test_many_new_rows_are_found_at_once(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look reads on until a page has nothing new."""
+    monkeypatch.setattr(rows_module.OpenRows.newest, "__defaults__", (5,))
+    monkeypatch.setattr(rows_module.OpenRows.sweep, "__defaults__", (3,))
+    office = Office(engine)
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().looks > 2)
+        for id in range(1, 61):
+            office.insert(id, [(5000, 1, 0)])
+        assert await until(partial(has_rows, sync, 60), step=0.1) <= 2.0
+
+
+async def test_if_the_key_is_no_number_the_newest_rows_are_those_sent_last(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module.OpenRows.newest, "__defaults__", (5,))
+    monkeypatch.setattr(rows_module.OpenRows.sweep, "__defaults__", (3,))
+    office = Office(engine, "ref varchar(9) primary key, id bigint, phone text, sent_at timestamp, status int, "
+                    "err int, changed_at timestamp, checked_at timestamp, outcome text")  # fmt: skip
+    insert = "insert into messages (ref, id, phone, sent_at) values (:ref, :id, :phone, :sent_at)"
+    sent_at = "2026-03-10 09:00:00"
+    for id in range(40):
+        office.send(id, [(5000, 1, 0)])
+        office.sql(insert, ref=f"m{id * 7 % 40:02}", id=id, phone=PHONE, sent_at=sent_at)
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().open_rows == 40)
+        for number, ref in enumerate(["a", "z", "m5x"], start=1):
+            office.send(40 + number, [(5000, 1, 0)])
+            office.sql(insert, ref=ref, id=40 + number, phone=PHONE, sent_at=f"2026-03-10 09:00:0{number}")
+            assert await until(partial(has_rows, sync, 40 + number), step=0.1) <= 2.0
+        office.sql("insert into messages (ref, id, phone) values ('b', 50, :phone)", phone=PHONE)  # only the sweep's
+        await until(lambda: sync.stats().open_rows == 44)

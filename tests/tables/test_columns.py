@@ -1,0 +1,175 @@
+"""Which column is what: found, checked, and made."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from smsc_status import ConfigError, Detail
+from smsc_status.tables import Columns
+from smsc_status.tables._columns import Mapped, alterations, find, has_wanted_index, wanted_index
+
+POSTGRESQL, MYSQL, SQLITE = (
+    sa.make_url(f"{name}://").get_dialect()() for name in ("postgresql+psycopg", "mysql+pymysql", "sqlite")
+)
+OUT = "status int, err int, changed_at timestamp, checked_at timestamp, outcome text"
+
+
+def found(columns: str, given: Columns | None = None, name: str = "messages") -> Mapped:
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"create table messages ({columns})"))
+        return find(connection, name, given or Columns(), UTC)
+
+
+@pytest.mark.parametrize(
+    ("columns", "id", "phone"),
+    [
+        ("id integer primary key, phone text", "id", "phone"),
+        ("number integer primary key, SMS_ID text, MSISDN text", "SMS_ID", "MSISDN"),
+        ("id integer primary key, message_id text, phone_number text", "id", "phone_number"),
+    ],
+)
+def test_columns_are_found_by_their_usual_names(columns: str, id: str, phone: str) -> None:
+    mapped = found(f"{columns}, {OUT}")
+    assert (mapped.id.name, mapped.phone.name, mapped.sent_at) == (id, phone, None)
+
+
+def test_columns_are_named() -> None:
+    given = Columns.of({"id": "message_id", "outcome": "Ended", "err": None, "cost": "price", "sender_id": "sender"})
+    mapped = found(
+        "id integer primary key, message_id text, phone text, cost real, price real, sender text, message text, "
+        "status int, changed_at timestamp, checked_at timestamp, ended text",
+        given,
+    )
+    assert mapped.id.name == "message_id"
+    assert {field: column.name for field, (column, _) in mapped.out.items()} == {
+        "status": "status",
+        "changed_at": "changed_at",
+        "checked_at": "checked_at",
+        "outcome": "ended",
+        "cost": "price",
+        "sender_id": "sender",
+    }
+    assert not mapped.missing
+
+
+def test_a_column_of_the_vendors_facts_is_left_alone_if_asked() -> None:
+    columns = f"id integer primary key, phone text, cost real, {OUT}"
+    assert found(columns).fields == ["cost"]
+    assert found(columns, Columns(fields={"cost": None})).fields == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [("", Detail.BASIC), ("sms_cnt int", Detail.FULL), ("cost real", Detail.FULL), ("region text", Detail.EXTENDED)],
+)
+def test_the_level_of_detail_is_what_the_fields_need(fields: str, detail: Detail) -> None:
+    mapped = found(", ".join(filter(None, ["id integer primary key, phone text", fields, OUT])))
+    assert mapped.detail(Detail.BASIC) == detail
+    assert mapped.detail(Detail.EXTENDED) == Detail.EXTENDED
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "expected"),
+    [
+        (
+            "number integer primary key, phone text",
+            {},
+            "expected a column id or message_id or sms_id for the id; it has",
+        ),
+        ("id integer primary key", {}, "expected a column phone or phone_number or msisdn for the phone"),
+        ("id integer primary key, phone text", {"phone": "tel"}, "expected a column tel for the phone"),
+        ("id integer, phone text", {}, "expected a primary key"),
+        (
+            "id integer primary key, phone blob",
+            {},
+            "column 'phone' of type BLOB: expected whole numbers or numbers or text",
+        ),
+        ("id integer primary key, phone boolean", {}, "expected whole numbers or numbers or text for the phone"),
+        ("id integer primary key, phone text, cost int", {}, "expected numbers or text for the cost"),
+        (
+            "id integer primary key, phone text",
+            {"outcome": "status"},
+            "column 'status' .* expected text for the outcome",
+        ),
+        ("id integer primary key, phone text", {"cost": "phone"}, "column 'phone' is for phone and cost"),
+        ("id integer primary key, phone text", {"status": "id"}, "column 'id' is for id and status"),
+        ("key integer primary key, id int, phone text", {"err": "key"}, "column 'key' is for primary key and err"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(columns: str, given: dict[str, str], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        found(f"{columns}, {OUT}", Columns.of(given))
+
+
+def test_a_table_that_is_not_there_is_refused_by_the_names_of_those_that_are() -> None:
+    with pytest.raises(ConfigError, match="table 'sms': expected a table of the database, which has messages"):
+        found(f"id integer primary key, phone text, {OUT}", name="sms")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"id": None}, "column id None"),
+        ({"outcome": None}, "column outcome None"),
+        ({"status": 7}, "column status 7: expected the name of a column, or None"),
+        ({"price": "cost"}, "field 'price': expected one of cn, comment, cost"),
+        ({"cost": 7}, "column cost 7"),
+    ],
+)
+def test_bad_names_are_refused(given: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        Columns.of(given)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "date", "number"),
+    [
+        (POSTGRESQL, "TIMESTAMP WITH TIME ZONE", "NUMERIC(12, 4)"),
+        (MYSQL, "DATETIME(6)", "NUMERIC(12, 4)"),
+        (SQLITE, "DATETIME", "NUMERIC(12, 4)"),
+    ],
+)
+def test_missing_columns_are_made_in_the_sql_of_the_database(dialect: Any, date: str, number: str) -> None:
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("create table messages (id integer primary key, phone text)"))
+        connection.dialect = dialect if dialect.name == "sqlite" else connection.dialect
+        mapped = find(connection, "messages", Columns(fields={"cost": "cost", "message": "text"}), UTC)
+    made = alterations(mapped, SQLITE)
+    assert made[0] == "ALTER TABLE messages ADD COLUMN status BIGINT"
+    assert made[-1] == "ALTER TABLE messages ADD COLUMN text TEXT" or number in made[-2]
+    from smsc_status.tables._columns import _type_for  # noqa: PLC0415 (what a database of this kind is told)
+
+    assert _type_for("checked_at", dialect).compile(dialect=dialect) == date
+
+
+def test_the_wanted_index_is_partial_where_the_database_has_such() -> None:
+    mapped = found(f"id integer primary key, phone text, {OUT}")
+    assert wanted_index(mapped, POSTGRESQL) == ("CREATE INDEX messages_open ON messages (id) WHERE outcome IS NULL")
+    assert wanted_index(mapped, MYSQL) == "CREATE INDEX messages_open ON messages (outcome, id)"
+
+
+@pytest.mark.parametrize(
+    ("index", "fits"),
+    [
+        ("(id) where outcome is null", True),
+        ("(outcome, id)", True),
+        ("(id)", False),
+        ("(phone) where outcome is null", False),
+    ],
+)
+def test_an_index_that_serves_is_recognized(index: str, fits: bool) -> None:
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"create table messages (id integer primary key, phone text, {OUT})"))
+        connection.execute(sa.text(f"create index i on messages {index}"))
+        assert has_wanted_index(connection, find(connection, "messages", Columns(), UTC)) == fits
+
+
+def test_a_column_may_be_left_out() -> None:
+    assert found(f"id integer primary key, phone text, sent_at text, {OUT}", Columns(sent_at=None)).sent_at is None

@@ -1,0 +1,310 @@
+"""Of several processes on one table, one has the lock."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import sqlalchemy as sa
+from database_servers import PostgresServer
+from table_support import Office, told, until
+
+from smsc_status import ConfigError, DatabaseUnavailable
+from smsc_status.tables import TableSync
+from smsc_status.tables import _database as database_module
+from smsc_status.tables import _lock as lock_module
+from smsc_status.tables._database import Database
+from smsc_status.tables._lock import FileLock, NoLock, ServerLock, lock_of
+
+TABLE = sa.Table("messages", sa.MetaData())
+
+
+def test_one_of_two_has_the_lock(engine: sa.Engine) -> None:
+    first, second = (lock_of(engine, TABLE, None) for _ in range(2))
+    assert first.acquire()
+    assert first.is_held()
+    assert not second.acquire()
+    assert not second.is_held()
+    first.release()
+    first.release()
+    assert second.acquire()
+    assert not first.is_held()
+    second.release()
+
+
+def test_other_rows_have_another_lock(engine: sa.Engine) -> None:
+    locks = [lock_of(engine, TABLE, where) for where in (None, "channel = 1")]
+    assert [lock.acquire() for lock in locks] == [True, True]
+    for lock in locks:
+        lock.release()
+
+
+@pytest.mark.slow
+def test_a_lock_whose_connection_was_ended_is_not_held(postgres_server: PostgresServer) -> None:
+    engine = sa.create_engine(postgres_server.url)
+    lock = lock_of(engine, TABLE, None)
+    assert lock.acquire()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(
+            sa.text("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
+        )
+    assert not lock.is_held()
+    assert lock.acquire()
+    lock.release()
+    engine.dispose()
+
+
+@pytest.mark.slow
+def test_the_server_takes_the_lock_from_a_silent_holder(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine may be gone."""
+    monkeypatch.setattr(lock_module, "SILENCE", 1)
+    engine = sa.create_engine(postgres_server.url)
+    silent, other = (lock_of(engine, TABLE, None) for _ in range(2))
+    assert silent.acquire()
+    assert not other.acquire()
+    tries = 0
+    while not other.acquire():
+        tries += 1
+        assert tries < 100
+        time.sleep(0.1)
+    assert not silent.is_held()
+    other.release()
+    engine.dispose()
+
+
+def test_a_statement_that_the_server_does_not_know_does_not_matter() -> None:
+    refused = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+
+    def refuse(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("SET"):
+            raise sa.exc.ProgrammingError(statement, None, Exception("unknown"))
+
+    sa.event.listen(refused, "before_cursor_execute", refuse)
+    lock = ServerLock(refused, prepare=["SET idle = 1"], take="SELECT :name", name=1)
+    assert lock.acquire()
+    lock.release()
+
+
+def test_a_database_of_one_process_needs_no_lock() -> None:
+    for url in ("sqlite://", "sqlite:///:memory:"):
+        assert isinstance(lock_of(sa.create_engine(url), TABLE, None), NoLock)
+
+
+def test_mysql_is_asked_for_a_lock_of_its_own() -> None:
+    assert isinstance(lock_of(sa.create_engine("mysql+pymysql://u@h/d"), TABLE, None), ServerLock)
+
+
+def test_where_no_lock_is_known_a_warning_says_so() -> None:
+    engine = sa.create_mock_engine("postgresql+psycopg://", print)
+    engine.dialect.name = "oracle"
+    with told() as log:
+        lock = lock_of(engine, TABLE, None)  # type: ignore[arg-type]  # only its dialect is looked at
+    assert isinstance(lock, NoLock)
+    assert lock.acquire()
+    assert lock.is_held()
+    lock.release()
+    assert log.about("no lock is known for oracle")
+
+
+def test_a_lock_file_that_cannot_be_made_is_the_databases_error(tmp_path: Path) -> None:
+    with pytest.raises(sa.exc.OperationalError):
+        FileLock(str(tmp_path / "no" / "lock")).acquire()
+    (tmp_path / "text").write_text("no database " * 100)
+    with pytest.raises(sa.exc.DatabaseError):
+        FileLock(str(tmp_path / "text")).acquire()
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("inline")
+async def test_the_second_stands_by_and_takes_over(engine: sa.Engine) -> None:
+    office = Office(engine)
+    with told() as log:
+        async with office.client, office.sync() as first, office.sync() as second, anyio.create_task_group() as tasks:
+            tasks.start_soon(first.run)
+            await until(lambda: first.stats().is_leading)
+            tasks.start_soon(second.run)
+            await anyio.sleep(10)
+            assert not second.stats().is_leading
+            assert not second.stats().open_rows
+            first.stop()
+            assert await until(lambda: second.stats().is_leading) <= 3.0
+            second.stop()
+    assert len(log.about("stands by")) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("inline")
+async def test_who_has_lost_the_lock_to_another_stands_by(sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    office, held, taken = Office(sqlite), [True], [False]
+    monkeypatch.setattr(NoLock, "is_held", lambda lock: held[0])
+    monkeypatch.setattr(NoLock, "acquire", lambda lock: not taken[0])
+    monkeypatch.setattr("smsc_status.tables._sync.lock_of", lambda *_: NoLock())
+    with told() as log:
+        async with office.client, office.sync() as sync, anyio.create_task_group() as tasks:
+            tasks.start_soon(sync.run)
+            await until(lambda: sync.stats().is_leading)
+            held[0] = False  # the connection was lost, and the lock can be had again
+            await anyio.sleep(10)
+            assert sync.stats().is_leading
+            taken[0] = True
+            await until(lambda: not sync.stats().is_leading)
+            taken[0] = False
+            await until(lambda: sync.stats().is_leading)
+            sync.stop()
+    assert log.about("another process has taken over")
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("inline")
+async def test_a_database_that_is_away_gives_no_lock_and_is_asked_again(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office, is_away = Office(sqlite), [True]
+
+    def acquire(_lock: NoLock) -> bool:
+        if is_away[0]:
+            raise sa.exc.OperationalError("", None, Exception("away"))
+        return True
+
+    monkeypatch.setattr(NoLock, "acquire", acquire)
+    monkeypatch.setattr("smsc_status.tables._sync.lock_of", lambda *_: NoLock())
+    async with office.client, office.sync() as sync, anyio.create_task_group() as tasks:
+        tasks.start_soon(sync.run)
+        await anyio.sleep(10)
+        assert not sync.stats().is_leading
+        assert not sync.stats().is_database_reached
+        is_away[0] = False
+        await until(lambda: sync.stats().is_leading)
+        monkeypatch.setattr(NoLock, "is_held", lambda lock: False)
+        is_away[0] = True
+        await anyio.sleep(10)
+        assert sync.stats().is_leading
+        sync.stop()
+
+
+# The database's URL.
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("postgres://u:hidden@h/d", "postgresql+psycopg"),
+        ("postgresql://u:hidden@h/d", "postgresql+psycopg"),
+        ("mysql://u:hidden@h/d", "mysql+pymysql"),
+        ("mariadb://u:hidden@h/d", "mariadb+pymysql"),
+        ("sqlite:///x.db", "sqlite"),
+    ],
+)
+def test_a_url_needs_no_driver_where_a_usual_one_is_installed(url: str, driver: str) -> None:
+    database = Database(url)
+    assert database.engine.url.drivername == driver
+    assert "hidden" not in repr(database.engine)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("hidden", "the database's URL can't be read"),
+        ("nodb://u:hidden@h/d", "expected an installed driver"),
+        ("postgresql+pg8000://u:hidden@h/d", "expected an installed driver"),
+        ("sqlite+aiosqlite:///x.db", "expected a"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected) as caught:
+        Database(url)
+    assert "hidden" not in str(caught.value)
+    assert caught.value.__context__ is None
+    frame = caught.value.__traceback__.tb_next  # type: ignore[union-attr]  # it was raised
+    while frame is not None:
+        assert "hidden" not in repr(frame.tb_frame.f_locals)
+        frame = frame.tb_next
+
+
+@pytest.mark.anyio
+async def test_a_database_that_cannot_be_reached_is_told_at_the_start(sqlite: sa.Engine, tmp_path: Path) -> None:
+    office = Office(sqlite)
+    with pytest.raises(DatabaseUnavailable, match="can't be reached: unable to open") as caught:
+        async with TableSync(office.client, f"sqlite:///{tmp_path}/no/app.db", table="messages"):
+            pass
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.anyio
+async def test_a_call_that_takes_very_long_shows_that_the_database_is_away(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(sqlite)
+    monkeypatch.setattr(database_module, "SLOW", -1.0)
+    seen: list[bool] = []
+    assert not database.is_slow
+    await database.run(lambda connection: seen.append(database.is_slow))
+    assert seen == [True]
+
+
+def test_an_asynchronous_engine_is_refused() -> None:
+    engine = sa.create_engine("sqlite://")
+    engine.dialect.is_async = True
+    with pytest.raises(ConfigError, match="expected a synchronous driver"):
+        Database(engine)
+
+
+def test_mysql_gives_its_timestamps_in_utc() -> None:
+    said: list[str] = []
+
+    class Cursor:
+        def __enter__(self) -> Cursor:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def execute(self, statement: str) -> None:
+            said.append(statement)
+
+    class Connection:
+        cursor = Cursor
+
+    database_module._use_utc(Connection(), None)
+    assert said == ["SET time_zone = '+00:00'"]
+    assert Database("mysql://u@h/d").dialect.name == "mysql"
+
+
+def test_a_refusal_by_a_trigger_of_postgresql_is_about_the_row() -> None:
+    class Refused(Exception):
+        sqlstate = "P0001"
+
+    assert database_module.concerns_row(sa.exc.ProgrammingError("", None, Refused("no")))
+    assert database_module.said(sa.exc.OperationalError("", None, Exception(1205, "Lock wait timeout"))) == (
+        "Lock wait timeout"
+    )
+
+
+def test_a_server_s_lock_follows_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in PostgreSQL and MySQL; here the server is one connection of SQLite."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    lock = ServerLock(engine, prepare=[], take="SELECT :name", name=1)
+    assert not lock.is_held()
+    assert lock.acquire()
+    assert lock.is_held()
+    lock.release()
+    lock.release()
+    assert not ServerLock(engine, prepare=[], take="SELECT :name", name=0).acquire()
+    assert lock.acquire()
+
+    def lost(*_: object) -> None:
+        raise sa.exc.OperationalError("", None, Exception("lost"))
+
+    sa.event.listen(engine, "before_cursor_execute", lost)
+    assert not lock.is_held()
+    with pytest.raises(sa.exc.OperationalError):
+        lock.acquire()
+
+
+def test_postgresql_is_asked_for_a_lock_of_its_own() -> None:
+    assert isinstance(lock_of(sa.create_engine("postgresql+psycopg://u@h/d"), TABLE, None), ServerLock)

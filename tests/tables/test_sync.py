@@ -1,0 +1,524 @@
+"""A table kept current, in virtual time."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+import sqlalchemy as sa
+from helpers import PHONE, client_of
+from table_support import IN, OUT, Office, running, told, until
+
+from smsc_status import AuthError, ClientClosed, ConfigError, DatabaseUnavailable
+from smsc_status.tables import Columns, TableSync
+from smsc_status.tables import _following as following_module
+from smsc_status.tables import _rows as rows_module
+from smsc_status.tables._rows import RowRef
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("inline")]
+
+
+def has_rows(sync: TableSync, count: int) -> bool:
+    return sync.stats().open_rows == count
+
+
+async def test_each_change_is_written_until_the_message_is_final(engine: sa.Engine) -> None:
+    office = Office(engine)
+    office.insert(1, [(5, 0, 0), (60, 1, 0)])
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: office.rows() == [(1, 0, None)])
+        await until(lambda: office.rows() == [(1, 1, "Delivered")])
+        (changed_at, checked_at), *_ = office.rows("changed_at, checked_at")
+        assert changed_at < checked_at
+        assert sync.stats().done == {"Delivered": 1}
+        assert sync.stats().open_rows == 0
+
+
+async def test_a_new_row_is_asked_within_two_seconds(engine: sa.Engine) -> None:
+    """It is found by the next look, and a young message is asked singly."""
+    office = Office(engine)
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().looks > 2)
+        for id in range(1, 6):
+            office.send(id, [(0.1, 0, 0), (500, 1, 0)])
+            office.sql("insert into messages (id, phone) values (:id, :phone)", id=id, phone=PHONE)
+            assert await until(partial(has_rows, sync, id), step=0.1) <= 2.0
+            await anyio.sleep(0.37)
+
+
+async def test_a_change_is_written_within_half_a_second(engine: sa.Engine) -> None:
+    office = Office(engine)
+    office.insert(1)
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().unwritten, step=0.02)
+        assert await until(lambda: not sync.stats().unwritten, step=0.02) <= 0.5
+
+
+async def test_an_ended_row_is_not_asked_again(engine: sa.Engine) -> None:
+    office = Office(engine)
+    office.insert(1)
+    async with office.client, running(office.sync()):
+        await until(lambda: office.outcome(1))
+        asked = office.asked()
+        await anyio.sleep(100)
+        assert office.asked() == asked
+
+
+async def test_a_later_run_goes_on_and_writes_only_what_differs(engine: sa.Engine) -> None:
+    office = Office(engine)
+    office.insert(1, [(1, 0, 0), (60, 1, 0)])
+    async with office.client:
+        async with running(office.sync()):
+            await until(lambda: office.rows() == [(1, 0, None)])
+        before = office.rows("*")
+        async with running(office.sync()) as sync:
+            asked = office.asked()
+            await until(lambda: office.asked() > asked)
+            await anyio.sleep(1)
+            assert office.rows("*") == before
+            assert sync.stats().written == 0
+            await until(lambda: office.outcome(1) == "Delivered")
+
+
+async def test_a_deleted_row_is_let_go(engine: sa.Engine) -> None:
+    """The sweep notices it, and after one more answer its message is not asked again."""
+    office = Office(engine)
+    office.insert(1, [(1, 0, 0), (5000, 1, 0)])
+    office.insert(2, [(1, 0, 0), (5000, 1, 0)])
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().written == 2)
+        office.sql("delete from messages where id = 1")
+        await until(lambda: sync.stats().open_rows == 1)
+        await until(lambda: office.client.stats().tracked == 1)
+
+
+async def test_a_row_that_is_deleted_before_its_change_is_written_is_let_go(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The UPDATE has no effect."""
+    monkeypatch.setattr(following_module, "LOOK_EVERY", 10_000.0)
+    office = Office(engine)
+    office.insert(1, [(60, 0, 0), (5000, 1, 0)])
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().open_rows == 1)
+        office.sql("delete from messages")
+        await until(lambda: sync.stats().open_rows == 0)
+
+
+async def test_a_bad_phone_is_the_rows_outcome_and_is_asked_when_it_was_changed(engine: sa.Engine) -> None:
+    office = Office(engine)
+    office.sql("insert into messages (id, phone) values (1, 'none'), (2, null)")
+    with told() as log:
+        async with office.client, running(office.sync()) as sync:
+            await until(lambda: office.rows() == [(1, None, "ConfigError"), (2, None, "ConfigError")])
+            await until(lambda: sync.stats().bad_rows == 2)
+            await anyio.sleep(60)
+            assert office.asked() == 0
+            office.send(1)
+            office.sql("update messages set phone = :phone where id = 1", phone=PHONE)
+            await until(lambda: office.outcome(1) == "Delivered")
+            office.sql("delete from messages where id = 2")
+            await until(lambda: sync.stats().bad_rows == 0)
+    assert log.about("row of id 1: its phone can't be used")
+    assert not log.about("none")
+
+
+async def test_a_bad_row_that_was_mended_while_nobody_ran_is_found(engine: sa.Engine) -> None:
+    office = Office(engine)
+    office.insert(1)
+    office.sql("update messages set outcome = 'ConfigError'")
+    async with office.client, running(office.sync()):
+        await until(lambda: office.outcome(1) == "Delivered")
+
+
+async def test_what_the_vendor_refuses_is_asked_again_only_when_it_was_changed(engine: sa.Engine) -> None:
+    office = Office(engine)
+    office.insert(1)
+    office.sql("update messages set outcome = 'ParametersError'")
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().bad_rows == 1)
+        await anyio.sleep(30)
+        assert office.asked() == 0
+        office.send(1, phone="79991112233")
+        office.sql("update messages set phone = '79991112233'")
+        await until(lambda: office.outcome(1) == "Delivered")
+
+
+async def test_a_row_that_is_another_message_now_gets_that_messages_answer(engine: sa.Engine) -> None:
+    """The answer of the former message is not written."""
+    office = Office(engine)
+    office.insert(1, [(1, 0, 0), (40, 3, 0)])
+    office.send(1, [(1, 0, 0), (60, 1, 0)], phone="79991112233")
+    async with office.client, running(office.sync()):
+        await until(lambda: office.rows() == [(1, 0, None)])
+        office.sql("update messages set phone = '79991112233'")
+        await until(lambda: office.outcome(1))
+        assert office.rows() == [(1, 1, "Delivered")]
+
+
+async def test_a_row_that_somebody_opens_again_is_asked_again(engine: sa.Engine) -> None:
+    office = Office(engine)
+    office.insert(1)
+    async with office.client, running(office.sync()):
+        await until(lambda: office.outcome(1))
+        office.sql("update messages set outcome = null")
+        await until(lambda: office.outcome(1))
+
+
+async def test_the_condition_narrows_the_rows(engine: sa.Engine) -> None:
+    office = Office(engine, f"{IN}, {OUT}, channel varchar(9)")
+    for id in (1, 2):
+        office.insert(id)
+    office.sql("update messages set channel = 'sms:%' where id = 1")
+    async with office.client, running(office.sync(where="channel = 'sms:%'")) as sync:
+        await until(lambda: office.outcome(1))
+        assert sync.stats().open_rows == 0
+        assert office.rows() == [(1, 1, "Delivered"), (2, None, None)]
+
+
+async def test_the_fields_that_have_columns_are_written_at_the_level_that_they_need(engine: sa.Engine) -> None:
+    office = Office(engine, f"{IN}, {OUT}, cost numeric(9, 4), operator text, sender text")
+    office.insert(1)
+    sync = office.sync(columns=Columns(fields={"sender_id": "sender"}))
+    async with office.client, running(sync):
+        await until(lambda: office.outcome(1))
+    assert sync.fields == ["cost", "operator", "sender_id"]
+    [(cost, operator, sender)] = office.rows("cost, operator, sender")
+    assert cost > 0
+    assert operator
+    assert sender
+
+
+async def test_missing_columns_are_made_if_asked(engine: sa.Engine) -> None:
+    office = Office(engine, IN)
+    office.insert(1)
+    async with office.client:
+        with pytest.raises(
+            ConfigError, match="missing status, err, changed_at, checked_at, outcome; add them by: ALTER"
+        ):
+            await office.sync().open()
+        async with running(office.sync(create_columns=True)):
+            await until(lambda: office.outcome(1) == "Delivered")
+
+
+async def test_the_statements_in_the_error_add_the_columns(engine: sa.Engine) -> None:
+    office = Office(engine, IN)
+    with pytest.raises(ConfigError) as caught:
+        await office.sync().open()
+    for statement in str(caught.value).partition("add them by: ")[2].rstrip(";").split("; "):
+        office.sql(statement)
+    await office.sync().open()
+
+
+async def test_once_checks_each_open_row_once(engine: sa.Engine) -> None:
+    office = Office(engine)
+    office.insert(1, [(0.1, 1, 0)])
+    office.insert(2, [(0.1, 0, 0), (500, 1, 0)])
+    office.sql("insert into messages (id, phone) values (3, 'none')")
+    await anyio.sleep(1)
+    async with office.client, office.sync() as sync:
+        await sync.check_once()
+        assert office.rows() == [(1, 1, "Delivered"), (2, 0, None), (3, None, "ConfigError")]
+        assert sync.stats().unwritten == 0
+
+
+async def test_once_a_message_without_an_answer_stays_open(engine: sa.Engine) -> None:
+    office = Office(engine, http_503=1.0)
+    office.insert(1)
+    with told() as log:
+        async with office.client, office.sync() as sync:
+            await sync.check_once()
+    assert office.rows() == [(1, None, None)]
+    assert sync.stats().unanswered == 1
+    assert log.about("row of id 1: no answer")
+
+
+async def test_it_can_be_cancelled_and_what_is_known_is_written(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following_module, "GATHER", 1000.0)
+    office = Office(engine)
+    office.insert(1)
+    async with office.client, office.sync() as sync, anyio.create_task_group() as tasks:
+        tasks.start_soon(sync.run)
+        await until(lambda: sync.stats().unwritten)
+        assert office.rows() == [(1, None, None)]
+        tasks.cancel_scope.cancel()
+    assert office.rows() != [(1, None, None)]
+
+
+async def test_stopping_writes_what_is_known(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following_module, "GATHER", 1000.0)
+    office = Office(engine)
+    office.insert(1)
+    async with office.client:
+        async with running(office.sync()) as sync:
+            await until(lambda: sync.stats().unwritten)
+        assert office.rows() != [(1, None, None)]
+    sync.stop()
+
+
+async def test_a_closed_client_ends_it(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    office.insert(1, [(5000, 1, 0)])
+    async with office.client, office.sync() as sync, anyio.create_task_group() as tasks:
+
+        async def close() -> None:
+            await until(lambda: sync.stats().written)
+            await office.client.aclose()
+
+        tasks.start_soon(close)
+        with pytest.raises(ClientClosed):
+            await sync.run()
+
+
+async def test_a_refused_account_ends_it(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    office.client = client_of(office.emulator, apikey="another")
+    office.insert(1)
+    async with office.client, office.sync() as sync:
+        with pytest.raises(AuthError), anyio.fail_after(60):
+            await sync.run()
+
+
+async def test_a_message_is_checked_by_the_guarantees_of_its_own_row_only(sqlite: sa.Engine) -> None:
+    """Two rows of the same message are both written."""
+    office = Office(sqlite, f"number integer primary key, id bigint, phone text, {OUT}")
+    office.insert(7)
+    office.sql("insert into messages (id, phone) values (7, :phone)", phone=PHONE)
+    async with office.client, running(office.sync()):
+        await until(lambda: office.rows() == [(7, 1, "Delivered")] * 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("id bigint, phone varchar(40), primary key (id, phone)", ("id, phone", "1, '79990000000'")),
+        ("ref varchar(40) primary key, id bigint, phone varchar(40)", ("ref, id, phone", "'a', 1, '79990000000'")),
+        ("ref varchar(40) primary key, id varchar(40), phone bigint", ("ref, id, phone", "'a', '1', 79990000000")),
+        ("id numeric(20) primary key, phone numeric(20)", ("id, phone", "1, 79990000000")),
+    ],
+    ids=["composite", "textual", "numeric phone", "numeric id"],
+)
+async def test_keys_ids_and_phones_may_have_any_type(engine: sa.Engine, key: str, values: tuple[str, str]) -> None:
+    office = Office(engine, f"{key}, {OUT}" if "primary key (" not in key else f"{OUT}, {key}")
+    office.send(1)
+    office.sql(f"insert into messages ({values[0]}) values ({values[1]})")
+    async with office.client, running(office.sync()):
+        await until(lambda: [row[0] for row in office.rows("outcome")] == ["Delivered"])
+
+
+async def test_a_time_of_sending_that_cannot_be_read_is_reported_and_ignored(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    office.insert(1)
+    office.sql("update messages set sent_at = 'yesterday'")
+    with told() as log:
+        async with office.client, running(office.sync()):
+            await until(lambda: office.outcome(1) == "Delivered")
+    assert log.about("row of id 1: sent_at 'yesterday': expected a date and time")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"table": ""},
+        {"table": 7},
+        {"where": " "},
+        {"where": 7},
+        {"timezone": "UTC"},
+        {"columns": {"id": "id"}},
+    ],
+)
+async def test_a_bad_argument_is_refused_at_once(sqlite: sa.Engine, options: dict[str, Any]) -> None:
+    office = Office(sqlite)
+    [name] = options
+    with pytest.raises(ConfigError, match=f"{name} .*: expected"):
+        office.sync(**options)
+
+
+async def test_a_condition_that_the_database_refuses_is_refused_at_the_start(engine: sa.Engine) -> None:
+    office = Office(engine)
+    with pytest.raises((ConfigError, DatabaseUnavailable), match="nonsense") as caught:
+        await office.sync(where="nonsense = 1").open()
+    assert caught.value.__context__ is None or "SELECT" not in str(caught.value.__context__)
+
+
+async def test_run_needs_an_opened_table(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    with pytest.raises(ConfigError, match="not opened"):
+        await office.sync().run()
+    assert office.sync().fields == []
+
+
+async def test_the_wanted_index_is_named_where_it_is_missing(engine: sa.Engine) -> None:
+    office = Office(engine)
+    with told() as log:
+        await office.sync().open()
+        [text] = log.about("needs an index: ")
+        office.sql(text.partition("needs an index: ")[2])
+        await office.sync().open()
+    assert len(log.about("needs an index")) == 1
+
+
+async def test_rows_are_reported_one_by_one_only_at_first(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    for id in range(1, 31):
+        office.sql("insert into messages (id, phone) values (:id, 'none')", id=id)
+    with told() as log:
+        async with office.client, running(office.sync()) as sync:
+            await until(lambda: sync.stats().bad_rows == 30)
+    assert len(log.about("its phone can't be used")) == following_module.REPORTED_AT_ONCE
+    assert log.about("further ones are only counted")
+
+
+async def test_at_the_start_no_more_is_read_than_can_be_tracked(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following_module, "MAX_FOUND", 5)
+    monkeypatch.setattr(rows_module.OpenRows.newest, "__defaults__", (1,))
+    monkeypatch.setattr(rows_module.OpenRows.sweep, "__defaults__", (10,))
+    office = Office(sqlite)
+    for id in range(1, 61):
+        office.insert(id)
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().has_all)
+        await until(lambda: not sync.stats().open_rows)
+    assert {row[2] for row in office.rows()} == {"Delivered"}
+
+
+async def test_times_of_sending_are_shared_and_not_kept_without_end(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module, "MOST_SECONDS", 2)
+    office = Office(sqlite)
+    for id in range(1, 7):
+        office.insert(id)
+        office.sql("update messages set sent_at = :at where id = :id", id=id, at=f"2026-03-10 08:59:5{id}")
+    async with office.client, running(office.sync()):
+        await until(lambda: {row[2] for row in office.rows()} == {"Delivered"})
+
+
+async def test_rows_with_a_composite_key_are_deleted_and_changed_as_others(engine: sa.Engine) -> None:
+    office = Office(engine, f"id bigint, part int, phone varchar(40), {OUT}, primary key (id, part)")
+    office.send(1)
+    office.sql("insert into messages (id, part, phone) values (1, 1, 'none'), (1, 2, :phone)", phone=PHONE)
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sorted(row[2] for row in office.rows() if row[2]) == ["ConfigError", "Delivered"])
+        office.sql("update messages set phone = :phone where part = 1", phone=PHONE)
+        await until(lambda: {row[2] for row in office.rows()} == {"Delivered"})
+        assert sync.stats().bad_rows == 0
+
+
+async def test_a_row_that_fails_is_left_alone_until_it_changes(engine: sa.Engine) -> None:
+    """Its message is not asked again for nothing."""
+    office = Office(engine, f"{IN}, {OUT}, operator varchar(40), check (length(operator) < 1)")
+    office.insert(1)
+    with told() as log:
+        async with office.client, running(office.sync()) as sync:
+            await until(lambda: sync.stats().failed_writes and not office.client.stats().tracked)
+            asked = office.asked()
+            await anyio.sleep(60)
+            assert office.asked() == asked
+            assert sync.stats().open_rows == 1
+    assert log.about("row of id 1: not written, and left alone")
+
+
+async def test_an_end_that_a_trigger_ignores_is_not_asked_for_again(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    office.insert(1)
+    office.sql("create trigger t before update on messages begin select raise(ignore); end")
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: office.asked() and not sync.stats().unwritten and not office.client.stats().tracked)
+        asked = office.asked()
+        await anyio.sleep(60)
+        assert office.asked() == asked
+        assert sync.stats().done == {}
+
+
+async def test_what_cannot_be_written_at_the_end_is_told(sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    office = Office(sqlite)
+    office.insert(1)
+
+    def refuse(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE"):
+            raise sa.exc.OperationalError("", None, Exception("lock timeout"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    with told() as log:
+        async with office.client, running(office.sync()) as sync:
+            await until(lambda: sync.stats().unwritten)
+            stopped_at = anyio.current_time()
+        assert anyio.current_time() - stopped_at < 5.0
+    assert log.about("1 changes could not be written")
+    assert len(log.about("lock timeout")) == 1
+
+
+async def test_which_rows_are_there_is_asked_again_if_the_question_fails(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following_module, "LOOK_EVERY", 10_000.0)
+    office, failures = Office(sqlite), [3]
+    office.insert(1, [(60, 1, 0)])
+
+    def fail(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "outcome \nFROM" in statement and "id IN" in statement and failures[0]:
+            failures[0] -= 1
+            raise sa.exc.OperationalError("", None, Exception("lock timeout"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", fail)
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().open_rows)
+        office.sql("delete from messages")
+        await until(lambda: not sync.stats().open_rows)
+        assert failures == [0]
+
+
+async def test_a_look_that_fails_is_tried_again(sqlite: sa.Engine) -> None:
+    office, failures = Office(sqlite), [3]
+
+    def fail(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "ORDER BY" in statement and failures[0] in (1, 2, 3):
+            failures[0] -= 1
+            raise sa.exc.OperationalError("", None, Exception("lock timeout"))
+
+    office.insert(1)
+    async with office.client, office.sync() as sync:
+        sa.event.listen(sqlite, "before_cursor_execute", fail)
+        async with running(sync, is_opened=True):
+            await until(lambda: office.outcome(1) == "Delivered")
+    assert failures == [0]
+
+
+async def test_a_row_that_was_replaced_is_not_let_go_by_its_former_message(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().is_leading)
+        following = sync._following
+        assert following is not None
+        former, present = RowRef(1, PHONE, None, 1), RowRef(2, PHONE, None, 1)
+        following.held[1] = present
+        following._let_go(former)
+        assert following.held[1] is present
+
+
+async def test_once_needs_a_database_that_answers(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    async with office.client, office.sync() as sync:
+        office.sql("drop table messages")
+        with pytest.raises(DatabaseUnavailable, match="the rows can't be read: no such table"):
+            await sync.check_once()
+
+
+async def test_a_statement_that_the_database_does_not_understand_is_a_wrong_argument(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = Office(sqlite)
+
+    def refuse(*_: Any) -> None:
+        raise sa.exc.ProgrammingError("SELECT", None, Exception("syntax error"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    with pytest.raises(ConfigError, match="the database refuses it: syntax error"):
+        await office.sync().open()

@@ -1,0 +1,207 @@
+"""Changes are written in batches, in the order of each message, and only where they may be."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from table_support import IN, OUT
+
+from smsc_status import Archived, FailedCheck, StatusRecord
+from smsc_status.tables import Columns
+from smsc_status.tables._columns import find
+from smsc_status.tables._database import concerns_row
+from smsc_status.tables._rows import OpenRows
+from smsc_status.tables._writing import Change, Writer, Written, change_of, outcome_name
+
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+
+
+class Desk:
+    """A table, and what writes into it."""
+
+    def __init__(self, engine: sa.Engine, columns: str = f"{IN}, {OUT}") -> None:
+        self.engine = engine
+        self.sql(f"create table messages ({columns})")
+        self.sql("insert into messages (id, phone) values (1, '79990000001'), (2, '79990000002'), (3, '79990000003')")
+        with engine.begin() as connection:
+            mapped = find(connection, "messages", Columns(), UTC)
+            rows = OpenRows(mapped, None, UTC)
+            self.rows: dict[int, Any] = {
+                seen.key: rows.row_of(seen, 1, print) for seen in rows.sweep(connection, None).rows
+            }
+        self.writer = Writer(mapped)
+
+    def sql(self, statement: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(sa.text(statement))
+
+    def content(self, what: str = "id, status, err, outcome") -> list[tuple[Any, ...]]:
+        with self.engine.begin() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(f"select {what} from messages order by id"))]
+
+    def change(self, id: int, status: int, *, minutes: float = 0, **fields: Any) -> Change:
+        checked_at = NOON + timedelta(minutes=minutes)
+        return change_of(self.rows[id], StatusRecord(status=status, checked_at=checked_at, err=0, **fields))
+
+    def write(self, *changes: Change) -> Written:
+        return self.writer.write(self.engine, changes)
+
+
+def test_changes_of_a_row_are_written_in_their_order(engine: sa.Engine) -> None:
+    desk = Desk(engine)
+    ended = change_of(desk.rows[2], FailedCheck(desk.rows[2], Archived("gone")))
+    written = desk.write(desk.change(1, 0), desk.change(2, 0), ended, desk.change(1, 1, minutes=1))
+    assert written == Written(count=4)
+    assert desk.content() == [(1, 1, 0, "Delivered"), (2, 0, 0, "Archived"), (3, None, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("before", "change"),
+    [
+        ("status = 0, err = 0", {"status": 0}),  # nothing differs
+        ("status = 0, err = 0, checked_at = '2026-03-10 12:00:01'", {"status": -1}),  # a later answer is there
+        ("status = 0, err = 0, outcome = 'TrackingTimeout'", {"status": 1}),  # it has ended
+        ("status = 0, err = 0, phone = '7'", {"status": 1}),  # it is another message now
+    ],
+    ids=["same", "later", "ended", "another"],
+)
+def test_a_change_that_must_not_be_written_has_no_effect(engine: sa.Engine, before: str, change: Any) -> None:
+    desk = Desk(engine)
+    desk.sql(f"update messages set {before} where id = 1")
+    content = desk.content("*")
+    written = desk.write(desk.change(1, **change))
+    assert written == Written(idle=written.idle)
+    assert [idle.row for idle in written.idle] == [desk.rows[1]]
+    assert desk.content("*") == content
+
+
+def test_a_final_answer_is_written_even_if_a_clock_was_ahead(engine: sa.Engine) -> None:
+    desk = Desk(engine)
+    desk.sql("update messages set checked_at = '2027-01-01 00:00:00'")
+    desk.write(desk.change(1, 1))
+    assert desk.content()[0] == (1, 1, 0, "Delivered")
+
+
+def test_one_rows_failure_costs_that_row_alone(engine: sa.Engine) -> None:
+    desk = Desk(engine, f"{IN}, {OUT}, operator varchar(9), check (length(operator) < 5)")
+    changes = desk.change(1, 1), desk.change(2, 1, operator="a long name"), desk.change(3, 1)
+    written = desk.write(*changes)
+    assert written.count == 2
+    [(failed, reason)] = written.failed
+    assert failed.row is desk.rows[2]
+    assert "79990000002" not in reason
+    assert reason
+    assert [row[3] for row in desk.content()] == ["Delivered", None, "Delivered"]
+
+
+def test_what_a_reply_does_not_say_stays_as_it_was(engine: sa.Engine) -> None:
+    desk = Desk(engine, f"{IN}, {OUT}, operator text, region text")
+    desk.sql("update messages set operator = 'MTS'")
+    desk.write(desk.change(1, 0, region="Moscow"))
+    assert desk.content("id, operator, region")[0] == (1, "MTS", "Moscow")
+
+
+def test_a_new_column_is_filled_though_the_status_is_the_same(engine: sa.Engine) -> None:
+    desk = Desk(engine, f"{IN}, {OUT}, region text")
+    desk.sql("update messages set status = 0, err = 0")
+    assert desk.write(desk.change(1, 0, region="Moscow")).count == 1
+    assert desk.write(desk.change(1, 0, region="Tver", minutes=1)).count == 0
+
+
+def test_a_row_that_can_not_be_written_now_waits_and_so_do_its_later_changes(sqlite: sa.Engine) -> None:
+    """Others do not wait for it."""
+    desk = Desk(sqlite)
+
+    def refuse(_conn: Any, _cursor: Any, _statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if any(2 in each for each in (parameters if many else [parameters])):
+            raise sa.exc.OperationalError("", None, Exception("lock timeout"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    changes = desk.change(1, 0), desk.change(2, 0), desk.change(2, 1, minutes=1), desk.change(3, 0)
+    written = desk.write(*changes)
+    assert written.left == [changes[1], changes[2]]
+    assert written.trouble == "lock timeout"
+    assert written.count == 2
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_without_a_connection_nothing_is_lost(sqlite: sa.Engine, after: int) -> None:
+    """After the batch failed because of a row, each row is written by itself until the connection is lost."""
+    desk = Desk(sqlite, f"{IN}, {OUT}, operator varchar(9), check (length(operator) < 5)")
+    changes = [desk.change(1, 1), desk.change(2, 1, operator="a long name"), desk.change(3, 1)]
+    updates = 0
+
+    def lose(_conn: Any, _cursor: Any, _statement: str, _parameters: Any, _context: Any, many: bool) -> None:
+        nonlocal updates
+        updates += not many or after == 0
+        if updates > after:
+            raise sa.exc.OperationalError(
+                "", None, Exception("server closed the connection"), connection_invalidated=True
+            )
+
+    sa.event.listen(sqlite, "before_cursor_execute", lose)
+    written = desk.write(*changes)
+    sa.event.remove(sqlite, "before_cursor_execute", lose)
+    assert written.left == changes[after:]
+    assert written.trouble == "server closed the connection"
+    assert written.count + len(written.failed) == after
+
+
+def test_rows_are_opened_again_only_from_the_named_outcomes(engine: sa.Engine) -> None:
+    desk = Desk(engine)
+    desk.sql("update messages set outcome = 'ConfigError' where id < 3")
+    desk.sql("update messages set outcome = 'Delivered' where id = 2")
+    with engine.begin() as connection:
+        desk.writer.reopen(connection, [desk.rows[1], desk.rows[2]], ["ConfigError"])
+    assert desk.content("outcome") == [(None,), ("Delivered",), (None,)]
+
+
+def test_an_unknown_final_status_is_named_by_its_number() -> None:
+    assert outcome_name(1) == "Delivered"
+    assert outcome_name(777) == "777"
+
+
+class MySQLError(Exception):
+    """As PyMySQL raises it."""
+
+
+MySQLError.__module__ = "pymysql.err"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_about_row"),
+    [
+        (sa.exc.IntegrityError("", None, Exception("UNIQUE")), True),
+        (sa.exc.DataError("", None, Exception("too long")), True),
+        (sa.exc.OperationalError("", None, Exception("locked")), False),
+        (sa.exc.OperationalError("", None, MySQLError(1644, "a trigger refused")), True),
+        (sa.exc.OperationalError("", None, MySQLError(1205, "Lock wait timeout")), False),
+        (sa.exc.OperationalError("", None, MySQLError(2013, "Lost connection")), False),
+        (sa.exc.OperationalError("", None, MySQLError("text")), False),
+        (sa.exc.DataError("", None, Exception("gone"), connection_invalidated=True), False),
+        (sa.exc.TimeoutError("the pool is empty"), False),
+        (sa.exc.StatementError("a value of a wrong type", "", None, Exception("wrong")), True),
+    ],
+)
+def test_which_errors_are_about_a_row(error: sa.exc.SQLAlchemyError, is_about_row: bool) -> None:
+    assert concerns_row(error) == is_about_row
+
+
+@pytest.mark.slow
+def test_a_trigger_of_postgresql_that_refuses_a_row_costs_that_row(postgres_server: Any) -> None:
+    engine = sa.create_engine(postgres_server.url)
+    desk = Desk(engine)
+    desk.sql(
+        "create function refuse() returns trigger as $$ begin if new.id = 2 then raise exception 'no'; end if; "
+        "return new; end $$ language plpgsql"
+    )
+    desk.sql("create trigger t before update on messages for each row execute function refuse()")
+    written = desk.write(desk.change(1, 1), desk.change(2, 1), desk.change(3, 1))
+    assert [(change.row, reason) for change, reason in written.failed] == [(desk.rows[2], "no")]
+    assert written.count == 2
+    desk.sql("drop table messages")
+    desk.sql("drop function refuse")
+    engine.dispose()
