@@ -38,7 +38,10 @@ napoleon_use_rtype = False
 # Types of other packages, private types and type variables are named in signatures and documented elsewhere: looking
 # them up would need the network.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(anyio|attrs?|collections|datetime|decimal|enum|httpx|ssl|trio|types|typing|inspect|os|sqlalchemy)(\..*)?"),
+    (
+        r"py:.*",
+        r"(anyio|attrs?|collections|datetime|decimal|enum|httpx|ssl|trio|types|typing|inspect|os|sqlalchemy)(\..*)?",
+    ),
     (r"py:.*", r"(smsc_status\.)?(.*\.)?_.*"),
     (r"py:.*", r"smsc_status\.(emulator|limiter)\.[a-z]+\..*"),  # documented under the package's name
     (r"py:.*", r"([A-Za-z_.]*\.)?(WantedT|WantedT_co|Self|Key|Life|Until|Messages|Identity|Secret)"),

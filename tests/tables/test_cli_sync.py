@@ -17,6 +17,7 @@ from table_support import Office, until
 
 import smsc_status.tables
 from smsc_status import ConfigError
+from smsc_status.cli import _health
 from smsc_status.cli import _sync as command
 from smsc_status.cli._app import run
 from smsc_status.cli._exits import Exit
@@ -251,7 +252,10 @@ async def test_probes_are_answered(anyio_backend: str) -> None:
 
 @REAL
 @pytest.mark.parametrize("request_", [b"", b"nonsense\r\n\r\n", b"GET /", b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000])
-async def test_what_is_no_request_gets_no_answer_and_harms_nobody(anyio_backend: str, request_: bytes) -> None:
+async def test_what_is_no_request_gets_no_answer_and_harms_nobody(
+    anyio_backend: str, request_: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_health, "PATIENCE", 0.3)
     probes = Probes()
     async with answering_probes(("127.0.0.1", 0), probes.report) as port:
         assert await answer(port, request_) == b""
