@@ -142,7 +142,7 @@ def _use_utc(connection: Any, _record: object) -> None:
         cursor.execute("SET time_zone = '+00:00'")
 
 
-def said(error: sa.exc.SQLAlchemyError) -> str:
+def said(error: Exception) -> str:
     """What the database said, in one line. Further lines may quote a row."""
     cause = getattr(error, "orig", None) or error
     args: tuple[Any, ...] = getattr(cause, "args", ())
@@ -150,12 +150,12 @@ def said(error: sa.exc.SQLAlchemyError) -> str:
     return one_line(str(text).partition("\n")[0]) or type(cause).__name__
 
 
-def is_disconnect(error: sa.exc.SQLAlchemyError) -> bool:
+def is_disconnect(error: Exception) -> bool:
     """Whether the connection is gone, or there was none."""
     return getattr(error, "connection_invalidated", False) or isinstance(error, sa.exc.TimeoutError)
 
 
-def concerns_row(error: sa.exc.SQLAlchemyError) -> bool:
+def concerns_row(error: Exception) -> bool:
     """Whether the error is about the row that was written. All others may pass, so the row is written again."""
     if is_disconnect(error):
         return False

@@ -80,7 +80,7 @@ class Writer:
         try:
             with engine.begin() as connection:
                 return self._write_all(connection, changes)
-        except sa.exc.SQLAlchemyError as error:
+        except Exception as error:  # a driver raises errors of its own for a value that it can't send
             if is_disconnect(error):
                 return Written(left=list(changes), trouble=said(error))
         return self._write_each(engine, changes)
@@ -107,7 +107,7 @@ class Writer:
             try:
                 with engine.begin() as connection:
                     done = self._write_all(connection, [change])
-            except sa.exc.SQLAlchemyError as error:
+            except Exception as error:  # likewise
                 if is_disconnect(error):
                     written.left += changes[number:]
                     written.trouble = said(error)

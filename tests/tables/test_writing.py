@@ -97,6 +97,16 @@ def test_one_rows_failure_costs_that_row_alone(engine: sa.Engine) -> None:
     assert [row[3] for row in desk.content()] == ["Delivered", None, "Delivered"]
 
 
+def test_a_value_that_the_driver_cannot_send_costs_its_row_alone(engine: sa.Engine) -> None:
+    """SQLite's driver then raises an error that SQLAlchemy does not know."""
+    desk = Desk(engine, f"{IN}, {OUT}, sms_cnt integer")
+    written = desk.write(desk.change(1, 1), desk.change(2, 1, sms_cnt=2**70), desk.change(3, 1))
+    assert written.count == 2
+    [(failed, _)] = written.failed
+    assert failed.row is desk.rows[2]
+    assert [row[3] for row in desk.content()] == ["Delivered", None, "Delivered"]
+
+
 def test_what_a_reply_does_not_say_stays_as_it_was(engine: sa.Engine) -> None:
     desk = Desk(engine, f"{IN}, {OUT}, operator text, region text")
     desk.sql("update messages set operator = 'MTS'")
