@@ -6,11 +6,12 @@ import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import IntEnum
+from itertools import chain
 from typing import Any, Self
 
 import attrs
 
-from smsc_status import _notation, codes
+from smsc_status import _notation, _plain, codes
 from smsc_status.codes import Channel, Title
 from smsc_status.errors import ConfigError, SmscError
 
@@ -296,6 +297,29 @@ class StatusRecord:
         """The vendor's name of `err`; `None` if there is no `err`, or if it or the channel is unknown."""
         return None if self.err is None else codes.error_title(self.channel, self.err)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON values: the same that the command line writes.
+
+        The fields have the wire's names. Those that were not sent are left out, except `err`. Beside them stand the
+        views: `status_title` and `error_title` in English, `is_final`, `is_delivered`, `channel`, `reachable`, and the
+        instants `changed_at`, `sent_at` and `checked_at` as ISO texts. `cost` is a text. Of `ref` only `id` and `phone`
+        are given.
+
+        >>> record = StatusRecord(status=1, ref=MessageRef(7, "79990000000"), cost=Decimal("2.50"))
+        >>> plain = record.to_dict()
+        >>> plain["id"], plain["phone"], plain["status_title"], plain["err"], plain["cost"], "region" in plain
+        (7, '79990000000', 'Delivered', None, '2.50', False)
+        """
+        return _plain.of_record(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return _plain.core_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        return _plain.json_schema(cls, _plain.HEAD, (*chain.from_iterable(_plain.DETAILS), _plain.DOUBT))
+
 
 @attrs.frozen(slots=True, kw_only=True)
 class HlrRecord(StatusRecord):
@@ -355,6 +379,25 @@ class FailedCheck:
 
     ref: Any
     error: SmscError
+
+    def to_dict(self) -> dict[str, Any]:
+        """The failure as plain JSON values: the same that the command line writes.
+
+        `id` and `phone` are the message's, `None` where it could not be read, `error` is the name of the error's class,
+        and `text` is what it says.
+
+        >>> FailedCheck(MessageRef(7, "79990000000"), SmscError("no answer")).to_dict()
+        {'id': 7, 'phone': '79990000000', 'error': 'SmscError', 'text': 'no answer'}
+        """
+        return _plain.of_failure(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return _plain.core_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        return _plain.json_schema(cls, ("id", "phone", *_plain.FAILURE))
 
 
 def _bounded(low: float, *, whole: bool, above: bool = False) -> Any:

@@ -20,7 +20,7 @@ PACKAGE = Path(smsc_status.__file__).parent
 LAYERS = [
     ["_texts", "_notation"],
     ["errors", "codes"],
-    ["models"],
+    ["models", "_plain"],
     ["_core"],
     ["_loops", "_waiters"],
     ["limiter"],

@@ -38,7 +38,7 @@ NAMING = [
 
 # The blocks that are imported and used below, by a word in each.
 USED = {
-    "howto/web-app.md": {"def status_of", "by_key ="},
+    "howto/web-app.md": {"def status_of", "by_key =", "FastAPI("},
     "howto/worker.md": {"async def follow"},
     "howto/sync-code.md": {"def fetch(", "start_blocking_portal", "with blocking_check()"},
     "howto/testing.md": {
@@ -109,6 +109,27 @@ def test_a_worker_gets_the_status_from_the_service(
             monkeypatch.setattr(workers, "STATUSES", web)
             assert (await workers.status_of(1, "79990000000"))["delivered"] is True
             assert await workers.status_of(1, "rubbish") is None
+
+    asyncio.run(main())
+
+
+def test_the_app_of_fastapi_answers_with_a_record_or_with_the_error(server: EmulatorServer, tmp_path: Path) -> None:
+    """The record comes as `to_dict` writes it. A bad phone is the visitor's mistake, an exhausted id is told when."""
+    app = module(on_page("howto/web-app.md"), "FastAPI(", tmp_path).app
+
+    async def main() -> None:
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://statuses") as web,
+        ):
+            reply = await web.get("/status/1/79990000000")
+            assert (reply.status_code, reply.json()["status_title"]) == (200, "Delivered")
+            assert (await web.get("/status/1/rubbish")).status_code == 400
+            for phone in range(79, 84):
+                await web.get(f"/status/1/{phone}")
+            late = await web.get("/status/1/90")
+            assert (late.status_code, int(late.headers["Retry-After"]) > 30) == (503, True)
+            assert (await web.get("/openapi.json")).status_code == 200
 
     asyncio.run(main())
 
