@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import partial
 from inspect import iscoroutinefunction
-from math import inf, isfinite
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 from weakref import WeakSet
 
 import attrs
 
+from smsc_status._arguments import seconds, whole
 from smsc_status._runtime.account import Account, Secret
 from smsc_status._texts import one_line
 from smsc_status.errors import ConfigError
@@ -170,9 +171,8 @@ class StatusClient:
         self._url = account.urls[0]
         self._detail = _member(Detail, detail, "detail")
         wire = Wire(_member(Format, format, "format"), _charset(charset))
-        timeout = _seconds(timeout, "timeout", positive=True)
-        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-            raise ConfigError(f"retries {retries!r}: expected a whole number, at least 0")
+        timeout = seconds(timeout, "timeout", positive=True)
+        retries = whole(retries, "retries", at_least=0)
         if not isinstance(timezone, tzinfo):
             raise ConfigError(f"timezone {timezone!r}: expected a tzinfo")
         if limiter is None:
@@ -254,9 +254,9 @@ class StatusClient:
 
         ref = MessageRef(id, phone)
         level = self._detail if detail is None else _member(Detail, detail, "detail")
-        max_age = _seconds(max_age, "max_age")
-        patience = inf if max_wait is None else _seconds(max_wait, "max_wait")
-        longest = None if timeout is None else _seconds(timeout, "timeout")
+        max_age = seconds(max_age, "max_age")
+        patience = inf if max_wait is None else seconds(max_wait, "max_wait")
+        longest = None if timeout is None else seconds(timeout, "timeout")
         return await check(self._engine, ref, level, max_wait=patience, max_age=max_age, timeout=longest)
 
     def stream(self, messages: Messages, *, detail: Detail | None = None) -> OutcomeStream:
@@ -315,19 +315,17 @@ class StatusClient:
         """
         level = self._detail if detail is None else _member(Detail, detail, "detail")
         _check_messages(messages)
-        if _seconds(eagerness, "eagerness") > 1:
+        if seconds(eagerness, "eagerness") > 1:
             raise ConfigError(f"eagerness {eagerness!r}: expected a number from 0 to 1")
         if until is not None and (not callable(until) or _is_async(until)):
             raise ConfigError(f"until {until!r}: expected a function that returns a bool, and not an async one")
-        speed = _seconds(speed, "speed", positive=True)
-        if look_ahead is not None and (
-            isinstance(look_ahead, bool) or not isinstance(look_ahead, int) or look_ahead < 1
-        ):
-            raise ConfigError(f"look_ahead {look_ahead!r}: expected a whole number, at least 1, or None")
+        speed = seconds(speed, "speed", positive=True)
+        if look_ahead is not None:
+            look_ahead = whole(look_ahead, "look_ahead", at_least=1, or_none=True)
         from smsc_status._core.tracking.polling import Policy  # noqa: PLC0415 (see the module's docstring)
         from smsc_status._operations.tracker import Tracker, TrackStream  # noqa: PLC0415 (likewise)
 
-        policy = Policy(eagerness=eagerness, expire_after=_seconds(expire_after, "expire_after", positive=True))
+        policy = Policy(eagerness=eagerness, expire_after=seconds(expire_after, "expire_after", positive=True))
         tracker = Tracker(
             self._engine,
             messages,
@@ -479,10 +477,3 @@ def _charset(charset: str) -> str:
 def _is_async(function: Callable[..., object]) -> bool:
     called = getattr(function, "__call__", None)  # noqa: B004 (the method itself is looked at)
     return iscoroutinefunction(function) or iscoroutinefunction(called)
-
-
-def _seconds(value: float, name: str, *, positive: bool = False) -> float:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    if not good or value < 0 or (positive and value == 0):
-        raise ConfigError(f"{name} {value!r}: expected seconds, {'more than' if positive else 'at least'} 0")
-    return float(value)

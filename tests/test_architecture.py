@@ -20,7 +20,7 @@ PACKAGE = Path(smsc_status.__file__).parent
 LAYERS = [
     ["_texts", "_notation"],
     ["errors", "codes"],
-    ["models", "_plain"],
+    ["models", "_plain", "_arguments"],
     ["_core"],
     ["_loops", "_waiters"],
     ["limiter"],

@@ -39,7 +39,7 @@ NAMING = [
 # The blocks that are imported and used below, by a word in each.
 USED = {
     "howto/web-app.md": {"def status_of", "by_key =", "FastAPI("},
-    "howto/worker.md": {"async def follow"},
+    "howto/worker.md": {"async def follow", "async def keep"},
     "howto/sync-code.md": {"def fetch(", "start_blocking_portal", "with blocking_check()"},
     "howto/testing.md": {
         "def test_my_code()",
@@ -156,6 +156,19 @@ def test_the_follower_saves_each_message_with_its_end(
     assert {outcome.ref for outcome in saved if isinstance(outcome, StatusRecord) and outcome.is_final} == set(refs)
     monkeypatch.setenv("SMSC_APIKEY", "wrong")
     assert set(asyncio.run(follow(refs, save))) == set(refs)
+
+
+def test_the_keeper_stores_every_outcome_in_batches(server: EmulatorServer, tmp_path: Path) -> None:
+    """Each outcome is in one of the lists."""
+    keep = module(on_page("howto/worker.md"), "async def keep", tmp_path).keep
+    refs = list(server.emulator.world)
+    stored: list[StatusRecord | FailedCheck] = []
+
+    async def store(outcomes: list[StatusRecord | FailedCheck]) -> None:
+        stored.extend(outcomes)
+
+    asyncio.run(keep(refs, store))
+    assert {outcome.ref for outcome in stored} == set(refs)
 
 
 def test_a_batch_from_synchronous_code_gives_its_outcomes(server: EmulatorServer, tmp_path: Path) -> None:
