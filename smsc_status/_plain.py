@@ -35,7 +35,7 @@ FAILURE = ("error", "text")
 """The names in a failure, beside the id and the phone: the class of the error, and what it says."""
 
 
-def of_record(record: StatusRecord) -> Plain:
+def of_record(record: StatusRecord[Any]) -> Plain:
     """See `StatusRecord.to_dict`."""
     title, error_title = record.status_title, record.error_title
     plain = _message(record.ref if record.ref is not None else (record.id, record.phone)) | {
@@ -59,7 +59,7 @@ def of_record(record: StatusRecord) -> Plain:
     return plain
 
 
-def of_failure(failure: FailedCheck) -> Plain:
+def of_failure(failure: FailedCheck[Any]) -> Plain:
     """See `FailedCheck.to_dict`."""
     return _message(failure.ref) | {"error": type(failure.error).__name__, "text": str(failure.error)}
 
@@ -115,7 +115,7 @@ def core_schema(cls: type[Any]) -> Any:
     return of_pydantic.is_instance_schema(cls, serialization=as_dict)
 
 
-def _to_dict(outcome: StatusRecord | FailedCheck) -> Plain:
+def _to_dict(outcome: StatusRecord[Any] | FailedCheck[Any]) -> Plain:
     return outcome.to_dict()
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from inspect import iscoroutinefunction
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, Self, TypeGuard, overload
 from weakref import WeakSet
 
 import attrs
@@ -23,14 +23,14 @@ from smsc_status._arguments import seconds, whole
 from smsc_status._runtime.account import Account, Secret
 from smsc_status._texts import one_line
 from smsc_status.errors import ConfigError
-from smsc_status.models import MOSCOW, Detail, Format, Limits, MessageRef, StatusRecord
+from smsc_status.models import MOSCOW, DataT, Detail, Format, Limits, MessageRef, StatusRecord
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
 
-    from smsc_status._operations.source import Messages
+    from smsc_status._operations.source import Messages, Refs
     from smsc_status._operations.streaming import OutcomeStream
     from smsc_status._operations.tracker import Tracker, TrackStream
     from smsc_status.limiter import Limiter
@@ -220,6 +220,7 @@ class StatusClient:
                 overrides[name] = _hidden(os.environ[variable]) if is_secret else os.environ[variable]
         return cls(**overrides)
 
+    @overload
     async def check(
         self,
         id: int | str,
@@ -229,13 +230,36 @@ class StatusClient:
         max_wait: float | None = None,
         max_age: float = 0.0,
         timeout: float | None = None,
-    ) -> StatusRecord:
+    ) -> StatusRecord: ...
+
+    @overload
+    async def check(
+        self,
+        ref: MessageRef[DataT],
+        /,
+        *,
+        detail: Detail | None = None,
+        max_wait: float | None = None,
+        max_age: float = 0.0,
+        timeout: float | None = None,
+    ) -> StatusRecord[DataT]: ...
+
+    async def check(
+        self,
+        id: int | str | MessageRef[Any],
+        phone: str | None = None,
+        *,
+        detail: Detail | None = None,
+        max_wait: float | None = None,
+        max_age: float = 0.0,
+        timeout: float | None = None,
+    ) -> StatusRecord[Any]:
         """The present status of one message.
 
         Calls that are made together may share a bulk request, and calls for the same message share one check.
 
         Args:
-            id: the message's id.
+            id: the message's id; or a `MessageRef`, without `phone`, which the record then has as its `ref`.
             phone: the phone or e-mail address that it was sent to.
             detail: how much to ask; `None` means the client's own level.
             max_wait: if the request can't start within this many seconds, raise as soon as that is known.
@@ -252,14 +276,20 @@ class StatusClient:
         """
         from smsc_status._operations.checking import check  # noqa: PLC0415 (see the module's docstring)
 
-        ref = MessageRef(id, phone)
+        ref = _ref(id, phone)
         level = self._detail if detail is None else _member(Detail, detail, "detail")
         max_age = seconds(max_age, "max_age")
         patience = inf if max_wait is None else seconds(max_wait, "max_wait")
         longest = None if timeout is None else seconds(timeout, "timeout")
         return await check(self._engine, ref, level, max_wait=patience, max_age=max_age, timeout=longest)
 
-    def stream(self, messages: Messages, *, detail: Detail | None = None) -> OutcomeStream:
+    @overload
+    def stream(self, messages: Refs[DataT], *, detail: Detail | None = None) -> OutcomeStream[DataT]: ...
+
+    @overload
+    def stream(self, messages: Messages[DataT], *, detail: Detail | None = None) -> OutcomeStream[DataT | None]: ...
+
+    def stream(self, messages: Messages[Any], *, detail: Detail | None = None) -> OutcomeStream[Any]:
         """Check each message once. The outcomes come in the order of the answers.
 
         The input is any iterable or async iterable of `MessageRef`s or `(id, phone)` tuples. It is read lazily: it may
@@ -278,17 +308,43 @@ class StatusClient:
 
         return OutcomeStream(self._engine, messages, level)
 
+    @overload
     def track(
         self,
-        messages: Messages,
+        messages: Refs[DataT],
         *,
-        until: Callable[[StatusRecord], bool] | None = None,
+        until: Callable[[StatusRecord[DataT]], bool] | None = None,
         detail: Detail | None = None,
         eagerness: float = 0.5,
         look_ahead: int | None = 100_000,
         expire_after: float = 172_800.0,
         speed: float = 1.0,
-    ) -> TrackStream:
+    ) -> TrackStream[DataT]: ...
+
+    @overload
+    def track(
+        self,
+        messages: Messages[DataT],
+        *,
+        until: Callable[[StatusRecord[DataT | None]], bool] | None = None,
+        detail: Detail | None = None,
+        eagerness: float = 0.5,
+        look_ahead: int | None = 100_000,
+        expire_after: float = 172_800.0,
+        speed: float = 1.0,
+    ) -> TrackStream[DataT | None]: ...
+
+    def track(
+        self,
+        messages: Messages[Any],
+        *,
+        until: Callable[[StatusRecord[Any]], bool] | None = None,
+        detail: Detail | None = None,
+        eagerness: float = 0.5,
+        look_ahead: int | None = 100_000,
+        expire_after: float = 172_800.0,
+        speed: float = 1.0,
+    ) -> TrackStream[Any]:
         """Follow messages to their end: gives the first record of each, then every change of its status or error.
 
         It ends when the input has ended and every message is done: final, archived, expired, or failed. Requests
@@ -338,8 +394,18 @@ class StatusClient:
         self._trackers.add(tracker)
         return TrackStream(tracker)
 
-    async def delete(self, id: int | str, phone: str) -> None:
+    @overload
+    async def delete(self, id: int | str, phone: str) -> None: ...
+
+    @overload
+    async def delete(self, ref: MessageRef[Any], /) -> None: ...
+
+    async def delete(self, id: int | str | MessageRef[Any], phone: str | None = None) -> None:
         """Delete a message that was sent. For the limits this counts as a check of its id.
+
+        Args:
+            id: the message's id; or a `MessageRef`, without `phone`.
+            phone: the phone or e-mail address that it was sent to.
 
         Raises:
             ConfigError: bad arguments, or the client is closed.
@@ -350,7 +416,7 @@ class StatusClient:
         """
         from smsc_status._operations.deletion import Deletion  # noqa: PLC0415 (see the module's docstring)
 
-        ref = MessageRef(id, phone)
+        ref = _ref(id, phone)
         await self._engine.bind()
         error = await Deletion(self._engine, ref).carry_out()
         if error is not None:
@@ -417,6 +483,15 @@ def _hidden(text: str | Secret | None) -> Secret | None:
 def _is_url(share: object) -> TypeGuard[str]:
     """Whether this `share` is a URL. It may hold a password."""
     return isinstance(share, str) and "://" in share
+
+
+def _ref(id: int | str | MessageRef[Any], phone: str | None) -> MessageRef[Any]:
+    """The ref itself, or one of these two."""
+    if not isinstance(id, MessageRef):
+        return MessageRef(id, phone)  # it refuses None
+    if phone is not None:
+        raise ConfigError(f"phone {one_line(repr(phone), 80)} beside a MessageRef: expected only the ref")
+    return id
 
 
 def _limits(limits: Limits | None) -> Limits:

@@ -7,13 +7,24 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import IntEnum
 from itertools import chain
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 import attrs
 
 from smsc_status import _notation, _plain, codes
 from smsc_status.codes import Channel, Title
 from smsc_status.errors import ConfigError, SmscError
+
+if TYPE_CHECKING:  # type checkers know this module without its being installed
+    from typing_extensions import TypeVar
+
+    DataT = TypeVar("DataT", default=None)
+    DataT_co = TypeVar("DataT_co", default=None, covariant=True)
+else:  # only type checkers need the default
+    from typing import TypeVar
+
+    DataT = TypeVar("DataT")
+    DataT_co = TypeVar("DataT_co", covariant=True)
 
 MOSCOW = timezone(timedelta(hours=3), "MSK")
 """The time zone of the vendor's dates. It is the same all year."""
@@ -32,6 +43,10 @@ _NOT_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
 _LONGEST_SHOWN = 60
 _LONGEST_LOOKED_AT = 1000
 _WIRE_DATE = "%d.%m.%Y %H:%M:%S"
+
+
+_UNBOUND: Any = None
+"""The `ref` of a record that belongs to no message yet. Type checkers need not think of it."""
 
 
 def is_look_up(type: int | None, flag: int | None) -> bool:
@@ -115,11 +130,11 @@ def _check_sent_at(_ref: object, _attribute: object, value: Any) -> None:
 
 
 @attrs.frozen(eq=False, slots=True)
-class MessageRef:
+class MessageRef(Generic[DataT_co]):
     """A sent message, as its sender knows it.
 
     Two refs are equal if the limits count their ids as one (`7` and `"007"`) and their phones have the same digits.
-    `sent_at` is not compared.
+    `sent_at` and `data` are not compared.
 
     Invisible characters (no-break spaces, direction marks and the like; see `_notation.visible`) are removed from `id`
     and `phone`, and so from the request too. A value that a spreadsheet has spoilt is refused, and so is a phone that
@@ -141,6 +156,8 @@ class MessageRef:
         phone: a phone number of at most 15 digits, not counting an extension, or an e-mail address. Any notation
             without commas is allowed and is sent as it is.
         sent_at: when it was sent, if known; an aware datetime.
+        data: anything of your own that belongs to the message: a primary key, a row. It comes back in `outcome.ref`,
+            and type checkers know its type there. It is never read or sent.
 
     Raises:
         ConfigError: a value has another form.
@@ -149,6 +166,7 @@ class MessageRef:
     id: int | str = attrs.field(converter=_visible, validator=_check_id)
     phone: str = attrs.field(converter=_visible, validator=_check_phone)
     sent_at: datetime | None = attrs.field(default=None, validator=_check_sent_at)
+    data: DataT_co = attrs.field(default=None)
 
     @property
     def identity(self) -> Identity:
@@ -161,8 +179,12 @@ class MessageRef:
     def __hash__(self) -> int:
         return hash(self.identity)
 
+    def __repr__(self) -> str:
+        data = "" if self.data is None else f", data={_shown(self.data)}"
+        return f"MessageRef(id={self.id!r}, phone={self.phone!r}, sent_at={self.sent_at!r}{data})"
+
     @classmethod
-    def of(cls, value: object) -> MessageRef:
+    def of(cls, value: object) -> MessageRef[Any]:
         """The value itself, if it is a ref, or a ref of an `(id, phone)` or `(id, phone, sent_at)` tuple or list.
 
         Raises:
@@ -204,7 +226,7 @@ class Flags:
 
 
 @attrs.frozen(slots=True, kw_only=True)
-class StatusRecord:
+class StatusRecord(Generic[DataT_co]):
     """What the vendor said about one message at one moment.
 
     The fields have the wire's names and values, unchanged. A field that was not sent is `None`. Dates as text are in
@@ -238,7 +260,7 @@ class StatusRecord:
     operator_orig: str | None = None
     region: str | None = None
     id: int | str | None = None
-    ref: MessageRef = attrs.field(default=None)
+    ref: MessageRef[DataT_co] = attrs.field(default=_UNBOUND)
     """The caller's own object."""
     checked_at: datetime = attrs.field(default=None)
     """When the answer came in; an aware datetime."""
@@ -322,7 +344,7 @@ class StatusRecord:
 
 
 @attrs.frozen(slots=True, kw_only=True)
-class HlrRecord(StatusRecord):
+class HlrRecord(StatusRecord[DataT_co]):
     """What the vendor said about one number look-up: an HLR request or a ping SMS."""
 
     imsi: str | None = None
@@ -371,13 +393,14 @@ def _instant(timestamp: int | None, date: str | None, zone: tzinfo) -> datetime 
 
 
 @attrs.frozen(slots=True)
-class FailedCheck:
+class FailedCheck(Generic[DataT_co]):
     """The outcome of a message that could not be checked.
 
-    `ref` is the caller's own object: a `MessageRef`, or whatever was given in its place.
+    `ref` is the caller's own object. If that could not be read as a message (then `error` is a `ConfigError`), it is
+    whatever was given, although type checkers are told that it is a `MessageRef`.
     """
 
-    ref: Any
+    ref: MessageRef[DataT_co]
     error: SmscError
 
     def to_dict(self) -> dict[str, Any]:

@@ -48,6 +48,7 @@ USED = {
         "def test_at_sixty_times_the_speed()",
         "MockClock",
     },
+    "reference/models.md": {"def keys_of_delivered"},
     "tutorial.md": {"sys.argv"},
 }
 
@@ -138,6 +139,19 @@ def test_clients_with_one_limiter_are_made_as_they_stand(tmp_path: Path) -> None
     """They are made as they stand."""
     page = module(on_page("howto/web-app.md"), "by_key =", tmp_path)
     assert page.by_key.stats().open_requests == page.by_login.stats().open_requests == 0
+
+
+def test_the_keys_come_back_with_the_outcomes(server: EmulatorServer, tmp_path: Path) -> None:
+    """The example of one's own data."""
+    page = module(on_page("reference/models.md"), "def keys_of_delivered", tmp_path)
+
+    async def main() -> list[int]:
+        async with smsc_status.StatusClient.from_env() as client:
+            rows = [page.Row(100 + id, id, "79990000000") for id in (1, 2, 404)]
+            keys: list[int] = await page.keys_of_delivered(client, rows)
+            return keys
+
+    assert sorted(asyncio.run(main())) == [101, 102]
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def test_a_record_without_a_ref_has_the_reply_s_id_and_phone() -> None:
         (None, None, None),
     ],
 )
-def test_a_failure_names_its_message_as_far_as_it_can_be_read(ref: object, id: object, phone: object) -> None:
+def test_a_failure_names_its_message_as_far_as_it_can_be_read(ref: Any, id: object, phone: object) -> None:
     """What was put in in place of a message may be anything."""
     plain = FailedCheck(ref, TransportError("cut")).to_dict()
     assert plain == {"id": id, "phone": phone, "error": "TransportError", "text": "cut"}

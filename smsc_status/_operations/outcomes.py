@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, Generic, NamedTuple, NoReturn, Self
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -17,7 +17,9 @@ from smsc_status._arguments import seconds, whole
 from smsc_status._runtime.engine import Engine
 from smsc_status._runtime.signals import Signal
 from smsc_status.errors import ConfigError, SmscError
-from smsc_status.models import FailedCheck, StatusRecord
+from smsc_status.models import DataT_co, FailedCheck, MessageRef, StatusRecord
+
+Outcome = StatusRecord[Any] | FailedCheck[Any]
 
 YIELD_EVERY = 64
 """Outcomes that are ready are given out without a pause, but other tasks get a turn after every so many."""
@@ -30,7 +32,7 @@ ROUNDING = 1e-6
 class Ready(NamedTuple):
     """An outcome that waits for being taken."""
 
-    outcome: StatusRecord | FailedCheck
+    outcome: Outcome
     of: Any
     """What the outcome belongs to; each kind of work has its own."""
     came_at: float
@@ -46,7 +48,7 @@ class Work(ABC):
         """Nothing is read or asked any more."""
         self.ready: deque[Ready] = deque()
         """What has come out and was not taken yet, in the order in which it came."""
-        self.batch_size = 0
+        self.batch_size: int = 0
         """The size of the largest batch that is asked for. There is room for one such batch."""
         self._has_all_input = self._is_closed = False
         self._error: SmscError | None = None
@@ -56,7 +58,7 @@ class Work(ABC):
         self._news = Signal()
         self._room = Signal()
 
-    async def next(self) -> StatusRecord | FailedCheck:
+    async def next(self) -> Outcome:
         """The next outcome.
 
         Raises:
@@ -72,7 +74,7 @@ class Work(ABC):
             self._raise_if_over()
             await self._news.wait()
 
-    async def batch(self, max_size: int, max_seconds: float) -> list[StatusRecord | FailedCheck]:
+    async def batch(self, max_size: int, max_seconds: float) -> list[Outcome]:
         """The next outcomes, one or more: `max_size` of them, or what has come `max_seconds` after the first.
 
         They stay in `ready` until all are handed out, so a cancellation before that changes nothing.
@@ -95,13 +97,13 @@ class Work(ABC):
                 self._raise_if_over()
                 await self._news.wait()
 
-    def _take(self) -> StatusRecord | FailedCheck:
+    def _take(self) -> Outcome:
         first = self.ready.popleft()
         self._given_out += 1
         self._taken(first)
         return first.outcome
 
-    def _put_out(self, outcome: StatusRecord | FailedCheck, of: Any) -> None:
+    def _put_out(self, outcome: Outcome, of: Any) -> None:
         self.ready.append(Ready(outcome, of, _loops.now()))
         self._news.send()
 
@@ -189,13 +191,13 @@ class Work(ABC):
             await checkpoint()
 
 
-class Outcomes:
+class Outcomes(Generic[DataT_co]):
     """What the caller iterates over. The work stops when this object is gone."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
 
-    def pending(self) -> list[Any]:
+    def pending(self) -> list[MessageRef[DataT_co]]:
         """What was read from the input and is not done."""
         return self._work.pending()
 
@@ -205,20 +207,15 @@ class Outcomes:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> StatusRecord | FailedCheck:
+    async def __anext__(self) -> StatusRecord[DataT_co] | FailedCheck[DataT_co]:
         return await self._work.next()
 
-    def batches(self, max_size: int, max_seconds: float) -> Batches:
+    def batches(self, max_size: int, max_seconds: float) -> Batches[DataT_co]:
         """The same outcomes in lists, to be stored together.
 
         A list has one outcome at least, and `max_size` at most. It is given at the latest `max_seconds` after its first
         outcome came. Nothing is lost if the waiting for a list is cancelled: what was gathered comes with the next one,
         and is in `pending` like everything that was not taken.
-
-        ```python
-        async for outcomes in client.track(messages).batches(500, 1.0):
-            await store(outcomes)
-        ```
 
         Raises:
             ConfigError: `max_size` is no whole number of at least 1, or `max_seconds` no time of at least 0 seconds.
@@ -241,13 +238,13 @@ class Outcomes:
             _loops.call_in(work.loop, work.stop)
 
 
-class Batches:
+class Batches(Generic[DataT_co]):
     """The outcomes of a stream or a tracker, in lists. See `OutcomeStream.batches`.
 
     Iterate over it, at once or inside `async with`; leaving the loop early ends the stream.
     """
 
-    def __init__(self, outcomes: Outcomes, max_size: int, max_seconds: float) -> None:
+    def __init__(self, outcomes: Outcomes[DataT_co], max_size: int, max_seconds: float) -> None:
         self._outcomes = outcomes  # the work stops when nobody holds these
         self._max_size = max_size
         self._max_seconds = max_seconds
@@ -258,10 +255,10 @@ class Batches:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> list[StatusRecord | FailedCheck]:
+    async def __anext__(self) -> list[StatusRecord[DataT_co] | FailedCheck[DataT_co]]:
         return await self._outcomes._work.batch(self._max_size, self._max_seconds)
 
-    def pending(self) -> list[Any]:
+    def pending(self) -> list[MessageRef[DataT_co]]:
         """See `OutcomeStream.pending`, and `TrackStream.pending`."""
         return self._outcomes.pending()
 

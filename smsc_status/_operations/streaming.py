@@ -17,11 +17,11 @@ from smsc_status import _loops
 from smsc_status._core.scheduling.dispatch import PendingCheck
 from smsc_status._core.scheduling.pending import CONCERNS_ACCOUNT
 from smsc_status._operations import source
-from smsc_status._operations.outcomes import Outcomes, Ready, Work
+from smsc_status._operations.outcomes import Outcome, Outcomes, Ready, Work
 from smsc_status._operations.source import Messages
 from smsc_status._runtime.engine import Engine
 from smsc_status.errors import ConfigError, SmscError
-from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
+from smsc_status.models import DataT_co, Detail, FailedCheck, MessageRef, StatusRecord
 
 HELD_BULKS = 4
 """A stream holds at most as many messages as fit into this many bulk requests: read, and not yet given out."""
@@ -48,7 +48,7 @@ class _Item:
 class Streaming(Work):
     """A stream at work: each message is asked once."""
 
-    def __init__(self, engine: Engine, messages: Messages, detail: Detail) -> None:
+    def __init__(self, engine: Engine, messages: Messages[Any], detail: Detail) -> None:
         super().__init__(engine)
         self.detail = detail
         self.held: dict[_Item, None] = {}
@@ -84,7 +84,7 @@ class Streaming(Work):
             return
         self._give(item, outcome if isinstance(outcome, StatusRecord) else FailedCheck(item.ref, outcome))
 
-    def _give(self, item: _Item, outcome: StatusRecord | FailedCheck) -> None:
+    def _give(self, item: _Item, outcome: Outcome) -> None:
         self._put_out(outcome, item)
         if self._has_all_input:
             self._room.send()
@@ -196,7 +196,7 @@ class Streaming(Work):
             await self.engine.tell_more()
 
 
-class OutcomeStream(Outcomes):
+class OutcomeStream(Outcomes[DataT_co]):
     """The outcomes of many messages, in the order in which the answers come.
 
     Iterate over it, at once or inside `async with`; leaving the loop early ends it. It holds at most as many
@@ -204,10 +204,10 @@ class OutcomeStream(Outcomes):
     async generator that it reads.
     """
 
-    def __init__(self, engine: Engine, messages: Messages, detail: Detail) -> None:
+    def __init__(self, engine: Engine, messages: Messages[Any], detail: Detail) -> None:
         super().__init__(Streaming(engine, messages, detail))
 
-    def pending(self) -> list[MessageRef]:
+    def pending(self) -> list[MessageRef[DataT_co]]:
         """The messages that were read from the input and have not come out, in their order, ready to be put in again.
 
         What can't be read as a message is among them as it was put in.

@@ -36,12 +36,12 @@ from smsc_status._core.scheduling.pacing import Pacer
 from smsc_status._core.scheduling.pending import CALLER_HEAD_START, CONCERNS_ACCOUNT, unexpected
 from smsc_status._core.tracking.polling import Policy, PollScheduler, Tracked
 from smsc_status._operations import source
-from smsc_status._operations.outcomes import ROUNDING, Outcomes, Ready, Work
+from smsc_status._operations.outcomes import ROUNDING, Outcome, Outcomes, Ready, Work
 from smsc_status._operations.source import Messages, Source
 from smsc_status._runtime.engine import Engine
 from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.limiter import Limiter
-from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
+from smsc_status.models import DataT_co, Detail, FailedCheck, MessageRef, StatusRecord
 
 LOOK_AT_CLOCK = 30.0
 """Seconds between looks at the wall clock. The monotonic clock stops while the machine sleeps."""
@@ -60,7 +60,7 @@ ONE_NIGHT = 6 * 3600.0
 
 logger = logging.getLogger("smsc_status")
 
-Until = Callable[[StatusRecord], bool]
+Until = Callable[[StatusRecord[Any]], bool]
 
 # How many trackers share a limiter's bulk requests. One whose loop was torn down stays counted, and so last calls come
 # earlier than they must.
@@ -108,7 +108,7 @@ class Tracker(Work):
     def __init__(
         self,
         engine: Engine,
-        messages: Messages,
+        messages: Messages[Any],
         *,
         detail: Detail,
         until: Until | None,
@@ -420,11 +420,11 @@ def _verdict(said: object) -> bool:
     return bool(said)
 
 
-def _ends(outcome: StatusRecord | FailedCheck, item: Tracked | None) -> bool:
+def _ends(outcome: Outcome, item: Tracked | None) -> bool:
     return item is not None or isinstance(outcome, FailedCheck)
 
 
-class TrackStream(Outcomes):
+class TrackStream(Outcomes[DataT_co]):
     """The records of messages that are followed: the first of each, and every change, until each is done.
 
     Iterate over it, at once or inside `async with`; leaving the loop early ends it. An async generator that it reads is
@@ -434,7 +434,7 @@ class TrackStream(Outcomes):
     def __init__(self, tracker: Tracker) -> None:
         super().__init__(tracker)
 
-    def pending(self) -> list[Any]:
+    def pending(self) -> list[MessageRef[DataT_co]]:
         """The messages that were read from the input and are not done, ready to be tracked again.
 
         One whose last outcome was not taken yet is among them.
