@@ -353,6 +353,9 @@ class StatusClient:
         `expire_after` seconds (`TrackingTimeout`). A message without `sent_at` is asked at `Detail.FULL` until a reply
         says when it was sent.
 
+        A message whose ref says what was `seen` of it is followed on from there: its first record comes out only if it
+        differs from that in status or error. Its last record comes out in any case, because it ends the message.
+
         Args:
             messages: as for `stream`. Messages that were not sent just now are asked at once.
             until: takes a record and returns whether its message is done. It is used instead of `is_final`, so if it

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import IntEnum
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, Self
 
@@ -129,12 +130,35 @@ def _check_sent_at(_ref: object, _attribute: object, value: Any) -> None:
         raise ConfigError(f"sent_at {_shown(value)}: expected a datetime with a time zone, or None")
 
 
+def _seen(value: Any) -> tuple[int, int | None] | None:
+    if value is None:
+        return None
+    if (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and _is_whole(value[0])
+        and (value[1] is None or _is_whole(value[1]))
+    ):
+        return _shared(value)
+    raise ConfigError(f"seen {_shown(value)}: expected (status, err), each a whole number, or err None; or None")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@lru_cache(maxsize=1024)
+def _shared(seen: tuple[int, int | None]) -> tuple[int, int | None]:
+    """The same tuple for the same values: a million messages have only a few different ones."""
+    return seen
+
+
 @attrs.frozen(eq=False, slots=True)
 class MessageRef(Generic[DataT_co]):
     """A sent message, as its sender knows it.
 
     Two refs are equal if the limits count their ids as one (`7` and `"007"`) and their phones have the same digits.
-    `sent_at` and `data` are not compared.
+    `sent_at`, `data` and `seen` are not compared.
 
     Invisible characters (no-break spaces, direction marks and the like; see `_notation.visible`) are removed from `id`
     and `phone`, and so from the request too. A value that a spreadsheet has spoilt is refused, and so is a phone that
@@ -158,6 +182,8 @@ class MessageRef(Generic[DataT_co]):
         sent_at: when it was sent, if known; an aware datetime.
         data: anything of your own that belongs to the message: a primary key, a row. It comes back in `outcome.ref`,
             and type checkers know its type there. It is never read or sent.
+        seen: the status and error code (or `None`) that you know already, such as `(0, None)`. `track` does not give
+            them to you again: see `StatusClient.track`.
 
     Raises:
         ConfigError: a value has another form.
@@ -167,6 +193,7 @@ class MessageRef(Generic[DataT_co]):
     phone: str = attrs.field(converter=_visible, validator=_check_phone)
     sent_at: datetime | None = attrs.field(default=None, validator=_check_sent_at)
     data: DataT_co = attrs.field(default=None)
+    seen: tuple[int, int | None] | None = attrs.field(default=None, converter=_seen, kw_only=True)
 
     @property
     def identity(self) -> Identity:
@@ -180,8 +207,9 @@ class MessageRef(Generic[DataT_co]):
         return hash(self.identity)
 
     def __repr__(self) -> str:
-        data = "" if self.data is None else f", data={_shown(self.data)}"
-        return f"MessageRef(id={self.id!r}, phone={self.phone!r}, sent_at={self.sent_at!r}{data})"
+        rare = "" if self.data is None else f", data={_shown(self.data)}"
+        rare += "" if self.seen is None else f", seen={self.seen!r}"
+        return f"MessageRef(id={self.id!r}, phone={self.phone!r}, sent_at={self.sent_at!r}{rare})"
 
     @classmethod
     def of(cls, value: object) -> MessageRef[Any]:

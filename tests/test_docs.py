@@ -39,7 +39,7 @@ NAMING = [
 # The blocks that are imported and used below, by a word in each.
 USED = {
     "howto/web-app.md": {"def status_of", "by_key =", "FastAPI("},
-    "howto/worker.md": {"async def follow", "async def keep"},
+    "howto/worker.md": {"async def follow", "async def keep", "async def news"},
     "howto/sync-code.md": {"def fetch(", "start_blocking_portal", "with blocking_check()"},
     "howto/testing.md": {
         "def test_my_code()",
@@ -139,6 +139,18 @@ def test_clients_with_one_limiter_are_made_as_they_stand(tmp_path: Path) -> None
     """They are made as they stand."""
     page = module(on_page("howto/web-app.md"), "by_key =", tmp_path)
     assert page.by_key.stats().open_requests == page.by_login.stats().open_requests == 0
+
+
+def test_the_news_of_a_table_are_what_is_not_stored(server: EmulatorServer, tmp_path: Path) -> None:
+    """Each row comes with its end."""
+    page = module(on_page("howto/worker.md"), "async def news", tmp_path)
+    server.emulator.world.add(50, "79990000000", sent_at=server.emulator.now() - 1, life=[(0, 0), (2, 1, 0)])
+    rows = [page.Row(1, 1, "79990000000"), page.Row(2, 50, "79990000000", 0)]
+
+    async def main() -> list[tuple[int, int]]:
+        return [(outcome.ref.data.key, outcome.status) async for outcome in page.news(rows)]
+
+    assert sorted(asyncio.run(main())) == [(1, 1), (2, 1)]
 
 
 def test_the_keys_come_back_with_the_outcomes(server: EmulatorServer, tmp_path: Path) -> None:
