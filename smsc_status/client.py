@@ -206,10 +206,7 @@ class StatusClient:
         Raises:
             ConfigError: as from the constructor.
         """
-        overrides = {
-            name: _hidden(v) if name in _SECRETS or (name == "share" and _is_url(v)) else v
-            for name, v in overrides.items()
-        }
+        overrides = hidden(overrides)
         explicit = _SECRETS & {name for name, value in overrides.items() if value is not None}
         for variable, name in _ENVIRONMENT.items():
             if name in overrides or (explicit and name in _SECRETS) or (name == "share" and "limiter" in overrides):
@@ -303,7 +300,7 @@ class StatusClient:
             Exception: an error of the input, after the outcomes of all that was read before it.
         """
         level = self._detail if detail is None else _member(Detail, detail, "detail")
-        _check_messages(messages)
+        check_messages(messages)
         from smsc_status._operations.streaming import OutcomeStream  # noqa: PLC0415 (see the module's docstring)
 
         return OutcomeStream(self._engine, messages, level)
@@ -373,7 +370,7 @@ class StatusClient:
             Exception: an error of the input, after all that was read is done; an error of `until`, at once.
         """
         level = self._detail if detail is None else _member(Detail, detail, "detail")
-        _check_messages(messages)
+        check_messages(messages)
         if seconds(eagerness, "eagerness") > 1:
             raise ConfigError(f"eagerness {eagerness!r}: expected a number from 0 to 1")
         if until is not None and (not callable(until) or _is_async(until)):
@@ -483,6 +480,13 @@ def _hidden(text: str | Secret | None) -> Secret | None:
     return None if text is None else Secret(text)
 
 
+def hidden(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `StatusClient` whose secrets the locals of a traceback do not show."""
+    return {
+        name: _hidden(v) if name in _SECRETS or (name == "share" and _is_url(v)) else v for name, v in options.items()
+    }
+
+
 def _is_url(share: object) -> TypeGuard[str]:
     """Whether this `share` is a URL. It may hold a password."""
     return isinstance(share, str) and "://" in share
@@ -516,7 +520,8 @@ def _check_limiter(limiter: object) -> None:
         raise ConfigError(f"limiter {what}: expected an object with the methods of Limiter{lacks}")
 
 
-def _check_messages(messages: object) -> None:
+def check_messages(messages: object) -> None:
+    """Raise `ConfigError` if this is not an iterable of messages."""
     is_many = hasattr(messages, "__aiter__") or hasattr(messages, "__iter__")
     if not is_many or isinstance(messages, str | bytes | bytearray | memoryview | Mapping):
         kind = type(messages).__name__

@@ -28,6 +28,7 @@ LAYERS = [
     ["_runtime"],
     ["_operations"],
     ["client"],
+    ["blocking"],
     [""],
     ["cli", "__main__"],
 ]
