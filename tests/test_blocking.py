@@ -282,6 +282,22 @@ def test_after_the_end_of_the_thread_the_next_call_starts_another(emulator: Emul
     background.end()  # there is nothing to be ended
 
 
+def test_a_forked_process_leaves_the_thread_to_its_parent(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread is started, ended or used during a fork."""
+    kept: list[object] = []
+    monkeypatch.setattr("smsc_status._loops.keep", kept.append)
+    with client_of(emulator) as client:
+        client.check(1, PHONE)
+        before = list(background._running)
+        background._lock_for_fork()
+        assert not background._lock.acquire(blocking=False)
+        background._leave_to_parent()
+        assert kept == [before]
+        assert background._running == []
+        background._running += before  # this process is the parent after all
+        assert client.check(2, PHONE).is_delivered
+
+
 # Ctrl-C.
 
 

@@ -23,7 +23,7 @@ import typer
 from documents import PAGES, README, README_RU, ROOT, blocks, links, module, names, programs, served, text_of
 
 import smsc_status
-from smsc_status import FailedCheck, StatusRecord, emulator
+from smsc_status import FailedCheck, StatusRecord, blocking, emulator
 from smsc_status.emulator import FAULTS, EmulatorServer
 
 DOCS = ROOT / "docs"
@@ -40,7 +40,7 @@ NAMING = [
 USED = {
     "howto/web-app.md": {"def status_of", "by_key =", "FastAPI("},
     "howto/worker.md": {"async def follow", "async def keep", "async def news"},
-    "howto/sync-code.md": {"def fetch(", "start_blocking_portal", "with blocking_check()"},
+    "howto/sync-code.md": {"for outcome in client.stream", "CLIENT ="},
     "howto/testing.md": {
         "def test_my_code()",
         "@pytest.fixture",
@@ -197,24 +197,21 @@ def test_the_keeper_stores_every_outcome_in_batches(server: EmulatorServer, tmp_
     assert {outcome.ref for outcome in stored} == set(refs)
 
 
-def test_a_batch_from_synchronous_code_gives_its_outcomes(server: EmulatorServer, tmp_path: Path) -> None:
-    """Its outcomes come back."""
-    fetch = module(on_page("howto/sync-code.md"), "def fetch(", tmp_path).fetch
-    outcomes = fetch([(id, "79990000000") for id in range(1, 6)])
-    assert [outcome.is_delivered for outcome in outcomes] == [True] * 5
+def test_a_script_that_is_not_async_prints_its_outcomes(server: EmulatorServer) -> None:
+    """As its user starts it."""
+    (code,) = [code for code in blocks(on_page("howto/sync-code.md")) if "for outcome in client.stream" in code]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("True\n{'id': ")
+    assert done.stdout.count("'status_title': 'Delivered'") == 2
 
 
-def test_a_check_for_threads_works_from_several_threads(
-    server: EmulatorServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It checks from several threads, and as the page uses it."""
-    page = module(on_page("howto/sync-code.md"), "start_blocking_portal", tmp_path)
-    with page.blocking_check() as check, ThreadPoolExecutor(4) as threads:
-        records = list(threads.map(check, range(1, 9), ["79990000000"] * 8))
-    assert [record.ref.id for record in records if record.is_delivered] == list(range(1, 9))
-    (use,) = [code for code in blocks(on_page("howto/sync-code.md")) if "with blocking_check()" in code]
-    exec(use, vars(page))
-    assert capsys.readouterr().out == "True\n"
+def test_a_client_of_a_module_is_called_from_several_threads(server: EmulatorServer, tmp_path: Path) -> None:
+    """Nobody opens or closes it."""
+    page = module(on_page("howto/sync-code.md"), "CLIENT =", tmp_path)
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(page.is_delivered, range(1, 9), ["79990000000"] * 8))
+    page.CLIENT.close()
 
 
 @pytest.mark.parametrize("test", ["test_my_code", "test_at_sixty_times_the_speed"])
@@ -314,6 +311,7 @@ def test_the_reference_has_every_public_name() -> None:
     assert public - shown == set()
     ours = {name for name in emulator.__all__ if inspect.isclass(getattr(emulator, name)) and name != "Step"}
     assert ours - shown == set()
+    assert set(blocking.__all__) - shown == set()
     assert ".. automodule:: smsc_status.errors" in reference  # with all of its members
 
 
