@@ -44,7 +44,10 @@ nitpick_ignore_regex = [
     ),
     (r"py:.*", r"(smsc_status\.)?(.*\.)?_.*"),
     (r"py:.*", r"smsc_status\.(emulator|limiter)\.[a-z]+\..*"),  # documented under the package's name
-    (r"py:.*", r"([A-Za-z_.]*\.)?(WantedT|WantedT_co|Self|Key|Life|Until|Messages|Identity|Secret)"),
+    (
+        r"py:.*",
+        r"([A-Za-z_.]*\.)?(WantedT|WantedT_co|DataT|DataT_co|Self|Key|Life|Until|Messages|Refs|Identity|Secret)",
+    ),
     (r"py:.*", r"(Any|Callable|Path|Decimal|datetime|tzinfo|timedelta|Scope|Receive|Send|Counter|Mapping|Sequence)"),
 ]
 

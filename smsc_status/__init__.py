@@ -43,6 +43,7 @@ from smsc_status.errors import (
 from smsc_status.models import Detail, FailedCheck, Flags, Format, HlrRecord, Limits, MessageRef, StatusRecord
 
 if TYPE_CHECKING:
+    from smsc_status._operations.outcomes import Batches
     from smsc_status._operations.streaming import OutcomeStream
     from smsc_status._operations.tracker import TrackStream
     from smsc_status.limiter import Limiter, LocalLimiter
@@ -54,6 +55,7 @@ __all__ = [
     "ApiError",
     "Archived",
     "AuthError",
+    "Batches",
     "Channel",
     "ClientClosed",
     "ConfigError",
@@ -89,6 +91,7 @@ __all__ = [
 ]
 
 _LOADED_WHEN_USED = {
+    "Batches": "smsc_status._operations.outcomes",
     "Limiter": "smsc_status.limiter",
     "LocalLimiter": "smsc_status.limiter",
     "OutcomeStream": "smsc_status._operations.streaming",

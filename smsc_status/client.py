@@ -12,24 +12,25 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import partial
 from inspect import iscoroutinefunction
-from math import inf, isfinite
+from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, Self, TypeGuard, overload
 from weakref import WeakSet
 
 import attrs
 
+from smsc_status._arguments import seconds, whole
 from smsc_status._runtime.account import Account, Secret
 from smsc_status._texts import one_line
 from smsc_status.errors import ConfigError
-from smsc_status.models import MOSCOW, Detail, Format, Limits, MessageRef, StatusRecord
+from smsc_status.models import MOSCOW, DataT, Detail, Format, Limits, MessageRef, StatusRecord
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
 
-    from smsc_status._operations.source import Messages
+    from smsc_status._operations.source import Messages, Refs
     from smsc_status._operations.streaming import OutcomeStream
     from smsc_status._operations.tracker import Tracker, TrackStream
     from smsc_status.limiter import Limiter
@@ -170,9 +171,8 @@ class StatusClient:
         self._url = account.urls[0]
         self._detail: Detail = _member(Detail, detail, "detail")
         wire = Wire(_member(Format, format, "format"), _charset(charset))
-        timeout = _seconds(timeout, "timeout", positive=True)
-        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-            raise ConfigError(f"retries {retries!r}: expected a whole number, at least 0")
+        timeout = seconds(timeout, "timeout", positive=True)
+        retries = whole(retries, "retries", at_least=0)
         if not isinstance(timezone, tzinfo):
             raise ConfigError(f"timezone {timezone!r}: expected a tzinfo")
         if limiter is None:
@@ -206,10 +206,7 @@ class StatusClient:
         Raises:
             ConfigError: as from the constructor.
         """
-        overrides = {
-            name: _hidden(v) if name in _SECRETS or (name == "share" and _is_url(v)) else v
-            for name, v in overrides.items()
-        }
+        overrides = hidden(overrides)
         explicit = _SECRETS & {name for name, value in overrides.items() if value is not None}
         for variable, name in _ENVIRONMENT.items():
             if name in overrides or (explicit and name in _SECRETS) or (name == "share" and "limiter" in overrides):
@@ -225,6 +222,7 @@ class StatusClient:
         """How much is asked by calls that do not say."""
         return self._detail
 
+    @overload
     async def check(
         self,
         id: int | str,
@@ -234,13 +232,36 @@ class StatusClient:
         max_wait: float | None = None,
         max_age: float = 0.0,
         timeout: float | None = None,
-    ) -> StatusRecord:
+    ) -> StatusRecord: ...
+
+    @overload
+    async def check(
+        self,
+        ref: MessageRef[DataT],
+        /,
+        *,
+        detail: Detail | None = None,
+        max_wait: float | None = None,
+        max_age: float = 0.0,
+        timeout: float | None = None,
+    ) -> StatusRecord[DataT]: ...
+
+    async def check(
+        self,
+        id: int | str | MessageRef[Any],
+        phone: str | None = None,
+        *,
+        detail: Detail | None = None,
+        max_wait: float | None = None,
+        max_age: float = 0.0,
+        timeout: float | None = None,
+    ) -> StatusRecord[Any]:
         """The present status of one message.
 
         Calls that are made together may share a bulk request, and calls for the same message share one check.
 
         Args:
-            id: the message's id.
+            id: the message's id; or a `MessageRef`, without `phone`, which the record then has as its `ref`.
             phone: the phone or e-mail address that it was sent to.
             detail: how much to ask; `None` means the client's own level.
             max_wait: if the request can't start within this many seconds, raise as soon as that is known.
@@ -257,14 +278,20 @@ class StatusClient:
         """
         from smsc_status._operations.checking import check  # noqa: PLC0415 (see the module's docstring)
 
-        ref = MessageRef(id, phone)
+        ref = _ref(id, phone)
         level = self._detail if detail is None else _member(Detail, detail, "detail")
-        max_age = _seconds(max_age, "max_age")
-        patience = inf if max_wait is None else _seconds(max_wait, "max_wait")
-        longest = None if timeout is None else _seconds(timeout, "timeout")
+        max_age = seconds(max_age, "max_age")
+        patience = inf if max_wait is None else seconds(max_wait, "max_wait")
+        longest = None if timeout is None else seconds(timeout, "timeout")
         return await check(self._engine, ref, level, max_wait=patience, max_age=max_age, timeout=longest)
 
-    def stream(self, messages: Messages, *, detail: Detail | None = None) -> OutcomeStream:
+    @overload
+    def stream(self, messages: Refs[DataT], *, detail: Detail | None = None) -> OutcomeStream[DataT]: ...
+
+    @overload
+    def stream(self, messages: Messages[DataT], *, detail: Detail | None = None) -> OutcomeStream[DataT | None]: ...
+
+    def stream(self, messages: Messages[Any], *, detail: Detail | None = None) -> OutcomeStream[Any]:
         """Check each message once. The outcomes come in the order of the answers.
 
         The input is any iterable or async iterable of `MessageRef`s or `(id, phone)` tuples. It is read lazily: it may
@@ -278,22 +305,48 @@ class StatusClient:
             Exception: an error of the input, after the outcomes of all that was read before it.
         """
         level = self._detail if detail is None else _member(Detail, detail, "detail")
-        _check_messages(messages)
+        check_messages(messages)
         from smsc_status._operations.streaming import OutcomeStream  # noqa: PLC0415 (see the module's docstring)
 
         return OutcomeStream(self._engine, messages, level)
 
+    @overload
     def track(
         self,
-        messages: Messages,
+        messages: Refs[DataT],
         *,
-        until: Callable[[StatusRecord], bool] | None = None,
+        until: Callable[[StatusRecord[DataT]], bool] | None = None,
         detail: Detail | None = None,
         eagerness: float = 0.5,
         look_ahead: int | None = 100_000,
         expire_after: float = 172_800.0,
         speed: float = 1.0,
-    ) -> TrackStream:
+    ) -> TrackStream[DataT]: ...
+
+    @overload
+    def track(
+        self,
+        messages: Messages[DataT],
+        *,
+        until: Callable[[StatusRecord[DataT | None]], bool] | None = None,
+        detail: Detail | None = None,
+        eagerness: float = 0.5,
+        look_ahead: int | None = 100_000,
+        expire_after: float = 172_800.0,
+        speed: float = 1.0,
+    ) -> TrackStream[DataT | None]: ...
+
+    def track(
+        self,
+        messages: Messages[Any],
+        *,
+        until: Callable[[StatusRecord[Any]], bool] | None = None,
+        detail: Detail | None = None,
+        eagerness: float = 0.5,
+        look_ahead: int | None = 100_000,
+        expire_after: float = 172_800.0,
+        speed: float = 1.0,
+    ) -> TrackStream[Any]:
         """Follow messages to their end: gives the first record of each, then every change of its status or error.
 
         It ends when the input has ended and every message is done: final, archived, expired, or failed. Requests
@@ -301,6 +354,9 @@ class StatusClient:
         can't be checked for another reason, if the vendor archived it first (`Archived`), or if it has not ended within
         `expire_after` seconds (`TrackingTimeout`). A message without `sent_at` is asked at `Detail.FULL` until a reply
         says when it was sent.
+
+        A message whose ref says what was `seen` of it is followed on from there: its first record comes out only if it
+        differs from that in status or error. Its last record comes out in any case, because it ends the message.
 
         Args:
             messages: as for `stream`. Messages that were not sent just now are asked at once.
@@ -319,20 +375,18 @@ class StatusClient:
             Exception: an error of the input, after all that was read is done; an error of `until`, at once.
         """
         level = self._detail if detail is None else _member(Detail, detail, "detail")
-        _check_messages(messages)
-        if _seconds(eagerness, "eagerness") > 1:
+        check_messages(messages)
+        if seconds(eagerness, "eagerness") > 1:
             raise ConfigError(f"eagerness {eagerness!r}: expected a number from 0 to 1")
         if until is not None and (not callable(until) or _is_async(until)):
             raise ConfigError(f"until {until!r}: expected a function that returns a bool, and not an async one")
-        speed = _seconds(speed, "speed", positive=True)
-        if look_ahead is not None and (
-            isinstance(look_ahead, bool) or not isinstance(look_ahead, int) or look_ahead < 1
-        ):
-            raise ConfigError(f"look_ahead {look_ahead!r}: expected a whole number, at least 1, or None")
+        speed = seconds(speed, "speed", positive=True)
+        if look_ahead is not None:
+            look_ahead = whole(look_ahead, "look_ahead", at_least=1, or_none=True)
         from smsc_status._core.tracking.polling import Policy  # noqa: PLC0415 (see the module's docstring)
         from smsc_status._operations.tracker import Tracker, TrackStream  # noqa: PLC0415 (likewise)
 
-        policy = Policy(eagerness=eagerness, expire_after=_seconds(expire_after, "expire_after", positive=True))
+        policy = Policy(eagerness=eagerness, expire_after=seconds(expire_after, "expire_after", positive=True))
         tracker = Tracker(
             self._engine,
             messages,
@@ -345,8 +399,18 @@ class StatusClient:
         self._trackers.add(tracker)
         return TrackStream(tracker)
 
-    async def delete(self, id: int | str, phone: str) -> None:
+    @overload
+    async def delete(self, id: int | str, phone: str) -> None: ...
+
+    @overload
+    async def delete(self, ref: MessageRef[Any], /) -> None: ...
+
+    async def delete(self, id: int | str | MessageRef[Any], phone: str | None = None) -> None:
         """Delete a message that was sent. For the limits this counts as a check of its id.
+
+        Args:
+            id: the message's id; or a `MessageRef`, without `phone`.
+            phone: the phone or e-mail address that it was sent to.
 
         Raises:
             ConfigError: bad arguments, or the client is closed.
@@ -357,7 +421,7 @@ class StatusClient:
         """
         from smsc_status._operations.deletion import Deletion  # noqa: PLC0415 (see the module's docstring)
 
-        ref = MessageRef(id, phone)
+        ref = _ref(id, phone)
         await self._engine.bind()
         error = await Deletion(self._engine, ref).carry_out()
         if error is not None:
@@ -421,9 +485,25 @@ def _hidden(text: str | Secret | None) -> Secret | None:
     return None if text is None else Secret(text)
 
 
+def hidden(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `StatusClient` whose secrets the locals of a traceback do not show."""
+    return {
+        name: _hidden(v) if name in _SECRETS or (name == "share" and _is_url(v)) else v for name, v in options.items()
+    }
+
+
 def _is_url(share: object) -> TypeGuard[str]:
     """Whether this `share` is a URL. It may hold a password."""
     return isinstance(share, str) and "://" in share
+
+
+def _ref(id: int | str | MessageRef[Any], phone: str | None) -> MessageRef[Any]:
+    """The ref itself, or one of these two."""
+    if not isinstance(id, MessageRef):
+        return MessageRef(id, phone)  # it refuses None
+    if phone is not None:
+        raise ConfigError(f"phone {one_line(repr(phone), 80)} beside a MessageRef: expected only the ref")
+    return id
 
 
 def _limits(limits: Limits | None) -> Limits:
@@ -445,7 +525,8 @@ def _check_limiter(limiter: object) -> None:
         raise ConfigError(f"limiter {what}: expected an object with the methods of Limiter{lacks}")
 
 
-def _check_messages(messages: object) -> None:
+def check_messages(messages: object) -> None:
+    """Raise `ConfigError` if this is not an iterable of messages."""
     is_many = hasattr(messages, "__aiter__") or hasattr(messages, "__iter__")
     if not is_many or isinstance(messages, str | bytes | bytearray | memoryview | Mapping):
         kind = type(messages).__name__
@@ -484,10 +565,3 @@ def _charset(charset: str) -> str:
 def _is_async(function: Callable[..., object]) -> bool:
     called = getattr(function, "__call__", None)  # noqa: B004 (the method itself is looked at)
     return iscoroutinefunction(function) or iscoroutinefunction(called)
-
-
-def _seconds(value: float, name: str, *, positive: bool = False) -> float:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    if not good or value < 0 or (positive and value == 0):
-        raise ConfigError(f"{name} {value!r}: expected seconds, {'more than' if positive else 'at least'} 0")
-    return float(value)

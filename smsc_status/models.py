@@ -6,13 +6,26 @@ import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, Self
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 import attrs
 
-from smsc_status import _notation, codes
+from smsc_status import _notation, _plain, codes
 from smsc_status.codes import Channel, Title
 from smsc_status.errors import ConfigError, SmscError
+
+if TYPE_CHECKING:  # type checkers know this module without its being installed
+    from typing_extensions import TypeVar
+
+    DataT = TypeVar("DataT", default=None)
+    DataT_co = TypeVar("DataT_co", default=None, covariant=True)
+else:  # only type checkers need the default
+    from typing import TypeVar
+
+    DataT = TypeVar("DataT")
+    DataT_co = TypeVar("DataT_co", covariant=True)
 
 MOSCOW = timezone(timedelta(hours=3), "MSK")
 """The time zone of the vendor's dates. It is the same all year."""
@@ -31,6 +44,10 @@ _NOT_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
 _LONGEST_SHOWN = 60
 _LONGEST_LOOKED_AT = 1000
 _WIRE_DATE = "%d.%m.%Y %H:%M:%S"
+
+
+_UNBOUND: Any = None
+"""The `ref` of a record that belongs to no message yet. Type checkers need not think of it."""
 
 
 def is_look_up(type: int | None, flag: int | None) -> bool:
@@ -113,12 +130,35 @@ def _check_sent_at(_ref: object, _attribute: object, value: Any) -> None:
         raise ConfigError(f"sent_at {_shown(value)}: expected a datetime with a time zone, or None")
 
 
+def _seen(value: Any) -> tuple[int, int | None] | None:
+    if value is None:
+        return None
+    if (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and _is_whole(value[0])
+        and (value[1] is None or _is_whole(value[1]))
+    ):
+        return _shared(value)
+    raise ConfigError(f"seen {_shown(value)}: expected (status, err), each a whole number, or err None; or None")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@lru_cache(maxsize=1024)
+def _shared(seen: tuple[int, int | None]) -> tuple[int, int | None]:
+    """The same tuple for the same values: a million messages have only a few different ones."""
+    return seen
+
+
 @attrs.frozen(eq=False, slots=True)
-class MessageRef:
+class MessageRef(Generic[DataT_co]):
     """A sent message, as its sender knows it.
 
     Two refs are equal if the limits count their ids as one (`7` and `"007"`) and their phones have the same digits.
-    `sent_at` is not compared.
+    `sent_at`, `data` and `seen` are not compared.
 
     Invisible characters (no-break spaces, direction marks and the like; see `_notation.visible`) are removed from `id`
     and `phone`, and so from the request too. A value that a spreadsheet has spoilt is refused, and so is a phone that
@@ -140,6 +180,10 @@ class MessageRef:
         phone: a phone number of at most 15 digits, not counting an extension, or an e-mail address. Any notation
             without commas is allowed and is sent as it is.
         sent_at: when it was sent, if known; an aware datetime.
+        data: anything of your own that belongs to the message: a primary key, a row. It comes back in `outcome.ref`,
+            and type checkers know its type there. It is never read or sent.
+        seen: the status and error code (or `None`) that you know already, such as `(0, None)`. `track` does not give
+            them to you again: see `StatusClient.track`.
 
     Raises:
         ConfigError: a value has another form.
@@ -148,6 +192,8 @@ class MessageRef:
     id: int | str = attrs.field(converter=_visible, validator=_check_id)
     phone: str = attrs.field(converter=_visible, validator=_check_phone)
     sent_at: datetime | None = attrs.field(default=None, validator=_check_sent_at)
+    data: DataT_co = attrs.field(default=None)
+    seen: tuple[int, int | None] | None = attrs.field(default=None, converter=_seen, kw_only=True)
 
     @property
     def identity(self) -> Identity:
@@ -160,8 +206,13 @@ class MessageRef:
     def __hash__(self) -> int:
         return hash(self.identity)
 
+    def __repr__(self) -> str:
+        rare = "" if self.data is None else f", data={_shown(self.data)}"
+        rare += "" if self.seen is None else f", seen={self.seen!r}"
+        return f"MessageRef(id={self.id!r}, phone={self.phone!r}, sent_at={self.sent_at!r}{rare})"
+
     @classmethod
-    def of(cls, value: object) -> MessageRef:
+    def of(cls, value: object) -> MessageRef[Any]:
         """The value itself, if it is a ref, or a ref of an `(id, phone)` or `(id, phone, sent_at)` tuple or list.
 
         Raises:
@@ -203,7 +254,7 @@ class Flags:
 
 
 @attrs.frozen(slots=True, kw_only=True)
-class StatusRecord:
+class StatusRecord(Generic[DataT_co]):
     """What the vendor said about one message at one moment.
 
     The fields have the wire's names and values, unchanged. A field that was not sent is `None`. Dates as text are in
@@ -237,7 +288,7 @@ class StatusRecord:
     operator_orig: str | None = None
     region: str | None = None
     id: int | str | None = None
-    ref: MessageRef = attrs.field(default=None)
+    ref: MessageRef[DataT_co] = attrs.field(default=_UNBOUND)
     """The caller's own object."""
     checked_at: datetime = attrs.field(default=None)
     """When the answer came in; an aware datetime."""
@@ -296,9 +347,32 @@ class StatusRecord:
         """The vendor's name of `err`; `None` if there is no `err`, or if it or the channel is unknown."""
         return None if self.err is None else codes.error_title(self.channel, self.err)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON values: the same that the command line writes.
+
+        The fields have the wire's names. Those that were not sent are left out, except `err`. Beside them stand the
+        views: `status_title` and `error_title` in English, `is_final`, `is_delivered`, `channel`, `reachable`, and the
+        instants `changed_at`, `sent_at` and `checked_at` as ISO texts. `cost` is a text. Of `ref` only `id` and `phone`
+        are given.
+
+        >>> record = StatusRecord(status=1, ref=MessageRef(7, "79990000000"), cost=Decimal("2.50"))
+        >>> plain = record.to_dict()
+        >>> plain["id"], plain["phone"], plain["status_title"], plain["err"], plain["cost"], "region" in plain
+        (7, '79990000000', 'Delivered', None, '2.50', False)
+        """
+        return _plain.of_record(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return _plain.core_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        return _plain.json_schema(cls, _plain.HEAD, (*chain.from_iterable(_plain.DETAILS), _plain.DOUBT))
+
 
 @attrs.frozen(slots=True, kw_only=True)
-class HlrRecord(StatusRecord):
+class HlrRecord(StatusRecord[DataT_co]):
     """What the vendor said about one number look-up: an HLR request or a ping SMS."""
 
     imsi: str | None = None
@@ -347,14 +421,34 @@ def _instant(timestamp: int | None, date: str | None, zone: tzinfo) -> datetime 
 
 
 @attrs.frozen(slots=True)
-class FailedCheck:
+class FailedCheck(Generic[DataT_co]):
     """The outcome of a message that could not be checked.
 
-    `ref` is the caller's own object: a `MessageRef`, or whatever was given in its place.
+    `ref` is the caller's own object. If that could not be read as a message (then `error` is a `ConfigError`), it is
+    whatever was given, although type checkers are told that it is a `MessageRef`.
     """
 
-    ref: Any
+    ref: MessageRef[DataT_co]
     error: SmscError
+
+    def to_dict(self) -> dict[str, Any]:
+        """The failure as plain JSON values: the same that the command line writes.
+
+        `id` and `phone` are the message's, `None` where it could not be read, `error` is the name of the error's class,
+        and `text` is what it says.
+
+        >>> FailedCheck(MessageRef(7, "79990000000"), SmscError("no answer")).to_dict()
+        {'id': 7, 'phone': '79990000000', 'error': 'SmscError', 'text': 'no answer'}
+        """
+        return _plain.of_failure(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return _plain.core_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        return _plain.json_schema(cls, ("id", "phone", *_plain.FAILURE))
 
 
 def _bounded(low: float, *, whole: bool, above: bool = False) -> Any:

@@ -160,7 +160,7 @@ async def told_when_away(client: StatusClient, said: Said, *, timeout: float) ->
     failed = {}
     for name in ("timeout", "max_wait"):
         try:
-            await client.check(4998, PHONE, **{name: timeout})  # type: ignore[arg-type]  # both are seconds
+            await client.check(4998, PHONE, **{name: timeout})  # type: ignore[call-overload]  # both are seconds
         except SmscError as error:
             failed[name] = type(error).__name__
     _say(failed)

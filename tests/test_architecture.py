@@ -20,7 +20,7 @@ PACKAGE = Path(smsc_status.__file__).parent
 LAYERS = [
     ["_texts", "_notation"],
     ["errors", "codes"],
-    ["models"],
+    ["models", "_plain", "_arguments"],
     ["_core"],
     ["_loops", "_waiters"],
     ["limiter"],
@@ -28,6 +28,7 @@ LAYERS = [
     ["_runtime"],
     ["_operations"],
     ["client"],
+    ["blocking"],
     [""],
     ["tables"],
     ["cli", "__main__"],

@@ -26,7 +26,7 @@ import typer
 from documents import PAGES, README, README_RU, ROOT, blocks, links, module, names, programs, served, text_of
 
 import smsc_status
-from smsc_status import FailedCheck, StatusRecord, emulator
+from smsc_status import FailedCheck, StatusRecord, blocking, emulator
 from smsc_status.emulator import FAULTS, EmulatorServer
 from smsc_status.models import MOSCOW
 
@@ -43,9 +43,9 @@ NAMING = [
 # The blocks that are imported and used below, by a word in each.
 USED = {
     "howto/table.md": {"def keep_current"},
-    "howto/web-app.md": {"def status_of", "by_key ="},
-    "howto/worker.md": {"async def follow"},
-    "howto/sync-code.md": {"def fetch(", "start_blocking_portal", "with blocking_check()"},
+    "howto/web-app.md": {"def status_of", "by_key =", "FastAPI("},
+    "howto/worker.md": {"async def follow", "async def keep", "async def news"},
+    "howto/sync-code.md": {"for outcome in client.stream", "CLIENT ="},
     "howto/testing.md": {
         "def test_my_code()",
         "@pytest.fixture",
@@ -53,6 +53,7 @@ USED = {
         "def test_at_sixty_times_the_speed()",
         "MockClock",
     },
+    "reference/models.md": {"def keys_of_delivered"},
     "tutorial.md": {"sys.argv"},
 }
 
@@ -149,10 +150,56 @@ def test_a_worker_gets_the_status_from_the_service(
     asyncio.run(main())
 
 
+def test_the_app_of_fastapi_answers_with_a_record_or_with_the_error(server: EmulatorServer, tmp_path: Path) -> None:
+    """The record comes as `to_dict` writes it. A bad phone is the visitor's mistake, an exhausted id is told when."""
+    app = module(on_page("howto/web-app.md"), "FastAPI(", tmp_path).app
+
+    async def main() -> None:
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://statuses") as web,
+        ):
+            reply = await web.get("/status/1/79990000000")
+            assert (reply.status_code, reply.json()["status_title"]) == (200, "Delivered")
+            assert (await web.get("/status/1/rubbish")).status_code == 400
+            for phone in range(79, 84):
+                await web.get(f"/status/1/{phone}")
+            late = await web.get("/status/1/90")
+            assert (late.status_code, int(late.headers["Retry-After"]) > 30) == (503, True)
+            assert (await web.get("/openapi.json")).status_code == 200
+
+    asyncio.run(main())
+
+
 def test_clients_with_one_limiter_are_made_as_they_stand(tmp_path: Path) -> None:
     """They are made as they stand."""
     page = module(on_page("howto/web-app.md"), "by_key =", tmp_path)
     assert page.by_key.stats().open_requests == page.by_login.stats().open_requests == 0
+
+
+def test_the_news_of_a_table_are_what_is_not_stored(server: EmulatorServer, tmp_path: Path) -> None:
+    """Each row comes with its end."""
+    page = module(on_page("howto/worker.md"), "async def news", tmp_path)
+    server.emulator.world.add(50, "79990000000", sent_at=server.emulator.now() - 1, life=[(0, 0), (2, 1, 0)])
+    rows = [page.Row(1, 1, "79990000000"), page.Row(2, 50, "79990000000", 0)]
+
+    async def main() -> list[tuple[int, int]]:
+        return [(outcome.ref.data.key, outcome.status) async for outcome in page.news(rows)]
+
+    assert sorted(asyncio.run(main())) == [(1, 1), (2, 1)]
+
+
+def test_the_keys_come_back_with_the_outcomes(server: EmulatorServer, tmp_path: Path) -> None:
+    """The example of one's own data."""
+    page = module(on_page("reference/models.md"), "def keys_of_delivered", tmp_path)
+
+    async def main() -> list[int]:
+        async with smsc_status.StatusClient.from_env() as client:
+            rows = [page.Row(100 + id, id, "79990000000") for id in (1, 2, 404)]
+            keys: list[int] = await page.keys_of_delivered(client, rows)
+            return keys
+
+    assert sorted(asyncio.run(main())) == [101, 102]
 
 
 @pytest.mark.slow
@@ -173,24 +220,34 @@ def test_the_follower_saves_each_message_with_its_end(
     assert set(asyncio.run(follow(refs, save))) == set(refs)
 
 
-def test_a_batch_from_synchronous_code_gives_its_outcomes(server: EmulatorServer, tmp_path: Path) -> None:
-    """Its outcomes come back."""
-    fetch = module(on_page("howto/sync-code.md"), "def fetch(", tmp_path).fetch
-    outcomes = fetch([(id, "79990000000") for id in range(1, 6)])
-    assert [outcome.is_delivered for outcome in outcomes] == [True] * 5
+def test_the_keeper_stores_every_outcome_in_batches(server: EmulatorServer, tmp_path: Path) -> None:
+    """Each outcome is in one of the lists."""
+    keep = module(on_page("howto/worker.md"), "async def keep", tmp_path).keep
+    refs = list(server.emulator.world)
+    stored: list[StatusRecord | FailedCheck] = []
+
+    async def store(outcomes: list[StatusRecord | FailedCheck]) -> None:
+        stored.extend(outcomes)
+
+    asyncio.run(keep(refs, store))
+    assert {outcome.ref for outcome in stored} == set(refs)
 
 
-def test_a_check_for_threads_works_from_several_threads(
-    server: EmulatorServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It checks from several threads, and as the page uses it."""
-    page = module(on_page("howto/sync-code.md"), "start_blocking_portal", tmp_path)
-    with page.blocking_check() as check, ThreadPoolExecutor(4) as threads:
-        records = list(threads.map(check, range(1, 9), ["79990000000"] * 8))
-    assert [record.ref.id for record in records if record.is_delivered] == list(range(1, 9))
-    (use,) = [code for code in blocks(on_page("howto/sync-code.md")) if "with blocking_check()" in code]
-    exec(use, vars(page))
-    assert capsys.readouterr().out == "True\n"
+def test_a_script_that_is_not_async_prints_its_outcomes(server: EmulatorServer) -> None:
+    """As its user starts it."""
+    (code,) = [code for code in blocks(on_page("howto/sync-code.md")) if "for outcome in client.stream" in code]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("True\n{'id': ")
+    assert done.stdout.count("'status_title': 'Delivered'") == 2
+
+
+def test_a_client_of_a_module_is_called_from_several_threads(server: EmulatorServer, tmp_path: Path) -> None:
+    """Nobody opens or closes it."""
+    page = module(on_page("howto/sync-code.md"), "CLIENT =", tmp_path)
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(page.is_delivered, range(1, 9), ["79990000000"] * 8))
+    page.CLIENT.close()
 
 
 @pytest.mark.parametrize("test", ["test_my_code", "test_at_sixty_times_the_speed"])
@@ -290,6 +347,7 @@ def test_the_reference_has_every_public_name() -> None:
     assert public - shown == set()
     ours = {name for name in emulator.__all__ if inspect.isclass(getattr(emulator, name)) and name != "Step"}
     assert ours - shown == set()
+    assert set(blocking.__all__) - shown == set()
     assert ".. automodule:: smsc_status.errors" in reference  # with all of its members
 
 

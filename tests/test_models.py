@@ -350,5 +350,6 @@ def test_levels_and_formats_are_the_wire_s_numbers() -> None:
 def test_a_failed_check_carries_what_was_put_in() -> None:
     """Whatever it was."""
     error = ConfigError("id True: expected an int or a str")
-    assert FailedCheck((True, PHONE), error).ref == (True, PHONE)
-    assert FailedCheck(None, error).error is error
+    given: Any = (True, PHONE)
+    assert FailedCheck(given, error).ref is given
+    assert FailedCheck(given, error).error is error

@@ -197,7 +197,7 @@ async def test_bad_input_is_a_failure_of_its_own() -> None:
             with pytest.raises(ConfigError):
                 client.track([], **options)
         with pytest.raises(ConfigError):
-            client.track(5)  # type: ignore[arg-type]  # on purpose
+            client.track(5)  # type: ignore[call-overload]  # on purpose
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import attrs
 from anyio.lowlevel import checkpoint
@@ -28,8 +30,8 @@ class _Call:
 
 
 async def check(
-    engine: Engine, ref: MessageRef, detail: Detail, *, max_wait: float, max_age: float, timeout: float | None
-) -> StatusRecord:
+    engine: Engine, ref: MessageRef[Any], detail: Detail, *, max_wait: float, max_age: float, timeout: float | None
+) -> StatusRecord[Any]:
     """The message's record, as `StatusClient.check` says; `max_wait` is `inf` where there is none.
 
     Raises:

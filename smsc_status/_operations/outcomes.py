@@ -6,18 +6,36 @@ The work and the object that the caller holds are apart. When the caller drops t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NoReturn, Self
+from collections import deque
+from typing import Any, Generic, NamedTuple, NoReturn, Self
 
+import anyio
 from anyio.lowlevel import checkpoint
 
 from smsc_status import _loops
+from smsc_status._arguments import seconds, whole
 from smsc_status._runtime.engine import Engine
 from smsc_status._runtime.signals import Signal
 from smsc_status.errors import ConfigError, SmscError
-from smsc_status.models import FailedCheck, StatusRecord
+from smsc_status.models import DataT_co, FailedCheck, MessageRef, StatusRecord
+
+Outcome = StatusRecord[Any] | FailedCheck[Any]
 
 YIELD_EVERY = 64
 """Outcomes that are ready are given out without a pause, but other tasks get a turn after every so many."""
+
+
+ROUNDING = 1e-6
+"""Seconds. More than the rounding error of an instant, also of one that was divided by a speed and multiplied again."""
+
+
+class Ready(NamedTuple):
+    """An outcome that waits for being taken."""
+
+    outcome: Outcome
+    of: Any
+    """What the outcome belongs to; each kind of work has its own."""
+    came_at: float
 
 
 class Work(ABC):
@@ -28,7 +46,11 @@ class Work(ABC):
         self.loop: object = None
         self.is_over: bool = False
         """Nothing is read or asked any more."""
-        self._has_all_input = False
+        self.ready: deque[Ready] = deque()
+        """What has come out and was not taken yet, in the order in which it came."""
+        self.batch_size: int = 0
+        """The size of the largest batch that is asked for. There is room for one such batch."""
+        self._has_all_input = self._is_closed = False
         self._error: SmscError | None = None
         self._input_error: BaseException | None = None
         self._given_out = 0
@@ -36,14 +58,74 @@ class Work(ABC):
         self._news = Signal()
         self._room = Signal()
 
-    @abstractmethod
-    async def next(self) -> StatusRecord | FailedCheck:
+    async def next(self) -> Outcome:
         """The next outcome.
 
         Raises:
             StopAsyncIteration: there are no more.
             ConfigError: it was begun in another event loop.
         """
+        await self._begin()
+        while True:
+            await self._yield_sometimes()
+            await self._read_ahead()
+            if self.ready and not self._is_closed:
+                return self._take()
+            self._raise_if_over()
+            await self._news.wait()
+
+    async def batch(self, max_size: int, max_seconds: float) -> list[Outcome]:
+        """The next outcomes, one or more: `max_size` of them, or what has come `max_seconds` after the first.
+
+        They stay in `ready` until all are handed out, so a cancellation before that changes nothing.
+
+        Raises:
+            StopAsyncIteration, ConfigError: as from `next`.
+        """
+        await self._begin()
+        self.batch_size = max(self.batch_size, max_size)
+        await checkpoint()
+        while True:
+            await self._read_ahead()
+            if self.ready and not self._is_closed:
+                left = self.ready[0].came_at + max_seconds - _loops.now()
+                if len(self.ready) >= max_size or left <= ROUNDING or self._is_through():
+                    return [self._take() for _ in range(min(max_size, len(self.ready)))]
+                with anyio.move_on_after(left):
+                    await self._news.wait()
+            else:
+                self._raise_if_over()
+                await self._news.wait()
+
+    def _take(self) -> Outcome:
+        first = self.ready.popleft()
+        self._given_out += 1
+        self._taken(first)
+        return first.outcome
+
+    def _put_out(self, outcome: Outcome, of: Any) -> None:
+        self.ready.append(Ready(outcome, of, _loops.now()))
+        self._news.send()
+
+    @abstractmethod
+    async def _begin(self) -> None:
+        """Start, if it has not."""
+
+    @abstractmethod
+    async def _read_ahead(self) -> None:
+        """Read what is read by whoever takes the outcomes."""
+
+    @abstractmethod
+    def _taken(self, ready: Ready) -> None:
+        """An outcome has just been taken."""
+
+    @abstractmethod
+    def _is_through(self) -> bool:
+        """Whether no more outcomes come than those that are ready."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """Everything has come out."""
 
     @abstractmethod
     def pending(self) -> list[Any]:
@@ -79,6 +161,13 @@ class Work(ABC):
         self.loop = _loops.this_loop()
         return True
 
+    def _raise_if_over(self) -> None:
+        """Raise what has stopped the work, or the end of the iteration, if nothing more comes."""
+        self._raise_error()
+        if self._is_through():
+            self._end()
+            self._raise_end()
+
     def _raise_error(self) -> None:
         """Raise what has stopped the work, once."""
         if self._error is not None:
@@ -95,20 +184,22 @@ class Work(ABC):
             raise RuntimeError("the input or `until` raised StopAsyncIteration") from error
         raise error
 
-    async def _yield_sometimes(self) -> bool:
-        """Count an outcome, and give other tasks their turn after every `YIELD_EVERY`; whether that was done."""
-        self._given_out += 1
-        if self._given_out % YIELD_EVERY:
-            return False
-        await checkpoint()
-        return True
+    async def _yield_sometimes(self) -> None:
+        """Give other tasks their turn after every `YIELD_EVERY` outcomes."""
+        if self._given_out >= YIELD_EVERY:
+            self._given_out = 0
+            await checkpoint()
 
 
-class Outcomes:
+class Outcomes(Generic[DataT_co]):
     """What the caller iterates over. The work stops when this object is gone."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
+
+    def pending(self) -> list[MessageRef[DataT_co]]:
+        """What was read from the input and is not done."""
+        return self._work.pending()
 
     def __iter__(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} is asynchronous: iterate over it with `async for`, not `for`")
@@ -116,8 +207,20 @@ class Outcomes:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> StatusRecord | FailedCheck:
+    async def __anext__(self) -> StatusRecord[DataT_co] | FailedCheck[DataT_co]:
         return await self._work.next()
+
+    def batches(self, max_size: int, max_seconds: float) -> Batches[DataT_co]:
+        """The same outcomes in lists, to be stored together.
+
+        A list has one outcome at least, and `max_size` at most. It is given at the latest `max_seconds` after its first
+        outcome came. Nothing is lost if the waiting for a list is cancelled: what was gathered comes with the next one,
+        and is in `pending` like everything that was not taken.
+
+        Raises:
+            ConfigError: `max_size` is no whole number of at least 1, or `max_seconds` no time of at least 0 seconds.
+        """
+        return Batches(self, whole(max_size, "max_size", at_least=1), seconds(max_seconds, "max_seconds"))
 
     async def aclose(self) -> None:
         """End it: nothing more is read, asked or given out. `pending` stays."""
@@ -133,3 +236,38 @@ class Outcomes:
         work = getattr(self, "_work", None)  # absent where the input could not be iterated over
         if work is not None and work.loop is not None and not work.is_over:
             _loops.call_in(work.loop, work.stop)
+
+
+class Batches(Generic[DataT_co]):
+    """The outcomes of a stream or a tracker, in lists. See `OutcomeStream.batches`.
+
+    Iterate over it, at once or inside `async with`; leaving the loop early ends the stream.
+    """
+
+    def __init__(self, outcomes: Outcomes[DataT_co], max_size: int, max_seconds: float) -> None:
+        self._outcomes = outcomes  # the work stops when nobody holds these
+        self._max_size = max_size
+        self._max_seconds = max_seconds
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError("Batches is asynchronous: iterate over it with `async for`, not `for`")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[StatusRecord[DataT_co] | FailedCheck[DataT_co]]:
+        return await self._outcomes._work.batch(self._max_size, self._max_seconds)
+
+    def pending(self) -> list[MessageRef[DataT_co]]:
+        """See `OutcomeStream.pending`, and `TrackStream.pending`."""
+        return self._outcomes.pending()
+
+    async def aclose(self) -> None:
+        """End it: nothing more is read, asked or given out. `pending` stays."""
+        await self._outcomes.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from smsc_status.models import MessageRef
+from smsc_status.models import DataT, MessageRef
 
 READ_AT_ONCE = 100
 """Messages that are read before other tasks get a turn, if the input itself never waits."""
@@ -15,10 +15,13 @@ READ_AT_ONCE = 100
 CLOSING = 10.0
 """Seconds that an input may take to close."""
 
-MessageLike = MessageRef | tuple[int | str, str] | tuple[int | str, str, Any]
+MessageLike = MessageRef[DataT] | tuple[int | str, str] | tuple[int | str, str, Any]
 """A `MessageRef`, or the `(id, phone)` or `(id, phone, sent_at)` tuple of one."""
 
-Messages = Iterable[MessageLike] | AsyncIterable[MessageLike]
+Refs = Iterable[MessageRef[DataT]] | AsyncIterable[MessageRef[DataT]]
+Messages = Iterable[MessageLike[DataT]] | AsyncIterable[MessageLike[DataT]]
+"""What is put in. A tuple has no data."""
+
 Source = Iterator[Any] | AsyncIterator[Any]
 
 

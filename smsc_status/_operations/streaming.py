@@ -6,7 +6,6 @@ The input is read lazily, and only a bounded part of it is held.
 from __future__ import annotations
 
 import contextvars
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from functools import partial
 from math import inf
@@ -18,11 +17,11 @@ from smsc_status import _loops
 from smsc_status._core.scheduling.dispatch import PendingCheck
 from smsc_status._core.scheduling.pending import CONCERNS_ACCOUNT
 from smsc_status._operations import source
-from smsc_status._operations.outcomes import Outcomes, Work
+from smsc_status._operations.outcomes import Outcome, Outcomes, Ready, Work
 from smsc_status._operations.source import Messages
 from smsc_status._runtime.engine import Engine
 from smsc_status.errors import ConfigError, SmscError
-from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
+from smsc_status.models import DataT_co, Detail, FailedCheck, MessageRef, StatusRecord
 
 HELD_BULKS = 4
 """A stream holds at most as many messages as fit into this many bulk requests: read, and not yet given out."""
@@ -38,7 +37,6 @@ class _Item:
     ref: MessageRef
     stream: Streaming
     check: PendingCheck | None = None
-    outcome: StatusRecord | FailedCheck | None = None
 
     start_by = inf
     has_plan = False
@@ -50,11 +48,10 @@ class _Item:
 class Streaming(Work):
     """A stream at work: each message is asked once."""
 
-    def __init__(self, engine: Engine, messages: Messages, detail: Detail) -> None:
+    def __init__(self, engine: Engine, messages: Messages[Any], detail: Detail) -> None:
         super().__init__(engine)
         self.detail = detail
         self.held: dict[_Item, None] = {}
-        self.ready: deque[_Item] = deque()
         self.limit = HELD_BULKS * engine.limits.max_bulk
         self.asked = 0
         self.reader: _loops.BackgroundTask | None = None
@@ -65,23 +62,15 @@ class Streaming(Work):
         else:
             self._source = iter(messages)
 
-    async def next(self) -> StatusRecord | FailedCheck:
-        """See `Work.next`."""
-        await self._begin()
-        while True:
-            await self._yield_sometimes()
-            while self._source is not None and self._has_room():
-                self._read_on(self._source)
-                if self._has_room():
-                    await self.engine.read_on_later()
-            if self.ready:
-                return self._give_out()
-            self._raise_error()
-            if self._is_through():
-                self.engine.cancellables.discard(self)
-                self.is_over = True
-                self._raise_end()
-            await self._news.wait()
+    async def _read_ahead(self) -> None:
+        while self._source is not None and self._has_room():
+            self._read_on(self._source)
+            if self._has_room():
+                await self.engine.read_on_later()
+
+    def _end(self) -> None:
+        self.engine.cancellables.discard(self)
+        self.is_over = True
 
     def take_in(self, item: _Item, outcome: StatusRecord | SmscError) -> None:
         """Take the outcome of one message."""
@@ -95,10 +84,10 @@ class Streaming(Work):
             return
         self._give(item, outcome if isinstance(outcome, StatusRecord) else FailedCheck(item.ref, outcome))
 
-    def _give(self, item: _Item, outcome: StatusRecord | FailedCheck) -> None:
-        item.outcome = outcome
-        self.ready.append(item)
-        self._tell()
+    def _give(self, item: _Item, outcome: Outcome) -> None:
+        self._put_out(outcome, item)
+        if self._has_all_input:
+            self._room.send()
 
     def pending(self) -> list[Any]:
         """See `Work.pending`; in the order in which they were read."""
@@ -141,7 +130,7 @@ class Streaming(Work):
         return self._has_all_input and (not self.asked or (self.is_over and is_told))
 
     def _has_room(self) -> bool:
-        return len(self.held) < self.limit and not self._has_all_input
+        return len(self.held) < self.limit + self.batch_size and not self._has_all_input
 
     def _read_on(self, messages: Iterator[Any]) -> None:
         for _ in range(source.READ_AT_ONCE):
@@ -188,12 +177,9 @@ class Streaming(Work):
             self.asked += 1
             item.check = self.engine.ask(self.detail, item)
 
-    def _give_out(self) -> StatusRecord | FailedCheck:
-        item = self.ready.popleft()
-        del self.held[item]
+    def _taken(self, ready: Ready) -> None:
+        del self.held[ready.of]
         self._room.send()
-        assert item.outcome is not None  # noqa: S101 (narrows the type: `take_in` has set it)
-        return item.outcome
 
     def _tell(self) -> None:
         self._news.send()
@@ -202,7 +188,7 @@ class Streaming(Work):
 
     async def aclose(self) -> None:
         """See `Work.aclose`."""
-        self.ready.clear()
+        self._is_closed = True
         self.stop()
         if self.reader is not None:
             await self.reader.wait()
@@ -210,17 +196,18 @@ class Streaming(Work):
             await self.engine.tell_more()
 
 
-class OutcomeStream(Outcomes):
+class OutcomeStream(Outcomes[DataT_co]):
     """The outcomes of many messages, in the order in which the answers come.
 
     Iterate over it, at once or inside `async with`; leaving the loop early ends it. It holds at most as many
-    messages as fit into four bulk requests, and reads on as they come out. It closes an async generator that it reads.
+    messages as fit into four bulk requests and into one of its `batches`, and reads on as they come out. It closes an
+    async generator that it reads.
     """
 
-    def __init__(self, engine: Engine, messages: Messages, detail: Detail) -> None:
+    def __init__(self, engine: Engine, messages: Messages[Any], detail: Detail) -> None:
         super().__init__(Streaming(engine, messages, detail))
 
-    def pending(self) -> list[MessageRef]:
+    def pending(self) -> list[MessageRef[DataT_co]]:
         """The messages that were read from the input and have not come out, in their order, ready to be put in again.
 
         What can't be read as a message is among them as it was put in.

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from collections import deque
 from collections.abc import AsyncIterable, Callable
 from functools import partial
 from inspect import isawaitable, iscoroutine
@@ -37,12 +36,12 @@ from smsc_status._core.scheduling.pacing import Pacer
 from smsc_status._core.scheduling.pending import CALLER_HEAD_START, CONCERNS_ACCOUNT, unexpected
 from smsc_status._core.tracking.polling import Policy, PollScheduler, Tracked
 from smsc_status._operations import source
-from smsc_status._operations.outcomes import Outcomes, Work
+from smsc_status._operations.outcomes import ROUNDING, Outcome, Outcomes, Ready, Work
 from smsc_status._operations.source import Messages, Source
 from smsc_status._runtime.engine import Engine
 from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.limiter import Limiter
-from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord
+from smsc_status.models import DataT_co, Detail, FailedCheck, MessageRef, StatusRecord
 
 LOOK_AT_CLOCK = 30.0
 """Seconds between looks at the wall clock. The monotonic clock stops while the machine sleeps."""
@@ -56,15 +55,12 @@ TOLD_APART = 2
 HELD = 10_000
 """While so many outcomes have not been taken, nothing more is read or asked."""
 
-ROUNDING = 1e-6
-"""Seconds. More than the rounding error of dividing an instant by the speed and multiplying it again."""
-
 ONE_NIGHT = 6 * 3600.0
 """Seconds. Last calls are logged once in this time."""
 
 logger = logging.getLogger("smsc_status")
 
-Until = Callable[[StatusRecord], bool]
+Until = Callable[[StatusRecord[Any]], bool]
 
 # How many trackers share a limiter's bulk requests. One whose loop was torn down stays counted, and so last calls come
 # earlier than they must.
@@ -112,7 +108,7 @@ class Tracker(Work):
     def __init__(
         self,
         engine: Engine,
-        messages: Messages,
+        messages: Messages[Any],
         *,
         detail: Detail,
         until: Until | None,
@@ -133,37 +129,19 @@ class Tracker(Work):
         self._polls: dict[_Poll, None] = {}
         self._singles: set[_Poll] = set()
         self._failures: dict[Tracked, _Failures] = {}
-        self._ready: deque[tuple[StatusRecord | FailedCheck, Tracked | None]] = deque()
         self._tasks: list[_loops.BackgroundTask] = []
-        self._is_closed = self._is_counted = False
+        self._is_counted = False
         self._called_last_at = -inf
         self._has_warned_of_clock = self._has_warned_of_wall = False
         self._source: Source = aiter(messages) if isinstance(messages, AsyncIterable) else iter(messages)
 
     # For the caller.
 
-    async def next(self) -> StatusRecord | FailedCheck:
-        """See `Work.next`."""
-        await self._begin()
-        while self._is_closed or not self._ready:
-            self._raise_error()
-            if self.is_over or self._is_through():
-                if not self.is_over:
-                    logger.info("every message is done")
-                self.stop()
-                self._raise_end()
-            await self._news.wait()
-        if await self._yield_sometimes() and (self._is_closed or not self._ready):  # another consumer took it
-            return await self.next()
-        outcome, _ = self._ready.popleft()
-        self._room.send()
-        if len(self._ready) == HELD - 1:
-            self.engine.look_again()
-        return outcome
-
     def pending(self) -> list[Any]:
         """See `Work.pending`. A message whose last outcome was not taken yet is among them."""
-        ended = [item.ref if item is not None else outcome.ref for outcome, item in self._ready if _ends(outcome, item)]
+        ended = [
+            item.ref if item is not None else outcome.ref for outcome, item, _ in self.ready if _ends(outcome, item)
+        ]
         asked = [poll.item.ref for poll in self._polls]
         return [*ended, *asked, *(item.ref for item in self.plan)]
 
@@ -210,7 +188,7 @@ class Tracker(Work):
 
     def due_at(self, *, singly: bool = False) -> float:
         """See `Feed.due_at`."""
-        if self.is_over or len(self._ready) >= HELD:
+        if self.is_over or not self._has_room():
             return inf
         due_at = self.plan.urgent_due_at() if singly and self._is_full() else self.plan.due_at(singly=singly)
         return due_at / self._speed
@@ -287,7 +265,7 @@ class Tracker(Work):
                 self._take_error(item, outcome, self._served(now), is_alone=poll.check.is_alone)
         except Exception as error:  # our own mistake: the message comes out all the same
             logger.exception("a tracked message could not be followed: unexpected error")
-            self._end(item, unexpected(error))
+            self._fail(item, unexpected(error))
 
     def _take_record(self, item: Tracked, record: StatusRecord, now: float) -> None:
         self._failures.pop(item, None)
@@ -302,17 +280,17 @@ class Tracker(Work):
         changed = self.plan.polled(item, record, done=done, now=now)
         ending = None if done else self.plan.ending(item)
         if changed or done:
-            self._tell(record, item if done else None)
+            self._put_out(record, item if done else None)
         if done:
             self._finish(item, record.status_title.en if record.status_title else str(record.status))
         elif ending is not None:
-            self._end(item, ending)
+            self._fail(item, ending)
         else:
             self.plan.put_back(item, now=now)
 
     def _take_error(self, item: Tracked, error: SmscError, now: float, *, is_alone: bool) -> None:
         if self._is_outcome(item, error, now, is_alone=is_alone):
-            self._end(item, error)
+            self._fail(item, error)
         else:
             self.plan.put_back_unanswered(item, now=now)
 
@@ -339,8 +317,8 @@ class Tracker(Work):
         is_enough = failures.count >= max(MAX_FAILURES, self.engine.retries + 1)
         return is_enough or now - failures.since >= self.plan.expire_after
 
-    def _end(self, item: Tracked, error: SmscError) -> None:
-        self._tell(FailedCheck(item.ref, error), item)
+    def _fail(self, item: Tracked, error: SmscError) -> None:
+        self._put_out(FailedCheck(item.ref, error), item)
         self._finish(item, type(error).__name__)
 
     def _finish(self, item: Tracked, outcome: str) -> None:
@@ -348,10 +326,6 @@ class Tracker(Work):
         self.plan.forget(item)
         self.engine.pending.count_done(outcome)
         self._room.send()
-
-    def _tell(self, outcome: StatusRecord | FailedCheck, item: Tracked | None) -> None:
-        self._ready.append((outcome, item))
-        self._news.send()
 
     # The work.
 
@@ -367,8 +341,24 @@ class Tracker(Work):
         self.engine.follow(self)
         self._tasks = [self.engine.spawn(read, context=context), self.engine.spawn(self._watch_clock)]
 
+    async def _read_ahead(self) -> None:
+        pass  # a background task reads the input
+
+    def _has_room(self) -> bool:
+        return len(self.ready) < HELD + self.batch_size
+
+    def _taken(self, ready: Ready) -> None:
+        self._room.send()
+        if len(self.ready) == HELD + self.batch_size - 1:
+            self.engine.look_again()
+
     def _is_through(self) -> bool:
-        return self._has_all_input and not self.tracked
+        return self.is_over or (self._has_all_input and not self.tracked)
+
+    def _end(self) -> None:
+        if not self.is_over:
+            logger.info("every message is done")
+        self.stop()
 
     def _now(self) -> float:
         return self._served(_loops.now())
@@ -387,12 +377,12 @@ class Tracker(Work):
         try:
             ref = MessageRef.of(value)
         except ConfigError as error:
-            self._tell(FailedCheck(value, error), None)
+            self._put_out(FailedCheck(value, error), None)
             self.engine.pending.count_done(ConfigError.__name__)
         else:
             self.plan.add(ref, now=self._now())
             self.engine.look_again()
-        while (self.tracked >= self._look_ahead or len(self._ready) >= HELD) and not self.is_over:
+        while (self.tracked >= self._look_ahead or not self._has_room()) and not self.is_over:
             await self._room.wait()
 
     # Which date it is.
@@ -430,11 +420,11 @@ def _verdict(said: object) -> bool:
     return bool(said)
 
 
-def _ends(outcome: StatusRecord | FailedCheck, item: Tracked | None) -> bool:
+def _ends(outcome: Outcome, item: Tracked | None) -> bool:
     return item is not None or isinstance(outcome, FailedCheck)
 
 
-class TrackStream(Outcomes):
+class TrackStream(Outcomes[DataT_co]):
     """The records of messages that are followed: the first of each, and every change, until each is done.
 
     Iterate over it, at once or inside `async with`; leaving the loop early ends it. An async generator that it reads is
@@ -444,7 +434,7 @@ class TrackStream(Outcomes):
     def __init__(self, tracker: Tracker) -> None:
         super().__init__(tracker)
 
-    def pending(self) -> list[Any]:
+    def pending(self) -> list[MessageRef[DataT_co]]:
         """The messages that were read from the input and are not done, ready to be tracked again.
 
         One whose last outcome was not taken yet is among them.

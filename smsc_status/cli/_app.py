@@ -62,7 +62,7 @@ from smsc_status.cli._options import (
     Speed,
     Timezone,
 )
-from smsc_status.cli._output import OutputFormat, json_line, row_of, write_stdout
+from smsc_status.cli._output import OutputFormat, json_line, write_stdout
 from smsc_status.cli._sync import Following, Table, sync_table
 from smsc_status.cli._track import track_file
 from smsc_status.errors import ConfigError, SmscError
@@ -186,7 +186,7 @@ def check(
         async with client:
             return await _single.check(client, id, phone, detail=detail.level, max_wait=max_wait)
 
-    row = row_of(anyio.run(ask))
+    row = anyio.run(ask).to_dict()
     if as_json:
         write_stdout(json_line(row))
     else:

@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Mapping
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Iterable
 from enum import StrEnum
+from itertools import chain
 from typing import Any, BinaryIO
 
+from smsc_status._plain import DETAILS, DOUBT, FAILURE, HEAD
 from smsc_status._texts import in_json, without_controls
 from smsc_status.cli._cells import guarded
 from smsc_status.models import Detail, FailedCheck, StatusRecord
@@ -26,56 +26,9 @@ class OutputFormat(StrEnum):
     CSV = "csv"
 
 
-HEAD = (
-    "id", "phone", "status", "status_title", "err", "error_title", "is_final", "is_delivered", "channel",
-    "changed_at", "sent_at", "checked_at",
-)  # fmt: skip
-"""The fields of every record, `null` if they are not known."""
-
-DETAILS: Mapping[Detail, tuple[str, ...]] = {
-    Detail.BASIC: ("flag", "imsi", "msc", "mcc", "mnc", "cn", "net", "rcn", "rnet", "reachable"),
-    Detail.FULL: ("cost", "sender_id", "status_name", "message", "comment", "type", "sms_cnt"),
-    Detail.EXTENDED: ("mccmnc", "country", "operator", "operator_orig", "region"),
-}
-"""The fields that each level of detail adds to the level before it. A field is present if the server sent it."""
-
-DOUBT = "unclear"
-"""The field that lists the names of uncertain fields. It is present if there are any."""
-
-FAILURE = ("error", "text")
-
-
 def columns(detail: Detail) -> list[str]:
     """The columns of a CSV file at this level of detail."""
-    added = [name for level, names in DETAILS.items() if level <= detail for name in names]
-    return [*HEAD, *added, DOUBT, *FAILURE]
-
-
-def row_of(outcome: StatusRecord | FailedCheck) -> Row:
-    """An outcome as a dict by field, ready for JSON."""
-    row: Row = {"id": outcome.ref.id, "phone": outcome.ref.phone}
-    if isinstance(outcome, FailedCheck):
-        return row | {"error": type(outcome.error).__name__, "text": str(outcome.error)}
-    title, error_title = outcome.status_title, outcome.error_title
-    row |= {
-        "status": outcome.status,
-        "status_title": title and title.en,
-        "err": outcome.err,
-        "error_title": error_title and error_title.en,
-        "is_final": outcome.is_final,
-        "is_delivered": outcome.is_delivered,
-        "channel": outcome.channel.value,
-        "changed_at": _moment(outcome.changed_at),
-        "sent_at": _moment(outcome.sent_at),
-        "checked_at": _moment(outcome.checked_at),
-    }
-    for name in (name for names in DETAILS.values() for name in names):
-        value = getattr(outcome, name, None)
-        if value is not None:
-            row[name] = str(value) if isinstance(value, Decimal) else value
-    if outcome.unclear:
-        row[DOUBT] = list(outcome.unclear)
-    return row
+    return [*HEAD, *chain.from_iterable(DETAILS[: detail + 1]), DOUBT, *FAILURE]
 
 
 def json_line(value: object) -> bytes:
@@ -123,7 +76,7 @@ class Sink:
 
     def write(self, outcome: StatusRecord | FailedCheck) -> None:
         """Write one outcome."""
-        row = row_of(outcome)
+        row = outcome.to_dict()
         if self._columns is None:
             self._put(json_line(row))
         else:
@@ -132,10 +85,6 @@ class Sink:
     def _put(self, line: bytes) -> None:
         self._file.write(line)
         self._file.flush()
-
-
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="seconds")
 
 
 def _cell(value: object, guard: bool) -> object:

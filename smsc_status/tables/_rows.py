@@ -51,25 +51,24 @@ class Seen(NamedTuple):
 
 
 @attrs.frozen(eq=False, slots=True)
-class RowRef(MessageRef):
+class RowRef(MessageRef[Any]):
     """The message of a row, and the row. There may be a million of them, so they are one object with few fields.
 
-    `place` is the row's key; or the whole row, if its id or phone is not the same value as the message's. `seen_in` is
+    `data` is the row's key; or the whole row, if its id or phone is not the same value as the message's. `seen_in` is
     the number of the sweep in which the row was last seen.
     """
 
-    place: Key | Seen = None
     seen_in: int = 0
 
     @property
     def key(self) -> Key:
         """The row's key."""
-        return self.place.key if isinstance(self.place, Seen) else self.place
+        return self.data.key if isinstance(self.data, Seen) else self.data
 
     @property
     def stored(self) -> tuple[Any, Any]:
         """The id and the phone as the database has them."""
-        return self.place[1:3] if isinstance(self.place, Seen) else (self.id, self.phone)
+        return self.data[1:3] if isinstance(self.data, Seen) else (self.id, self.phone)
 
     def see(self, number: int) -> None:
         """It was seen in this sweep."""
@@ -172,9 +171,9 @@ class OpenRows:
             report(f"row of id {str(seen.id)[:40]}: {error}; its message is followed without")
             sent_at = None
         id, phone = id_of(seen.id), phone_of(seen.phone)
-        place = seen.key if (id, phone) == (seen.id, seen.phone) else seen
+        data = seen.key if (id, phone) == (seen.id, seen.phone) else seen
         try:
-            return RowRef(id, phone, self._shared(sent_at), place, number)
+            return RowRef(id, phone, self._shared(sent_at), data, number)
         except ConfigError as error:
             what = str(error).partition(" ")[0]  # the text has the value, too, which does not belong into a log
             return BadRow(seen.key, (seen.id, seen.phone), what, number)

@@ -18,7 +18,7 @@ from cli_support import FAST, Stream, account_of, run, serving
 import smsc_status
 from smsc_status import codes
 from smsc_status.cli import _account, _app, _exits, _meters, _serve, main
-from smsc_status.cli._output import OutputFormat, Sink, columns, csv_line, json_line, row_of
+from smsc_status.cli._output import OutputFormat, Sink, columns, csv_line, json_line
 from smsc_status.emulator import FAULTS, EmulatorServer
 from smsc_status.errors import (
     AddressBlocked,
@@ -430,7 +430,7 @@ def test_emulator_refuses_values_that_can_not_be(arguments: list[str]) -> None:
 def test_a_failure_carries_its_reason() -> None:
     """The error's class and text in place of a status."""
     failure = FailedCheck(MessageRef("7", "79"), TransportError("cut"))
-    assert row_of(failure) == {"id": "7", "phone": "79", "error": "TransportError", "text": "cut"}
+    assert failure.to_dict() == {"id": "7", "phone": "79", "error": "TransportError", "text": "cut"}
 
 
 @pytest.mark.parametrize("detail", Detail)
@@ -475,7 +475,7 @@ def test_unclear_fields_are_shown() -> None:
     ref = MessageRef(7, "79")
     clear = StatusRecord(status=1, ref=ref)
     doubtful = StatusRecord(status=1, ref=ref, unclear=("message", "comment"))
-    assert "unclear" not in row_of(clear)
-    assert row_of(doubtful)["unclear"] == ["message", "comment"]
-    assert csv_line([row_of(doubtful)["unclear"], None]) == b"message comment,\n"
+    assert "unclear" not in clear.to_dict()
+    assert doubtful.to_dict()["unclear"] == ["message", "comment"]
+    assert csv_line([doubtful.to_dict()["unclear"], None]) == b"message comment,\n"
     assert "unclear" in columns(Detail.BASIC)

@@ -113,6 +113,7 @@ class Tracked:
         self.queue: CalendarQueue[Tracked] | None = None
         self.rate: float = 0.0
         self.last: tuple[int, int | None] | None = None
+        """The status and error of its last answer; before the first answer, what its ref says was seen before."""
         self.cycle_began_at: float = -inf
         self.checks_in_cycle: int = 0
         """How many checks began within a cycle from `cycle_began_at` on."""
@@ -219,6 +220,7 @@ class PollScheduler:
         is_known = _is_plausible(sent_at, date)
         sent_at = sent_at if is_known else date
         item = Tracked(ref, sent_at, is_known=is_known, answered_at=min(now, now + sent_at - date))
+        item.last = ref.seen
         self._count_answered(item.second, 1)
         self._schedule(item, now=now, first=True)
         self._deadlines.watch(item)
@@ -234,7 +236,7 @@ class PollScheduler:
             self._deadlines.watch(item)
 
     def polled(self, item: Tracked, record: StatusRecord, *, done: bool, now: float) -> bool:
-        """Take in a record; whether it is the message's first, or differs from the last one in status or error."""
+        """Take in a record; whether its status or error differs from what was last seen, if anything was."""
         before = item.second
         if record.send_timestamp is not None or record.send_date is not None:
             self._learn_sent_at(item, record, now)
