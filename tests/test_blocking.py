@@ -357,6 +357,7 @@ def test_after_ctrl_c_a_stream_goes_on_and_nothing_is_lost(
         interrupted()
         with pytest.raises(KeyboardInterrupt):
             next(iterated)
+        until(lambda: not at_work())
         transport.is_stuck = False
         until(lambda: client.stats().records == 5)
         assert sorted(ref.id for ref in iterated.pending()) == [1, 2, 3, 4, 5]

@@ -43,9 +43,9 @@ NAMING = [
 # The blocks that are imported and used below, by a word in each.
 USED = {
     "howto/table.md": {"def keep_current"},
-    "howto/web-app.md": {"def status_of", "by_key =", "FastAPI("},
+    "howto/web-app.md": {"def status_of", "by_key =", "FastAPI(", "get_asgi_application"},
     "howto/worker.md": {"async def follow", "async def keep", "async def news"},
-    "howto/sync-code.md": {"for outcome in client.stream", "CLIENT ="},
+    "howto/sync-code.md": {"for outcome in client.stream", "def is_delivered", "get_wsgi_application"},
     "howto/testing.md": {
         "def test_my_code()",
         "@pytest.fixture",
@@ -244,7 +244,7 @@ def test_a_script_that_is_not_async_prints_its_outcomes(server: EmulatorServer) 
 
 def test_a_client_of_a_module_is_called_from_several_threads(server: EmulatorServer, tmp_path: Path) -> None:
     """Nobody opens or closes it."""
-    page = module(on_page("howto/sync-code.md"), "CLIENT =", tmp_path)
+    page = module(on_page("howto/sync-code.md"), "def is_delivered", tmp_path)
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(page.is_delivered, range(1, 9), ["79990000000"] * 8))
     page.CLIENT.close()
