@@ -359,7 +359,8 @@ class StatusClient:
         differs from that in status or error. Its last record comes out in any case, because it ends the message.
 
         Args:
-            messages: as for `stream`. Messages that were not sent just now are asked at once.
+            messages: as for `stream`. A message that was sent some time ago is asked at once. One without `sent_at`
+                counts as sent just now, and is asked after some seconds.
             until: takes a record and returns whether its message is done. It is used instead of `is_final`, so if it
                 waits for "read", it should also return true for the statuses after which nothing more comes.
             detail: how much to ask; `None` means the client's own level.
