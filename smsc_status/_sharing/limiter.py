@@ -514,7 +514,13 @@ class _Participant:
                 seconds = self._quiet_until - self._ledger.at
                 yield from self._append(Quarantine(seconds, "another log has taken the place of one in use"))
                 continue
-            record = records.joined(who=self._who, name=self._name, limits=self._limits, budget=self._limiter.budget)
+            record = records.joined(
+                who=self._who,
+                name=self._name,
+                limits=self._limits,
+                budget=self._limiter.budget,
+                last_bulk_at=-inf if member is None else member.last_bulk_at,
+            )
             if (yield from self._append(record)) and not self._who:
                 self._who = self._pacer.who = self._ledger.number
                 self._say_who_shares()
