@@ -259,14 +259,7 @@ class Ledger:
         self.longest_budget: float = 0.0
         """The longest budget of any request so far, in seconds."""
         self._marks: deque[_Mark] = deque()
-        back_after = limits.period + limits.margin
-        # For how long a request matters after its end. The second or third refusal may stop all single requests.
-        self._matters_for = {
-            RequestEnd.REPLIED: back_after,
-            RequestEnd.REFUSED: 2 * back_after,
-            RequestEnd.ABANDONED: limits.linger + back_after,
-            RequestEnd.NOT_SENT: 0.0,
-        }
+        self._back_after = limits.period + limits.margin
 
     # Reports of what happened.
 
@@ -326,11 +319,20 @@ class Ledger:
         if open_request is not None:  # otherwise its budget was over before, or its start has been dropped from the log
             self.pacer.finished(open_request.keys, open_request.bulk, how, now)
             self.changes += open_request.bulk or how is not RequestEnd.REPLIED
-            until, mark, member = now + self._matters_for[how], open_request.mark, self.members[request[0]]
+            until = now + (self._back_after if how is RequestEnd.REPLIED else self._matters_for(how))
+            mark, member = open_request.mark, self.members[request[0]]
             mark.open -= 1
             mark.needed_until = max(mark.needed_until, until)
             member.open -= 1
             member.matters_until = max(member.matters_until, until)
+
+    def _matters_for(self, how: RequestEnd) -> float:
+        """For how many seconds a request without an answer matters after its end."""
+        if how is RequestEnd.NOT_SENT:
+            return 0.0
+        if how is RequestEnd.ABANDONED:
+            return self.limits.linger + self._back_after
+        return 2 * self._back_after  # the second or third refusal may stop all single requests for so long
 
     def _waits(self, record: Waits, now: float) -> None:
         if not record.slot and not record.bulk:
