@@ -8,10 +8,9 @@ other sizes are multiplied by the scale (default 0.1).
 - A lone `check` through a file and within a process, beside the same POST by bare httpx, in turns in one process.
 - A thousand checks at once in each of four processes: the share of the CPU time that the log takes.
 - Four processes that stream, beside one that streams as many messages.
-- How long it takes to read a log of which nothing is old yet, and how large the file is after a simulated day.
-"""
 
-# ruff: noqa: ASYNC240 (small local files)
+`benchmarks.shared_log` says how large the log gets, and how long it takes to read it.
+"""
 
 from __future__ import annotations
 
@@ -36,18 +35,13 @@ import httpx
 
 from benchmarks import answering
 from benchmarks.client import PHONE, Took, form, in_turns
-from smsc_status import Limits, StatusClient
-from smsc_status._core.scheduling import ledger
-from smsc_status._core.scheduling.ledger import Ledger
-from smsc_status._core.scheduling.pacing import RequestEnd
-from smsc_status._sharing import file as file_module
+from smsc_status import StatusClient
 from smsc_status._sharing.file import FileStore
 from smsc_status.emulator import Emulator, EmulatorServer
 
 ROOT = Path(__file__).parents[1]
 LATENCY = 0.1
 RATES = (10, 30)
-BUDGET = 30.0
 
 _ids = itertools.count(10**6)
 
@@ -260,48 +254,6 @@ def together(url: str, share: str, kind: str, *, processes: int, count: int) -> 
             process.wait()
 
 
-async def a_day(path: Path, *, hours: float, rate: float) -> tuple[int, int, float]:
-    """Write the log of single requests at this rate, on a simulated clock. Returns the largest and the last size of
-    the file in bytes, and the seconds that it takes to read it as a whole.
-    """
-    now = 10**6.0
-    limits = Limits()
-    largest = 0
-    with mock.patch.object(file_module, "clock", lambda: now):  # noqa: PT008 (it changes)
-        store = FileStore(path)
-        tail = await store.begin([ledger.encode(ledger.Quarantine(0.0, "new"))], instead_of="")
-        replica = Ledger(limits)
-        for entry in tail.entries:
-            replica.apply(entry)
-        who, cleaned = 2, 0
-        joined_at = -1e9
-        for serial in range(1, int(hours * 3600 * rate) + 1):
-            batch: list[ledger.Record] = []
-            if now - joined_at > replica.horizon / 2:
-                joined_at = now
-                is_first = who not in replica.members
-                batch.append(ledger.joined(who=0 if is_first else who, name="host/1", limits=limits, budget=BUDGET))
-            batch.append(ledger.took(who=who, serial=serial, budget=BUDGET, bulk=False, keys=(10**9 + serial,)))
-            batch.append(ledger.ended(who=who, serial=serial, how=RequestEnd.REPLIED))
-            for record in batch:
-                written = await store.append(ledger.encode(record), log=tail.log, after=replica.number)
-                assert written.is_appended
-                replica.apply(written.entries[0])
-            now += 1 / rate
-            if replica.number - cleaned >= 256:
-                cleaned = replica.number
-                largest = max(largest, path.stat().st_size)
-                replica.forget(now=now)
-                await store.drop(log=tail.log, before=replica.first_needed(now=now))
-        began_at = perf_counter()
-        whole = await FileStore(path).append(None, log="", after=0)
-        fresh = Ledger(limits)
-        for entry in whole.entries:
-            fresh.apply(entry)
-        took = perf_counter() - began_at
-    return largest, path.stat().st_size, took
-
-
 def _show_lone(found: Mapping[str, Took]) -> None:
     peer = found["httpx"]
     for name, took in found.items():
@@ -329,10 +281,6 @@ def main(seconds: float = 130.0, scale: float = 0.1) -> None:
         for processes, each in ((1, 4 * count), (4, count)):
             found = together(url, f"{folder}/{processes}.log", "stream", processes=processes, count=each)
             print(f"{processes} stream {each} each: {max(took for took, _, _ in found):.1f} s", flush=True)
-        hours = 24 * scale
-        largest, last, took = asyncio.run(a_day(Path(folder) / "day.log", hours=hours, rate=5.0))
-        print(f"\nafter {hours:g} h of 5 requests a second: {last:,} bytes, at most {largest:,}")
-        print(f"to read the log as a whole: {took * 1e3:.0f} ms")
 
 
 if __name__ == "__main__":

@@ -24,13 +24,18 @@ import stopped_client
 from helpers import PHONE, delivered
 from stopped_client import TIMEOUT
 
-from smsc_status import Limits, SmscError, StatusClient, StatusRecord, _loops
+from smsc_status import LimiterUnavailable, Limits, SmscError, StatusClient, StatusRecord, _loops
 from smsc_status._core.scheduling import ledger
-from smsc_status._core.scheduling.ledger import Ledger
+from smsc_status._core.scheduling.ledger import Entry, Ledger
+from smsc_status._core.scheduling.pacing import RequestEnd
 from smsc_status._sharing import file as file_module
+from smsc_status._sharing import redis_connection
 from smsc_status._sharing.limiter import SharedLimiter
 from smsc_status._sharing.locked import write
+from smsc_status._sharing.redis import RedisStore
 from smsc_status._sharing.replica import Replica
+from smsc_status._sharing.server_clock import ServerClock
+from smsc_status._sharing.store import Tail
 from smsc_status.emulator import Emulator, EmulatorServer, Referee
 
 LIMITS: dict[str, Any] = {"period": 3.0, "margin": 0.2, "linger": 1.0}
@@ -215,10 +220,42 @@ def stop_with_lock() -> None:
     _replace(file_module, "write", stopping)
 
 
+append, finish, take_step = RedisStore.append, Ledger._finish, Replica._take_step
+follow_server = ServerClock.__init__
+
+
+async def append_whatever_came(store: RedisStore, data: bytes | None, *, log: str, after: int) -> Tail:
+    """Append after the last entry, whichever that is."""
+    tail = await append(store, data, log=log, after=after)
+    entries = list(tail.entries)
+    while data is not None and not tail.is_appended:
+        tail = await append(store, data, log=tail.log, after=entries[-1].number)
+        entries += tail.entries
+    return Tail(tail.log, entries, tail.is_whole, tail.is_appended)
+
+
+async def take_step_alone(replica: Replica, data: bytes | None, log: str, after: int) -> Tail:
+    """Go on without the log while it is out of reach."""
+    try:
+        return await take_step(replica, data, log, after)
+    except LimiterUnavailable:
+        entries = [] if data is None else [Entry(after + 1, replica._opened().now(), data)]
+        return Tail(log, entries, is_appended=data is not None)
+
+
+def finish_as_not_sent(ledger: Ledger, request: tuple[int, int], how: RequestEnd, now: float) -> None:
+    """Take a request that nobody has ended for one that was not sent."""
+    finish(ledger, request, RequestEnd.NOT_SENT if how is RequestEnd.ABANDONED else how, now)
+
+
 GUARDS: dict[str, tuple[object, str, Callable[..., object]]] = {
     "quarantine": (Replica, "_quarantine_seconds", lambda replica: 0.0),
     "agreement": (Ledger, "check_limits", lambda ledger, *, now: None),
     "turns": (Ledger, "tickets_ahead", lambda ledger, who, *, urgent, now: []),
+    "compare": (RedisStore, "append", append_whatever_came),
+    "store": (Replica, "_take_step", take_step_alone),
+    "abandoned": (Ledger, "_finish", finish_as_not_sent),
+    "clock": (ServerClock, "__init__", lambda clock, tolerance: follow_server(clock, 10**15)),
     "fork": (SharedLimiter, "reset_after_fork", lambda limiter: None),
 }
 """What can be switched off, so that the tests see that they would notice if it were missing."""
@@ -235,7 +272,8 @@ async def main(url: str, share: str, options: dict[str, Any]) -> None:
     async with StatusClient(apikey="demo-key", base_url=url, share=share, limits=limits, timeout=TIMEOUT) as client:
         async with ticking(said):
             await work(client, said, **options)
-        said["refused"] = sum(client.stats().refusals.values())
+        stats = client.stats()
+        said["refused"], said["retries"] = sum(stats.refusals.values()), stats.retries
     said["warnings"] = warnings.texts
     _say(said)
 
@@ -249,6 +287,7 @@ if __name__ == "__main__":
         logging.getLogger("smsc_status").addHandler(warnings)
         without, stop = asked.pop("without", ""), asked.pop("stop", "")
         _replace(ledger, "VERSION", asked.pop("version", ledger.VERSION))
+        _replace(redis_connection, "TIMEOUT", asked.pop("answered_within", redis_connection.TIMEOUT))
         if without in GUARDS:
             _replace(*GUARDS[without])
         if stop == "lock":

@@ -175,6 +175,8 @@ class Proxy:
         """Cut the connection instead of passing a reply on."""
         self.delay = 0.0
         """Seconds that each piece of a command takes longer."""
+        self.is_partitioned = False
+        """Carry nothing, and cut nothing: what is under way arrives when this ends."""
         self.accepted = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -206,6 +208,8 @@ class Proxy:
                     break
                 if not is_reply and self.delay:
                     time.sleep(self.delay)
+                while self.is_partitioned:
+                    time.sleep(0.01)
                 sink.sendall(data)
         for sock in (source, sink):
             with contextlib.suppress(OSError):

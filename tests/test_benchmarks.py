@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from redis_servers import Server
 
 from benchmarks import (
     bound,
@@ -20,6 +23,8 @@ from benchmarks import (
     overload,
     peers,
     schedule,
+    shared_log,
+    shared_peers,
     stalls,
     table,
 )
@@ -64,7 +69,7 @@ def test_a_fleet_that_shares_a_log_is_not_refused(capsys: CapSys, monkeypatch: p
     for row in rows[:2]:
         assert row.split()[-2] == "0"
         assert int(row.split()[-1]) <= 4
-    assert len([line for line in lines if line]) == 1 + 4 + 1 + 3 + 1 + 2 + 2
+    assert len([line for line in lines if line]) == 1 + 4 + 1 + 3 + 1 + 2
 
 
 def test_looking_for_new_rows_of_a_table_costs_the_database_little(
@@ -183,6 +188,62 @@ def test_the_limiter_s_tables_have_a_row_for_each_limiter(capsys: CapSys) -> Non
     limiter.main(400, 1)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == (2 + len(peers.ALL) + 1) + 1 + (2 + len(limiter.CORES)) + 1 + 3
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server("redis", tmp_path)
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> shared_log.Record:
+    """The log of four processes that use the account for 140 seconds as fast as they may."""
+    return shared_log.together(tmp_path_factory.mktemp("log") / "account.log", seconds=140, round_trip=0.13)
+
+
+def test_the_shared_log_stays_small_at_full_speed(log: shared_log.Record) -> None:
+    """Old entries are dropped. Otherwise the file would be larger by then than it ever gets."""
+    bytes_in_all = sum(len(written) + 16 for written in log.written if isinstance(written, bytes))
+    assert log.requests > 29 * 140
+    assert max(log.sizes) < 250_000 < bytes_in_all
+    assert max(log.sizes[100:]) < 1.2 * max(log.sizes[60:100])
+
+
+def test_a_newcomer_reads_the_largest_log_in_a_few_times_the_time_of_decoding_it(
+    log: shared_log.Record, tmp_path: Path
+) -> None:
+    assert 4000 < len(log.last.entries) < 8000
+    took, alone = shared_log.newcomer(tmp_path, log.last)
+    assert took < 30 * alone
+
+
+def test_the_shared_log_stays_small_in_redis(log: shared_log.Record, server: Server) -> None:
+    entries, size = asyncio.run(shared_log.in_redis(server.url, log))
+    assert entries < 5500
+    assert size < 600_000
+
+
+def test_the_table_of_shared_logs_has_a_row_for_each_round_trip(
+    capsys: CapSys, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    """And one line for the hours."""
+    monkeypatch.setattr(shared_log, "ROUND_TRIPS", (0.4, 0.2))
+    shared_log.main(3, 0.02, server.url)
+    head, _, *rows, _, hours = capsys.readouterr().out.splitlines()
+    assert len(rows) == 2
+    assert all(row.count("|") == head.count("|") for row in rows)
+    assert "0.02 h" in hours
+
+
+def test_of_the_limiters_that_share_by_redis_ours_is_exact(capsys: CapSys, server: Server) -> None:
+    """And its table has a row for each."""
+    shared_peers.main(server.url, 4.0, 20)
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert len(rows) == len(shared_peers.LIMITERS) + 1
+    most = [int(row.split("|")[2]) for row in rows[:-1]]
+    assert most[0] == 5 < max(most[1:])
 
 
 def test_the_table_of_stalls_has_a_row_for_each_cause(capsys: CapSys, monkeypatch: pytest.MonkeyPatch) -> None:

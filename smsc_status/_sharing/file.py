@@ -51,6 +51,8 @@ LOOK_SECONDS = 0.02
 """Seconds between two looks at a file that has not changed."""
 SMALLEST_DROP = 65_536
 """Bytes. A smaller file is not rewritten to drop old entries."""
+WORTH_DROPPING = 1 / 3
+"""The share of old entries from which on a file is rewritten without them. A newcomer reads the whole file."""
 REMEMBERED = 64
 """Entries. While a call waits for the lock, another call of this process may read on. The first one then gets from
 memory what the second one has read, and the file is not read from its beginning."""
@@ -160,15 +162,16 @@ class FileStore:
             await anyio.sleep(LOOK_SECONDS)
 
     async def drop(self, *, log: str, before: int) -> None:
-        """Forget the entries before this number, if they are half of all entries at least. The last entry stays.
+        """Forget the entries before this number, if they are a third of all entries at least. The last entry stays.
 
         If there is no room for the new file or no right to put it there, the old one stays, with a warning.
         """
         position = self._position
-        if position is None or position.offset <= SMALLEST_DROP:
+        if position is None or position.header.log != log or position.offset <= SMALLEST_DROP:
             return
-        if before - position.header.first >= (position.number - position.header.first) / 2:
-            await self._transaction(lambda: self._drop(log, before))
+        first, before = position.header.first, min(before, position.number)
+        if before > first and before - first >= (position.number - first) * WORTH_DROPPING:
+            await self._transaction(lambda: self._drop(position, before))
 
     async def forget(self) -> None:
         """Delete the file, if there is one. A file with other content stays.
@@ -263,13 +266,12 @@ class FileStore:
         entries = [Entry(number, at, each) for number, each in enumerate(data, 1)]
         return Tail(header.log, entries, is_whole=True)
 
-    def _drop(self, log: str, before: int) -> None:
+    def _drop(self, position: _Position, before: int) -> None:
         with suppress(NoLog, Damaged, FileNotFoundError), locked(self._path) as file:  # the next `append` tells of it
+            if os.pread(file.fd, HEADER_BYTES, 0) != position.raw_header:
+                return  # another process has dropped them
             found, end = self._read(file, "", 0)
             header = end.header
-            before = min(before, end.number)
-            if log != header.log or before <= header.first:
-                return
             offset, checksum = found.ends[before - header.first - 1]
             header = attrs.evolve(header, generation=header.generation + 1, first=before, checksum=checksum)
             kept = os.pread(file.fd, end.offset - offset, offset)

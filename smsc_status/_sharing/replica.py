@@ -180,7 +180,13 @@ class Replica:
                 yield from self.append(Quarantine(seconds, "another log has taken the place of one in use"))
                 continue
             who = self.pacer.who
-            record = records.joined(who=who, name=self._name, limits=self._limits, budget=self._budget())
+            record = records.joined(
+                who=who,
+                name=self._name,
+                limits=self._limits,
+                budget=self._budget(),
+                last_bulk_at=-inf if member is None else member.last_bulk_at,
+            )
             if (yield from self.append(record)) and not who:
                 self.pacer.who = self.ledger.number
                 self._say_who_shares()

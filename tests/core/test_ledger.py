@@ -444,17 +444,85 @@ def test_entries_that_are_not_needed_change_no_answer(steps: list[Step], later: 
     assert ledger.number in (0, short.number)
 
 
-def test_old_entries_are_not_needed() -> None:
+def first_kept(log: Log, *, now: float) -> float:
+    """When the first entry happened that is needed."""
+    return log.entries[log.ledger.first_needed(now=now) - 1].at
+
+
+def test_an_answered_request_is_needed_until_its_tokens_are_back() -> None:
+    """It is dropped together with those within a second. What it used, nobody else needs to know by then."""
     log = Log()
     who = log.join()
     for serial in range(1, 200):
-        log.take(who, serial, float(serial), (serial,))
-        log.end(who, serial, serial + 0.5)
-    first = log.ledger.first_needed(now=200.0)
-    horizon = log.ledger.horizon
-    assert horizon == 11.5
-    assert log.entries[first - 1].at == pytest.approx(200 - 1.5 * horizon, abs=1.5)
-    log.ledger.forget(now=200.0)
+        at = float(serial)
+        log.take(who, serial, at, (serial,))
+        log.end(who, serial, at + 0.5)
+        log.add(records.joined(who=who, name="host/1", limits=LIMITS, budget=3.0), at + 0.5)
+    assert LIMITS.period + LIMITS.margin == 6.5
+    assert first_kept(log, now=199.9) == 193.0
+    assert first_kept(log, now=200.1) == 194.0
+    log.ledger.forget(now=200.1)
+    assert first_kept(log, now=200.1) == 194.0
     assert set(log.ledger.members) == {who}
     log.ledger.forget(now=300.0)
     assert not log.ledger.members
+    assert log.ledger.first_needed(now=300.0) == log.ledger.number
+
+
+@pytest.mark.parametrize(
+    ("how", "seconds"),
+    [
+        (RequestEnd.REPLIED, 6.5),
+        (RequestEnd.ABANDONED, 8.5),
+        (RequestEnd.REFUSED, 13.0),
+        (RequestEnd.NOT_SENT, 0.0),
+    ],
+)
+def test_how_long_a_request_is_needed_after_its_end(how: RequestEnd, seconds: float) -> None:
+    log = Log()
+    log.take(7, 1, 10.0)
+    log.end(7, 1, 12.0, how)
+    log.end(7, 99, 12.5)
+    log.end(7, 99, 14.0)  # the last entry, which is always kept
+    assert first_kept(log, now=12.0 + seconds - 0.1) == 10.0
+    assert first_kept(log, now=12.0 + seconds + 0.1) == 14.0
+
+
+def test_an_open_request_is_needed_until_the_tokens_are_back_that_it_loses_with_its_budget() -> None:
+    log = Log()
+    log.take(7, 1, 10.0, budget=5.0)
+    log.end(7, 99, 30.0)
+    for now, at in ((14.9, 10.0), (15.0 + 2.0 + 6.4, 10.0), (15.0 + 2.0 + 6.6, 30.0)):
+        log.ledger.advance(now)
+        assert first_kept(log, now=now) == at
+
+
+def test_tickets_quarantines_and_the_last_joined_of_an_active_process_are_needed() -> None:
+    log = Log()
+    who = log.join(10.0)
+    log.wait(who, 21.5)
+    log.add(Quarantine(5.0, "a test"), 23.0)
+    log.end(who, 99, 30.0)
+    assert log.ledger.horizon == 11.5
+    for now, at in ((21.4, 10.0), (23.4, 21.5), (27.9, 23.0), (28.1, 30.0)):
+        assert first_kept(log, now=now) == at
+
+
+def test_a_newcomer_knows_whose_turn_with_the_bulk_slot_it_is() -> None:
+    """The entry of the last bulk request was dropped. Its process says again when that was."""
+    log = Log()
+    who = log.join()
+    log.take(who, 1, 1.0, bulk=True)
+    log.end(who, 1, 1.5)
+    last_bulk_at = log.ledger.members[who].last_bulk_at
+    log.add(records.joined(who=who, name="host/1", limits=LIMITS, budget=3.0, last_bulk_at=last_bulk_at), 8.0)
+    first = log.ledger.first_needed(now=9.0)
+    assert log.entries[first - 1].at == 8.0
+    newcomer = log.join(9.0, name="host/2")
+    log.wait(who, 9.1, slot=False, bulk=True)
+    log.wait(newcomer, 9.2, slot=False, bulk=True)
+    short = Ledger(LIMITS)
+    for entry in log.entries[first - 1 :]:
+        short.apply(entry)
+    assert short.bulk_tickets_ahead(newcomer, now=9.3) == []
+    assert log.ledger.bulk_tickets_ahead(who, now=9.3) == [9.2 + records.TICKET_SECONDS]

@@ -1,4 +1,4 @@
-"""Servers of Redis and Valkey for the tests here."""
+"""Servers of Redis and Valkey for the tests here, and a fleet of processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleets import Fleet
 from redis_servers import KINDS, Parrot, Proxy, Server
 
 from smsc_status._sharing.redis import RedisStore
@@ -70,3 +71,13 @@ async def store_at(anyio_backend: Any) -> AsyncIterator[Callable[..., RedisStore
     yield made
     for store in stores:
         await store.aclose()
+
+
+@pytest.fixture
+def fleet() -> Iterator[Fleet]:
+    """A server that counts, and processes that are to be started."""
+    fleet = Fleet()
+    try:
+        yield fleet
+    finally:
+        fleet.end()

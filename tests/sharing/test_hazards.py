@@ -6,21 +6,16 @@ what breaks a limit.
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-import attrs
 import pytest
+from fleets import BUDGET, LINGER, LONGEST, QUARANTINE, Fleet, kill_for, longest_gap
 
 from smsc_status._sharing.layout import HEADER_BYTES
 
@@ -29,94 +24,10 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the log in a file is only for Linux"),
 ]
 
-PROGRAM = Path(__file__).parents[1] / "fleet_client.py"
-LONGEST = 100.0
-"""Seconds. No process takes longer, however busy the machine is."""
-BUDGET, LINGER = 1.2, 1.0
-
-
-class Program:
-    """A process that runs the program."""
-
-    def __init__(self, url: str, share: object, options: dict[str, Any]) -> None:
-        command = [sys.executable, str(PROGRAM), url, str(share), json.dumps(options)]
-        paths = [str(PROGRAM.parent), str(PROGRAM.parents[1])]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-
-    def line(self) -> Any:
-        """The next thing that it says."""
-        assert self.process.stdout is not None
-        return json.loads(self.process.stdout.readline())
-
-    def end(self) -> Any:
-        """Wait for its end, or ask for it if it goes on until it is asked. Returns the last thing that it says."""
-        output, _ = self.process.communicate(timeout=LONGEST)
-        assert self.process.returncode == 0
-        return json.loads(output.splitlines()[-1])
-
-    def send(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def wait_until_stopped(self) -> None:
-        _, status = os.waitpid(self.process.pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-@attrs.define
-class Counted:
-    """What the server has seen."""
-
-    refusals: int
-    most_open: int
-    requests: dict[str, int]
-
-
-class Fleet:
-    """A server, and processes that use the account."""
-
-    def __init__(self, *, latency: float = 0.1, messages: int = 5000) -> None:
-        self.programs: list[Program] = []
-        self._server = Program("", "", {"work": "serve", "latency": latency, "messages": messages})
-        self.url = self._server.line()
-
-    def start(self, share: object, work: str, **options: Any) -> Program:
-        program = Program(self.url, share, {"work": work} | options)
-        self.programs.append(program)
-        return program
-
-    def counted(self) -> Counted:
-        """The server's counts, at its end."""
-        stats = self._server.end()
-        return Counted(sum(stats["refusals"].values()), stats["peak_open"], stats["requests"])
-
-    def end(self) -> None:
-        for program in [*self.programs, self._server]:
-            program.kill()
-
-
-@pytest.fixture
-def fleet() -> Iterator[Fleet]:
-    fleet = Fleet()
-    try:
-        yield fleet
-    finally:
-        fleet.end()
-
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "account.log"
-
-
-def longest_gap(instants: list[float]) -> float:
-    return max(after - before for before, after in pairwise(instants))
 
 
 # 1. Several processes.
@@ -145,29 +56,6 @@ def test_without_a_shared_log_they_are_refused(fleet: Fleet) -> None:
 
 
 # 2. Processes are killed.
-
-
-def kill_for(fleet: Fleet, share: object, seconds: float) -> list[dict[str, Any]]:
-    """Kill one of three processes every half second, and start another one. Two more go on."""
-    numbers = iter(range(10**6))
-
-    def start() -> Program:
-        return fleet.start(share, "go_on", first=1 + 200 * (next(numbers) % 20), count=200)
-
-    staying, killed = [start(), start()], [start(), start(), start()]
-    for program in staying:
-        assert program.line() == "at work"
-    draw = random.Random(1)
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        time.sleep(0.5)
-        k = draw.randrange(3)
-        killed[k].send(signal.SIGKILL)
-        killed[k] = start()
-    found = [program.end() for program in staying]
-    for program in fleet.programs:
-        program.kill()
-    return found
 
 
 def test_processes_that_are_killed_break_no_limit_and_hold_up_nobody_for_long(fleet: Fleet, log: Path) -> None:
@@ -326,9 +214,6 @@ def lose_beside_three(fleet: Fleet, log: Path, how: str, **options: Any) -> list
     lose(log, how)
     time.sleep(8.5)
     return [program.end() for program in programs]
-
-
-QUARANTINE = 3.0 + 0.2 + LINGER + BUDGET
 
 
 @pytest.mark.parametrize("how", ["deleted", "truncated", "emptied", "garbage"])
