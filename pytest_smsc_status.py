@@ -36,7 +36,9 @@ def smsc_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     yield emulator
     if not emulator.referee.no_violations and request.node.get_closest_marker(_MARK) is None:
         broken = ", ".join(f"{limit.value} ({times} times)" for limit, times in emulator.referee.refusals.items())
-        pytest.fail(f"limits of the server were broken: {broken}. A test that may do so is marked {_MARK}.", False)
+        pytest.fail(
+            f"limits of the server were broken: {broken}. A test that may do so is marked {_MARK}.", pytrace=False
+        )
 
 
 @pytest.fixture

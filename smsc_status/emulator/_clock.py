@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import isfinite
+from weakref import ref
 
 import anyio
+from anyio.lowlevel import current_token
 
 from smsc_status.emulator import virtual
 from smsc_status.errors import ConfigError
@@ -15,6 +17,8 @@ from smsc_status.errors import ConfigError
 
 class EmulatedClock:
     """Counts seconds that pass `speed` times as fast as those of the event loop, from the first reading on.
+
+    In another event loop it goes on from its last reading, as each loop's own clock has a different origin.
 
     Args:
         speed: emulated seconds in a second.
@@ -29,7 +33,8 @@ class EmulatedClock:
         self._seconds: Callable[[], float] = anyio.current_time
         self._follows_event_loop = True
         self._epoch: float | None = None
-        self._started_at: float | None = None
+        self._loop: Callable[[], object] = object  # a weak reference, once a loop has been met
+        self._started_at = 0.0
         self._elapsed = 0.0
 
     def use(self, seconds: Callable[[], float]) -> None:
@@ -50,8 +55,7 @@ class EmulatedClock:
         self.now()  # the date from which it moves on
         if self._follows_event_loop and virtual.jump(seconds / self.speed):
             return
-        if self._started_at is not None:
-            self._started_at -= seconds / self.speed
+        self._started_at -= seconds / self.speed
         self._elapsed += seconds
 
     def elapsed(self) -> float:
@@ -60,7 +64,8 @@ class EmulatedClock:
             seconds = self._seconds()
         except RuntimeError:
             return self._elapsed
-        if self._started_at is None:
+        if self._follows_event_loop and self._loop() is not (loop := current_token().native_token):
+            self._loop = ref(loop)
             self._started_at = seconds - self._elapsed / self.speed
         self._elapsed = (seconds - self._started_at) * self.speed
         return self._elapsed

@@ -147,3 +147,19 @@ def test_the_clock_advances_only_by_seconds_from_zero_on(seconds: float) -> None
         clock.advance(seconds)
     clock.advance(0)
     assert clock.elapsed() == 0
+
+
+def test_in_another_event_loop_the_clock_goes_on() -> None:
+    """The clock of each loop begins elsewhere."""
+    clock = EmulatedClock(2, lambda: DATE)
+
+    async def main() -> None:
+        before = clock.elapsed()
+        await anyio.sleep(50)
+        assert clock.elapsed() == pytest.approx(before + 100)
+
+    for _ in range(2):
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(main())
+        virtually(main)
+    assert clock.now() == pytest.approx(DATE.timestamp() + 400)
