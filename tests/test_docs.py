@@ -21,9 +21,10 @@ import pytest
 import typer
 from documents import PAGES, README, README_RU, ROOT, blocks, links, module, names, programs, served, text_of
 
+import pytest_smsc_status
 import smsc_status
 from smsc_status import FailedCheck, StatusRecord, emulator
-from smsc_status.emulator import FAULTS, EmulatorServer
+from smsc_status.emulator import FAULTS, EmulatorServer, virtual
 
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "smsc_status"
@@ -269,11 +270,17 @@ def test_the_reference_has_every_public_name() -> None:
     """Each name that can be imported from the package, the emulator and the limiter's module is on a page."""
     reference = "\n".join(map(text_of, (DOCS / "reference").glob("*.md")))
     public = {name for name in smsc_status.__all__ if not issubclass(getattr(smsc_status, name), Exception)}
-    shown = set(re.findall(r"auto(?:class|function):: smsc_status\.(?:\w+\.)?(\w+)", reference))
+    shown = set(re.findall(r"auto(?:class|function):: smsc_status\.(?:\w+\.)*(\w+)", reference))
     assert public - shown == set()
     ours = {name for name in emulator.__all__ if inspect.isclass(getattr(emulator, name)) and name != "Step"}
-    assert ours - shown == set()
+    assert ours | set(virtual.__all__) <= shown
     assert ".. automodule:: smsc_status.errors" in reference  # with all of its members
+
+
+def test_the_reference_has_every_fixture_and_the_mark() -> None:
+    """As the plugin has them."""
+    fixtures = {name for name in vars(pytest_smsc_status) if name.startswith("smsc_")}
+    assert {*fixtures, pytest_smsc_status._MARK} <= set(names(DOCS / "reference/emulator.md"))
 
 
 def test_the_reference_has_every_fault() -> None:

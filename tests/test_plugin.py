@@ -15,7 +15,7 @@ import pytest
 from helpers import PHONE, delivered
 
 import pytest_smsc_status
-from smsc_status import Limits, StatusClient
+from smsc_status import StatusClient
 from smsc_status.emulator import Emulator, EmulatorServer
 
 PLUGIN = "-p", "pytest_smsc_status", "-p", "no:randomly", "-p", "no:cacheprovider"
@@ -160,8 +160,17 @@ async def test_in_real_time_the_world_moves_too(smsc_emulator: Emulator, smsc_cl
     assert abs(record.checked_at - smsc_emulator.wall_clock()) < timedelta(minutes=30)
 
 
-def test_the_client_keeps_the_emulator_s_limits(smsc_client: StatusClient) -> None:
-    assert smsc_client._engine.limits == Limits()
+def test_the_client_keeps_the_limits_and_the_speed_of_an_emulator_of_one_s_own(pytester: pytest.Pytester) -> None:
+    """A project may have its own fixture of that name, faster or with other limits."""
+    pytester.makeconftest(
+        "import pytest; from smsc_status.emulator import Emulator, Referee\n"
+        "@pytest.fixture\ndef smsc_emulator(): return Emulator(speed=60, referee=Referee(checks_per_id=2))"
+    )
+    pytester.makepyfile(
+        "def test_it(smsc_client):\n    limits = smsc_client._engine.limits\n"
+        "    assert (limits.period, limits.checks_per_id) == (1, 2)"
+    )
+    pytester.runpytest_inprocess(*NOT_ASYNC).assert_outcomes(passed=1)
 
 
 def test_the_server_is_the_one_that_the_environment_names(
@@ -228,10 +237,9 @@ def test_a_project_s_own_fixture_of_the_same_name_is_used(pytester: pytest.Pytes
     [
         ("strict", UNDER_PYTEST_ASYNCIO.replace("MARK", "pytest.mark.asyncio"), 4),
         ("auto", UNDER_PYTEST_ASYNCIO.replace("@MARK", ""), 4),
-        ("strict", UNDER_ANYIO, 4),
-        ("strict", WITHOUT_A_PLUGIN, 2),
+        ("strict", UNDER_ANYIO + WITHOUT_A_PLUGIN, 6),
     ],
-    ids=["asyncio-strict", "asyncio-auto", "anyio", "none"],
+    ids=["asyncio-strict", "asyncio-auto", "anyio-and-none"],
 )
 def test_the_client_works_under_each_plugin_without_a_warning(
     pytester: pytest.Pytester, mode: str, code: str, passed: int
