@@ -236,10 +236,10 @@ def test_a_project_s_own_fixture_of_the_same_name_is_used(pytester: pytest.Pytes
     ("mode", "code", "passed"),
     [
         ("strict", UNDER_PYTEST_ASYNCIO.replace("MARK", "pytest.mark.asyncio"), 4),
-        ("auto", UNDER_PYTEST_ASYNCIO.replace("@MARK", ""), 4),
-        ("strict", UNDER_ANYIO + WITHOUT_A_PLUGIN, 6),
+        ("auto", UNDER_PYTEST_ASYNCIO.replace("@MARK", "") + WITHOUT_A_PLUGIN, 6),
+        ("strict", UNDER_ANYIO, 4),
     ],
-    ids=["asyncio-strict", "asyncio-auto", "anyio-and-none"],
+    ids=["asyncio-strict", "asyncio-auto-and-none", "anyio"],
 )
 def test_the_client_works_under_each_plugin_without_a_warning(
     pytester: pytest.Pytester, mode: str, code: str, passed: int
