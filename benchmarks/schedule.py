@@ -24,9 +24,9 @@ from aiolimiter import AsyncLimiter
 from trio.testing import MockClock
 
 from benchmarks.answering import reply_to
-from benchmarks.virtual import VirtualLoop
 from smsc_status import Limits, StatusClient
 from smsc_status.emulator import Emulator
+from smsc_status.emulator.virtual import VirtualLoop
 
 PHONE = "79990000000"
 MESSAGES = (1_000, 10_000, 100_000)

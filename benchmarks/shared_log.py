@@ -23,7 +23,6 @@ from unittest import mock
 
 import attrs
 
-from benchmarks.virtual import VirtualLoop
 from smsc_status import Limits
 from smsc_status._core.scheduling import ledger
 from smsc_status._core.scheduling.ledger import Entry, Ledger, Quarantine, Waits
@@ -36,6 +35,7 @@ from smsc_status._sharing.redis_connection import Connection
 from smsc_status._sharing.redis_url import parse_url
 from smsc_status._sharing.replica import ENTRIES_BETWEEN_CLEANUPS
 from smsc_status._sharing.store import Store, Tail
+from smsc_status.emulator.virtual import VirtualLoop
 from smsc_status.models import Key
 
 BUDGET = 30.0

@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakSet, ref
@@ -319,6 +319,15 @@ def is_running(loop: Any) -> bool:
     if has_ended(loop):
         return False
     return bool(loop.is_running()) if hasattr(loop, "is_running") else True
+
+
+def run_between(loop: object, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run the work in an asyncio loop that stands still between two runs, as between two tests.
+
+    Does nothing for a loop that runs or is closed, nor for one of trio, which can't be run from outside.
+    """
+    if isinstance(loop, asyncio.AbstractEventLoop) and not is_running(loop) and not has_ended(loop):
+        loop.run_until_complete(work())
 
 
 def _noop() -> None:

@@ -15,6 +15,9 @@ from virtual import VirtualLoop
 
 from smsc_status._runtime import sharing
 
+# The first is loaded by its entry point, except where the package is on the path but not installed.
+pytest_plugins = ["pytest_smsc_status", "pytester"]
+
 # Mutation testing runs the tests many times in one process, and wants the same verdict each time.
 settings.register_profile("mutation", derandomize=True, suppress_health_check=[HealthCheck.differing_executors])
 

@@ -8,7 +8,6 @@ import builtins
 import functools
 import importlib
 import inspect
-import os
 import re
 import subprocess
 import sys
@@ -25,9 +24,10 @@ import sqlalchemy as sa
 import typer
 from documents import PAGES, README, README_RU, ROOT, blocks, links, module, names, programs, served, text_of
 
+import pytest_smsc_status
 import smsc_status
 from smsc_status import FailedCheck, StatusRecord, blocking, emulator
-from smsc_status.emulator import FAULTS, EmulatorServer
+from smsc_status.emulator import FAULTS, EmulatorServer, virtual
 from smsc_status.models import MOSCOW
 
 DOCS = ROOT / "docs"
@@ -47,11 +47,14 @@ USED = {
     "howto/worker.md": {"async def follow", "async def keep", "async def news"},
     "howto/sync-code.md": {"for outcome in client.stream", "def is_delivered", "get_wsgi_application"},
     "howto/testing.md": {
-        "def test_my_code()",
-        "@pytest.fixture",
+        "def test_delivery",
+        "def anyio_backend",
+        "def pytest_asyncio_loop_factories",
+        "def test_a_day",
         "def test_my_command",
-        "def test_at_sixty_times_the_speed()",
-        "MockClock",
+        "def test_what_my_old_script_does",
+        "import respx",
+        "def at_sixty_times_the_speed",
     },
     "reference/models.md": {"def keys_of_delivered"},
     "tutorial.md": {"sys.argv"},
@@ -250,31 +253,48 @@ def test_a_client_of_a_module_is_called_from_several_threads(server: EmulatorSer
     page.CLIENT.close()
 
 
-@pytest.mark.parametrize("test", ["test_my_code", "test_at_sixty_times_the_speed"])
-def test_a_user_s_test_on_the_emulator_passes(test: str, tmp_path: Path) -> None:
-    """It passes."""
-    asyncio.run(getattr(module(on_page("howto/testing.md"), f"def {test}()", tmp_path), test)())
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("files", "passed"),
+    [
+        pytest.param(
+            {
+                "test_first.py": "def test_delivery",
+                "test_command.py": "def test_my_command",
+                "test_script.py": "def test_what_my_old_script_does",
+                "test_without.py": "import respx",
+            },
+            14,  # the async ones on asyncio and on trio
+            id="real time",
+        ),
+        pytest.param(
+            {"conftest.py": "def anyio_backend", "test_day.py": "def test_a_day"}, 2, id="anyio, virtual time"
+        ),
+        pytest.param(
+            {"conftest.py": "def pytest_asyncio_loop_factories", "test_day.py": "def test_a_day"},
+            1,
+            id="pytest-asyncio, virtual time",
+        ),
+    ],
+)
+def test_a_user_s_tests_pass(files: dict[str, str], passed: int, pytester: pytest.Pytester) -> None:
+    """Each block of the page is a file, which runs as it stands. pytest-asyncio's are marked by its auto mode."""
+    is_asyncio = "def pytest_asyncio_loop_factories" in files.values()
+    for name, mark in files.items():
+        (code,) = [code for code in blocks(on_page("howto/testing.md")) if mark in code]
+        code = code.replace("@pytest.mark.anyio\n", "") if is_asyncio else code
+        (pytester.path / name).write_text(code, encoding="utf-8")
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+    mode = "--asyncio-mode=auto" if is_asyncio else "--asyncio-mode=strict"
+    plugin = "-p", "pytest_smsc_status", "-p", "no:cacheprovider"
+    result = pytester.runpytest_subprocess(*plugin, mode, "-W", "error", timeout=60)
+    result.assert_outcomes(passed=passed)
 
 
 @pytest.mark.slow
-def test_a_user_s_test_in_virtual_time_passes(tmp_path: Path) -> None:
-    """It passes."""
-    module(on_page("howto/testing.md"), "MockClock", tmp_path).test_follow_for_hours()
-
-
-@pytest.mark.slow
-def test_a_user_s_fixture_works_under_pytest(tmp_path: Path) -> None:
-    """A file of the fixture and a file of the test that uses it pass under pytest."""
-    fixture, test = (
-        next(code for code in blocks(on_page("howto/testing.md")) if mark in code)
-        for mark in ("@pytest.fixture", "def test_my_command")
-    )
-    (tmp_path / "conftest.py").write_text(fixture, encoding="utf-8")
-    (tmp_path / "test_it.py").write_text(test, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=60, check=False)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+def test_a_program_at_sixty_times_the_speed_ends(tmp_path: Path) -> None:
+    """Its assertions hold."""
+    asyncio.run(module(on_page("howto/testing.md"), "def at_sixty", tmp_path).at_sixty_times_the_speed())
 
 
 def test_the_program_for_one_s_own_account_reads_the_environment(server: EmulatorServer, tmp_path: Path) -> None:
@@ -343,12 +363,17 @@ def test_the_reference_has_every_public_name() -> None:
     """Each name that can be imported from the package, the emulator and the limiter's module is on a page."""
     reference = "\n".join(map(text_of, (DOCS / "reference").glob("*.md")))
     public = {name for name in smsc_status.__all__ if not issubclass(getattr(smsc_status, name), Exception)}
-    shown = set(re.findall(r"auto(?:class|function):: smsc_status\.(?:\w+\.)?(\w+)", reference))
+    shown = set(re.findall(r"auto(?:class|function):: smsc_status\.(?:\w+\.)*(\w+)", reference))
     assert public - shown == set()
     ours = {name for name in emulator.__all__ if inspect.isclass(getattr(emulator, name)) and name != "Step"}
-    assert ours - shown == set()
-    assert set(blocking.__all__) - shown == set()
+    assert ours | set(virtual.__all__) | set(blocking.__all__) <= shown
     assert ".. automodule:: smsc_status.errors" in reference  # with all of its members
+
+
+def test_the_reference_has_every_fixture_and_the_mark() -> None:
+    """As the plugin has them."""
+    fixtures = {name for name in vars(pytest_smsc_status) if name.startswith("smsc_")}
+    assert {*fixtures, pytest_smsc_status._MARK} <= set(names(DOCS / "reference/emulator.md"))
 
 
 def test_the_reference_has_every_fault() -> None:

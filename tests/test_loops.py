@@ -239,3 +239,25 @@ def test_in_a_forked_process_the_loops_of_its_parent_have_ended(monkeypatch: pyt
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main())
     assert not called
+
+
+def test_work_is_run_between_two_runs_of_an_asyncio_loop_and_in_no_other_loop() -> None:
+    """In one that runs it would fail, and in one that is closed too."""
+    worked_in: list[object] = []
+
+    async def work() -> None:
+        worked_in.append(_loops.this_loop())
+
+    async def main() -> object:
+        _loops.run_between(_loops.this_loop(), work)
+        return _loops.this_loop()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = runner.run(main())
+        assert worked_in == []
+        _loops.run_between(loop, work)
+        assert worked_in == [loop]
+    _loops.run_between(loop, work)
+    _loops.run_between(trio.run(main), work)
+    _loops.run_between(None, work)
+    assert worked_in == [loop]

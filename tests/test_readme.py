@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from documents import README, README_RU, blocks, module, outside_of_blocks, served, text_of
+from documents import README, README_RU, ROOT, blocks, module, outside_of_blocks, served, text_of
 
 from smsc_status import MessageRef
 from smsc_status.emulator import EmulatorServer
@@ -23,7 +26,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorServer]:
 
 def test_every_block_is_run_by_a_test_here() -> None:
     """A new block needs a new test."""
-    assert len(blocks(README)) == 3
+    assert len(blocks(README)) == 4
 
 
 def test_the_gate_finds_two_commands() -> None:
@@ -99,3 +102,28 @@ def test_the_job_counts_the_outcomes_of_a_file(server: EmulatorServer, tmp_path:
     path.write_text("id,phone\n" + "\n".join(rows) + "\n")
     counted = asyncio.run(module(README, "DictReader", tmp_path).job(str(path)))
     assert counted == {"Delivered": 20, "Not found": 2, "ConfigError": 1}
+
+
+@pytest.mark.slow
+def test_the_test_runs_in_an_empty_project(tmp_path: Path) -> None:
+    """It needs no file beside it, and no package beside `smsc-status[testing]`, as the wheel has it."""
+    (code,) = [block for block in blocks(README) if "smsc_emulator" in block]
+    project, venv, wheels = tmp_path / "project", tmp_path / "venv", tmp_path / "wheels"
+    project.mkdir()
+    (project / "test_delivery.py").write_text(code, encoding="utf-8")
+    hidden = "PYTEST", "PYTHON", "COV", "VIRTUAL_ENV"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+
+    def run(*command: str | Path) -> str:
+        done = subprocess.run(
+            command, cwd=project, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    uv = Path(sys.executable).parent / "uv"
+    run(uv, "build", "--quiet", "--wheel", "--out-dir", wheels, ROOT)
+    run(uv, "venv", "--quiet", "--python", sys.executable, venv)
+    (wheel,) = wheels.glob("*.whl")
+    run(uv, "pip", "install", "--quiet", "--python", venv, f"{wheel}[testing]")
+    assert "1 passed" in run(venv / "bin" / "python", "-m", "pytest", "-W", "error")

@@ -1,25 +1,12 @@
-"""An asyncio event loop in virtual time, which the benchmarks use too, and a way to block one."""
+"""The asyncio event loop in virtual time, and a way to block it, or trio's."""
 
 from __future__ import annotations
 
-import asyncio
-
-import trio
-from trio.testing import MockClock
-
-from benchmarks.virtual import VirtualLoop
+from smsc_status.emulator.virtual import VirtualLoop, jump
 
 __all__ = ["VirtualLoop", "block"]
 
 
 def block(seconds: float) -> None:
     """Block the event loop that runs, `VirtualLoop` or trio's with a `MockClock`, for so many seconds."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        clock = trio.lowlevel.current_clock()
-        assert isinstance(clock, MockClock)
-        clock.jump(seconds)
-    else:
-        assert isinstance(loop, VirtualLoop)
-        loop.block(seconds)
+    assert jump(seconds)

@@ -285,6 +285,11 @@ class Engine:
         return None if self._limiter_failure is None else unavailable(self._limiter_failure[0])
 
     @property
+    def loop(self) -> object:
+        """The event loop to which it is bound, if any."""
+        return self._loop
+
+    @property
     def background_tasks(self) -> int:
         """How many tasks of its own are at work."""
         return len(self._background)

@@ -163,6 +163,20 @@ class Emulator:
         """The emulated date, in seconds since 1970."""
         return self.clock.now()
 
+    def advance(self, seconds: float) -> None:
+        """Move the emulated time on by this many emulated seconds, at once: messages age, and the limits' windows pass.
+
+        If the running event loop is in virtual time (`smsc_status.emulator.virtual.VirtualLoop`, or trio with its
+        `MockClock`), its clock moves by as much, and the client's with it. Timers that come due meanwhile fire
+        afterwards, all together. To have everything happen at its own instant, `await anyio.sleep(seconds)` instead.
+
+        In real time only the emulated time moves. The client's limits go by the event loop, and are still kept.
+
+        Raises:
+            ConfigError: `seconds` is negative or not finite.
+        """
+        self.clock.advance(seconds)
+
     def elapsed(self) -> float:
         """Emulated seconds since the emulator was first used."""
         return self.clock.elapsed()
