@@ -112,12 +112,16 @@ def test_time_passes_for_any_thread() -> None:
 
 
 def test_connections_are_counted_with_the_idle_ones() -> None:
-    def one(_: int) -> int:
-        with httpx.Client(trust_env=False) as client:
-            return ask(server, client, id=str(_ + 1)).status_code
+    ready = threading.Barrier(3)  # making a client may take longer than an answer
 
-    with EmulatorServer(Emulator(latency=0.1)) as server, ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(one, range(3))) == [200] * 3
+    def one(id: int) -> int:
+        with httpx.Client(trust_env=False) as client:
+            if id <= ready.parties:
+                ready.wait()
+            return ask(server, client, id=str(id)).status_code
+
+    with EmulatorServer(Emulator(latency=0.3)) as server, ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(one, [1, 2, 3])) == [200] * 3
         one(5)
     assert (server.peak_connections, server.total_connections) == (3, 4)
     assert server.emulator.connections.open == 0
