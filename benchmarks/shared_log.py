@@ -204,6 +204,7 @@ def decode(entries: Sequence[Entry]) -> float:
 def newcomer(folder: Path, tail: Tail, *, rounds: int = 9) -> tuple[float, float]:
     """The CPU seconds of `read` for these entries, and of `decode` beside it: medians of interleaved rounds."""
     path = folder / "copy.log"
+    path.unlink(missing_ok=True)
 
     async def write() -> None:
         with mock.patch.object(file_module, "clock", return_value=BEGAN_AT):

@@ -797,3 +797,14 @@ async def test_one_log_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> No
         log.append(encode(Quarantine(5.0, "lost")), log.entries[-1].at)
     await ask(limiter, One((2,)))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+async def test_a_process_that_says_again_that_it_is_at_work_tells_when_its_last_bulk_request_was() -> None:
+    """By then the entry of that request may have been dropped."""
+    log = MemoryLog()
+    limiter = process(log)
+    await ask(limiter, One((1,), bulk=True))
+    (took_at,) = [entry.at for entry in log.entries if isinstance(decode(entry.data), Took)]
+    await anyio.sleep(80)
+    await ask(limiter, One((2,)))
+    assert [record.last_bulk_at for record in records_of(log, Joined)] == [float("-inf"), took_at]
