@@ -70,7 +70,7 @@ def test_processes_that_are_killed_break_no_limit_and_hold_up_nobody_for_long(fl
 
 
 def test_without_a_shared_log_killed_processes_forget_what_they_have_sent(fleet: Fleet) -> None:
-    kill_for(fleet, "process", 3.0)
+    kill_for(fleet, "process", 3.0, at_work=False)
     assert fleet.counted().refusals > 3
 
 

@@ -9,6 +9,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -173,12 +174,16 @@ def losses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str,
         for _, _, programs in fleets.values():
             for each in programs:
                 assert each.line() == "at work"
-        for loss, (fleet, server, _) in fleets.items():
+
+        def lose(loss: tuple[str, str]) -> None:
+            fleet, server, _ = fleets[loss]
             fleet.wait_for_bulk()
             LOSSES[loss](server)
-        time.sleep(QUARANTINE)
-        for fleet, _, _ in fleets.values():
+            time.sleep(QUARANTINE)
             fleet.wait_for_bulk()
+
+        with ThreadPoolExecutor(len(LOSSES)) as pool:
+            list(pool.map(lose, fleets))
         said = {loss: [each.end() for each in programs] for loss, (_, _, programs) in fleets.items()}
         yield {loss: Seen(fleet.counted(), said[loss]) for loss, (fleet, _, _) in fleets.items()}
 
