@@ -43,6 +43,7 @@ NAMING = [
 # The blocks that are imported and used below, by a word in each.
 USED = {
     "howto/table.md": {"def keep_current"},
+    "howto/task-queues.md": {"from taskiq import", "from celery import"},
     "howto/web-app.md": {"def status_of", "by_key =", "FastAPI(", "get_asgi_application"},
     "howto/worker.md": {"async def follow", "async def keep", "async def news"},
     "howto/sync-code.md": {"for outcome in client.stream", "def is_delivered", "get_wsgi_application"},

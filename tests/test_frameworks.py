@@ -1,4 +1,4 @@
-"""The web apps of the how-tos, started as their users start them, with real workers on a real port."""
+"""The web apps and the workers of the how-tos, started as their users start them, in several processes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from documents import ROOT, blocks, served
+from redis_servers import Server
 
 pytestmark = pytest.mark.slow
 
@@ -63,3 +64,64 @@ def test_the_app_of_a_how_to_answers_with_records(
         finally:
             app.terminate()
             app.wait(timeout=30)
+
+
+# One asks for all tasks at once and prints the results.
+ASK_CELERY = """
+from delivery_celery import status_of
+
+results = [status_of.delay(id, "79990000000") for id in range(1, 11)]
+print([result.get(timeout=60)["status_title"] for result in results])
+"""
+ASK_TASKIQ = """
+import asyncio
+from delivery_taskiq import broker, status_of
+
+async def main():
+    await broker.startup()
+    tasks = [await status_of.kiq(id, "79990000000") for id in range(1, 11)]
+    print([(await task.wait_result(timeout=60)).return_value["status_title"] for task in tasks])
+    await broker.shutdown()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "ask"),
+    [
+        ("delivery_taskiq", ["taskiq", "worker", "delivery_taskiq:broker", "--workers", "2"], ASK_TASKIQ),
+        (
+            "delivery_celery",
+            ["celery", "-A", "delivery_celery", "worker", "--pool", "prefork", "--concurrency", "2"],
+            ASK_CELERY,
+        ),
+    ],
+)
+def test_the_worker_of_a_how_to_does_its_tasks_in_two_processes(
+    name: str, command: list[str], ask: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep the limits together, and end when told."""
+    (code,) = [code for code in blocks(ROOT / "docs/howto/task-queues.md") if f"from {name[9:]} import" in code]
+    (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+    redis = Server("redis", tmp_path)
+    try:
+        with served(monkeypatch) as server:
+            environment = os.environ | {
+                "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)]),
+                "SMSC_SHARE": str(tmp_path / "account.log"),  # a client of a loopback address does not share by itself
+                "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
+            }
+            worker = subprocess.Popen([sys.executable, "-m", *command], cwd=tmp_path, env=environment)
+            try:
+                asking = [sys.executable, "-c", ask]
+                asked = subprocess.run(
+                    asking, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+                )
+                assert asked.stdout == f"{['Delivered'] * 10}\n", asked.stderr
+            finally:
+                worker.terminate()
+                assert worker.wait(timeout=30) == 0
+            assert server.emulator.referee.no_violations
+    finally:
+        redis.kill()
