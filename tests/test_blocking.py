@@ -77,6 +77,12 @@ def until(is_so: Callable[[], bool]) -> None:
     raise AssertionError("it does not become so")
 
 
+@pytest.fixture(autouse=True)
+def new_background_thread() -> None:
+    """A thread that another test has begun without the measurement of coverage would not be measured here either."""
+    background.end()
+
+
 @pytest.fixture
 def emulator() -> Emulator:
     emulator = Emulator()

@@ -191,15 +191,15 @@ class Work(ABC):
             await checkpoint()
 
 
-class Outcomes(Generic[DataT_co]):
+class Outcomes(ABC, Generic[DataT_co]):
     """What the caller iterates over. The work stops when this object is gone."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
 
+    @abstractmethod
     def pending(self) -> list[MessageRef[DataT_co]]:
         """What was read from the input and is not done."""
-        return self._work.pending()
 
     def __iter__(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} is asynchronous: iterate over it with `async for`, not `for`")

@@ -182,9 +182,9 @@ class Streaming(Work):
         self._room.send()
 
     def _tell(self) -> None:
+        """No more input comes: tell whoever waits for an outcome, or for room."""
         self._news.send()
-        if self._has_all_input:
-            self._room.send()
+        self._room.send()
 
     async def aclose(self) -> None:
         """See `Work.aclose`."""
