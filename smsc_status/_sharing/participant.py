@@ -42,7 +42,7 @@ class Participant:
         self._is_serving = False
         # The last serial that the watcher has seen.
         self._seen_serial = 0
-        # Steps that were begun by `wake`, and the one that could not be taken at once.
+        # Steps that were begun at once, and the one that had to wait.
         self._unfinished: tuple[Steps[None], Step] | None = None
         self._watcher: _loops.BackgroundTask | None = None
         self._log_watcher: _loops.BackgroundTask | None = None
