@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -43,8 +45,15 @@ class Program:
 
     def end(self) -> Any:
         """Wait for its end, or ask for it if it goes on until it is asked. Returns the last thing that it says."""
-        output, _ = self.process.communicate(timeout=LONGEST)
-        assert self.process.returncode == 0
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        timer = threading.Timer(LONGEST, self.process.kill)
+        timer.start()
+        self.process.stdin.close()
+        output = self.process.stdout.read()  # `communicate` would miss what was read together with the last line
+        status = self.process.wait()
+        timer.cancel()
+        assert status == 0
         return json.loads(output.splitlines()[-1])
 
     def send(self, number: signal.Signals) -> None:
@@ -56,7 +65,11 @@ class Program:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            with contextlib.suppress(BrokenPipeError):  # what was not written yet is of no use any more
+                stream.close()
 
 
 @attrs.define
