@@ -10,8 +10,8 @@ from smsc_status.errors import ConfigError
 
 try:
     import sqlalchemy as _sqlalchemy  # noqa: F401 (whether the extra is installed)
-except ImportError as error:
-    raise ConfigError("smsc_status.tables needs SQLAlchemy: pip install 'smsc-status[sql]'") from error
+except ImportError as _error:  # with an underscore, as type checkers count it among the names of this module
+    raise ConfigError("smsc_status.tables needs SQLAlchemy: pip install 'smsc-status[sql]'") from _error
 
 from smsc_status.tables._columns import Columns
 from smsc_status.tables._sync import TableSync
