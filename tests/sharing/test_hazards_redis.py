@@ -19,7 +19,7 @@ import pytest
 from fleets import BUDGET, LINGER, QUARANTINE, Counted, Fleet, Program, kill_for, longest_gap
 from redis_servers import Proxy, Server, program
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # real time; the work is done in other processes
 
 Start = Callable[..., Server]
 Said = dict[str, Any]
@@ -150,7 +150,7 @@ class Seen:
 def is_installed(kind: str) -> bool:
     try:
         program(kind)
-    except pytest.skip.Exception:
+    except pytest.skip.Exception:  # the tests of this kind say themselves what this machine lacks
         return False
     return True
 

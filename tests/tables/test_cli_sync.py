@@ -57,6 +57,11 @@ def run_of(office: Office, **options: Any) -> command.Run:
     return command.Run(client=office.client, sync=office.sync(), options=following(**options), meter=Saying())
 
 
+def meter_of(work: command.Run) -> Saying:
+    assert isinstance(work.meter, Saying)
+    return work.meter
+
+
 # The command.
 
 
@@ -135,7 +140,7 @@ async def test_a_signal_ends_it(sqlite: sa.Engine, number: signal.Signals, statu
 
     async def end() -> None:
         await until(lambda: office.outcome(1))
-        await until(lambda: any("1 changes written" in shown for shown in work.meter.shown))  # type: ignore[attr-defined]
+        await until(lambda: any("1 changes written" in shown for shown in meter_of(work).shown))
         signal.raise_signal(number)
 
     async with anyio.create_task_group() as tasks:
@@ -151,7 +156,7 @@ async def test_a_refused_account_ends_it_with_the_vendors_word(sqlite: sa.Engine
     office.insert(1)
     work = run_of(office)
     assert await work._run() == Exit.REFUSED
-    assert any("SMSC_APIKEY" in said for said in work.meter.said)  # type: ignore[attr-defined]  # it is a Saying
+    assert any("SMSC_APIKEY" in said for said in meter_of(work).said)
 
 
 @pytest.mark.usefixtures("inline")
@@ -176,7 +181,7 @@ async def test_what_is_shown_and_reported(sqlite: sa.Engine, monkeypatch: pytest
     office = Office(sqlite)
     work = run_of(office)
     work._tick()
-    assert "stands by" in work.meter.shown[-1]  # type: ignore[attr-defined]  # it is a Saying
+    assert "stands by" in meter_of(work).shown[-1]
     is_well, facts = work.report()
     assert is_well
     assert facts["role"] == "standby"
@@ -185,7 +190,7 @@ async def test_what_is_shown_and_reported(sqlite: sa.Engine, monkeypatch: pytest
     work.sync._tally.failed_writes = 2
     monkeypatch.setattr(type(work.sync), "stats", _with_unwritten(work.sync.stats))
     work._tick()
-    assert "3 unwritten · 2 failed · the database is away" in work.meter.shown[-1]  # type: ignore[attr-defined]
+    assert "3 unwritten · 2 failed · the database is away" in meter_of(work).shown[-1]
     assert not work.report()[0]
     waiting = attrs.evolve(office.client.stats(), due=1)
     monkeypatch.setattr(office.client, "stats", lambda: waiting)
