@@ -18,7 +18,7 @@ PACKAGE = Path(smsc_status.__file__).parent
 
 # From the top: each may import from those before it, and from itself.
 LAYERS = [
-    ["_texts", "_notation"],
+    ["_texts", "_notation", "_lines", "_cells"],
     ["errors", "codes"],
     ["models", "_plain", "_arguments"],
     ["_core"],
