@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import attrs
 
@@ -21,7 +21,7 @@ from smsc_status.report._reading.files import ResultsFile
 from smsc_status.report._reading.sources import Outcomes, Source, count
 from smsc_status.report._reading.table import Table
 
-_PathLike = str | os.PathLike[str]
+_PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 @attrs.frozen(kw_only=True)
@@ -57,12 +57,12 @@ def write(
 ) -> Summary:
     """Write a report as one HTML file, which needs no network, no script and no other file.
 
-    Of several outcomes of a message (the same id and phone), the last one counts, as in the results of `track`. The file
+    Of several outcomes of a message (the same id and phone), the last one counts, as in the results of `track`. A file
     of results is read in parts and, where a message has several outcomes, twice. The texts of messages are not shown.
 
     Args:
-        results: a file that `smsc-status fetch` or `track` wrote (JSON lines or CSV), outcomes as the client gives them,
-            or a table that `smsc-status sync` keeps current.
+        results: a file that `smsc-status fetch` or `track` wrote (JSON lines or CSV), a list of outcomes as the client
+            gives them, or a table that `smsc-status sync` keeps current.
         out: the file, which is replaced as a whole; or an open binary file.
         language: `en` or `ru`.
         timezone: the zone of the days and times on the page.
@@ -86,7 +86,7 @@ def write(
     if now is not None and now.utcoffset() is None:
         raise ConfigError(f"now {now!r}: expected a datetime with a time zone, or None")
     source = _source_of(results)
-    if isinstance(out, _PathLike) and isinstance(results, _PathLike) and _is_same(Path(results), Path(out)):
+    if _is_one_file(results, out):
         raise ConfigError(f"out {str(out)!r}: expected another file than the results")
     figures = count(source, timezone, report or _ignore)
     context = Context(
@@ -98,7 +98,7 @@ def write(
         full_phones=full_phones,
     )
     html = page(context, made_at=now or datetime.now(UTC)).encode("utf-8", "backslashreplace")
-    if isinstance(out, _PathLike):
+    if isinstance(out, str | os.PathLike):
         _put(Path(out), html)
     else:
         out.write(html)
@@ -115,15 +115,18 @@ def _language_of(language: Language | str) -> Language:
 def _source_of(results: _PathLike | Collection[StatusRecord[Any] | FailedCheck[Any]] | Table) -> Source:
     if isinstance(results, Table):
         return results
-    if isinstance(results, _PathLike):
+    if isinstance(results, str | os.PathLike):
         return ResultsFile(Path(results))
     if isinstance(results, Collection):
         return Outcomes(results)
     raise ConfigError(f"results {str(results)[:60]!r}: expected a file, a list of outcomes, or a Table")
 
 
-def _is_same(first: Path, second: Path) -> bool:
-    return first.exists() and second.exists() and first.samefile(second)
+def _is_one_file(first: object, second: object) -> bool:
+    if not isinstance(first, str | os.PathLike) or not isinstance(second, str | os.PathLike):
+        return False
+    paths = Path(first), Path(second)
+    return all(path.exists() for path in paths) and os.path.samefile(*paths)
 
 
 def _put(path: Path, content: bytes) -> None:

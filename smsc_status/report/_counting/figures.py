@@ -13,14 +13,17 @@ from smsc_status import codes
 from smsc_status.codes import Channel
 from smsc_status.report._counting.histogram import Histogram
 from smsc_status.report._counting.marks import DELIVERY, FAILED, FAILURE, MESSAGE
-from smsc_status.report._counting.tallies import ByName, Cell, Costs, Group, Tally, plus
+from smsc_status.report._counting.tallies import ByName, Costs, Group, Sums, Tally, plus
 from smsc_status.report._rows import Row
 
 MOST_SLOWEST = 10
 """How many of the slowest deliveries are kept."""
 
-MOST_CELLS = 50_000
-"""Rows that are alike are first counted together, in so many cells at most. That takes a third of the time."""
+MOST_KINDS = 50_000
+"""Rows that are alike are first counted together, of so many kinds at most. That takes a third of the time."""
+
+MAX_NAME_CHARS = 100
+"""Names that are alike so far are one name."""
 
 _GROUP_OF: dict[int, Group] = {
     **dict.fromkeys(codes.FINAL, Group.FAILED),
@@ -33,7 +36,7 @@ _GROUP_OF: dict[int, Group] = {
 class Reason:
     """Why messages failed: the status, and the error of a channel's table. `is_email` says which table that is."""
 
-    status: int
+    status: int | None
     err: int | None
     is_email: bool
 
@@ -62,18 +65,18 @@ class LookUps:
         """How many look-ups there are."""
         return self.reachable + self.unreachable + self.open + self.unknown
 
-    def take(self, alike: Alike, cell: Cell) -> None:
-        """Count the look-ups of a cell."""
-        if cell.costs:
-            self.costs.add(cell.cost, cell.costs, are_delivered=alike.is_reachable is True)
+    def take(self, alike: Alike, sums: Sums) -> None:
+        """Count the look-ups of a sums."""
+        if sums.costs:
+            self.costs.add(sums.cost, sums.costs, are_delivered=alike.is_reachable is True)
         if alike.has_failed or alike.status == codes.Status.NOT_FOUND:
-            self.unknown += cell.count
+            self.unknown += sums.count
         elif alike.is_reachable is None:
-            self.open += cell.count
+            self.open += sums.count
         elif alike.is_reachable:
-            self.reachable += cell.count
+            self.reachable += sums.count
         else:
-            self.unreachable += cell.count
+            self.unreachable += sums.count
 
     def add(self, other: LookUps) -> None:
         """Add the counts of others."""
@@ -121,7 +124,7 @@ class Figures:
     look_ups: LookUps = attrs.field(factory=LookUps)
     statuses: Counter[int | None] = attrs.field(factory=Counter)
     reasons: Counter[Reason] = attrs.field(factory=Counter)
-    errors: ByName[str, Cell] = attrs.field(factory=lambda: ByName(Cell))
+    errors: ByName[str, Sums] = attrs.field(factory=lambda: ByName(Sums))
     by_day: ByName[date, Tally] = attrs.field(factory=lambda: ByName(Tally))
     by_channel: ByName[Channel, Tally] = attrs.field(factory=lambda: ByName(Tally))
     by_operator: ByName[str, Tally] = attrs.field(factory=lambda: ByName(Tally))
@@ -132,7 +135,7 @@ class Figures:
     times_by_day: ByName[date, Histogram] = attrs.field(factory=lambda: ByName(Histogram))
     first_sent_at: datetime | None = None
     last_sent_at: datetime | None = None
-    _cells: dict[Alike, Cell] = attrs.field(factory=dict, init=False)
+    _sums: dict[Alike, Sums] = attrs.field(factory=dict, init=False)
     _slowest: list[Slow] = attrs.field(factory=list, init=False)
 
     def take(self, row: Row, marks: int) -> None:
@@ -147,12 +150,12 @@ class Figures:
 
     def finish(self) -> None:
         """All rows were taken."""
-        cells, self._cells = self._cells, {}
-        for alike, cell in cells.items():
+        kinds, self._sums = self._sums, {}
+        for alike, sums in kinds.items():
             if alike.is_look_up:
-                self._count_look_ups(alike, cell)
+                self._count_look_ups(alike, sums)
             else:
-                self._count_messages(alike, cell)
+                self._count_messages(alike, sums)
 
     @property
     def counted(self) -> int:
@@ -169,8 +172,8 @@ class Figures:
         alike = Alike(
             None if sent_at is None else sent_at.astimezone(self.zone).date(),
             row.channel,
-            row.operator,
-            row.sender_id,
+            _bounded(row.operator),
+            _bounded(row.sender_id),
             row.status,
             row.err,
             row.is_email,
@@ -178,37 +181,37 @@ class Figures:
             is_look_up,
             row.is_reachable if is_look_up else None,
         )
-        cell = self._cells.get(alike)
-        if cell is None:
-            if len(self._cells) >= MOST_CELLS:
+        sums = self._sums.get(alike)
+        if sums is None:
+            if len(self._sums) >= MOST_KINDS:
                 self.finish()
-            cell = self._cells[alike] = Cell()
-        cell.count += 1
+            sums = self._sums[alike] = Sums()
+        sums.count += 1
         if row.cost is not None:
-            cell.cost = plus(cell.cost, row.cost)
-            cell.costs += 1
+            sums.cost = plus(sums.cost, row.cost)
+            sums.costs += 1
         if sent_at is not None and not is_look_up:
             self._widen(sent_at)
 
-    def _count_messages(self, alike: Alike, cell: Cell) -> None:
+    def _count_messages(self, alike: Alike, sums: Sums) -> None:
         group = alike.group
-        self.messages.take(group, cell)
-        self.by_channel.at(alike.channel).take(group, cell)
+        self.messages.take(group, sums)
+        self.by_channel.at(alike.channel).take(group, sums)
         if alike.operator:
-            self.by_operator.at(alike.operator).take(group, cell)
+            self.by_operator.at(alike.operator).take(group, sums)
         if alike.sender:
-            self.by_sender.at(alike.sender).take(group, cell)
+            self.by_sender.at(alike.sender).take(group, sums)
         if alike.day is not None:
-            self.by_day.at(alike.day).take(group, cell)
+            self.by_day.at(alike.day).take(group, sums)
         if not alike.has_failed:
-            self.statuses[alike.status] += cell.count
+            self.statuses[alike.status] += sums.count
         if group is Group.FAILED and alike.status is not None:
-            self.reasons[Reason(alike.status, alike.err, alike.is_email)] += cell.count
+            self.reasons[Reason(alike.status, alike.err, alike.is_email)] += sums.count
 
-    def _count_look_ups(self, alike: Alike, cell: Cell) -> None:
-        self.look_ups.take(alike, cell)
+    def _count_look_ups(self, alike: Alike, sums: Sums) -> None:
+        self.look_ups.take(alike, sums)
         if alike.operator:
-            self.look_ups_by_operator.at(alike.operator).take(alike, cell)
+            self.look_ups_by_operator.at(alike.operator).take(alike, sums)
 
     def _take_delivery(self, row: Row) -> None:
         sent_at, changed_at = row.sent_at, row.changed_at
@@ -216,8 +219,9 @@ class Figures:
             return
         seconds = int((changed_at - sent_at).total_seconds())
         self.times.add(seconds)
-        if row.operator:
-            self.times_by_operator.at(row.operator).add(seconds)
+        operator = _bounded(row.operator)
+        if operator:
+            self.times_by_operator.at(operator).add(seconds)
         self.times_by_day.at(sent_at.astimezone(self.zone).date()).add(seconds)
         if len(self._slowest) < MOST_SLOWEST:
             heapq.heappush(self._slowest, Slow(seconds, -self.rows, row))
@@ -229,3 +233,7 @@ class Figures:
             self.first_sent_at = at
         if self.last_sent_at is None or at > self.last_sent_at:
             self.last_sent_at = at
+
+
+def _bounded(name: str | None) -> str | None:
+    return name if name is None or len(name) <= MAX_NAME_CHARS else name[:MAX_NAME_CHARS]

@@ -77,11 +77,11 @@ class Tally:
         """How many messages are in this group."""
         return self.counts[group]
 
-    def take(self, group: Group, cell: Cell) -> None:
-        """Count the messages of a cell, which are in this group."""
-        self.counts[group] += cell.count
-        if cell.costs:
-            self.costs.add(cell.cost, cell.costs, are_delivered=group is Group.DELIVERED)
+    def take(self, group: Group, sums: Sums) -> None:
+        """Count messages that are alike, and in this group."""
+        self.counts[group] += sums.count
+        if sums.costs:
+            self.costs.add(sums.cost, sums.costs, are_delivered=group is Group.DELIVERED)
 
     def add(self, other: Tally) -> None:
         """Add the counts of others."""
@@ -91,7 +91,7 @@ class Tally:
 
 
 @attrs.define(slots=True)
-class Cell:
+class Sums:
     """Messages that are alike in everything that is counted: how many, and their costs, of which `costs` are known."""
 
     count: int = 0

@@ -1,7 +1,7 @@
 """The plots of a report, as specifications for Vega-Lite.
 
-Each plot is drawn twice: for wide screens, and for phones, where a wide plot's texts would be too small to read. No text
-of the results is in a plot. Names of operators stand in the legend, which the page writes.
+Each plot is drawn twice: for wide screens, and for phones, where a wide plot's texts would be too small to read. No
+text of the results is in a plot. Names of operators stand in the legend, which the page writes.
 """
 
 from __future__ import annotations

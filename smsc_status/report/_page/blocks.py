@@ -85,14 +85,16 @@ class Cell:
 class Table:
     """A table. The first column has names, further ones have numbers unless they are in `texts`.
 
-    With `is_folded` it is shown on demand, as the figures of a plot are.
+    `key` is the column that matters most, which phones show beside the name; 0 for none. With a `summary`, the table is
+    shown on demand, as the figures of a plot are.
     """
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     caption: str = ""
     texts: frozenset[int] = frozenset()
-    is_folded: bool = False
+    key: int = 0
+    summary: str = ""
     kind: str = "table"
 
 

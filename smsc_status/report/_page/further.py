@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 
 from smsc_status import codes
 from smsc_status.codes import Channel, Status
 from smsc_status.report._counting.figures import LookUps, Reason
 from smsc_status.report._counting.histogram import EXACT, MAX_ERROR
-from smsc_status.report._counting.tallies import MOST_NAMES, Costs, Group, Tally
+from smsc_status.report._counting.tallies import MOST_NAMES, Costs, Group, Sums, Tally
 from smsc_status.report._page.blocks import Bar, Block, Cell, Entry, Figure, Figures, Paragraph, Part, Section, Table
 from smsc_status.report._page.context import Context
 from smsc_status.report._page.groups import COLOURS, MOST_SHOWN, largest, named
@@ -29,23 +30,33 @@ def reasons_section(context: Context) -> Section | None:
     failed, unknown = figures.messages.of(Group.FAILED), figures.messages.of(Group.UNKNOWN)
     blocks: list[Block] = []
     if failed:
-        rows = [(*_reason(context, reason), count) for reason, count in figures.reasons.most_common(MOST_SHOWN)]
-        rest = failed - sum(count for *_, count in rows)
-        rows += [(write.text("others"), "", rest)] if rest else []
-        blocks.append(_share_table(context, write.text("reason"), rows, failed, COLOURS[Group.FAILED]))
+        reasons = _merged(figures.reasons).most_common(MOST_SHOWN)
+        rows = [(*_reason(context, reason), count) for reason, count in reasons]
+        rest = failed - sum(count for _, count in reasons)
+        blocks.append(
+            _share_table(context, write.text("reason"), rows, failed, colour=COLOURS[Group.FAILED], others=rest)
+        )
     not_found = figures.statuses[Status.NOT_FOUND]
-    checks = [(*_check_error(context, name), cell.count) for name, cell in _errors(context)]
+    checks = [(*_check_error(context, name), sums.count) for name, sums in _errors(context)]
     if not_found:
         checks.insert(0, (write.text("not_found"), write.text("not_found_note"), not_found))
     if checks:
-        whole = max(unknown, sum(count for *_, count in checks))
-        colour = COLOURS[Group.UNKNOWN]
-        table = _share_table(context, write.text("checks_failed"), checks, whole, colour)
-        blocks.append(table)
+        blocks.append(
+            _share_table(context, write.text("checks_failed"), checks, unknown, colour=COLOURS[Group.UNKNOWN])
+        )
     return Section("reasons", write.text("reasons"), blocks) if blocks else None
 
 
-def _errors(context: Context) -> list[tuple[str, Tally]]:
+def _merged(reasons: Counter[Reason]) -> Counter[Reason]:
+    """The reasons without regard to the status, where the error says more."""
+    merged: Counter[Reason] = Counter()
+    for reason, count in reasons.items():
+        has_error = bool(reason.err)
+        merged[Reason(None if has_error else reason.status, reason.err or None, has_error and reason.is_email)] += count
+    return merged
+
+
+def _errors(context: Context) -> list[tuple[str, Sums]]:
     errors = context.figures.errors
     found = sorted(errors.items(), key=lambda item: -item[1].count)
     return [*found, *([("", errors.others)] if errors.others is not None else [])][:MOST_SHOWN]
@@ -54,37 +65,35 @@ def _errors(context: Context) -> list[tuple[str, Tally]]:
 def _reason(context: Context, reason: Reason) -> tuple[str, str]:
     """The vendor's name of a reason, and a sentence about it."""
     write = context.write
-    status = codes.STATUSES.get(reason.status)
-    status_name = write.of(status.title) if status else write.text("status_number", str(reason.status))
-    if not reason.err:
-        return status_name, write.of(status.description) if status else ""
+    if reason.err is None:
+        status = codes.STATUSES[Status.UNDELIVERABLE if reason.status is None else reason.status]
+        return write.of(status.title), write.of(status.description)
     number = write.text("error_number", str(reason.err))
     meaning = codes.error_meanings(Channel.EMAIL if reason.is_email else Channel.SMS).get(reason.err)
     if meaning is None:
-        return f"{status_name}, {number}", ""
-    return write.of(meaning.title), f"{status_name}, {number}. {write.of(meaning.description)}"
+        return number, ""
+    return write.of(meaning.title), f"{number}. {write.of(meaning.description)}"
 
 
 def _check_error(context: Context, name: str) -> tuple[str, str]:
+    if not name:  # of more names than are counted apart
+        return context.write.text("others"), ""
     title = CHECK_ERRORS.get(name)
     return (context.write.of(title), name) if title is not None else (context.name(name), "")
 
 
 def _share_table(
-    context: Context, head: str, rows: list[tuple[str, str, int]], whole: int, colour: str
+    context: Context, head: str, rows: list[tuple[str, str, int]], whole: int, *, colour: str, others: int = 0
 ) -> Table:
+    """A table of counts, their shares of `whole`, and a bar for each. `others` are in a last row, without a bar."""
     write = context.write
     longest = max(count for *_, count in rows)
+    cells = [(Cell(name, note, bar=[Part(colour, 100 * count / longest)]), count) for name, note, count in rows]
+    cells += [(Cell(write.text("others")), others)] if others else []
     return Table(
         [head, write.text("messages"), write.text("share")],
-        [
-            [
-                Cell(name, note, bar=[Part(colour, 100 * count / longest)]),
-                Cell(write.number(count)),
-                Cell(write.share(count, whole)),
-            ]
-            for name, note, count in rows
-        ],
+        [[cell, Cell(write.number(count)), Cell(write.share(count, whole))] for cell, count in cells],
+        key=2,
     )
 
 
@@ -97,9 +106,7 @@ def cost_section(context: Context) -> Section:
         text = write.text("left_out_cost", context.detail("detail_full_it", "cost"))
         return Section("cost", title, [Paragraph(text)])
     items = [Figure(write.money(costs.total), write.text("cost_total"))]
-    items.append(
-        Figure(write.money(costs.of_delivered), write.text("cost_delivered"), _cost_share(context, costs))
-    )
+    items.append(Figure(write.money(costs.of_delivered), write.text("cost_delivered"), _cost_share(context, costs)))
     if costs.delivered:
         each = costs.total / costs.delivered
         items.append(Figure(write.rounded_money(each), write.text("cost_each")))
@@ -110,7 +117,7 @@ def cost_section(context: Context) -> Section:
     blocks.append(_cost_table(context, write.text("channel"), rows))
     if len(figures.by_operator):
         rows = named(context, figures.by_operator, Tally.add, Tally)
-        blocks.append(_cost_table(context, write.text("operator"), rows))
+        blocks.append(_cost_table(context, write.text("operator"), rows, summary=write.text("by_operator")))
     note = write.text("cost_note")
     if costs.messages < figures.messages.total:
         note += f" {write.text('cost_partly', write.counted('of_messages', costs.messages))}"
@@ -124,7 +131,7 @@ def _cost_share(context: Context, costs: Costs) -> str:
     return context.write.share(thousandths, 1000)
 
 
-def _cost_table(context: Context, head: str, rows: list[tuple[str, Tally]]) -> Table:
+def _cost_table(context: Context, head: str, rows: list[tuple[str, Tally]], *, summary: str = "") -> Table:
     write = context.write
     known = [(name, tally.costs) for name, tally in rows if tally.costs.messages]
     longest = max((costs.total for _, costs in known), default=Decimal(0)) or Decimal(1)
@@ -139,6 +146,8 @@ def _cost_table(context: Context, head: str, rows: list[tuple[str, Tally]]) -> T
             ]
             for name, costs in known
         ],
+        key=1,
+        summary=summary,
     )
 
 
@@ -171,6 +180,7 @@ def look_ups_section(context: Context) -> Section | None:
                     ]
                     for name, look_ups in rows
                 ],
+                key=len(shown) + 2,
             )
         )
     blocks.append(Paragraph(write.text("look_ups_note")))
@@ -191,8 +201,7 @@ def about_section(context: Context) -> Section:
     if context.is_table:
         sentences = [write.text("about_rows")]
     else:
-        records = write.counted("records", figures.rows)
-        sentences = [write.text("about_last", records, write.counted("of_messages", figures.messages.total))]
+        sentences = [write.text("about_last", write.number(figures.rows), write.number(figures.counted))]
     sentences.append(write.text("about_zone", write.zone_name()))
     if figures.times.count:
         sentences.append(write.text("about_times", write.duration(EXACT - 1), write.round_share(MAX_ERROR)))
@@ -217,4 +226,4 @@ def _status_table(context: Context) -> Table:
         share = write.share(count, figures.messages.total)
         rows.append([Cell(name, note=number), Cell(write.number(count)), Cell(share)])
     head = [write.text("status"), write.text("messages"), write.text("share")]
-    return Table(head, rows, caption=write.text("statuses"), is_folded=True)
+    return Table(head, rows, key=2, summary=write.text("statuses"))

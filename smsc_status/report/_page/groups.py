@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import date, timedelta
 from enum import Enum
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from smsc_status.report._counting.tallies import GROUPS, ByName, Group, Tally
 from smsc_status.report._drawing.plots import stacked_bars
@@ -15,7 +15,19 @@ from smsc_status.report._page.words import CHANNELS
 
 T = TypeVar("T")
 
-MOST_SHOWN = 12
+
+class Counts(Protocol):
+    """What has a total."""
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+
+
+CountsT = TypeVar("CountsT", bound=Counts)
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+MOST_SHOWN = 8
 """Rows of a table of names. All other names are in one further row."""
 
 MOST_DAYS, MOST_WEEKS = 62, 62
@@ -78,7 +90,12 @@ def overview(context: Context) -> Bar:
     """How many messages are in each group."""
     tally, write = context.figures.messages, context.write
     legend = [
-        Entry(COLOURS[group], write.text(group.value), write.number(tally.of(group)), write.share(tally.of(group), tally.total))
+        Entry(
+            COLOURS[group],
+            write.text(group.value),
+            write.number(tally.of(group)),
+            write.share(tally.of(group), tally.total),
+        )
         for group in GROUPS
         if tally.of(group) or group is not Group.UNKNOWN
     ]
@@ -109,7 +126,7 @@ def day_section(context: Context) -> Section:
     )
     legend = [Entry(COLOURS[group], write.text(group.value)) for group in groups]
     rows = [(label(context, period, start), tally) for start, tally in zip(starts, tallies, strict=True) if tally.total]
-    table = group_table(context, write.text(period.value), rows, is_folded=True, caption=title)
+    table = group_table(context, write.text(period.value), rows, summary=write.text("figures"), caption=title)
     return Section("days", write.text(f"by_{period.value}"), [Drawing(plot, legend), table])
 
 
@@ -144,16 +161,16 @@ def group_sections(context: Context) -> list[Section]:
 _FIELDS = {"operator": "operator", "sender": "sender_id"}
 
 
-def largest(found: ByName[T, Tally], count: int) -> list[tuple[T, Tally]]:
+def largest(found: ByName[KeyT, Tally], count: int) -> list[tuple[KeyT, Tally]]:
     """The names with the most messages, in that order."""
     return sorted(found.items(), key=lambda item: -item[1].total)[:count]
 
 
 def named(
-    context: Context, found: ByName[str, T], add: Callable[[T, T], None], make: Callable[[], T]
-) -> list[tuple[str, T]]:
+    context: Context, found: ByName[str, CountsT], add: Callable[[CountsT, CountsT], None], make: Callable[[], CountsT]
+) -> list[tuple[str, CountsT]]:
     """The largest of what names have, with the names as they are shown, and all others together."""
-    ordered = sorted(found.items(), key=lambda item: -item[1].total)  # type: ignore[attr-defined]
+    ordered = sorted(found.items(), key=lambda item: -item[1].total)
     rows = [(context.name(name), tally) for name, tally in ordered[:MOST_SHOWN]]
     others = [tally for _, tally in ordered[MOST_SHOWN:]] + ([found.others] if found.others is not None else [])
     if others:
@@ -165,7 +182,7 @@ def named(
 
 
 def group_table(
-    context: Context, head: str, rows: Sequence[tuple[str, Tally]], *, is_folded: bool = False, caption: str = ""
+    context: Context, head: str, rows: Sequence[tuple[str, Tally]], *, summary: str = "", caption: str = ""
 ) -> Table:
     """A table of names: how many messages each has in each group, with a bar."""
     write, whole = context.write, context.figures.messages
@@ -175,7 +192,7 @@ def group_table(
         [head, write.text("total"), *(write.text(group.value) for group in groups), write.text("share")],
         [
             [
-                Cell(name, bar=() if is_folded else parts_of(tally, longest)),
+                Cell(name, bar=() if summary else parts_of(tally, longest)),
                 Cell(write.number(tally.total)),
                 *(Cell(write.number(tally.of(group))) for group in groups),
                 Cell(write.share(tally.of(Group.DELIVERED), tally.total)),
@@ -183,5 +200,6 @@ def group_table(
             for name, tally in rows
         ],
         caption=caption,
-        is_folded=is_folded,
+        key=len(groups) + 2,
+        summary=summary,
     )

@@ -97,7 +97,9 @@ class Writer:
             if whole >= size:
                 first, rest = divmod(whole, size)
                 second = rest // smaller
-                return f"{self._unit(first, name)} {self._unit(second, small_name)}" if second else self._unit(first, name)
+                return (
+                    f"{self._unit(first, name)} {self._unit(second, small_name)}" if second else self._unit(first, name)
+                )
         return self._unit(whole, "second")
 
     def _unit(self, value: int, name: str) -> str:

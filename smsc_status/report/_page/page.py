@@ -27,18 +27,18 @@ def page(context: Context, *, made_at: datetime) -> str:
     return _template().render(
         language=write.language.value,
         title=context.title or write.text("title"),
-        facts=_facts(context, made_at),
+        facts=_facts(context),
+        origin=_origin(context, made_at),
         share=write.share(messages.of(Group.DELIVERED), messages.total) if messages.total else "",
         share_text=write.text("share_delivered"),
         overview=overview(context),
         nothing=write.text("nothing"),
         sections=_sections(context),
-        folded=write.text("figures"),
         style=_file("report.css"),
     )
 
 
-def _facts(context: Context, made_at: datetime) -> list[str]:
+def _facts(context: Context) -> list[str]:
     """What the report is about, in a few words each."""
     figures, write = context.figures, context.write
     facts = [write.counted("messages", figures.messages.total)]
@@ -47,9 +47,14 @@ def _facts(context: Context, made_at: datetime) -> list[str]:
     if figures.first_sent_at is not None and figures.last_sent_at is not None:
         first, last = write.moment(figures.first_sent_at), write.moment(figures.last_sent_at)
         facts.append(first if first == last else f"{first}\N{NO-BREAK SPACE}– {last}")
-    if context.source:
-        facts.append(write.text("from", context.name(context.source)))
-    return [*facts, write.text("made", write.moment(made_at))]
+    return facts
+
+
+def _origin(context: Context, made_at: datetime) -> list[str]:
+    """What the report was made of, and when."""
+    write = context.write
+    source = [write.text("from", context.name(context.source))] if context.source else []
+    return [write.text("made", write.moment(made_at)), *source]
 
 
 def _sections(context: Context) -> list[Section]:

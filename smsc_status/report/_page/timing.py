@@ -10,7 +10,7 @@ from smsc_status.report._page.blocks import Block, Cell, Drawing, Entry, Figure,
 from smsc_status.report._page.context import Context
 from smsc_status.report._page.groups import MOST_SHOWN, by_period, label, period_of, short_label
 
-QUANTILES = (("median", 0.5), ("p90", 0.9), ("p99", 0.99))
+QUANTILES = (0.5, 0.9, 0.99)
 MOST_CURVES = 5
 MOST_POINTS = 150
 LEAST = 20
@@ -19,7 +19,7 @@ LEAST = 20
 _MARKS = (1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400)
 _SHARES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99)
 _ALL = "var(--ink)"
-_QUANTILE_COLOURS = {"median": "var(--s1)", "p90": "var(--s2)", "p99": "var(--s4)"}
+_QUANTILE_COLOURS = {0.5: "var(--s1)", 0.9: "var(--s2)", 0.99: "var(--s4)"}
 
 
 def times_section(context: Context) -> Section:
@@ -36,7 +36,7 @@ def times_section(context: Context) -> Section:
             Figures(
                 [
                     Figure(write.duration(times.quantile(share)), write.text(name))
-                    for name, (_, share) in zip(("half", "ninety", "ninety_nine"), QUANTILES, strict=True)
+                    for name, share in zip(("half", "ninety", "ninety_nine"), QUANTILES, strict=True)
                 ]
             ),
             *_curves(context),
@@ -59,9 +59,7 @@ def _curves(context: Context) -> list[Block]:
     legend = [Entry(_ALL, write.text("all_operators"))] if drawn else []
     legend += [Entry(colours[name], context.name(name)) for name, _ in drawn]
     rows = [_row(context, write.text("all_operators"), figures.times, _ALL if drawn else "")]
-    rows += [
-        _row(context, context.name(name), times, colours.get(name, "")) for name, times in operators[:MOST_SHOWN]
-    ]
+    rows += [_row(context, context.name(name), times, colours.get(name, "")) for name, times in operators[:MOST_SHOWN]]
     return [Drawing(plot, legend, caption=title), _table(context, write.text("operator"), rows, caption=title)]
 
 
@@ -75,16 +73,21 @@ def _by_day(context: Context) -> list[Block]:
     times = by_period(figures.times_by_day, period, Histogram.update, Histogram)
     known = [(at, found) for at, found in enumerate(times) if found.count]
     series = [
-        Series(_QUANTILE_COLOURS[name], [(at, max(1.0, found.quantile(share))) for at, found in known])
-        for name, share in QUANTILES
+        Series(_QUANTILE_COLOURS[share], [(at, max(1.0, found.quantile(share))) for at, found in known])
+        for share in QUANTILES
     ]
     title = write.text("times_by_day")
     labels = [short_label(context, period, start) for start in starts]
     plot = lines_by_period(labels, series, _axis(context, [found for _, found in known]), title=title)
-    legend = [Entry(_QUANTILE_COLOURS[name], write.text(name)) for name, _ in QUANTILES]
+    legend = [Entry(_QUANTILE_COLOURS[share], _name(context, share)) for share in QUANTILES]
     rows = [_row(context, label(context, period, starts[at]), found) for at, found in known]
-    table = _table(context, write.text(period.value), rows, caption=title, is_folded=True)
+    table = _table(context, write.text(period.value), rows, caption=title, summary=write.text("figures"))
     return [Drawing(plot, legend, caption=title), table]
+
+
+def _name(context: Context, share: float) -> str:
+    """The name of a quantile."""
+    return context.write.text("median") if share == QUANTILES[0] else context.write.round_share(share)
 
 
 def _points(times: Histogram) -> list[tuple[float, float]]:
@@ -108,16 +111,14 @@ def _share_axis(context: Context) -> Axis:
 
 def _row(context: Context, name: str, times: Histogram, colour: str = "") -> list[Cell]:
     write = context.write
-    quantiles = (Cell(write.duration(times.quantile(share))) for _, share in QUANTILES)
+    quantiles = (Cell(write.duration(times.quantile(share))) for share in QUANTILES)
     return [Cell(name, colour=colour), *quantiles, Cell(write.number(times.count))]
 
 
-def _table(
-    context: Context, head: str, rows: Sequence[Sequence[Cell]], *, caption: str, is_folded: bool = False
-) -> Table:
+def _table(context: Context, head: str, rows: Sequence[Sequence[Cell]], *, caption: str, summary: str = "") -> Table:
     write = context.write
-    names = [write.text(name) for name, _ in QUANTILES]
-    return Table([head, *names, write.text("messages")], rows, caption=caption, is_folded=is_folded)
+    names = [_name(context, share) for share in QUANTILES]
+    return Table([head, *names, write.text("messages")], rows, caption=caption, summary=summary)
 
 
 def slowest_section(context: Context) -> Section | None:
@@ -137,4 +138,5 @@ def slowest_section(context: Context) -> Section | None:
         cells += [Cell(write.moment(row.sent_at))] if row.sent_at is not None else []
         rows.append([*cells, Cell(write.duration(slow.seconds))])
     texts = frozenset(range(1, len(head) - 1))
-    return Section("slowest", write.text("slowest"), [Table([write.text(key) for key in head], rows, texts=texts)])
+    table = Table([write.text(name) for name in head], rows, texts=texts, key=len(head) - 1)
+    return Section("slowest", write.text("slowest"), [table])

@@ -8,7 +8,7 @@ from smsc_status.codes import Channel, Title
 
 TEXTS: Mapping[str, Title] = {
     "title": Title("Delivery report", "Отчёт о доставке"),
-    "made": Title("made {}", "составлен {}"),
+    "made": Title("Made {}", "Составлен {}"),
     "from": Title("from {}", "по данным {}"),
     "delivered": Title("Delivered", "Доставлено"),
     "failed": Title("Not delivered", "Не доставлено"),
@@ -21,7 +21,7 @@ TEXTS: Mapping[str, Title] = {
     "messages": Title("Messages", "Сообщений"),
     "figures": Title("Show the figures", "Показать числа"),
     "others": Title("All others", "Все остальные"),
-    "empty_name": Title("unknown", "неизвестно"),
+    "empty_name": Title("–", "–"),
     # By day.
     "by_day": Title("Day by day", "По дням"),
     "by_week": Title("Week by week", "По неделям"),
@@ -40,8 +40,6 @@ TEXTS: Mapping[str, Title] = {
     "ninety": Title("90 in 100 within", "90 из 100 за"),
     "ninety_nine": Title("99 in 100 within", "99 из 100 за"),
     "median": Title("Median", "Медиана"),
-    "p90": Title("90 %", "90 %"),
-    "p99": Title("99 %", "99 %"),
     "curve": Title("Share delivered, by the time since sending", "Доля доставленных, по времени с отправки"),
     "curve_by_operator": Title(
         "Share delivered, by the time since sending, for each operator",
@@ -57,9 +55,8 @@ TEXTS: Mapping[str, Title] = {
     # Why.
     "reasons": Title("Why messages were not delivered", "Почему не доставлено"),
     "reason": Title("Reason", "Причина"),
-    "error_number": Title("error {}", "ошибка {}"),
+    "error_number": Title("Error {}", "Ошибка {}"),
     "status_number": Title("Status {}", "Статус {}"),
-    "no_error": Title("No error number was given", "Номер ошибки не сообщён"),
     "checks_failed": Title("Why the status is not known", "Почему статус неизвестен"),
     "not_found": Title("Not found", "Не найдено"),
     "not_found_note": Title(
@@ -120,14 +117,14 @@ TEXTS: Mapping[str, Title] = {
     # About.
     "about": Title("How it was counted", "Как это посчитано"),
     "about_last": Title(
-        "Of several records of a message, the last one counts. There are {} of {}.",
-        "Из нескольких записей о сообщении считается последняя. Всего {}: {}.",
+        "Of several records of a message, the last one counts. Records: {}; messages and look-ups: {}.",
+        "Из нескольких записей о сообщении считается последняя. Записей: {}, сообщений и проверок номеров: {}.",
     ),
     "about_rows": Title("Each row of the table is one message.", "Каждая строка таблицы — одно сообщение."),
     "about_zone": Title("Days and times are in the zone {}.", "Дни и время — в часовом поясе {}."),
     "about_times": Title(
-        "A message's time of delivery is known if the results have its status Delivered. Times up to {} are exact to the "
-        "second; longer medians and percentiles may be off by {}.",
+        "A message's time of delivery is known if the results have its status Delivered. Times up to {} are exact to "
+        "the second; longer medians and percentiles may be off by {}.",
         "Время доставки известно, если в результатах есть статус «Доставлено». До {} время точно до секунды; более "
         "долгие медианы и процентили могут отличаться на {}.",
     ),
@@ -157,10 +154,6 @@ COUNTED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "look_ups": {
         "en": {"one": "look-up", "other": "look-ups"},
         "ru": {"one": "проверка номера", "few": "проверки номеров", "many": "проверок номеров", "other": "проверки"},
-    },
-    "records": {
-        "en": {"one": "record", "other": "records"},
-        "ru": {"one": "запись", "few": "записи", "many": "записей", "other": "записи"},
     },
     "lines": {
         "en": {"one": "line", "other": "lines"},

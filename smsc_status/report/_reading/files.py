@@ -48,13 +48,17 @@ class _JsonLines:
         if not line.strip():
             return []
         try:
-            return [(number, _outcome(checked(self._decoder.decode(line))))]
-        except msgspec.ValidationError as error:
-            return [(number, why(error, msgspec.json.decode(line)))]
-        except ConfigError as error:
-            return [(number, str(error))]
+            return [(number, self._row(line))]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return [(number, f"not JSON: {_shown(line)}")]
+
+    def _row(self, line: bytes) -> Row | str:
+        try:
+            return _outcome(checked(self._decoder.decode(line)))
+        except msgspec.ValidationError as error:
+            return why(error, msgspec.json.decode(line))
+        except ConfigError as error:
+            return str(error)
 
     def finish(self) -> list[Read]:
         return []

@@ -53,8 +53,8 @@ class Outcomes:
 def count(source: Source, zone: tzinfo, report: Report) -> Figures:
     """The figures of all rows.
 
-    Rows are counted while they are read. As soon as a second row of a message comes, that count is given up, the rest is
-    only read, and all rows are read once more.
+    Rows are counted while they are read. As soon as a second row of a message comes, that count is given up. The rest
+    is only read, and then all rows are read once more and counted.
 
     Args:
         source: what the rows come from.
