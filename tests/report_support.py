@@ -10,12 +10,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+import vl_convert
+
 from smsc_status import Detail, FailedCheck, MessageRef, StatusRecord
 from smsc_status._core.drafts import bind
 from smsc_status.cli._output import OutputFormat, Sink
 from smsc_status.emulator import World
 from smsc_status.models import MOSCOW
-from smsc_status.report import _writing
+from smsc_status.report import Table, write
 from smsc_status.report._counting.figures import Figures
 from smsc_status.report._counting.marks import marks_alone
 from smsc_status.report._rows import Row
@@ -23,6 +26,12 @@ from smsc_status.report._rows import Row
 NOW = datetime(2026, 3, 12, 12, 0, tzinfo=UTC)
 SENT = datetime(2026, 3, 10, 6, 0, tzinfo=UTC)
 DAY = 86_400
+
+
+def leave_out_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make plots empty, because drawing one takes as long as many tests. `test_report_plots.py` draws them."""
+    monkeypatch.setattr(vl_convert, "vegalite_to_svg", lambda *_, **__: "<svg ></svg>")
+
 
 Outcome = StatusRecord[Any] | FailedCheck[Any]
 
@@ -47,20 +56,18 @@ def figures_of(*rows: Row) -> Figures:
 def record(id: int, status: int = 1, *, took: float = 10, phone: str = "79990000000", **fields: Any) -> StatusRecord:
     """An outcome as the client gives it, at the highest level of detail."""
     sent_at = int(fields.pop("sent_at", SENT).timestamp())
-    made = StatusRecord(
-        **{
-            "status": status,
-            "err": 0,
-            "flag": 0,
-            "type": 0,
-            "send_timestamp": sent_at,
-            "last_timestamp": int(sent_at + took),
-            "cost": Decimal("2.50"),
-            "sender_id": "SHOP",
-            "operator": "МТС",
-        }
-        | fields
-    )
+    values: dict[str, Any] = {
+        "status": status,
+        "err": 0,
+        "flag": 0,
+        "type": 0,
+        "send_timestamp": sent_at,
+        "last_timestamp": int(sent_at + took),
+        "cost": Decimal("2.50"),
+        "sender_id": "SHOP",
+        "operator": "МТС",
+    }
+    made = StatusRecord(**values | fields)
     return bind(made, MessageRef(id, phone), NOW, MOSCOW)
 
 
@@ -88,8 +95,13 @@ def written(
     return path
 
 
-def html_of(results: Path | Sequence[Outcome] | _writing.Table, **options: Any) -> str:
+def html_of(results: Path | Sequence[Outcome] | Table, **options: Any) -> str:
     """The page of these results."""
     out = io.BytesIO()
-    _writing.write(results, out, **{"now": NOW} | options)
+    write(results, out, **{"now": NOW} | options)
     return out.getvalue().decode()
+
+
+def not_expected(number: int, why: str) -> None:
+    """Called for a line that can't be used."""
+    raise AssertionError(f"line {number}: {why}")

@@ -39,11 +39,19 @@ def section(html: str, name: str) -> str:
 
 def look_up(id: int, status: int, err: int | None, **fields: Any) -> HlrRecord:
     at = int(SENT.timestamp())
-    defaults = {"type": 4, "send_timestamp": at, "last_timestamp": at + 5, "operator": "МТС", "cost": Decimal("0.3")}
+    defaults: dict[str, Any] = {
+        "type": 4,
+        "send_timestamp": at,
+        "last_timestamp": at + 5,
+        "operator": "МТС",
+        "cost": Decimal("0.3"),
+    }
     made = HlrRecord(status=status, err=err, **defaults | fields)
     bind(made, MessageRef(id, "79990000000"), NOW, MOSCOW)
     return made
 
+
+STATES: list[tuple[int, int | None]] = [(1, 0), (20, 1), (0, None), (-3, None)]
 
 # What is there.
 
@@ -163,6 +171,11 @@ def test_look_ups_have_a_section_of_their_own() -> None:
     assert "Number look-ups 0.90" in section(page, "cost")
     assert "1 message 3 look-ups" in text_of(page)
     assert section(html_of([record(1)]), "look-ups") == ""
+
+
+def test_look_ups_of_many_operators_are_counted_together() -> None:
+    outcomes = [look_up(id, *state, operator=f"operator {min(id, 10)}") for id, state in enumerate(STATES * 3)]
+    assert "All others 3 1 1 0 1 33.3%" in section(html_of(outcomes), "look-ups")
 
 
 def test_results_of_look_ups_alone_are_a_report() -> None:

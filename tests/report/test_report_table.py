@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from report_support import NOW
+from report_support import NOW, not_expected
 
 from smsc_status import ConfigError, DatabaseUnavailable
 from smsc_status.codes import Channel
@@ -49,7 +49,8 @@ def sent(engine: sa.Engine, id: int, status: int | None = 1, *, phone: str = "79
 
 
 def table(engine: sa.Engine, **options: Any) -> Table:
-    return Table(engine, **{"table": "messages", "columns": Columns.of(FIELDS)} | options)
+    values: dict[str, Any] = {"table": "messages", "columns": Columns.of(FIELDS)}
+    return Table(engine, **values | options)
 
 
 def test_each_row_is_a_message_with_all_that_its_columns_say(database: sa.Engine) -> None:
@@ -61,7 +62,7 @@ def test_each_row_is_a_message_with_all_that_its_columns_say(database: sa.Engine
     sent(database, 5, None, outcome=None, changed_at=None)
     sent(database, 6, 0, outcome=None)
     sent(database, 7, 1, err=0, kind=4)
-    figures = count(table(database), MOSCOW, pytest.fail)
+    figures = count(table(database), MOSCOW, not_expected)
     assert {group: figures.messages.of(group) for group in Group} == {
         Group.DELIVERED: 2, Group.FAILED: 1, Group.UNKNOWN: 1, Group.OPEN: 2,
     }  # fmt: skip
@@ -80,12 +81,12 @@ def test_each_row_is_a_message_with_all_that_its_columns_say(database: sa.Engine
 def test_a_condition_narrows_the_rows(database: sa.Engine) -> None:
     for id in range(5):
         sent(database, id)
-    assert count(table(database, where="id > 2"), MOSCOW, pytest.fail).messages.total == 2
+    assert count(table(database, where="id > 2"), MOSCOW, not_expected).messages.total == 2
 
 
 def test_a_flag_tells_the_channel_where_no_type_does(database: sa.Engine) -> None:
     sent(database, 1, kind=7)
-    figures = count(table(database, columns=Columns.of({"flag": "kind"})), MOSCOW, pytest.fail)
+    figures = count(table(database, columns=Columns.of({"flag": "kind"})), MOSCOW, not_expected)
     assert list(figures.by_channel) == [Channel.CALL]
 
 
@@ -108,7 +109,7 @@ def test_a_table_without_dates_and_names_is_read(database: sa.Engine) -> None:
             )
         )
         connection.execute(sa.text("insert into few values ('a-1', 79990000000, 1, null, 'Delivered')"))
-    figures = count(Table(database, table="few"), MOSCOW, pytest.fail)
+    figures = count(Table(database, table="few"), MOSCOW, not_expected)
     assert (figures.messages.of(Group.DELIVERED), figures.times.count) == (1, 0)
 
 
@@ -117,7 +118,7 @@ def test_a_table_that_sync_does_not_keep_is_refused(missing: str, database: sa.E
     with database.begin() as connection:
         connection.execute(sa.text(f"alter table messages drop column {missing}"))
     with pytest.raises(ConfigError, match=f"table 'messages': expected a column for the {missing}; name it with"):
-        count(table(database), MOSCOW, pytest.fail)
+        count(table(database), MOSCOW, not_expected)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +140,9 @@ def test_an_argument_that_can_not_be_is_refused_at_once(
 
 def test_what_the_database_refuses_is_said(database: sa.Engine) -> None:
     with pytest.raises(DatabaseUnavailable, match="no such column: nonsense"):
-        count(table(database, where="nonsense = 1"), MOSCOW, pytest.fail)
+        count(table(database, where="nonsense = 1"), MOSCOW, not_expected)
     with pytest.raises(ConfigError, match="expected a table of the database, which has messages"):
-        count(table(database, table="nothing"), MOSCOW, pytest.fail)
+        count(table(database, table="nothing"), MOSCOW, not_expected)
 
 
 def test_an_error_of_the_statement_is_the_caller_s(database: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +153,7 @@ def test_an_error_of_the_statement_is_the_caller_s(database: sa.Engine, monkeypa
 
     monkeypatch.setattr(Table, "_read", refuse)
     with pytest.raises(ConfigError) as caught:
-        count(table(database), MOSCOW, pytest.fail)
+        count(table(database), MOSCOW, not_expected)
     assert str(caught.value) == "table 'messages': the database refuses it: column nonsense does not exist"
     assert caught.value.__context__ is None
 
@@ -160,7 +161,7 @@ def test_an_error_of_the_statement_is_the_caller_s(database: sa.Engine, monkeypa
 def test_a_database_that_is_away_is_said_without_its_password() -> None:
     url = "postgresql+psycopg://app:s3cret@127.0.0.1:1/app"
     with pytest.raises(DatabaseUnavailable, match="the database can't be reached") as caught:
-        count(Table(url, table="messages"), MOSCOW, pytest.fail)
+        count(Table(url, table="messages"), MOSCOW, not_expected)
     assert "s3cret" not in str(caught.value) + repr(caught.value.__context__)
 
 
@@ -183,6 +184,6 @@ def test_the_page_of_a_table_says_which_columns_are_missing(database: sa.Engine,
 
 def test_an_instant_of_the_database_keeps_its_zone(database: sa.Engine) -> None:
     sent(database, 1, sent_at="2026-03-10 09:00:30+00:00")
-    figures = count(table(database), MOSCOW, pytest.fail)
+    figures = count(table(database), MOSCOW, not_expected)
     assert figures.first_sent_at == datetime(2026, 3, 10, 9, 0, 30, tzinfo=UTC)
     assert figures.times.curve() == [(30.0, 1.0)]
