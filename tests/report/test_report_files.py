@@ -48,7 +48,7 @@ def test_a_file_has_the_figures_of_its_outcomes(format: OutputFormat, tmp_path: 
     outcomes: list[Outcome] = [
         *outcomes_of_a_world(300),
         FailedCheck(MessageRef(10**6, "79990000000"), Archived("gone")),
-        record(10**6 + 1, message='two\nlines, and "quotes"', sender_id="=SHOP, Ltd", operator='"A", b'),
+        record(10**6 + 1, message='three,\nshort\nlines, and "quotes"', sender_id="=SHOP, Ltd", operator='"A", b'),
     ]
     expected = count(Outcomes(outcomes), MOSCOW, not_expected)
     figures, said = read(written(tmp_path / f"results.{format}", outcomes, format))

@@ -315,6 +315,11 @@ def test_what_others_wrote_is_text_and_no_html(tmp_path: Path) -> None:
     assert "\u202e" not in page
 
 
+def test_a_title_that_no_charset_can_write_is_shown_escaped() -> None:
+    """A shell passes bytes that are no UTF-8 as halves of surrogate pairs."""
+    assert "<h1>a\\udcff</h1>" in html_of([], title="a\udcff")
+
+
 def test_texts_of_messages_are_not_shown() -> None:
     """They are nobody's business who looks at numbers."""
     assert "Your code" not in html_of([record(1, message="Your code is 1234", comment="Your code")])
@@ -327,6 +332,7 @@ def test_the_page_forbids_scripts_and_the_network() -> None:
     assert policy is not None
     assert policy[1].startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
     assert not re.search(r"https?://|//\w|@import|url\(", page)
+    assert '<link rel="icon" href="data:,">' in page  # otherwise a browser would ask the page's server for one
 
 
 # The function.

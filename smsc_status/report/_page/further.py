@@ -170,7 +170,7 @@ def look_ups_section(context: Context) -> Section | None:
         longest = max(look_ups.total for _, look_ups in rows)
         blocks.append(
             Table(
-                [write.text("operator"), write.text("total"), *words.values(), write.text("share")],
+                [write.text("operator"), write.text("total"), *words.values(), write.text("reachable_share")],
                 [
                     [
                         Cell(name, bar=_look_up_parts(look_ups, longest)),

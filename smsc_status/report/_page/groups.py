@@ -189,7 +189,7 @@ def group_table(
     groups = shown_groups(whole)
     longest = max((tally.total for _, tally in rows), default=1)
     return Table(
-        [head, write.text("total"), *(write.text(group.value) for group in groups), write.text("share")],
+        [head, write.text("total"), *(write.text(group.value) for group in groups), write.text("delivered_share")],
         [
             [
                 Cell(name, bar=() if summary else parts_of(tally, longest)),

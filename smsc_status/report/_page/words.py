@@ -18,6 +18,8 @@ TEXTS: Mapping[str, Title] = {
     "share_delivered": Title("of the messages were delivered", "сообщений доставлено"),
     "nothing": Title("There are no messages in the results.", "В результатах нет сообщений."),
     "share": Title("Share", "Доля"),
+    "delivered_share": Title("Share delivered", "Доля доставленных"),
+    "reachable_share": Title("Share reachable", "Доля доступных"),
     "messages": Title("Messages", "Сообщений"),
     "figures": Title("Show the figures", "Показать числа"),
     "others": Title("All others", "Все остальные"),
