@@ -48,7 +48,7 @@ def records() -> Iterator[StatusRecord]:
 def lines(format: OutputFormat) -> list[bytes]:
     """The records as the command line writes them: the parts of each line before and after its id."""
     out = io.BytesIO()
-    sink = Sink(out, format, Detail.EXTENDED)  # type: ignore[arg-type]  # it is only written to
+    sink = Sink(out, format, Detail.EXTENDED)
     for record in records():
         sink.write(record)
     return out.getvalue().splitlines(keepends=True)

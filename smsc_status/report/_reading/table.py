@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, tzinfo
+from collections.abc import Iterator, Mapping
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
-
-import attrs
 
 from smsc_status import codes
 from smsc_status._runtime.account import Secret
-from smsc_status.codes import Channel
 from smsc_status.errors import ConfigError, DatabaseUnavailable
 from smsc_status.models import MOSCOW
+from smsc_status.report._reading.maker import OWN, RowMaker, with_channel_of_phone
 from smsc_status.report._reading.sources import Report
 from smsc_status.report._rows import Row, row_of
 
@@ -25,8 +23,7 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 5_000
 
 _WHOLES = ("status", "err", "flag", "type")
-_INSTANTS = ("changed_at", "sent_at")
-_FIELDS = (*_WHOLES, "changed_at", "cost", "sender_id", "operator")
+_FIELDS = (*_WHOLES, "cost", "sender_id", "operator", "outcome")
 _NEEDED = ("status", "outcome")
 
 
@@ -107,54 +104,49 @@ class Table:
 
     def _read(self, connection: sa.Connection, report: Report) -> Iterator[Row]:
         from smsc_status.tables._columns import find  # noqa: PLC0415 (SQLAlchemy is an extra)
-        from smsc_status.tables._values import instant_reader  # noqa: PLC0415 (likewise)
+        from smsc_status.tables._values import id_of, instant_reader, phone_of  # noqa: PLC0415 (likewise)
 
         mapped = find(connection, self._table, self._columns, self._zone)
         query, names = self._query(mapped)
         instant = instant_reader(self._zone)
+        maker = RowMaker(names[len(OWN) :], _prepared)
         found = connection.execution_options(stream_results=True, yield_per=ROWS_AT_ONCE).execute(query)
-        for number, values in enumerate(found, 1):
-            given = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+        for number, (id, phone, sent_at, changed_at, *further) in enumerate(found, 1):
             try:
-                yield _row(given, instant)
+                row = maker.make(id_of(id), phone_of(phone), instant(sent_at), instant(changed_at), tuple(further))
+                yield with_channel_of_phone(row)
             except ConfigError as error:
                 report(number, str(error))
 
     def _query(self, mapped: Mapped) -> tuple[sa.Select[Any], list[str]]:
-        """What is read, and the names of its columns in order."""
+        """What is read, and the names of its columns: first the row's own ones, then the further ones."""
         import sqlalchemy as sa  # noqa: PLC0415 (it is an extra)
 
         missing = [name for name in _NEEDED if name not in mapped.out]
         if missing:
             raise ConfigError(f"table {self._table!r}: expected a column for the {missing[0]}; name it with --column")
-        columns = {"id": mapped.id, "phone": mapped.phone}
-        columns |= {"sent_at": mapped.sent_at} if mapped.sent_at is not None else {}
-        columns |= {name: mapped.out[name][0] for name in (*_FIELDS, "outcome") if name in mapped.out}
+        columns = {"id": mapped.id, "phone": mapped.phone, "sent_at": mapped.sent_at, "changed_at": None}
+        columns |= {name: mapped.out[name][0] for name in ("changed_at", *_FIELDS) if name in mapped.out}
         # Each column once by its own label: one column may be read for two fields.
-        query = sa.select(*(column.label(f"r_{name}") for name, column in columns.items())).select_from(mapped.table)
+        read = [sa.null() if column is None else column for column in columns.values()]
+        query = sa.select(*(column.label(f"r_{name}") for name, column in zip(columns, read, strict=True)))
+        query = query.select_from(mapped.table)
         if self._where is not None:
             query = query.where(sa.literal_column(f"({self._where})", sa.Boolean()))
         return query, list(columns)
 
 
-def _row(given: Mapping[str, Any], instant: Callable[[Any], datetime | None]) -> Row:
-    from smsc_status.tables._values import id_of, phone_of  # noqa: PLC0415 (SQLAlchemy is an extra)
+def _prepared(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a row's fields, of what the database has."""
+    from smsc_status.tables._values import id_of  # noqa: PLC0415 (SQLAlchemy is an extra)
 
-    values = {**given, **{name: id_of(given[name]) for name in ("id", *_WHOLES) if name in given}}
-    values |= {name: instant(given[name]) for name in _INSTANTS if name in given}
-    values["phone"] = phone_of(given.get("phone"))
+    values = {name: id_of(value) if name in _WHOLES else value for name, value in given.items()}
     if "cost" in given:
         values["cost"] = str(given["cost"])  # a float as it is shown, and not by its binary digits
     outcome = values.pop("outcome", None)
     if outcome is not None and not codes.is_final(values.get("status", codes.Status.WAITING)):
         values["error"] = str(outcome)
     row = row_of(values)
-    return attrs.evolve(row, channel=_channel(row))
-
-
-def _channel(row: Row) -> Channel:
-    if row.type is not None:
-        return codes.channel_of(row.type)
-    if row.flag is not None:
-        return codes.channel_of(row.flag & 0xF)
-    return Channel.EMAIL if "@" in (row.phone or "") else Channel.UNKNOWN
+    if row.type is not None or row.flag is not None:
+        values["channel"] = codes.channel_of((row.flag or 0) & 0xF if row.type is None else row.type)
+    return values
