@@ -78,6 +78,19 @@ def test_each_row_is_a_message_with_all_that_its_columns_say(database: sa.Engine
     assert [name for name, _ in figures.errors.items()] == ["TrackingTimeout"]
 
 
+def test_a_status_may_be_a_text_and_a_look_up_may_end_without_an_answer(database: sa.Engine) -> None:
+    """SQLite keeps what it is given."""
+    sent(database, 1, "1", err="0")  # type: ignore[arg-type]  # that is the test
+    sent(database, 2, "20", outcome="Can't be delivered")  # type: ignore[arg-type]  # likewise
+    sent(database, 3, 1, kind=4, outcome="TrackingTimeout")
+    figures = count(table(database), MOSCOW, not_expected)
+    assert {group: figures.messages.of(group) for group in (Group.DELIVERED, Group.FAILED)} == {
+        Group.DELIVERED: 1, Group.FAILED: 1,
+    }  # fmt: skip
+    assert (figures.look_ups.total, figures.look_ups.unknown) == (1, 1)
+    assert [name for name, _ in figures.errors.items()] == ["TrackingTimeout"]
+
+
 def test_a_condition_narrows_the_rows(database: sa.Engine) -> None:
     for id in range(5):
         sent(database, id)

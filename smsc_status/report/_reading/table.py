@@ -144,9 +144,16 @@ def _prepared(given: Mapping[str, Any]) -> dict[str, Any]:
     if "cost" in given:
         values["cost"] = str(given["cost"])  # a float as it is shown, and not by its binary digits
     outcome = values.pop("outcome", None)
-    if outcome is not None and not codes.is_final(values.get("status", codes.Status.WAITING)):
-        values["error"] = str(outcome)
     row = row_of(values)
+    if outcome is not None and not _is_ended(row):
+        values["error"] = str(outcome)
     if row.type is not None or row.flag is not None:
         values["channel"] = codes.channel_of((row.flag or 0) & 0xF if row.type is None else row.type)
     return values
+
+
+def _is_ended(row: Row) -> bool:
+    """Whether the status is final. If it is not, an outcome is the name of the error that ended the checks."""
+    if row.status is None or not codes.is_final(row.status):
+        return False
+    return not (row.is_look_up and row.is_reachable is None)
