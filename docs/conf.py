@@ -40,7 +40,7 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(anyio|attrs?|collections|datetime|decimal|enum|httpx|ssl|trio|types|typing|inspect|os|sqlalchemy)(\..*)?",
+        r"(anyio|attrs?|collections|datetime|decimal|enum|httpx|ssl|trio|types|typing|inspect|os|sqlalchemy|sa)(\..*)?",
     ),
     (r"py:.*", r"(smsc_status\.)?(.*\.)?_.*"),
     (r"py:.*", r"smsc_status\.(emulator|limiter)\.[a-z]+\..*"),  # documented under the package's name

@@ -18,7 +18,7 @@ PACKAGE = Path(smsc_status.__file__).parent
 
 # From the top: each may import from those before it, and from itself.
 LAYERS = [
-    ["_texts", "_notation"],
+    ["_texts", "_notation", "_lines", "_cells"],
     ["errors", "codes"],
     ["models", "_plain", "_arguments"],
     ["_core"],
@@ -31,6 +31,7 @@ LAYERS = [
     ["blocking"],
     [""],
     ["tables"],
+    ["report"],
     ["cli", "__main__"],
 ]
 CORE_ROOMS = {"scheduling", "tracking", "wire"}
@@ -147,7 +148,24 @@ def test_loops_alone_knows_the_event_loop() -> None:
     assert {name for name in users if name.partition(".")[0] not in ("emulator", "cli")} == {"_loops"}
 
 
-HEAVY = "typer", "sqlalchemy", "uvicorn", "asyncio", "anyio", "trio", "httpx", "msgspec", "xml"
+REPORT_ROOMS = {"_reading": {"_counting"}, "_counting": set(), "_drawing": set(), "_page": {"_counting", "_drawing"}}
+"""For each room of `report`, the others that it may use. All may use what a row is."""
+
+
+@pytest.mark.parametrize("module", sorted(name for name in modules() if name.startswith("report._")))
+def test_the_rooms_of_reports_know_only_what_they_need(module: str) -> None:
+    """Counting does no I/O and knows no page, and drawing knows no figures."""
+    room = module.split(".")[1]
+    if room not in REPORT_ROOMS:
+        return
+    used = {name.split(".")[1] for name in own_imports(modules()[module]) if name.startswith("report._")}
+    assert used <= REPORT_ROOMS[room] | {room, "_rows"}
+    if room == "_counting":
+        assert not {name.partition(".")[0] for name in imports(modules()[module])} & IMPURE
+
+
+REPORTS = "jinja2", "babel", "vl_convert"
+HEAVY = "typer", "sqlalchemy", "uvicorn", *REPORTS, "asyncio", "anyio", "trio", "httpx", "msgspec", "xml"
 
 
 @pytest.mark.slow
@@ -160,6 +178,10 @@ HEAVY = "typer", "sqlalchemy", "uvicorn", "asyncio", "anyio", "trio", "httpx", "
             ["asyncio", "anyio", "trio", "httpx", "msgspec"],  # trio: httpcore looks for it
         ),
         ("from smsc_status import *; assert OutcomeStream and TrackStream", ["asyncio", "anyio", "httpx", "msgspec"]),
+        (
+            "import smsc_status.cli._app",
+            ["typer", "asyncio", "anyio", "httpx", "msgspec"],
+        ),
     ],
 )
 def test_only_what_is_used_is_loaded(code: str, loaded: list[str]) -> None:

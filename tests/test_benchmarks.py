@@ -22,6 +22,7 @@ from benchmarks import (
     million,
     overload,
     peers,
+    report,
     schedule,
     shared_log,
     shared_peers,
@@ -201,6 +202,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def log(tmp_path_factory: pytest.TempPathFactory) -> shared_log.Record:
     """The log of four processes that use the account for 140 seconds as fast as they may."""
     return shared_log.together(tmp_path_factory.mktemp("log") / "account.log", seconds=140, round_trip=0.13)
+
+
+def test_a_report_is_made_from_each_kind_of_results(capsys: CapSys) -> None:
+    """And each counts all messages, and has its row."""
+    report.main(2_000)
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == len(report.CASES)
 
 
 def test_the_shared_log_stays_small_at_full_speed(log: shared_log.Record) -> None:

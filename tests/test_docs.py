@@ -26,7 +26,7 @@ from documents import PAGES, README, README_RU, ROOT, blocks, links, module, nam
 
 import pytest_smsc_status
 import smsc_status
-from smsc_status import FailedCheck, StatusRecord, blocking, emulator
+from smsc_status import FailedCheck, MessageRef, StatusRecord, blocking, emulator, report
 from smsc_status.emulator import FAULTS, EmulatorServer, virtual
 from smsc_status.models import MOSCOW
 
@@ -42,6 +42,7 @@ NAMING = [
 
 # The blocks that are imported and used below, by a word in each.
 USED = {
+    "howto/report.md": {"def report_of"},
     "howto/table.md": {"def keep_current"},
     "howto/task-queues.md": {"from taskiq import", "from celery import"},
     "howto/web-app.md": {"def status_of", "by_key =", "FastAPI(", "get_asgi_application"},
@@ -304,6 +305,15 @@ def test_the_program_for_one_s_own_account_reads_the_environment(server: Emulato
     asyncio.run(page.main("1", "79990000000"))
 
 
+def test_a_program_writes_a_report(server: EmulatorServer, tmp_path: Path) -> None:
+    """It takes what the client gives."""
+    page = module(on_page("howto/report.md"), "def report_of", tmp_path)
+    messages = [MessageRef(id, "79990000000") for id in range(1, 4)]
+    summary = asyncio.run(page.report_of(messages, tmp_path / "report.html"))
+    assert (summary.messages, summary.delivered) == (3, 3)
+    assert "<h1>Март</h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 # Links and names.
 
 
@@ -367,7 +377,7 @@ def test_the_reference_has_every_public_name() -> None:
     shown = set(re.findall(r"auto(?:class|function):: smsc_status\.(?:\w+\.)*(\w+)", reference))
     assert public - shown == set()
     ours = {name for name in emulator.__all__ if inspect.isclass(getattr(emulator, name)) and name != "Step"}
-    assert ours | set(virtual.__all__) | set(blocking.__all__) <= shown
+    assert ours | set(virtual.__all__) | set(blocking.__all__) | set(report.__all__) <= shown
     assert ".. automodule:: smsc_status.errors" in reference  # with all of its members
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -41,6 +42,7 @@ from smsc_status.cli._options import (
     CREDENTIALS_HELP,
     FILE_HELP,
     LIMITS_HELP,
+    REPORT_HELP,
     TABLE_HELP,
     AsJson,
     DetailName,
@@ -49,6 +51,7 @@ from smsc_status.cli._options import (
     Id,
     IdColumn,
     InputFile,
+    Lang,
     Margin,
     MaxBulk,
     MaxWait,
@@ -63,6 +66,7 @@ from smsc_status.cli._options import (
     Timezone,
 )
 from smsc_status.cli._output import OutputFormat, json_line, write_stdout
+from smsc_status.cli._report import LanguageName, Page, Results, write_report
 from smsc_status.cli._sync import Following, Table, sync_table
 from smsc_status.cli._track import track_file
 from smsc_status.errors import ConfigError, SmscError
@@ -151,19 +155,30 @@ def _root(
 
 
 @_command()
-def demo(messages: Messages = 300, speed: Speed = 60.0, seed: Seed = 1, as_json: AsJson = False) -> int:
+def demo(
+    *,
+    messages: Messages = 300,
+    speed: Speed = 60.0,
+    seed: Seed = 1,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report of the messages to this file, as HTML (extra report).")
+    ] = None,
+    lang: Lang = LanguageName.EN,
+    as_json: AsJson = False,
+) -> int:
     """Show the library at work on an emulated server.
 
     The server's time runs faster than real time. The real client checks a few hundred messages of every kind over a
     real socket. It checks some of them over and over, so that you see the limits at work. This needs no account and no
     network.
     """
-    report = demonstration.demonstrate(messages, speed, seed)
+    write = None if report is None else demonstration.writer_of(report, lang.value)
+    found = demonstration.demonstrate(messages, speed, seed, write)
     if as_json:
-        write_stdout(json_line(report))
+        write_stdout(json_line(found))
     else:
-        demonstration.show(report)
-    return int(report["exit"])
+        demonstration.show(found)
+    return int(found["exit"])
 
 
 @_command(CREDENTIALS_HELP, LIMITS_HELP)
@@ -358,6 +373,55 @@ def sync(
         ),
         limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
         share=share,
+        as_json=as_json,
+    )
+
+
+@_command(REPORT_HELP)
+def report(
+    results: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RESULTS",
+            show_default=False,
+            help="The results of fetch or track, as JSON lines or CSV. With --table it is the database's URL, by "
+            "default the one in DATABASE_URL.",
+        ),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="The file for the report, which is replaced; - is standard output.")],
+    lang: Lang = LanguageName.EN,
+    title: Annotated[str, typer.Option(help='The title of the report, instead of "Delivery report".')] = "",
+    full_phones: Annotated[
+        bool, typer.Option("--full-phones", help="Show recipients in full. By default they are shortened.")
+    ] = False,
+    table: Annotated[
+        str | None, typer.Option(help="Report on this table (or SCHEMA.TABLE) of the database, as sync keeps it.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=COLUMN", help="The column of a field, as for sync; with --table."),
+    ] = None,
+    where: Annotated[str | None, typer.Option(help="A condition in SQL that narrows the rows; with --table.")] = None,
+    timezone: Annotated[
+        str, typer.Option(help="The zone of the days in the report, and of dates in a table that have none.")
+    ] = "Europe/Moscow",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as JSON: on standard output, or on standard error with -.")
+    ] = False,
+) -> int:
+    """Write a report to look at: one HTML file, which needs no network.
+
+    It says how many messages were delivered, by day, channel, operator and sender; how long delivery took; why messages
+    were not delivered; and what they cost. Damaged lines are reported and left out.
+    """
+    if results is None and table is not None:
+        results = os.environ.get("DATABASE_URL")
+    given = None if results is None else Secret(results)
+    results = None  # so that no frame shows its password
+    return write_report(
+        Results(given=given, table=table, columns=column or [], where=where),
+        Page(out=out, language=lang, title=title, zone=zone_of(timezone), full_phones=full_phones),
         as_json=as_json,
     )
 

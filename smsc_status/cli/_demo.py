@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -55,6 +58,7 @@ class Demo:
     wrong: int = 0
     most_held_back: int = 0
     seconds: float = 0.0
+    outcomes: list[StatusRecord | FailedCheck] = attrs.field(factory=list)
 
     async def run(self) -> None:
         """Check every message once, and meanwhile some of them over and over."""
@@ -80,6 +84,7 @@ class Demo:
 
     def _take_in(self, outcome: StatusRecord | FailedCheck) -> None:
         self.checks += 1
+        self.outcomes.append(outcome)
         if isinstance(outcome, FailedCheck):
             self.failed += 1
             return
@@ -99,8 +104,22 @@ class Demo:
         self.meter.show(self.checks, self.demo_messages.checks, note)
 
 
-def demonstrate(messages: int, speed: float, seed: int) -> dict[str, Any]:
-    """Run the demo, and return its report, ready for JSON.
+Write = Callable[[Collection[StatusRecord | FailedCheck]], object]
+
+
+def writer_of(path: Path, language: str) -> Write:
+    """What writes a report of the demo's outcomes to this file. It is made first: a missing package is said at once.
+
+    Raises:
+        ConfigError: a package of the extra `report` is not installed.
+    """
+    from smsc_status import report  # noqa: PLC0415 (Jinja, Babel and the plots are an extra)
+
+    return partial(report.write, out=path, language=language)
+
+
+def demonstrate(messages: int, speed: float, seed: int, write: Write | None = None) -> dict[str, Any]:
+    """Run the demo, and return what it did, ready for JSON. `write` is given its outcomes.
 
     Raises:
         ConfigError: the speed is not above 0.
@@ -115,6 +134,8 @@ def demonstrate(messages: int, speed: float, seed: int) -> dict[str, Any]:
         client = StatusClient(apikey=APIKEY, base_url=server.url, limiter=limiter)
         demo = Demo(world, demo_messages, client, limiter, meter)
         anyio.run(demo.run)
+    if write is not None:
+        write(demo.outcomes)
     return _report(demo, emulator.referee)
 
 

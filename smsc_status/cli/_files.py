@@ -19,10 +19,10 @@ import anyio
 import attrs
 from anyio.lowlevel import checkpoint
 
-from smsc_status.cli._cells import value_of
+from smsc_status._cells import value_of
+from smsc_status._lines import CsvRecords, LineSplitter
 from smsc_status.cli._dates import moment
 from smsc_status.cli._encodings import HEAD_BYTES, Decoder, what_it_is
-from smsc_status.cli._lines import CsvRecords, LineSplitter
 from smsc_status.errors import ConfigError
 from smsc_status.models import MOSCOW, MessageRef
 

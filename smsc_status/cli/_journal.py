@@ -8,9 +8,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Protocol
 
-from smsc_status.cli._cells import unguarded
+from smsc_status._cells import unguarded
+from smsc_status._lines import MAX_LINE_BYTES, MAX_RECORD_LINES, CsvRecords
 from smsc_status.cli._files import Report
-from smsc_status.cli._lines import MAX_LINE_BYTES, MAX_RECORD_LINES, CsvRecords
 from smsc_status.cli._output import Row
 from smsc_status.errors import ConfigError
 from smsc_status.models import Identity, MessageRef

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from smsc_status.cli._report import LanguageName
 from smsc_status.models import Detail
 
 
@@ -75,6 +76,8 @@ Messages = Annotated[int, typer.Option("--messages", min=0, help="How many messa
 Speed = Annotated[float, typer.Option("--speed", help="Emulated seconds in a second.")]
 Seed = Annotated[int, typer.Option("--seed", help="The seed of the random messages.")]
 
+Lang = Annotated[LanguageName, typer.Option("--lang", help="The language of the report.")]
+
 CREDENTIALS_HELP = (
     "The account comes from the environment: SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD. SMSC_BASE_URL names another "
     "server than https://smsc.ru. On a terminal you are asked for what is missing."
@@ -89,6 +92,10 @@ TABLE_HELP = (
     "named cost, sms_cnt, mccmnc, country, operator, operator_orig and region are filled, too. --column names columns "
     "that are called otherwise, and further fields of the record. It needs the extra sql and the database's driver: "
     "psycopg for PostgreSQL, pymysql for MySQL and MariaDB. A time without a zone is in --timezone."
+)
+REPORT_HELP = (
+    "Of several records of a message, the last one counts, as in the results of track. What a report shows depends on "
+    "the level of detail: days, senders and costs need full, operators need extended. It needs the extra report."
 )
 FILE_HELP = (
     "FILE is CSV with a header (comma, semicolon or tab) or JSON lines. Each message has an id and a phone, and may "

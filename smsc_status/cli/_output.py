@@ -11,9 +11,9 @@ from enum import StrEnum
 from itertools import chain
 from typing import Any, BinaryIO
 
+from smsc_status._cells import guarded
 from smsc_status._plain import DETAILS, DOUBT, FAILURE, HEAD
 from smsc_status._texts import in_json, without_controls
-from smsc_status.cli._cells import guarded
 from smsc_status.models import Detail, FailedCheck, StatusRecord
 
 Row = dict[str, Any]

@@ -28,11 +28,13 @@ class LineReporter:
     Args:
         say: shows a line to the user.
         name: the file's name.
+        unit: what the numbers count.
     """
 
-    def __init__(self, say: Callable[[str], None], name: str) -> None:
+    def __init__(self, say: Callable[[str], None], name: str, unit: str = "line") -> None:
         self._say = say
         self._name = name
+        self._unit = unit
         self._said = 0
         self._kinds: dict[str, _Kind] = {}
 
@@ -40,7 +42,7 @@ class LineReporter:
         """Report that line `number` can't be used, or only in part, and why."""
         if self._said < ONE_BY_ONE:
             self._said += 1
-            self._say(f"{self._name}, line {number}: {why}")
+            self._say(f"{self._name}, {self._unit} {number}: {why}")
             return
         kind = _NUMBER.sub("N", _VALUE.sub(r"\1: ", why))
         if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
@@ -51,5 +53,5 @@ class LineReporter:
         """Show the counts of the reports that were not shown one by one, and forget them."""
         kinds, self._kinds = self._kinds, {}
         for kind in kinds.values():
-            more = f", and {kind.count - 1:,} more lines like it" if kind.count > 1 else ""
-            self._say(f"{self._name}, line {kind.number}{more}: {kind.why}")
+            more = f", and {kind.count - 1:,} more {self._unit}s like it" if kind.count > 1 else ""
+            self._say(f"{self._name}, {self._unit} {kind.number}{more}: {kind.why}")

@@ -63,7 +63,7 @@ def sync_table(table: Table, following: Following, *, limits: Limits, share: str
     """
     from smsc_status.tables import Columns, TableSync  # noqa: PLC0415 (SQLAlchemy is an extra)
 
-    names = dict(_name_of(given) for given in table.columns)
+    names = dict(name_of(given) for given in table.columns)
     client = open_client(limits, share)
     run = Run(
         client=client,
@@ -85,7 +85,7 @@ def sync_table(table: Table, following: Following, *, limits: Limits, share: str
     return run.told(run.carry_out(), as_json=as_json)
 
 
-def _name_of(given: str) -> tuple[str, str | None]:
+def name_of(given: str) -> tuple[str, str | None]:
     """The field and the column's name of `FIELD=COLUMN`; an empty name means no column.
 
     Raises:

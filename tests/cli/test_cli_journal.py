@@ -8,8 +8,8 @@ from unittest import mock
 
 import pytest
 
+from smsc_status._lines import MAX_LINE_BYTES
 from smsc_status.cli._journal import Answered, CsvRows, JsonRows, read_back
-from smsc_status.cli._lines import MAX_LINE_BYTES
 from smsc_status.cli._output import OutputFormat, Row, Sink, columns
 from smsc_status.errors import ConfigError, TransportError
 from smsc_status.models import Detail, FailedCheck, MessageRef, StatusRecord

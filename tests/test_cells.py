@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsc_status.cli._cells import guarded, unguarded, value_of
+from smsc_status._cells import guarded, unguarded, value_of
 
 
 @pytest.mark.parametrize(

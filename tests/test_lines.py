@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsc_status.cli._lines import MAX_RECORD_LINES, CsvRecords, LineSplitter, Record
+from smsc_status._lines import MAX_RECORD_LINES, CsvRecords, LineSplitter, Record
 
 
 def split(*chunks: bytes, max_bytes: int = 100) -> list[tuple[int, bytes | None]]:

@@ -1,0 +1,1 @@
+"""Reads rows: from files of `fetch` and `track`, from a table, and from outcomes in memory."""
