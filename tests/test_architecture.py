@@ -27,6 +27,8 @@ LAYERS = [
     ["_sharing"],
     ["_runtime"],
     ["_operations"],
+    ["telemetry"],
+    ["_observed"],
     ["client"],
     ["blocking"],
     [""],

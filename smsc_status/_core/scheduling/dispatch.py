@@ -62,6 +62,8 @@ class PendingCheck:
     order: int = 0
     state: CheckState = CheckState.WAITING
     due_at: float = -inf
+    since: float = inf
+    """The instant from which its wait counts; `inf` if it does not wait."""
     tries: int = 0
     misses: int = 0
     last_error: SmscError | None = None
@@ -86,6 +88,16 @@ class Request:
     def detail(self) -> Detail:
         """The highest level of detail that any of its messages asks for."""
         return max(check.detail for check in self.checks)
+
+    def waited(self, *, now: float) -> float:
+        """How long the message that has waited longest has waited, in seconds. A pause after a failure is no wait."""
+        return max(0.0, *(now - max(check.since, check.due_at) for check in self.checks))
+
+    def links(self) -> Iterator[object]:
+        """The links of everybody who waits for one of its messages."""
+        for check in self.checks:
+            for subscriber in check.subscribers:
+                yield subscriber.link
 
 
 class Feed(Protocol):

@@ -1,0 +1,91 @@
+"""One request from its start to its end: how long it takes, its line in the log, and what an observer is told."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
+
+from smsc_status import _loops
+from smsc_status._core.scheduling.pacing import RequestEnd
+from smsc_status._runtime.http import NoReply, Reply
+from smsc_status._runtime.observer import Observer, StartedRequest
+from smsc_status.errors import ApiError, SmscError
+
+ANSWERED: Final = "answered"
+REFUSED: Final = "refused"
+UNUSABLE: Final = "unusable"
+ABANDONED: Final = "abandoned"
+NOT_SENT: Final = "not_sent"
+
+_ENDS = {RequestEnd.ABANDONED: ABANDONED, RequestEnd.NOT_SENT: NOT_SENT}
+_NOTHING: AbstractContextManager[object] = nullcontext()
+
+logger = logging.getLogger("smsc_status")
+
+
+class SentRequest:
+    """A request that is being sent. It ends as one of these:
+
+    - `answered`: the vendor answered it.
+    - `refused`: the vendor refused it as a whole.
+    - `unusable`: there is a reply that can't be used.
+    - `abandoned`: it was given up without a reply.
+    - `not_sent`: it surely never left.
+    """  # noqa: D415 (a list follows)
+
+    def __init__(self, started: StartedRequest, observer: Observer | None) -> None:
+        self.started = started
+        self.seconds = 0.0
+        """How long it has taken until its reply; 0 before that."""
+        self._began_at = _loops.now()
+        self._is_timed = self._has_ended = False
+        self._end_without_reply: str | None = None
+        self._observed = None if observer is None else observer.request_started(started)
+
+    def current(self) -> AbstractContextManager[object]:
+        """The request is sent inside this block."""
+        return _NOTHING if self._observed is None else self._observed.current()
+
+    def replied(self, reply: Reply | NoReply) -> None:
+        """There is a reply, or it is known that there is none."""
+        self._take_time()
+        error = reply.error if isinstance(reply, NoReply) else None
+        status = reply.status if isinstance(reply, Reply) else getattr(reply.error, "http_status", None)
+        if isinstance(reply, NoReply):
+            self._end_without_reply = _ENDS.get(reply.how)
+        self._log("no usable reply" if status is None else f"HTTP {status}")
+        if self._observed is not None:
+            self._observed.replied(status, error, seconds=self.seconds)
+
+    def ended(self, error: SmscError | None) -> None:
+        """It has ended: with this error, or with answers. Later calls do nothing."""
+        if error is None:
+            self._end(ANSWERED, None)
+        else:
+            self._end(self._end_without_reply or (REFUSED if isinstance(error, ApiError) else UNUSABLE), error)
+
+    def abandoned(self) -> None:
+        """It is given up. Does nothing if it has ended."""
+        if not self._is_timed:
+            self._take_time()
+            self._log(ABANDONED)
+        self._end(ABANDONED, None)
+
+    def _take_time(self) -> None:
+        self._is_timed = True
+        self.seconds = _loops.now() - self._began_at
+
+    def _end(self, outcome: str, error: SmscError | None) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            if self._observed is not None:
+                self._observed.ended(outcome, error)
+
+    def _log(self, what: str) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            started = self.started
+            logger.debug(
+                "POST %s: %s; %s request, %d messages, took %.3f s, had waited %.3f s",
+                *(started.address.url, what, started.kind, started.messages, self.seconds, started.waited),
+            )
