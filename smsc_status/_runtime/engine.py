@@ -30,7 +30,7 @@ from smsc_status._core.wire import protocol
 from smsc_status._core.wire.protocol import Outcome, Wire
 from smsc_status._runtime.followers import Cancellable, Follower
 from smsc_status._runtime.http import Address, HttpExchange, NoReply, Reply
-from smsc_status._runtime.observer import Observer, StartedRequest
+from smsc_status._runtime.observer import Observer
 from smsc_status._runtime.outbox import PortionedOutbox
 from smsc_status._runtime.reading import read
 from smsc_status._runtime.sent_request import SentRequest
@@ -213,8 +213,7 @@ class Engine:
         """A permitted request of this kind, to be sent at once. See `StartedRequest` for the arguments."""
         self.pending.count_request(kind)
         address = self._exchange.address
-        started = StartedRequest(kind=kind, messages=messages, waited=waited, address=address, links=links)
-        return SentRequest(started, self.observer)
+        return SentRequest(kind, self.observer, messages=messages, waited=waited, address=address, links=links)
 
     async def send(self, permit: Permit[Any], fields: dict[str, str], sent: SentRequest) -> Reply | NoReply:
         """Send a permitted request. The caller releases the permit, and ends `sent`.
@@ -224,14 +223,14 @@ class Engine:
         try:
             send_by = permit.granted_at + self._exchange.timeout
             with sent.current():
-                reply = await self._exchange.post(fields, messages=sent.started.messages, send_by=send_by)
+                reply = await self._exchange.post(fields, messages=sent.messages, send_by=send_by)
         except BaseException:
             sent.abandoned()
             with anyio.CancelScope(shield=True):
                 await self.release(permit, RequestEnd.ABANDONED)
             raise
         sent.replied(reply)
-        self.pending.count_seconds(sent.started.kind, took=sent.seconds, waited=sent.started.waited)
+        self.pending.count_seconds(sent.kind, took=sent.seconds, waited=sent.waited)
         return reply
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:

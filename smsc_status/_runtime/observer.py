@@ -6,29 +6,33 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-import attrs
-
 from smsc_status._runtime.http import Address
 from smsc_status.errors import SmscError
 from smsc_status.models import FailedCheck, StatusRecord
 
 
-@attrs.frozen(eq=False)
-class StartedRequest:
-    """What is known of a request when it starts.
+class StartedRequest(Protocol):
+    """What is known of a request when it starts."""
 
-    - `kind`: `single`, `bulk` or `delete`.
-    - `messages`: how many messages it is about.
-    - `waited`: how long the one that has waited longest has waited for the limits, in seconds.
-    - `address`: where it is sent.
-    - `links`: gives the links of all who wait for it now; a link may come more than once.
-    """
+    @property
+    def kind(self) -> str:
+        """`single`, `bulk` or `delete`."""
 
-    kind: str
-    messages: int
-    waited: float
-    address: Address
-    links: Callable[[], Iterable[object]]
+    @property
+    def messages(self) -> int:
+        """How many messages it is about."""
+
+    @property
+    def waited(self) -> float:
+        """How long the message that has waited longest has waited for the limits, in seconds."""
+
+    @property
+    def address(self) -> Address:
+        """Where it is sent."""
+
+    @property
+    def links(self) -> Callable[[], Iterable[object]]:
+        """Gives the links of all who wait for it at that moment. A link may come more than once."""
 
 
 class ObservedRequest(Protocol):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from smsc_status import _loops
 from smsc_status._core.scheduling.pacing import RequestEnd
-from smsc_status._runtime.http import NoReply, Reply
-from smsc_status._runtime.observer import Observer, StartedRequest
+from smsc_status._runtime.http import Address, NoReply, Reply
+from smsc_status._runtime.observer import Observer
 from smsc_status.errors import ApiError, SmscError
 
 ANSWERED: Final = "answered"
@@ -25,23 +26,38 @@ logger = logging.getLogger("smsc_status")
 
 
 class SentRequest:
-    """A request that is being sent. It ends as one of these:
+    """A request that is being sent. See `StartedRequest` for the arguments.
+
+    It ends in one of these ways:
 
     - `answered`: the vendor answered it.
     - `refused`: the vendor refused it as a whole.
     - `unusable`: there is a reply that can't be used.
     - `abandoned`: it was given up without a reply.
     - `not_sent`: it surely never left.
-    """  # noqa: D415 (a list follows)
+    """
 
-    def __init__(self, started: StartedRequest, observer: Observer | None) -> None:
-        self.started = started
-        self.seconds = 0.0
-        """How long it has taken until its reply; 0 before that."""
+    def __init__(
+        self,
+        kind: str,
+        observer: Observer | None,
+        *,
+        messages: int,
+        waited: float,
+        address: Address,
+        links: Callable[[], Iterable[object]],
+    ) -> None:
+        self.kind = kind
+        self.messages = messages
+        self.waited = waited
+        self.address = address
+        self.links = links
+        self.seconds: float = 0.0
+        """How long it took until its end was known; 0 before that."""
         self._began_at = _loops.now()
         self._is_timed = self._has_ended = False
         self._end_without_reply: str | None = None
-        self._observed = None if observer is None else observer.request_started(started)
+        self._observed = None if observer is None else observer.request_started(self)
 
     def current(self) -> AbstractContextManager[object]:
         """The request is sent inside this block."""
@@ -50,9 +66,11 @@ class SentRequest:
     def replied(self, reply: Reply | NoReply) -> None:
         """There is a reply, or it is known that there is none."""
         self._take_time()
-        error = reply.error if isinstance(reply, NoReply) else None
-        status = reply.status if isinstance(reply, Reply) else getattr(reply.error, "http_status", None)
-        if isinstance(reply, NoReply):
+        if isinstance(reply, Reply):
+            status: int | None = reply.status
+            error = None
+        else:
+            status, error = getattr(reply.error, "http_status", None), reply.error
             self._end_without_reply = _ENDS.get(reply.how)
         self._log("no usable reply" if status is None else f"HTTP {status}")
         if self._observed is not None:
@@ -84,8 +102,7 @@ class SentRequest:
 
     def _log(self, what: str) -> None:
         if logger.isEnabledFor(logging.DEBUG):
-            started = self.started
             logger.debug(
                 "POST %s: %s; %s request, %d messages, took %.3f s, had waited %.3f s",
-                *(started.address.url, what, started.kind, started.messages, self.seconds, started.waited),
+                *(self.address.url, what, self.kind, self.messages, self.seconds, self.waited),
             )

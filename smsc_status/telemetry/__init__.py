@@ -4,7 +4,8 @@ A client observes itself if a provider is set when it is first used in an event 
 otherwise.
 
 Reading order: `_table` names every metric and attribute, `_counts` counts what has happened, `_sampling` asks clients
-how they are, `_instruments` makes the instruments of these, and `_observing` is told by a client what it does.
+how they are, `_instruments` makes the instruments of these, `_observing` is told by a client what it does, and
+`_telemetry` puts them together.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ except ImportError as _error:  # with an underscore, as type checkers count it a
         "smsc_status.telemetry needs OpenTelemetry's API: pip install 'smsc-status[telemetry]'"
     ) from _error
 
-from smsc_status.telemetry._observing import Telemetry
+from smsc_status.telemetry._telemetry import Telemetry
 
 __all__ = ["Telemetry", "global_telemetry", "is_provider_set"]
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from weakref import WeakSet
 
-from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from smsc_status.telemetry import _table as table
-from smsc_status.telemetry._counts import Counts
+from smsc_status.telemetry._counts import Counts, Values
 from smsc_status.telemetry._sampling import Sample, Sampled
 from smsc_status.telemetry._table import Instrument, Kind
 
@@ -28,11 +28,13 @@ class Instruments:
         self.counts: Counts = Counts()
         self.clients: WeakSet[Sampled] = WeakSet()
         """The clients that are open."""
-        self.request_duration: Histogram = _histogram(meter, table.REQUEST_DURATION)
-        self.request_wait: Histogram = _histogram(meter, table.REQUEST_WAIT)
-        self.detection_delay: Histogram = _histogram(meter, table.DETECTION_DELAY)
-        for counted in (table.ACTIVE_REQUESTS, table.REQUESTS, table.REFUSALS, table.OUTCOMES):
-            _observe(meter, counted, partial(self._counted, counted.name))
+        # The first instrument is the first that is asked. It hands over what the histograms have not been given yet.
+        _observe(meter, table.ACTIVE_REQUESTS, self._active)
+        self.request_duration: Values = _values(meter, table.REQUEST_DURATION)
+        self.request_wait: Values = _values(meter, table.REQUEST_WAIT)
+        self.detection_delay: Values = _values(meter, table.DETECTION_DELAY)
+        for counted in (table.REQUESTS, table.REFUSALS, table.OUTCOMES):
+            _observe(meter, counted, partial(self._counted, counted))
         for sampled, value in _SAMPLED.items():
             _observe(meter, sampled, partial(self._sum, value))
         _observe(meter, table.STALEST_ANSWER, self._stalest)
@@ -43,16 +45,38 @@ class Instruments:
         """Count from zero, and forget all clients."""
         self.counts = Counts()
         self.clients = WeakSet()
+        for values in self._all_values():
+            values.clear()
 
     def leave(self, client: Sampled) -> None:
         """The client is closed: ask it no more. What it has counted remains."""
         self.clients.discard(client)
         if client.tally is not None:
             self.counts.take_in(client.tally)
+        self._hand_over()
 
-    def _counted(self, name: str, _: CallbackOptions) -> Iterator[Observation]:
-        for key, number in self.counts.of(name):
-            yield Observation(number, dict(key))
+    def _hand_over(self) -> None:
+        for values in self._all_values():
+            values.hand_over()
+
+    def _all_values(self) -> tuple[Values, ...]:
+        return self.request_duration, self.request_wait, self.detection_delay
+
+    # What the instruments call.
+
+    def _active(self, _: CallbackOptions) -> Iterator[Observation]:
+        self._hand_over()
+        sums: Counter[tuple[str, int]] = Counter()
+        for client in list(self.clients):
+            for server, number in list(client.active.items()):
+                sums[server] += number
+        for server, number in sums.items():
+            yield Observation(number, {table.HTTP_METHOD: "POST", **_of_server(server)})
+
+    def _counted(self, counted: Instrument, _: CallbackOptions) -> Iterator[Observation]:
+        for key, number in self.counts.of(counted.name):
+            attributes = zip(counted.attributes, key, strict=True)
+            yield Observation(number, {name: value for name, value in attributes if value})
 
     def _sum(self, value: Callable[[Sample], int], _: CallbackOptions) -> Iterator[Observation]:
         sums: Counter[tuple[str, int]] = Counter()
@@ -93,9 +117,11 @@ def _of_server(server: tuple[str, int]) -> dict[str, str | int]:
     return {table.SERVER_ADDRESS: host, table.SERVER_PORT: port}
 
 
-def _histogram(meter: Meter, named: Instrument) -> Histogram:
-    return meter.create_histogram(
-        named.name, named.unit, named.description, explicit_bucket_boundaries_advisory=named.buckets
+def _values(meter: Meter, named: Instrument) -> Values:
+    return Values(
+        meter.create_histogram(
+            named.name, named.unit, named.description, explicit_bucket_boundaries_advisory=named.buckets
+        )
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakMethod
@@ -48,6 +49,8 @@ class Sampled:
         self, stats: WeakMethod[Callable[[], Sample]], server: tuple[str, int], tally: LogTally | None
     ) -> None:
         self.server = server
+        self.active: Counter[tuple[str, int]] = Counter()
+        """By server, how many requests are in flight."""
         self.tally = tally
         self._stats = stats
         self._loop = _loops.this_loop()

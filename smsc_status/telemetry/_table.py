@@ -17,7 +17,6 @@ HTTP_STATUS: Final = "http.response.status_code"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 URL_FULL: Final = "url.full"
-URL_TEMPLATE: Final = "url.template"
 ERROR_TYPE: Final = "error.type"
 
 KIND: Final = "smsc.request.kind"

@@ -1,0 +1,120 @@
+"""What telemetry costs a lone `check`.
+
+`python -m benchmarks.telemetry [CALLS [ROUNDS]]`
+
+The server is the emulator, in the same process and without sockets, so the check is as fast as it can be, and the shares
+are the largest that there can be. The clients have their turns one after the other. The figures are medians of the turns, and
+medians of the ratios to the turn without telemetry in the same round. Spans go to a `BatchSpanProcessor`, whose thread's
+CPU time counts, and metrics to one reader. Both keep what they get in memory.
+
+- off: `telemetry=False`.
+- no provider: OpenTelemetry's API is loaded, but the program has set no provider.
+- metrics, traces, both: with the SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from operator import truediv
+from statistics import median
+from time import perf_counter, process_time
+from typing import NamedTuple
+
+import httpx
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from benchmarks.client import PHONE
+from smsc_status import StatusClient
+from smsc_status.emulator import Emulator
+from smsc_status.telemetry import Telemetry
+
+OFF = "off"
+
+
+class Cost(NamedTuple):
+    """The seconds that a check takes, and how many times as many as without telemetry."""
+
+    wall: float
+    wall_ratio: float
+    cpu: float
+    cpu_ratio: float
+
+
+async def measure(*, calls: int, rounds: int) -> dict[str, Cost]:
+    """What a check costs, in each way."""
+    exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    tracers, meters = TracerProvider(), MeterProvider([reader])
+    tracers.add_span_processor(BatchSpanProcessor(exporter))
+    ways: dict[str, Telemetry | bool | None] = {
+        OFF: False,
+        "no provider": None,
+        "metrics": Telemetry(meter_provider=meters),
+        "traces": Telemetry(tracer_provider=tracers),
+        "both": Telemetry(tracer_provider=tracers, meter_provider=meters),
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    async with AsyncExitStack() as stack:
+        turns = {
+            name: _turn(await stack.enter_async_context(_client(telemetry, messages=calls * (rounds + 1))), calls)
+            for name, telemetry in ways.items()
+        }
+        gc.collect()
+        gc.freeze()
+        for number in range(rounds + 1):  # the first round warms up
+            for name, turn in turns.items():
+                cpu, began_at = process_time(), perf_counter()
+                await turn()
+                if number:
+                    times[name].append(((perf_counter() - began_at) / calls, (process_time() - cpu) / calls))
+            exporter.clear()
+    gc.unfreeze()
+    assert reader.get_metrics_data() is not None
+    tracers.shutdown()
+    meters.shutdown()
+    return {name: _cost(took, times[OFF]) for name, took in times.items()}
+
+
+def _cost(took: list[tuple[float, float]], off: list[tuple[float, float]]) -> Cost:
+    """The medians of the times, and of their ratios to the turn without telemetry in the same round."""
+    (wall, cpu), (wall_off, cpu_off) = zip(*took, strict=True), zip(*off, strict=True)
+    return Cost(median(wall), median(map(truediv, wall, wall_off)), median(cpu), median(map(truediv, cpu, cpu_off)))
+
+
+def _client(telemetry: Telemetry | bool | None, *, messages: int) -> StatusClient:
+    emulator = Emulator()
+    sent_at = emulator.now() - 3600
+    for id in range(1, messages + 1):
+        emulator.world.add(id, PHONE, sent_at=sent_at, life=[(0, 1, 0)])
+    transport = httpx.ASGITransport(app=emulator)
+    return StatusClient(apikey="demo-key", base_url="http://localhost", transport=transport, telemetry=telemetry)
+
+
+def _turn(client: StatusClient, calls: int) -> Callable[[], Awaitable[None]]:
+    ids = itertools.count(1)
+
+    async def turn() -> None:
+        for _ in range(calls):
+            await client.check(next(ids), PHONE)
+
+    return turn
+
+
+def main(calls: int = 40, rounds: int = 60) -> None:
+    """Print the table."""
+    print(f"{'':12} {'µs':>6} {'x off':>6} {'CPU µs':>7} {'x off':>6}")
+    for name, cost in asyncio.run(measure(calls=calls, rounds=rounds)).items():
+        wall, cpu = cost.wall * 1e6, cost.cpu * 1e6
+        print(f"{name:12} {wall:6,.0f} {cost.wall_ratio:6.2f} {cpu:7,.0f} {cost.cpu_ratio:6.2f}")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
