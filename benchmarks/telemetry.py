@@ -2,14 +2,16 @@
 
 `python -m benchmarks.telemetry [CALLS [ROUNDS]]`
 
-The server is the emulator, in the same process and without sockets, so the check is as fast as it can be, and the shares
-are the largest that there can be. The clients have their turns one after the other. The figures are medians of the turns, and
-medians of the ratios to the turn without telemetry in the same round. Spans go to a `BatchSpanProcessor`, whose thread's
-CPU time counts, and metrics to one reader. Both keep what they get in memory.
+The server is the emulator, in the same process and without sockets. So the check is as fast as it can be, and the
+shares are the largest that there can be. The clients have their turns one after the other. The figures are medians of
+the turns, and medians of the ratios to the turn without telemetry in the same round. Spans go to a
+`BatchSpanProcessor`, whose thread's CPU time counts, and metrics to one reader. Both keep what they get in memory.
 
 - off: `telemetry=False`.
 - no provider: OpenTelemetry's API is loaded, but the program has set no provider.
-- metrics, traces, both: with the SDK.
+- two spans by hand: without the library's telemetry, each check is put into a span, and another one with the same
+  attributes is made for its request. This is what the SDK alone takes.
+- metrics, traces, both: with the SDK. "One in ten" is a sampler's share of the traces.
 """
 
 from __future__ import annotations
@@ -26,18 +28,31 @@ from time import perf_counter, process_time
 from typing import NamedTuple
 
 import httpx
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.trace import SpanKind, Tracer
 
 from benchmarks.client import PHONE
 from smsc_status import StatusClient
 from smsc_status.emulator import Emulator
 from smsc_status.telemetry import Telemetry
 
-OFF = "off"
+OFF, BY_HAND = "off", "two spans by hand"
+
+AT_START: dict[str, str | int | float] = {
+    "http.request.method": "POST",
+    "server.address": "localhost",
+    "server.port": 80,
+    "url.full": "http://localhost/sys/status.php",
+    "smsc.request.kind": "single",
+    "smsc.request.messages": 1,
+    "smsc.request.wait": 0.1,
+}
 
 
 class Cost(NamedTuple):
@@ -52,21 +67,25 @@ class Cost(NamedTuple):
 async def measure(*, calls: int, rounds: int) -> dict[str, Cost]:
     """What a check costs, in each way."""
     exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
-    tracers, meters = TracerProvider(), MeterProvider([reader])
-    tracers.add_span_processor(BatchSpanProcessor(exporter))
+    tracers, few, meters = TracerProvider(), TracerProvider(ParentBasedTraceIdRatio(0.1)), MeterProvider([reader])
+    for provider in (tracers, few):
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    tracer = tracers.get_tracer("by hand")
     ways: dict[str, Telemetry | bool | None] = {
         OFF: False,
         "no provider": None,
         "metrics": Telemetry(meter_provider=meters),
+        BY_HAND: False,
         "traces": Telemetry(tracer_provider=tracers),
+        "traces, one in ten": Telemetry(tracer_provider=few),
         "both": Telemetry(tracer_provider=tracers, meter_provider=meters),
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     async with AsyncExitStack() as stack:
-        turns = {
-            name: _turn(await stack.enter_async_context(_client(telemetry, messages=calls * (rounds + 1))), calls)
-            for name, telemetry in ways.items()
-        }
+        turns = {}
+        for name, telemetry in ways.items():
+            client = await stack.enter_async_context(_client(telemetry, messages=calls * (rounds + 1)))
+            turns[name] = _turn(client, calls, tracer if name == BY_HAND else None)
         gc.collect()
         gc.freeze()
         for number in range(rounds + 1):  # the first round warms up
@@ -98,22 +117,35 @@ def _client(telemetry: Telemetry | bool | None, *, messages: int) -> StatusClien
     return StatusClient(apikey="demo-key", base_url="http://localhost", transport=transport, telemetry=telemetry)
 
 
-def _turn(client: StatusClient, calls: int) -> Callable[[], Awaitable[None]]:
+def _turn(client: StatusClient, calls: int, tracer: Tracer | None) -> Callable[[], Awaitable[None]]:
     ids = itertools.count(1)
 
     async def turn() -> None:
         for _ in range(calls):
             await client.check(next(ids), PHONE)
 
-    return turn
+    if tracer is None:
+        return turn
+
+    async def turn_in_spans() -> None:
+        for _ in range(calls):
+            check = tracer.start_span("smsc.check")
+            request = tracer.start_span("POST", Context(), SpanKind.CLIENT, AT_START)
+            await client.check(next(ids), PHONE)
+            request.set_attributes({"http.response.status_code": 200, "smsc.request.outcome": "answered"})
+            request.end()
+            check.set_attributes({"smsc.status": "Delivered", "smsc.channel": "sms"})
+            check.end()
+
+    return turn_in_spans
 
 
 def main(calls: int = 40, rounds: int = 60) -> None:
     """Print the table."""
-    print(f"{'':12} {'µs':>6} {'x off':>6} {'CPU µs':>7} {'x off':>6}")
+    print(f"{'':18} {'µs':>6} {'x off':>6} {'CPU µs':>7} {'x off':>6}")
     for name, cost in asyncio.run(measure(calls=calls, rounds=rounds)).items():
         wall, cpu = cost.wall * 1e6, cost.cpu * 1e6
-        print(f"{name:12} {wall:6,.0f} {cost.wall_ratio:6.2f} {cpu:7,.0f} {cost.cpu_ratio:6.2f}")
+        print(f"{name:18} {wall:6,.0f} {cost.wall_ratio:6.2f} {cpu:7,.0f} {cost.cpu_ratio:6.2f}")
 
 
 if __name__ == "__main__":

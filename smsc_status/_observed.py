@@ -30,10 +30,10 @@ def check_telemetry(telemetry: object) -> Telemetry | Literal[False] | None:
     """
     if telemetry is None or telemetry is False:
         return telemetry
-    from smsc_status.telemetry import Telemetry, global_telemetry  # noqa: PLC0415 (OpenTelemetry is an extra)
+    from smsc_status.telemetry import Telemetry  # noqa: PLC0415 (OpenTelemetry is an extra)
 
     if telemetry is True:
-        return global_telemetry()
+        return Telemetry()
     if not isinstance(telemetry, Telemetry):
         raise ConfigError(f"telemetry of the type {type(telemetry).__name__}: expected a Telemetry, a bool or None")
     return telemetry
@@ -56,12 +56,12 @@ def find_observer(
     if telemetry is False or (telemetry is None and not any(name in sys.modules for name in API)):
         return None
     try:
-        from smsc_status.telemetry import global_telemetry, is_provider_set  # noqa: PLC0415 (an extra)
+        from smsc_status.telemetry import Telemetry, is_provider_set  # noqa: PLC0415 (an extra)
 
         if telemetry is None:
             if not is_provider_set():
                 return None
-            telemetry = global_telemetry()
+            telemetry = Telemetry()
         return telemetry._observe(stats, (address.host, address.port), getattr(limiter, "tally", None))
     except Exception as error:
         logger.warning("telemetry can't be used, and the client works without it: %s: %s", type(error).__name__, error)

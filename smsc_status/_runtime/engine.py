@@ -456,7 +456,7 @@ class Engine:
     async def _carry_out(self, permit: Permit[Request], request: Request) -> None:
         messages = [(check.id, check.phone) for check in request.checks]
         fields = protocol.fields(self.wire, messages, bulk=request.bulk, detail=request.detail)
-        kind, waited = "bulk" if request.bulk else "single", request.waited(now=_loops.now())
+        kind, waited = "bulk" if request.bulk else "single", self.pending.waited(request, now=_loops.now())
         sent = self.begin(kind, messages=len(messages), waited=waited, links=request.links)
         try:
             reply = await self.send(permit, fields, sent)

@@ -10,8 +10,6 @@ how they are, `_instruments` makes the instruments of these, `_observing` is tol
 
 from __future__ import annotations
 
-import threading
-
 from smsc_status.errors import ConfigError
 
 try:
@@ -24,18 +22,7 @@ except ImportError as _error:  # with an underscore, as type checkers count it a
 
 from smsc_status.telemetry._telemetry import Telemetry
 
-__all__ = ["Telemetry", "global_telemetry", "is_provider_set"]
-
-_global: list[Telemetry] = []
-_lock = threading.Lock()
-
-
-def global_telemetry() -> Telemetry:
-    """The telemetry of the global providers, which all clients share that are not given one of their own."""
-    with _lock:
-        if not _global:
-            _global.append(Telemetry())
-        return _global[0]
+__all__ = ["Telemetry", "is_provider_set"]
 
 
 def is_provider_set() -> bool:

@@ -80,8 +80,7 @@ class Sampled:
 
     def _take(self) -> None:
         stats = self._stats()
-        if stats is not None:  # otherwise nobody has the client any more
-            self._sample = stats()
+        self._sample = None if stats is None else stats()  # nobody may have the client any more
 
 
 def _is_here(loop: object) -> bool:

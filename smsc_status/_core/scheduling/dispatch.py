@@ -63,7 +63,7 @@ class PendingCheck:
     state: CheckState = CheckState.WAITING
     due_at: float = -inf
     since: float = inf
-    """The instant from which its wait counts; `inf` if it does not wait."""
+    """The instant from which its wait counts: not during a pause after a failure. `inf` if it does not wait."""
     tries: int = 0
     misses: int = 0
     last_error: SmscError | None = None
@@ -89,9 +89,10 @@ class Request:
         """The highest level of detail that any of its messages asks for."""
         return max(check.detail for check in self.checks)
 
-    def waited(self, *, now: float) -> float:
-        """How long the message that has waited longest has waited, in seconds. A pause after a failure is no wait."""
-        return max(0.0, *(now - max(check.since, check.due_at) for check in self.checks))
+    @property
+    def since(self) -> float:
+        """The instant from which the wait of its message that has waited longest counts; `inf` if none has waited."""
+        return min(check.since for check in self.checks)
 
     def links(self) -> Iterator[object]:
         """The links of everybody who waits for one of its messages."""

@@ -473,6 +473,7 @@ class PendingChecks:
             check = twin
         else:
             check.epoch = self._epoch
+            check.since = max(check.since, due_at)
             self._checks[check.identity] = check
             self._dispatcher.add(check, due_at=due_at)
         if check.state is not CheckState.IN_FLIGHT:
@@ -544,6 +545,13 @@ class PendingChecks:
             for subscriber in check.subscribers if self._start_deadlines else ():
                 self._start_deadlines.leave(subscriber)
         return request
+
+    def waited(self, request: Request, *, now: float) -> float:
+        """How long the limits have held up a request that starts now, in seconds: its message that waited longest.
+
+        Pauses after failures do not count.
+        """
+        return max(0.0, now - max(request.since, self._outage.until_at))
 
     def wants_bulk(self, slots: int, *, now: float) -> bool:
         """Whether a bulk request would go, were its slot free: more messages wait than `slots` single requests take."""
