@@ -244,7 +244,7 @@ class Tracker(Work):
         poll = _Poll(item, self, now, is_single)
         self._polls[poll] = None
         detail = self._detail if item.is_dated else max(self._detail, Detail.FULL)
-        since = due_at if -inf < due_at <= now else inf  # a last call has no instant at which it is due
+        since = due_at if due_at > -inf else inf  # a last call has no instant at which it is due
         poll.check, is_new = self.engine.pending.adopt(detail, poll, rank=rank, since=since)
         if not is_new:  # somebody else's request will answer it
             poll.is_single = False

@@ -14,7 +14,18 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import StatusCode
 from watching import Watch, attributes_of, ids_of, linked_to
 
-from smsc_status import ClientClosed, ConfigError, Detail, LimitExceeded, RequestTimeout, SmscError, StatusClient
+from smsc_status import (
+    ClientClosed,
+    ConfigError,
+    Detail,
+    LimitExceeded,
+    ProtocolError,
+    RequestTimeout,
+    SmscError,
+    StatusClient,
+)
+from smsc_status._core.wire import protocol
+from smsc_status._runtime import engine
 from smsc_status.emulator import Emulator
 from smsc_status.telemetry import _guard
 
@@ -131,6 +142,47 @@ async def test_a_request_that_is_open_when_the_client_closes_is_abandoned(operat
     assert attributes_of(request)["smsc.request.outcome"] == "abandoned"
     assert len(errors) == 1
     assert ("smsc.request.outcome", "abandoned") in next(iter(watch.series("smsc.requests")))
+
+
+async def test_a_request_whose_reply_is_being_read_when_the_client_closes_is_abandoned(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "read", _never)
+
+    async def check() -> None:
+        with pytest.raises(ClientClosed):
+            await client.check(1, PHONE)
+
+    async with anyio.create_task_group() as tasks, answered_by(b"", telemetry=watch.telemetry) as client:
+        tasks.start_soon(check)
+        await anyio.sleep(1)
+    (request,) = watch.requests
+    assert attributes_of(request)["smsc.request.outcome"] == "abandoned"
+    assert attributes_of(request)["http.response.status_code"] == 200
+
+
+async def _never(*_: object, **__: object) -> None:
+    await anyio.sleep_forever()
+
+
+async def test_a_mistake_of_the_library_s_own_ends_the_request_too(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No request stays active for ever."""
+
+    def wrong(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(engine, "read", wrong)
+    monkeypatch.setattr(protocol, "read_deletion", wrong)
+    async with answered_by(b"", telemetry=watch.telemetry) as client:
+        with pytest.raises(ProtocolError):
+            await client.check(1, PHONE)
+        with pytest.raises(ClientClosed):
+            await client.delete(2, PHONE)
+        assert list(watch.series("http.client.active_requests").values()) == [0]
+    assert [attributes_of(request)["smsc.request.outcome"] for request in watch.requests] == ["unusable", "abandoned"]
+    assert "ZeroDivisionError" in caplog.text
 
 
 # What is never said.

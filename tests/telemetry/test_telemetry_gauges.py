@@ -140,6 +140,8 @@ async def test_a_client_whose_loop_has_ended_is_not_asked(watch: Watch, monkeypa
     """Nor one whose loop stands still: then the last sample counts."""
     async with answered_by(b"", telemetry=watch.telemetry):
         assert watch.series("smsc.messages.waiting") == {SERVER: 0}
+        (sampled,) = watch.telemetry._instruments.clients
+        monkeypatch.setattr(sampled, "_ask", lambda: pytest.fail("it was asked"))
         monkeypatch.setattr(_sampling, "_is_here", lambda _: False)
         monkeypatch.setattr(_loops, "is_running", lambda _: False)
         assert watch.series("smsc.messages.waiting") == {SERVER: 0}

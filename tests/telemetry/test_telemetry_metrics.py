@@ -199,6 +199,17 @@ async def test_a_tracked_message_waits_from_when_it_is_due(watch: Watch) -> None
     assert 1 < seconds < 61 * count
 
 
+async def test_a_last_call_does_not_wait(watch: Watch) -> None:
+    """It goes before all others, and has no instant at which it is due."""
+    clock = Clock()
+    emulator = Emulator(wall_clock=clock)
+    sent_at = START - timedelta(hours=23, minutes=10)
+    emulator.world.add(1, PHONE, sent_at=sent_at.timestamp(), life=[(0, 0)])
+    async with client_of(emulator, wall_clock=clock, telemetry=watch.telemetry) as client:
+        assert [record async for record in client.track([(1, PHONE, sent_at)])]
+    assert sum(seconds for _, seconds in watch.series("smsc.request.wait").values()) < 3600
+
+
 async def test_requests_in_flight_are_active(watch: Watch) -> None:
     """Of all clients of a server together."""
     emulator = Emulator()
@@ -340,6 +351,17 @@ async def test_what_is_done_with_the_shared_log_is_counted(watch: Watch) -> None
     assert {name: watch.series(f"smsc.limiter.{name}")[()] >= now[name] for name in now} == dict.fromkeys(now, True)
     del first, second, one, other
     assert watch.series("smsc.limiter.appends")[()] >= now["appends"]
+
+
+async def test_what_was_done_before_the_first_read_counts_too(watch: Watch) -> None:
+    """Even if the client is closed by then."""
+    emulator = Emulator()
+    delivered(emulator, [1])
+    limiter = shared_limiter(MemoryLog())
+    async with client_of(emulator, limiter=limiter, telemetry=watch.telemetry) as client:
+        await client.check(1, PHONE)
+    assert watch.series("smsc.limiter.appends") == {(): limiter.tally.counts()["appends"]}
+    assert limiter.tally.counts()["appends"] > 0
 
 
 async def test_a_quarantine_is_counted(watch: Watch) -> None:

@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 from documents import ROOT, text_of
 from helpers import PHONE, client_of, delivered
+from prometheus_client import REGISTRY, generate_latest
 from redis_servers import free_port
 from table_support import IN, OUT
 
@@ -149,12 +150,6 @@ def read(url: str) -> str:
         return str(reply.read().decode())
 
 
-def test_a_closed_page_is_made_again() -> None:
-    """Prometheus' registry lets go of it."""
-    for _ in range(2):
-        Metrics().close()
-
-
 def run_of(tmp_path: Path, page: Metrics, **options: Any) -> command.Run:
     client = client_of(Emulator())
     sync = TableSync(client, f"sqlite:///{tmp_path / 'x.db'}", table="messages")
@@ -177,10 +172,15 @@ def test_probes_and_prometheus_may_have_one_address(tmp_path: Path, metrics: Met
 
 
 def test_a_run_that_ends_closes_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a further one in the same process can have one."""
-    monkeypatch.setattr(anyio, "run", lambda _: Exit.DONE)
-    for _ in range(2):
-        assert run_of(tmp_path, Metrics()).carry_out() == Exit.DONE
+    """Prometheus' registry, which the process has only once, lets go of it."""
+
+    def page(_: object) -> Exit:
+        assert "smsc_limiter_appends_total" in generate_latest(REGISTRY).decode()
+        return Exit.DONE
+
+    monkeypatch.setattr(anyio, "run", page)
+    assert run_of(tmp_path, Metrics()).carry_out() == Exit.DONE
+    assert "smsc_" not in generate_latest(REGISTRY).decode()
 
 
 # A real process.

@@ -200,12 +200,15 @@ def test_a_client_can_be_used_again_in_the_next_loop(backend: str) -> None:
     watch = Watch()
     client = answered_by(REPLY, telemetry=watch.telemetry)
     anyio.run(client.check, 1, PHONE, backend=backend)
+    last = engine_of(client).observer
+    assert last is not None
     (sampled,) = watch.telemetry._instruments.clients
     assert sampled.sample() is None  # its loop has ended
 
     async def again() -> None:
         await client.check(1, PHONE)
-        assert list(watch.telemetry._instruments.clients) != [sampled]
+        assert engine_of(client).observer is not last
+        assert sampled not in watch.telemetry._instruments.clients
         assert list(watch.series("smsc.messages.waiting").values()) == [0]
         await client.aclose()
 

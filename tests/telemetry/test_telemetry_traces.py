@@ -211,6 +211,21 @@ async def test_a_spans_context_is_current_only_while_its_request_is_sent(watch: 
     assert seen == [0]
 
 
+async def test_a_request_takes_nothing_of_the_context_in_which_it_starts(watch: Watch) -> None:
+    """Whoever that may be: neither a parent nor baggage."""
+    async with answered_by(DELIVERED, telemetry=watch.telemetry) as client:
+        token = contexts.attach(baggage.set_baggage("customer", "c1"))
+        with watch.tracer.start_as_current_span("handler"):
+            sent = engine_of(client).begin("single", messages=1, waited=0.0, links=list)
+            with sent.current():
+                assert dict(baggage.get_all()) == {}
+            assert dict(baggage.get_all()) == {"customer": "c1"}
+            sent.abandoned()
+        contexts.detach(token)
+    (request,) = watch.requests
+    assert request.parent is None
+
+
 async def test_a_request_whose_loop_is_gone_changes_nobodys_context(
     watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
