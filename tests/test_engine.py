@@ -742,7 +742,7 @@ async def test_an_error_in_the_middle_of_a_reply_spoils_no_other_answer(
 @pytest.mark.parametrize("work", ["check", "stream", "track"])
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Engine, "_read"), (PendingChecks, "conclude")],
+    [(engine_module, "read"), (PendingChecks, "conclude")],
     ids=["while it is read", "while it is handed out"],
 )
 async def test_an_unexpected_error_with_a_reply_leaves_no_caller_waiting(

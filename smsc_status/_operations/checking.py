@@ -41,13 +41,15 @@ async def check(
     await engine.bind()
     if engine.observer is None:
         return await _check(engine, ref, detail, max_wait=max_wait, max_age=max_age, timeout=timeout, link=None)
-    call = engine.observer.call_started("check")
+    observed = engine.observer.call_started("check")
     try:
-        record = await _check(engine, ref, detail, max_wait=max_wait, max_age=max_age, timeout=timeout, link=call.link)
+        record = await _check(
+            engine, ref, detail, max_wait=max_wait, max_age=max_age, timeout=timeout, link=observed.link
+        )
     except BaseException as error:
-        call.ended(error)
+        observed.ended(error)
         raise
-    call.ended(record)
+    observed.ended(record)
     return record
 
 

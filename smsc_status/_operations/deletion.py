@@ -103,8 +103,9 @@ class Deletion:
                 await self._engine.release(permit, RequestEnd.NOT_SENT)
                 return None
             self._is_sent = True
+            now = _loops.now()
             sent = self._engine.begin(
-                "delete", messages=1, waited=_loops.now() - self._since, links=lambda: [self._link]
+                "delete", messages=1, waited=now - self._since, links=lambda: [self._link], now=now
             )
             try:
                 reply = await self._send(permit, sent)

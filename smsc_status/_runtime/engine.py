@@ -209,11 +209,13 @@ class Engine:
                     failed(error, pause)
             await anyio.sleep(pause)
 
-    def begin(self, kind: str, *, messages: int, waited: float, links: Callable[[], Iterable[object]]) -> SentRequest:
-        """A permitted request of this kind, to be sent at once. See `StartedRequest` for the arguments."""
+    def begin(
+        self, kind: str, *, messages: int, waited: float, links: Callable[[], Iterable[object]], now: float
+    ) -> SentRequest:
+        """A permitted request of this kind, to be sent at once. See `SentRequest` for the arguments."""
         self.pending.count_request(kind)
         address = self._exchange.address
-        return SentRequest(kind, self.observer, messages=messages, waited=waited, address=address, links=links)
+        return SentRequest(kind, self.observer, messages=messages, waited=waited, address=address, links=links, now=now)
 
     async def send(self, permit: Permit[Any], fields: dict[str, str], sent: SentRequest) -> Reply | NoReply:
         """Send a permitted request. The caller releases the permit, and ends `sent`.
@@ -456,8 +458,9 @@ class Engine:
     async def _carry_out(self, permit: Permit[Request], request: Request) -> None:
         messages = [(check.id, check.phone) for check in request.checks]
         fields = protocol.fields(self.wire, messages, bulk=request.bulk, detail=request.detail)
-        kind, waited = "bulk" if request.bulk else "single", self.pending.waited(request, now=_loops.now())
-        sent = self.begin(kind, messages=len(messages), waited=waited, links=request.links)
+        now, kind = _loops.now(), "bulk" if request.bulk else "single"
+        waited = self.pending.waited(request, now=now)
+        sent = self.begin(kind, messages=len(messages), waited=waited, links=request.links, now=now)
         try:
             reply = await self.send(permit, fields, sent)
         except BaseException:
@@ -477,7 +480,8 @@ class Engine:
             if isinstance(reply, NoReply):
                 verdict: list[Outcome] | SmscError = reply.error
             else:
-                verdict = await self._read(request, reply, at_pause=release_now)
+                verdict = await read(self.wire, request, reply, at_pause=release_now)
+                self._note_verdict(reply, verdict)
             if isinstance(reply, Reply) and not isinstance(verdict, TransportError | ProtocolError):
                 self._tell_date(reply)  # otherwise a proxy may have answered, not the server
             how = RequestEnd.REFUSED if isinstance(verdict, RateLimited) else how
@@ -535,14 +539,12 @@ class Engine:
             for follower in list(self._followers):
                 follower.told(date)
 
-    async def _read(self, request: Request, reply: Reply, *, at_pause: Callable[[], None]) -> list[Outcome] | SmscError:
-        verdict = await read(self.wire, request, reply, at_pause=at_pause)
+    def _note_verdict(self, reply: Reply, verdict: list[Outcome] | SmscError) -> None:
         if isinstance(verdict, TransportError | ProtocolError):
             self._exchange.leave_mirror_of(reply)
         for error in verdict if isinstance(verdict, list) else [verdict]:
             if isinstance(error, SmscError):
                 self.hide_secrets(error)
-        return verdict
 
     def _fail_waiting(self, error: SmscError) -> None:
         """Fail everything that waits: the account is refused, or the client is closed."""

@@ -26,7 +26,7 @@ logger = logging.getLogger("smsc_status")
 
 
 class SentRequest:
-    """A request that is being sent. See `StartedRequest` for the arguments.
+    """A request that is being sent, from the instant `now` on. See `StartedRequest` for the other arguments.
 
     It ends in one of these ways:
 
@@ -37,6 +37,19 @@ class SentRequest:
     - `not_sent`: it surely never left.
     """
 
+    __slots__ = (
+        "_end_without_reply",
+        "_has_ended",
+        "_observed",
+        "address",
+        "began_at",
+        "came_at",
+        "kind",
+        "links",
+        "messages",
+        "waited",
+    )
+
     def __init__(
         self,
         kind: str,
@@ -46,16 +59,17 @@ class SentRequest:
         waited: float,
         address: Address,
         links: Callable[[], Iterable[object]],
+        now: float,
     ) -> None:
         self.kind = kind
         self.messages = messages
         self.waited = waited
         self.address = address
         self.links = links
-        self.seconds: float = 0.0
-        """How long it took until its end was known; 0 before that."""
-        self._began_at = _loops.now()
-        self._is_timed = self._has_ended = False
+        self.began_at: float = now
+        self.came_at: float | None = None
+        """When its reply had come, or it was known that there is none."""
+        self._has_ended = False
         self._end_without_reply: str | None = None
         self._observed = None if observer is None else observer.request_started(self)
 
@@ -65,16 +79,22 @@ class SentRequest:
 
     def replied(self, reply: Reply | NoReply) -> None:
         """There is a reply, or it is known that there is none."""
-        self._take_time()
+        self.came_at = _loops.now()
         if isinstance(reply, Reply):
             status: int | None = reply.status
             error = None
         else:
             status, error = getattr(reply.error, "http_status", None), reply.error
             self._end_without_reply = _ENDS.get(reply.how)
-        self._log("no usable reply" if status is None else f"HTTP {status}")
+        if logger.isEnabledFor(logging.DEBUG):
+            self._log("no usable reply" if status is None else f"HTTP {status}")
         if self._observed is not None:
             self._observed.replied(status, error, seconds=self.seconds)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took until its end was known; 0 before that."""
+        return 0.0 if self.came_at is None else self.came_at - self.began_at
 
     def ended(self, error: SmscError | None) -> None:
         """It has ended: with this error, or with answers. Later calls do nothing."""
@@ -85,14 +105,12 @@ class SentRequest:
 
     def abandoned(self) -> None:
         """It is given up. Does nothing if it has ended."""
-        if not self._is_timed:
-            self._take_time()
+        if self._has_ended:
+            return
+        if self.came_at is None:
+            self.came_at = _loops.now()
             self._log(ABANDONED)
         self._end(ABANDONED, None)
-
-    def _take_time(self) -> None:
-        self._is_timed = True
-        self.seconds = _loops.now() - self._began_at
 
     def _end(self, outcome: str, error: SmscError | None) -> None:
         if not self._has_ended:
@@ -101,8 +119,7 @@ class SentRequest:
                 self._observed.ended(outcome, error)
 
     def _log(self, what: str) -> None:
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug(
-                "POST %s: %s; %s request, %d messages, took %.3f s, had waited %.3f s",
-                *(self.address.url, what, self.kind, self.messages, self.seconds, self.waited),
-            )
+        logger.debug(
+            "POST %s: %s; %s request, %d messages, took %.3f s, had waited %.3f s",
+            *(self.address.url, what, self.kind, self.messages, self.seconds, self.waited),
+        )

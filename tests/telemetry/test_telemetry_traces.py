@@ -216,7 +216,7 @@ async def test_a_request_takes_nothing_of_the_context_in_which_it_starts(watch: 
     async with answered_by(DELIVERED, telemetry=watch.telemetry) as client:
         token = contexts.attach(baggage.set_baggage("customer", "c1"))
         with watch.tracer.start_as_current_span("handler"):
-            sent = engine_of(client).begin("single", messages=1, waited=0.0, links=list)
+            sent = engine_of(client).begin("single", messages=1, waited=0.0, links=list, now=0.0)
             with sent.current():
                 assert dict(baggage.get_all()) == {}
             assert dict(baggage.get_all()) == {"customer": "c1"}
@@ -231,7 +231,7 @@ async def test_a_request_whose_loop_is_gone_changes_nobodys_context(
 ) -> None:
     """Its coroutine is then closed in whatever context the garbage collector runs in."""
     async with answered_by(DELIVERED, telemetry=watch.telemetry) as client:
-        sent = engine_of(client).begin("single", messages=1, waited=0.0, links=list)
+        sent = engine_of(client).begin("single", messages=1, waited=0.0, links=list, now=0.0)
         current = sent.current()
         current.__enter__()
         Context().run(current.__exit__, GeneratorExit, None, None)
