@@ -13,7 +13,7 @@ from memory_store import MemoryLog, MemoryStore
 from opentelemetry.sdk.metrics.export import Gauge, Histogram, Sum
 from watching import Watch
 
-from smsc_status import ConfigError, Limits, SmscError, StatusClient, StatusRecord
+from smsc_status import ConfigError, Limits, SmscError, StatusClient, StatusRecord, __version__
 from smsc_status._sharing.limiter import SharedLimiter
 from smsc_status._sharing.store import Store
 from smsc_status.emulator import Emulator
@@ -75,6 +75,16 @@ async def test_every_metric_of_the_table_is_measured_as_it_says(watch: Watch) ->
             assert set(point.attributes or {}) <= set(instrument.attributes)
         if isinstance(metric.data, Histogram):
             assert tuple(metric.data.data_points[0].explicit_bounds) == instrument.buckets
+
+
+async def test_metrics_are_of_this_library_s_scope(watch: Watch) -> None:
+    """With its version and the conventions' schema."""
+    async with answered_by(b'{"status": 1}', telemetry=watch.telemetry) as client:
+        await client.check(1, PHONE)
+    data = watch.reader.get_metrics_data()
+    assert data is not None
+    (scope,) = [metrics.scope for resource in data.resource_metrics for metrics in resource.scope_metrics]
+    assert (scope.name, scope.version, scope.schema_url) == ("smsc_status", __version__, _table.SCHEMA_URL)
 
 
 def kind_of(data: object) -> Kind:
