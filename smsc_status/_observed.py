@@ -10,6 +10,7 @@ from weakref import WeakMethod
 
 from smsc_status._runtime.http import Address
 from smsc_status._runtime.observer import Observer
+from smsc_status._sharing.tally import LogTally
 from smsc_status.errors import ConfigError
 from smsc_status.limiter import Limiter
 
@@ -62,7 +63,9 @@ def find_observer(
             if not is_provider_set():
                 return None
             telemetry = Telemetry()
-        return telemetry._observe(stats, (address.host, address.port), getattr(limiter, "tally", None))
+        tally = getattr(limiter, "tally", None)  # a limiter of the user's own may have something else of this name
+        server = address.host, address.port
+        return telemetry._observe(stats, server, tally if isinstance(tally, LogTally) else None)
     except Exception as error:
         logger.warning("telemetry can't be used, and the client works without it: %s: %s", type(error).__name__, error)
         return None

@@ -61,11 +61,11 @@ class SentRequest:
         links: Callable[[], Iterable[object]],
         now: float,
     ) -> None:
-        self.kind = kind
-        self.messages = messages
-        self.waited = waited
-        self.address = address
-        self.links = links
+        self.kind: str = kind
+        self.messages: int = messages
+        self.waited: float = waited
+        self.address: Address = address
+        self.links: Callable[[], Iterable[object]] = links
         self.began_at: float = now
         self.came_at: float | None = None
         """When its reply had come, or it was known that there is none."""

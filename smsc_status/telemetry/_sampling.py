@@ -11,6 +11,7 @@ from weakref import WeakMethod
 
 from smsc_status import _loops
 from smsc_status._sharing.tally import LogTally
+from smsc_status.telemetry._guard import guarded
 
 PATIENCE = 0.5
 """How long a reader in another thread waits for the client's event loop, in seconds."""
@@ -78,6 +79,7 @@ class Sampled:
         is_taken.wait(PATIENCE)
         self._taken_at = time.monotonic()  # also if there was no answer: the read's next metric must not wait as long
 
+    @guarded  # a limiter of the user's own may fail, and an error here would end trio's whole run
     def _take(self) -> None:
         stats = self._stats()
         self._sample = None if stats is None else stats()  # nobody may have the client any more

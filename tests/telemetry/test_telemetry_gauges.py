@@ -15,9 +15,10 @@ import pytest
 from helpers import PHONE, answered_by, client_of, delivered
 from watching import Watch
 
-from smsc_status import StatusClient, _loops
+from smsc_status import LocalLimiter, StatusClient, _loops
 from smsc_status.emulator import Emulator
-from smsc_status.telemetry import _sampling
+from smsc_status.limiter import Slots
+from smsc_status.telemetry import _guard, _sampling
 from smsc_status.telemetry._telemetry import _reset_after_fork
 
 pytestmark = pytest.mark.anyio
@@ -148,6 +149,32 @@ async def test_a_client_whose_loop_has_ended_is_not_asked(watch: Watch, monkeypa
         monkeypatch.setattr(_loops, "has_ended", lambda _: True)
         assert watch.series("smsc.messages.waiting") == {}
         monkeypatch.undo()
+
+
+class Odd(LocalLimiter):
+    """A limiter of the user's own: it can't say how it is, and counts in its own way."""
+
+    tally = 7
+
+    def slots(self) -> Slots:
+        raise OSError("no answer")
+
+
+@REAL
+async def test_a_limiter_that_cannot_say_how_it_is_ends_nothing(
+    anyio_backend: str, watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error in the event loop, for a reader in another thread, would end trio's run."""
+    monkeypatch.setattr(_guard, "_warned_of", set())
+    async with answered_by(b'{"status": 1}', limiter=Odd(), telemetry=watch.telemetry) as client:
+        await client.check(1, PHONE)
+        found = await anyio.to_thread.run_sync(watch.metrics)
+        assert "smsc.messages.waiting" not in found
+        assert found["smsc.limiter.appends"].data.data_points[0].value == 0  # type: ignore[union-attr] # a sum's
+        assert (await client.check(2, PHONE)).is_delivered
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "telemetry failed, and what it would have told is lost: OSError"
+    ]
 
 
 def test_where_no_loop_runs_no_client_is_here() -> None:
