@@ -40,7 +40,7 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(anyio|attrs?|collections|datetime|decimal|enum|httpx|ssl|trio|types|typing|inspect|os|sqlalchemy|sa)(\..*)?",
+        r"(anyio|attrs?|collections|datetime|decimal|enum|httpx|ssl|trio|types|typing|inspect|opentelemetry|os|sqlalchemy|sa)(\..*)?",
     ),
     (r"py:.*", r"(smsc_status\.)?(.*\.)?_.*"),
     (r"py:.*", r"smsc_status\.(emulator|limiter)\.[a-z]+\..*"),  # documented under the package's name
@@ -49,6 +49,7 @@ nitpick_ignore_regex = [
         r"([A-Za-z_.]*\.)?(WantedT|WantedT_co|DataT|DataT_co|Self|Key|Life|Until|Messages|Refs|Identity|Secret)",
     ),
     (r"py:.*", r"(Any|Callable|Path|Decimal|datetime|tzinfo|timedelta|Scope|Receive|Send|Counter|Mapping|Sequence)"),
+    (r"py:.*", r"(TracerProvider|MeterProvider)"),
 ]
 
 _FENCE = re.compile(r"^( *)```(\w*)$")

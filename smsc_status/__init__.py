@@ -11,8 +11,8 @@ To read the code, take it in this order. `models`, `codes` and `errors` are the 
 makes all decisions and does no I/O: `_core.scheduling` (which request may start now, and for which messages?),
 `_core.tracking` (when is a tracked message asked?) and `_core.wire` (what is sent, and what does a reply say?).
 `limiter` waits for the limits. `_runtime` sends the requests. `_operations` has check, stream, track and delete, and
-`client` is their public face. `tables` keeps a database table current. `emulator` is the vendor's server to develop
-against, and `cli` is the command line.
+`client` is their public face. `telemetry` makes traces and metrics of what a client does. `tables` keeps a database
+table current. `emulator` is the vendor's server to develop against, and `cli` is the command line.
 """
 
 from importlib import import_module

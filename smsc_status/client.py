@@ -15,7 +15,7 @@ from inspect import iscoroutinefunction
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard, overload
-from weakref import WeakSet
+from weakref import WeakMethod, WeakSet
 
 import attrs
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from smsc_status._operations.streaming import OutcomeStream
     from smsc_status._operations.tracker import Tracker, TrackStream
     from smsc_status.limiter import Limiter
+    from smsc_status.telemetry import Telemetry
 
 _ENVIRONMENT = {
     "SMSC_APIKEY": "apikey",
@@ -44,11 +45,18 @@ _ENVIRONMENT = {
 }
 
 
+KINDS = "single", "bulk", "delete"
+"""The kinds of requests."""
+
+
 @attrs.frozen(kw_only=True)
 class Stats:
     """What a client has done, and what it is doing.
 
     - `requests`: the requests that were sent, by kind (`single`, `bulk`, `delete`).
+    - `request_seconds`: how long those that have ended took together, in seconds, by kind.
+    - `wait_seconds`: how long they waited for the limits together, in seconds, by kind. A request has waited as long as
+      its message that waited longest.
     - `records`: the records that were received.
     - `refusals`: the vendor's errors, by code.
     - `retries`: the messages that had to be asked again.
@@ -69,6 +77,8 @@ class Stats:
     """
 
     requests: Mapping[str, int]
+    request_seconds: Mapping[str, float]
+    wait_seconds: Mapping[str, float]
     records: int
     refusals: Mapping[int, int]
     retries: int
@@ -121,6 +131,9 @@ class StatusClient:
             authorities and those of the package certifi, or only what `SSL_CERT_FILE` or `SSL_CERT_DIR` names, if set.
         allow_http: whether to allow URLs without TLS for hosts other than the loopback.
         wall_clock: returns the present date as an aware datetime; by default the system's.
+        telemetry: whether to make traces and metrics by OpenTelemetry. By default they are made if the program has set
+            a global provider when the client is first used in an event loop. `True` makes them by the global providers,
+            also by those that are set later; a `Telemetry` makes them by its own. `False` makes none.
 
     Raises:
         ConfigError: a value that can't be used; two kinds of credentials, or none; other limits than those that
@@ -149,8 +162,10 @@ class StatusClient:
         verify: ssl.SSLContext | bool = True,
         allow_http: bool = False,
         wall_clock: Callable[[], datetime] | None = None,
+        telemetry: Telemetry | bool | None = None,
     ) -> None:
         from smsc_status._core.wire.protocol import Wire  # noqa: PLC0415 (see the module's docstring)
+        from smsc_status._observed import check_telemetry, find_observer  # noqa: PLC0415 (likewise)
         from smsc_status._runtime.engine import Engine  # noqa: PLC0415 (likewise)
         from smsc_status._runtime.http import HttpExchange  # noqa: PLC0415 (likewise)
         from smsc_status._runtime.sharing import limiter_for  # noqa: PLC0415 (likewise)
@@ -193,7 +208,13 @@ class StatusClient:
         )
         self._trackers: WeakSet[Tracker] = WeakSet()
         self._engine = Engine(
-            make_exchange, limiter=limiter, wire=wire, retries=retries, zone=timezone, wall_clock=wall_clock
+            make_exchange,
+            limiter=limiter,
+            wire=wire,
+            retries=retries,
+            zone=timezone,
+            wall_clock=wall_clock,
+            find_observer=partial(find_observer, check_telemetry(telemetry), WeakMethod(self.stats), limiter),
         )
 
     @classmethod
@@ -439,7 +460,9 @@ class StatusClient:
         busy = [tracker for tracker in trackers if tracker.loop is None or not _loops.has_ended(tracker.loop)]
         due = [tracker.due() for tracker in busy]
         return Stats(
-            requests=MappingProxyType({"single": 0, "bulk": 0, "delete": 0} | tally.requests),
+            requests=MappingProxyType(dict.fromkeys(KINDS, 0) | tally.requests),
+            request_seconds=MappingProxyType(dict.fromkeys(KINDS, 0.0) | dict(tally.request_seconds)),
+            wait_seconds=MappingProxyType(dict.fromkeys(KINDS, 0.0) | dict(tally.wait_seconds)),
             records=tally.records,
             refusals=MappingProxyType(dict(tally.refusals)),
             retries=tally.retries,

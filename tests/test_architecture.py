@@ -27,6 +27,8 @@ LAYERS = [
     ["_sharing"],
     ["_runtime"],
     ["_operations"],
+    ["telemetry"],
+    ["_observed"],
     ["client"],
     ["blocking"],
     [""],
@@ -140,6 +142,18 @@ def test_httpx_is_imported_in_one_place() -> None:
     assert "if TYPE_CHECKING:\n    import ssl\n\n    import httpx" in modules()["client"].read_text(encoding="utf-8")
 
 
+def test_opentelemetry_is_imported_in_telemetry_alone() -> None:
+    """By its API alone. The command line sets up the SDK and the exporter that a user of `--metrics` wants."""
+    users: dict[str, set[str]] = {}
+    for name, path in modules().items():
+        found = {used for used in imports(path) if used.partition(".")[0] in ("opentelemetry", "prometheus_client")}
+        if found:
+            users[name] = found
+    assert {name for name in users if name.partition(".")[0] != "telemetry"} == {"cli._metrics"}
+    api = {".".join(used.split(".")[:2]) for name in users.keys() - {"cli._metrics"} for used in users[name]}
+    assert api <= {f"opentelemetry{part}" for part in ("", ".context", ".metrics", ".trace")}
+
+
 def test_loops_alone_knows_the_event_loop() -> None:
     """All else goes by anyio."""
     users = {
@@ -165,7 +179,21 @@ def test_the_rooms_of_reports_know_only_what_they_need(module: str) -> None:
 
 
 REPORTS = "jinja2", "babel", "vl_convert"
-HEAVY = "typer", "sqlalchemy", "uvicorn", *REPORTS, "asyncio", "anyio", "trio", "httpx", "msgspec", "xml"
+HEAVY = (
+    "typer",
+    "sqlalchemy",
+    "uvicorn",
+    "opentelemetry",
+    "jinja2",
+    "babel",
+    "vl_convert",
+    "asyncio",
+    "anyio",
+    "trio",
+    "httpx",
+    "msgspec",
+    "xml",
+)
 
 
 @pytest.mark.slow

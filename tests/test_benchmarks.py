@@ -28,6 +28,7 @@ from benchmarks import (
     shared_peers,
     stalls,
     table,
+    telemetry,
 )
 from smsc_status import Detail, Format, Limits
 from smsc_status._core.tracking.polling import Policy
@@ -293,3 +294,11 @@ def test_the_table_of_decoding_has_a_row_for_each_way_to_read(capsys: CapSys) ->
 def test_a_kept_record_costs_a_bounded_amount_of_memory(format: Format) -> None:
     """In bytes, at the highest level of detail; times would be of the machine."""
     assert decode.bytes_kept(decode.ours(decode.sample_of(1000), format, Detail.EXTENDED), 1000) < 900
+
+
+def test_the_cost_of_telemetry_has_a_row_for_each_way(capsys: CapSys) -> None:
+    """It makes spans and values in the ways in which it says so."""
+    telemetry.main(2, 2)
+    rows = [line.rsplit(maxsplit=4)[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    ways = "off", "no provider", "metrics", "two spans by hand", "traces", "traces, one in ten", "both"
+    assert rows == list(ways)

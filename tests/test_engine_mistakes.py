@@ -21,7 +21,6 @@ from smsc_status import (
 from smsc_status._core.drafts import bind
 from smsc_status._core.scheduling.dispatch import Dispatcher
 from smsc_status._core.scheduling.pending import PendingChecks
-from smsc_status._runtime.engine import Engine
 from smsc_status.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
@@ -89,7 +88,7 @@ async def test_an_error_in_the_middle_of_a_reply_spoils_no_other_answer(
 @pytest.mark.parametrize("work", ["check", "stream", "track"])
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Engine, "_read"), (PendingChecks, "conclude")],
+    [(engine_module, "read"), (PendingChecks, "conclude")],
     ids=["while it is read", "while it is handed out"],
 )
 async def test_an_unexpected_error_with_a_reply_leaves_no_caller_waiting(

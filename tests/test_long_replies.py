@@ -34,7 +34,7 @@ from smsc_status import (
 from smsc_status._core.scheduling.pacing import RequestEnd
 from smsc_status._core.wire import codecs, jsonfast, protocol
 from smsc_status._core.wire.portions import ROWS
-from smsc_status._runtime import engine
+from smsc_status._runtime import reading as reading_module
 from smsc_status.limiter import Permit
 
 pytestmark = pytest.mark.anyio
@@ -93,7 +93,7 @@ class Pauses:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made = 0
-        monkeypatch.setattr(engine, "checkpoint", self._pause)
+        monkeypatch.setattr(reading_module, "checkpoint", self._pause)
 
     async def _pause(self) -> None:
         self.made += 1

@@ -19,6 +19,7 @@ from smsc_status.models import Detail, MessageRef, StatusRecord
 class _Call:
     ref: MessageRef
     start_by: float
+    link: object
     done: anyio.Event = attrs.field(factory=anyio.Event)
     outcome: StatusRecord | SmscError | None = None
 
@@ -38,13 +39,37 @@ async def check(
         SmscError: why there is none.
     """
     await engine.bind()
+    if engine.observer is None:
+        return await _check(engine, ref, detail, max_wait=max_wait, max_age=max_age, timeout=timeout, link=None)
+    observed = engine.observer.call_started("check")
+    try:
+        record = await _check(
+            engine, ref, detail, max_wait=max_wait, max_age=max_age, timeout=timeout, link=observed.link
+        )
+    except BaseException as error:
+        observed.ended(error)
+        raise
+    observed.ended(record)
+    return record
+
+
+async def _check(
+    engine: Engine,
+    ref: MessageRef[Any],
+    detail: Detail,
+    *,
+    max_wait: float,
+    max_age: float,
+    timeout: float | None,
+    link: object,
+) -> StatusRecord[Any]:
     if max_age > 0:
         engine.pending.keep_records(max_age)
         known = engine.pending.known(ref, detail, max_age=max_age, now=_loops.now())
         if known is not None:
             await checkpoint()
             return known
-    call = _Call(ref, _loops.now() + max_wait)
+    call = _Call(ref, _loops.now() + max_wait, link)
     pending_check = engine.ask(detail, call, head_start=CALLER_HEAD_START)
     try:
         if timeout is None:

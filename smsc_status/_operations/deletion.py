@@ -8,11 +8,13 @@ from math import inf
 import anyio
 import attrs
 
+from smsc_status import _loops
 from smsc_status._core.scheduling import backoff
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status._core.wire import protocol
 from smsc_status._runtime.engine import Engine
 from smsc_status._runtime.http import NoReply, Reply
+from smsc_status._runtime.sent_request import SentRequest
 from smsc_status.errors import ClientClosed, ConfigError, RateLimited, SmscError
 from smsc_status.limiter import Permit
 from smsc_status.models import Key, MessageRef
@@ -41,6 +43,8 @@ class Deletion:
         self._engine = engine
         self._ref = ref
         self._single = _Single((ref.identity[0],))
+        self._since = _loops.now()
+        self._link: object = None
         self._is_sent = False
         self._error: SmscError | None = None
         self._ended = anyio.Event()
@@ -50,15 +54,24 @@ class Deletion:
 
         If it is cancelled while it waits for its slot, nothing is sent.
         """
+        call = None if self._engine.observer is None else self._engine.observer.call_started("delete")
+        if call is not None:
+            self._link = call.link
         work = self._engine.spawn(self._run)
         self._engine.cancellables.add(self)
         try:
             await self._ended.wait()
+        except BaseException as error:
+            if call is not None:
+                call.ended(error)
+            raise
         finally:
             self._engine.cancellables.discard(self)
             self._single.is_wanted = False  # one that could not connect is not tried again
             if not self._is_sent:
                 work.cancel()
+        if call is not None:
+            call.ended(self._error)
         return self._error
 
     def give_up(self, error: SmscError) -> None:
@@ -90,9 +103,17 @@ class Deletion:
                 await self._engine.release(permit, RequestEnd.NOT_SENT)
                 return None
             self._is_sent = True
-            reply = await self._send(permit)
-            if isinstance(reply, Reply):
-                return await self._read(permit, reply)
+            now = _loops.now()
+            sent = self._engine.begin(
+                "delete", messages=1, waited=now - self._since, links=lambda: [self._link], now=now
+            )
+            try:
+                reply = await self._send(permit, sent)
+                if isinstance(reply, Reply):
+                    return await self._read(permit, reply, sent)
+                sent.ended(reply.error)
+            finally:
+                sent.abandoned()
             await self._engine.release(permit, reply.how)
             tries += 1
             is_over = tries > self._engine.retries or not single.is_wanted
@@ -100,13 +121,15 @@ class Deletion:
                 return reply.error
             self._is_sent = False
             await anyio.sleep(backoff.delay(tries, random.random()))
+            self._since = _loops.now()
 
-    async def _send(self, permit: Permit[_Single]) -> Reply | NoReply:
+    async def _send(self, permit: Permit[_Single], sent: SentRequest) -> Reply | NoReply:
         fields = protocol.deletion_fields(self._engine.wire, str(self._ref.id), self._ref.phone)
-        return await self._engine.send(permit, fields, "delete", messages=1)
+        return await self._engine.send(permit, fields, sent)
 
-    async def _read(self, permit: Permit[_Single], reply: Reply) -> SmscError | None:
+    async def _read(self, permit: Permit[_Single], reply: Reply, sent: SentRequest) -> SmscError | None:
         error = protocol.read_deletion(self._engine.wire, reply.status, reply.headers, reply.body)
+        sent.ended(error)
         how = RequestEnd.REFUSED if isinstance(error, RateLimited) else RequestEnd.REPLIED
         await self._engine.release(permit, how)
         if error is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import Any, Generic, NamedTuple, NoReturn, Self
+from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, Self
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -41,9 +41,14 @@ class Ready(NamedTuple):
 class Work(ABC):
     """Messages that are being asked, and their outcomes. It belongs to the event loop in which it began."""
 
+    operation: ClassVar[str]
+    """The name of the client's method."""
+
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.loop: object = None
+        self.link: object = None
+        """What an observer knows the caller by who began it."""
         self.is_over: bool = False
         """Nothing is read or asked any more."""
         self.ready: deque[Ready] = deque()
@@ -105,6 +110,8 @@ class Work(ABC):
 
     def _put_out(self, outcome: Outcome, of: Any) -> None:
         self.ready.append(Ready(outcome, of, _loops.now()))
+        if self.engine.observer is not None:
+            self.engine.observer.came_out(self.operation, outcome)
         self._news.send()
 
     @abstractmethod
@@ -159,6 +166,8 @@ class Work(ABC):
             return False
         await self.engine.bind()
         self.loop = _loops.this_loop()
+        if self.engine.observer is not None:
+            self.link = self.engine.observer.link()
         return True
 
     def _raise_if_over(self) -> None:

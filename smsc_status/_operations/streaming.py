@@ -41,12 +41,18 @@ class _Item:
     start_by = inf
     has_plan = False
 
+    @property
+    def link(self) -> object:
+        return self.stream.link
+
     def on_result(self, outcome: StatusRecord | SmscError) -> None:
         self.stream.take_in(self, outcome)
 
 
 class Streaming(Work):
     """A stream at work: each message is asked once."""
+
+    operation = "stream"
 
     def __init__(self, engine: Engine, messages: Messages[Any], detail: Detail) -> None:
         super().__init__(engine)

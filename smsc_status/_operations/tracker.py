@@ -84,6 +84,10 @@ class _Poll:
     def ref(self) -> MessageRef:
         return self.item.ref
 
+    @property
+    def link(self) -> object:
+        return self.tracker.link
+
     def on_result(self, outcome: StatusRecord | SmscError) -> None:
         self.tracker.take_in(self, outcome)
 
@@ -104,6 +108,8 @@ class Tracker(Work):
 
     Its scheduler uses the server's time. That passes `speed` times as fast as ours, which an emulator makes possible.
     """
+
+    operation = "track"
 
     def __init__(
         self,
@@ -208,6 +214,7 @@ class Tracker(Work):
         without_token: list[Tracked] = []
         while len(checks) < at_most:
             left = at_most - len(checks)
+            due_at = self.due_at()
             items = self.plan.take(left, until=self._served(until), now=self._served(now))
             if not items:
                 break
@@ -215,7 +222,7 @@ class Tracker(Work):
             for item in items:
                 if not pacer.tokens(item.ref.identity[0], now=now):
                     without_token.append(item)
-                elif (check := self._ask(item, rank, now, is_single=False)) is not None:
+                elif (check := self._ask(item, rank, now, due_at, is_single=False)) is not None:
                     checks.append(check)
         for item in without_token:
             token_at = pacer.due_at(item.ref.identity[0], now=now)
@@ -224,19 +231,21 @@ class Tracker(Work):
 
     def take_single(self, pacer: Pacer, *, now: float) -> PendingCheck | None:
         """See `Feed.take_single`."""
+        due_at = self.due_at(singly=True)
         item = self.plan.take_single(now=self._served(now), near_deadline=self._is_full())
         if item is None:
             return None
         if not pacer.tokens(item.ref.identity[0], now=now):
             self.plan.put_back_for_bulk(item, now=self._served(now))
             return None
-        return self._ask(item, now, now, is_single=True)
+        return self._ask(item, now, now, due_at, is_single=True)
 
-    def _ask(self, item: Tracked, rank: float, now: float, *, is_single: bool) -> PendingCheck | None:
+    def _ask(self, item: Tracked, rank: float, now: float, due_at: float, *, is_single: bool) -> PendingCheck | None:
         poll = _Poll(item, self, now, is_single)
         self._polls[poll] = None
         detail = self._detail if item.is_dated else max(self._detail, Detail.FULL)
-        poll.check, is_new = self.engine.pending.adopt(detail, poll, rank=rank)
+        since = due_at if due_at > -inf else inf  # a last call has no instant at which it is due
+        poll.check, is_new = self.engine.pending.adopt(detail, poll, rank=rank, since=since)
         if not is_new:  # somebody else's request will answer it
             poll.is_single = False
             return None
@@ -278,6 +287,8 @@ class Tracker(Work):
             self.stop()
             return
         changed = self.plan.polled(item, record, done=done, now=now)
+        if changed and self.engine.observer is not None:
+            self.engine.observer.noticed(record)
         ending = None if done else self.plan.ending(item)
         if changed or done:
             self._put_out(record, item if done else None)

@@ -10,13 +10,12 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from datetime import datetime, tzinfo
 from functools import partial
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakSet
 
 import anyio
@@ -24,13 +23,17 @@ from anyio.lowlevel import checkpoint
 
 from smsc_status import _loops
 from smsc_status._core.scheduling import backoff
-from smsc_status._core.scheduling.dispatch import Feed, PendingCheck, Request
+from smsc_status._core.scheduling.dispatch import PendingCheck, Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status._core.scheduling.pending import Conclusion, PendingChecks, Subscriber, own, unavailable, unexpected
 from smsc_status._core.wire import protocol
 from smsc_status._core.wire.protocol import Outcome, Wire
-from smsc_status._runtime.http import HttpExchange, NoReply, Reply
+from smsc_status._runtime.followers import Cancellable, Follower
+from smsc_status._runtime.http import Address, HttpExchange, NoReply, Reply
+from smsc_status._runtime.observer import Observer
 from smsc_status._runtime.outbox import PortionedOutbox
+from smsc_status._runtime.reading import read
+from smsc_status._runtime.sent_request import SentRequest
 from smsc_status._runtime.wall_clock import guarded
 from smsc_status.errors import (
     ClientClosed,
@@ -54,20 +57,6 @@ CLOSING = 10.0
 logger = logging.getLogger("smsc_status")
 
 
-class Cancellable(Protocol):
-    """A stream, a tracker or a deletion: it ends when the account is refused or the client is closed."""
-
-    def give_up(self, error: SmscError) -> None:
-        """Send nothing more, for this reason. A request in flight goes on."""
-
-
-class Follower(Feed, Cancellable, Protocol):
-    """A tracker: a feed of messages that also learns the server's date."""
-
-    def told(self, date: float) -> None:
-        """A reply has just given the server's date, in seconds since 1970."""
-
-
 class Engine:
     """Sends the requests of one client."""
 
@@ -80,6 +69,7 @@ class Engine:
         retries: int,
         zone: tzinfo,
         wall_clock: Callable[[], datetime] | None,
+        find_observer: Callable[[Address], Observer | None],
     ) -> None:
         self._reinitialize = partial(
             Engine.__init__,
@@ -89,6 +79,7 @@ class Engine:
             retries=retries,
             zone=zone,
             wall_clock=wall_clock,
+            find_observer=find_observer,
         )
         _all.add(self)
         self._make_exchange = make_exchange
@@ -106,6 +97,9 @@ class Engine:
             outbox=self._outbox,
         )
         self.closed: bool = False
+        self._find_observer = find_observer
+        self.observer: Observer | None = None
+        """Who observes the client. Whether anybody does is looked up when the client is bound to an event loop."""
         self.cancellables: set[Cancellable] = set()
         self._followers: dict[Follower, None] = {}
         self._loop: object = None
@@ -144,6 +138,7 @@ class Engine:
                     raise ConfigError("this client is at work in another event loop: expected one client a loop")
                 self._leave_loop()
             self._loop = loop
+            self.observer = self._find_observer(self._exchange.address)
         await self._exchange.opened()
 
     def ask(self, detail: Detail, subscriber: Subscriber, *, head_start: float = 0.0) -> PendingCheck:
@@ -214,19 +209,31 @@ class Engine:
                     failed(error, pause)
             await anyio.sleep(pause)
 
-    async def send(self, permit: Permit[Any], fields: dict[str, str], kind: str, *, messages: int) -> Reply | NoReply:
-        """Send a permitted request about this many messages. The caller releases the permit.
+    def begin(
+        self, kind: str, *, messages: int, waited: float, links: Callable[[], Iterable[object]], now: float
+    ) -> SentRequest:
+        """A permitted request of this kind, to be sent at once. See `SentRequest` for the arguments."""
+        self.pending.count_request(kind)
+        address = self._exchange.address
+        return SentRequest(kind, self.observer, messages=messages, waited=waited, address=address, links=links, now=now)
+
+    async def send(self, permit: Permit[Any], fields: dict[str, str], sent: SentRequest) -> Reply | NoReply:
+        """Send a permitted request. The caller releases the permit, and ends `sent`.
 
         If it is cancelled, the request counts as abandoned, and the permit is released here.
         """
-        self.pending.count_request(kind)
         try:
             send_by = permit.granted_at + self._exchange.timeout
-            return await self._exchange.post(fields, messages=messages, send_by=send_by)
+            with sent.current():
+                reply = await self._exchange.post(fields, messages=sent.messages, send_by=send_by)
         except BaseException:
+            sent.abandoned()
             with anyio.CancelScope(shield=True):
                 await self.release(permit, RequestEnd.ABANDONED)
             raise
+        sent.replied(reply)
+        self.pending.count_seconds(sent.kind, took=sent.seconds, waited=sent.waited)
+        return reply
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
         """Tell the limiter how a request has ended. If the limiter fails, it is told again in the background."""
@@ -279,6 +286,7 @@ class Engine:
             with anyio.move_on_after(CLOSING):
                 await self._exchange.aclose()
             await self._all_told()
+        self._leave_observer()
 
     def unavailable(self) -> LimiterUnavailable | None:
         """Why nothing can be sent now, if the limiter has failed."""
@@ -448,12 +456,13 @@ class Engine:
         return bool(self._readers) and now < self._coalesce_until and self.pending.waiting < self.pending.batch_limit
 
     async def _carry_out(self, permit: Permit[Request], request: Request) -> None:
-        detail = request.detail
         messages = [(check.id, check.phone) for check in request.checks]
-        fields = protocol.fields(self.wire, messages, bulk=request.bulk, detail=detail)
+        fields = protocol.fields(self.wire, messages, bulk=request.bulk, detail=request.detail)
+        now, kind = _loops.now(), "bulk" if request.bulk else "single"
+        waited = self.pending.waited(request, now=now)
+        sent = self.begin(kind, messages=len(messages), waited=waited, links=request.links, now=now)
         try:
-            kind = "bulk" if request.bulk else "single"
-            reply = await self.send(permit, fields, kind, messages=len(messages))
+            reply = await self.send(permit, fields, sent)
         except BaseException:
             self._open.discard(request)
             self.pending.answer_all(request, ClientClosed("the client was closed"))
@@ -471,16 +480,19 @@ class Engine:
             if isinstance(reply, NoReply):
                 verdict: list[Outcome] | SmscError = reply.error
             else:
-                verdict = await self._read(request, detail, reply, at_pause=release_now)
+                verdict = await read(self.wire, request, reply, at_pause=release_now)
+                self._note_verdict(reply, verdict)
             if isinstance(reply, Reply) and not isinstance(verdict, TransportError | ProtocolError):
                 self._tell_date(reply)  # otherwise a proxy may have answered, not the server
             how = RequestEnd.REFUSED if isinstance(verdict, RateLimited) else how
+            sent.ended(verdict if isinstance(verdict, SmscError) else None)
             conclusion = self.pending.conclude(
                 request, verdict, checked_at=checked_at, jitter=random.random, now=came_at
             )
             self._act_on(request, conclusion)
         except Exception as error:  # a bug, or a mistake in an object that the user supplied
             logger.exception("an answer could not be used: unexpected error")
+            sent.ended(unexpected(error))
             self.pending.answer_all(request, unexpected(error))
         except GeneratorExit:  # the event loop was closed, and nobody waits in it any more
             raise
@@ -488,6 +500,7 @@ class Engine:
             self.pending.answer_all(request, ClientClosed("the client was closed"))
             raise
         finally:
+            sent.abandoned()
             self._open.discard(request)
             if not is_released:
                 await self.release(permit, how)
@@ -526,37 +539,12 @@ class Engine:
             for follower in list(self._followers):
                 follower.told(date)
 
-    async def _read(
-        self, request: Request, detail: Detail, reply: Reply, *, at_pause: Callable[[], None]
-    ) -> list[Outcome] | SmscError:
-        """What a reply says. A long one is read in portions, and other tasks have their turn between these.
-
-        `at_pause` is called before the first pause. There is no pause in a reply that is short, as all refusals are.
-        """
-        asked = [check.identity for check in request.checks]
-        reading = protocol.read_in_portions(
-            self.wire, reply.status, reply.headers, reply.body, asked=asked, bulk=request.bulk, detail=detail
-        )
-        has_paused = False
-        with closing(reading):
-            while True:
-                try:
-                    next(reading)
-                except StopIteration as end:
-                    verdict: list[Outcome] | SmscError = end.value
-                    break
-                if not has_paused:
-                    has_paused = True
-                    at_pause()
-                await checkpoint()
-        if has_paused:  # the outcomes of a long reply are a portion of their own
-            await checkpoint()
+    def _note_verdict(self, reply: Reply, verdict: list[Outcome] | SmscError) -> None:
         if isinstance(verdict, TransportError | ProtocolError):
             self._exchange.leave_mirror_of(reply)
         for error in verdict if isinstance(verdict, list) else [verdict]:
             if isinstance(error, SmscError):
                 self.hide_secrets(error)
-        return verdict
 
     def _fail_waiting(self, error: SmscError) -> None:
         """Fail everything that waits: the account is refused, or the client is closed."""
@@ -574,8 +562,14 @@ class Engine:
         self._followers.clear()
         self._has_waiting_worker = self._is_wake_scheduled = False
         self._limiter_failure = None
+        self._leave_observer()
         self._open = set()  # not cleared: a task of that loop may yet end, and must not be counted here
         self._exchange = self._make_exchange()
+
+    def _leave_observer(self) -> None:
+        observer, self.observer = self.observer, None
+        if observer is not None:
+            observer.close()
 
     def reset_after_fork(self) -> None:
         """Start afresh in a forked process: all that waits, all requests in flight and the sockets are the parent's."""

@@ -7,7 +7,6 @@ exception (see `redaction`) nor a traceback's frames.
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import ssl
 from collections.abc import AsyncGenerator, Mapping
@@ -22,7 +21,7 @@ import httpx
 from smsc_status import _loops
 from smsc_status._core.scheduling.pacing import RequestEnd
 from smsc_status._core.wire.protocol import PATH, retry_after
-from smsc_status._runtime.account import Account, Secret
+from smsc_status._runtime.account import DEFAULT_PORTS, Account, Secret
 from smsc_status._runtime.proxies import Proxy, environment_proxy
 from smsc_status._runtime.redaction import Redactor, reason, without_traceback
 from smsc_status.errors import ConfigError, ProtocolError, RequestTimeout, SmscError, TransportError
@@ -57,8 +56,6 @@ _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, http
 _ENDED = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 _NO_REPLY = "without sending a response"
 
-logger = logging.getLogger("smsc_status")
-
 _HEADERS = httpx.Headers(
     {
         "accept": "*/*",
@@ -80,6 +77,21 @@ class Reply:
     body: bytes = attrs.field(repr=False)
     mirror: int = 0
     """The index of the address that sent it."""
+
+
+@attrs.frozen
+class Address:
+    """Where requests are sent: the URL, which holds no secret, and the host, the port and the path in it."""
+
+    url: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def of(cls, url: httpx.URL) -> Address:
+        """The address of this URL."""
+        return cls(str(url), url.host, url.port or DEFAULT_PORTS[url.scheme], url.path)
 
 
 @attrs.frozen
@@ -195,6 +207,7 @@ class HttpExchange:
             self._urls = [httpx.URL(url + PATH) for url in account.urls]
         except httpx.InvalidURL as error:
             raise ConfigError(f"URL: {error}: expected one such as 'https://smsc.ru'") from None
+        self._addresses = [Address.of(url) for url in self._urls]
         self._has_own_connections = transport is None
         if transport is None:
             self._transports = _transports(account, proxy, connections, _trust() if verify is True else verify)
@@ -206,6 +219,11 @@ class HttpExchange:
     async def opened(self) -> None:
         """Call this once, in the event loop that will send the requests: its end then closes the sockets."""
         await self._closer.__anext__()
+
+    @property
+    def address(self) -> Address:
+        """Where the next request is sent."""
+        return self._addresses[self._mirror]
 
     @property
     def mirrors(self) -> int:
@@ -281,7 +299,6 @@ class HttpExchange:
         request = httpx.Request("POST", url, headers=_HEADERS, content=form, extensions=extensions)
         progress.raise_if_late()  # a transport of the user's own may send no events
         async with aclosing(await transport.handle_async_request(request)) as response:
-            logger.debug("POST %s: HTTP %d", url, response.status_code)
             status, headers = response.status_code, response.headers
             is_answer = status == 200  # any other status tells enough without the body
             if headers.get("content-encoding", "identity").lower() != "identity":

@@ -9,6 +9,7 @@ from smsc_status import _loops
 from smsc_status._core.scheduling.pacing import RequestEnd
 from smsc_status._sharing.participant import Participant
 from smsc_status._sharing.replica import OpenStore, Replica
+from smsc_status._sharing.tally import LogTally
 from smsc_status.limiter import LONGEST_REQUEST, Permit, Selector, Slots, WantedT
 from smsc_status.models import Limits
 
@@ -29,6 +30,7 @@ class SharedLimiter:
         self.where = where
         self.longest_request: float = 0.0
         """How long a request of this process's clients may take, in seconds. 0 if no client has said so yet."""
+        self.tally: LogTally = LogTally()
         self._open_store = open_store
         self._participants: WeakKeyDictionary[Any, Participant] = WeakKeyDictionary()
         _all.add(self)
@@ -72,7 +74,8 @@ class SharedLimiter:
 
     def reset_after_fork(self) -> None:
         """Leave everything to the parent, whose requests and event loops these are. A new loop takes part anew."""
-        _loops.keep(dict(self._participants))
+        _loops.keep((dict(self._participants), self.tally))
+        self.tally = LogTally()
         self._participants = WeakKeyDictionary()
 
     @property
@@ -87,7 +90,7 @@ class SharedLimiter:
             for ended in [known for known in self._participants if _loops.has_ended(known)]:
                 del self._participants[ended]
             participant = self._participants[loop] = Participant(
-                Replica(self.limits, self._open_store, where=self.where, budget=lambda: self.budget)
+                Replica(self.limits, self._open_store, where=self.where, budget=lambda: self.budget, tally=self.tally)
             )
         return participant
 

@@ -15,10 +15,11 @@ from typing import TypeVar
 
 from smsc_status import _loops
 from smsc_status._core.scheduling import ledger as records
-from smsc_status._core.scheduling.ledger import Entry, Ledger, Quarantine, Record, Ticket, Took
+from smsc_status._core.scheduling.ledger import Entry, Ledger, Quarantine, Record, Ticket, Took, Waits
 from smsc_status._core.scheduling.pacing import RequestEnd
 from smsc_status._core.scheduling.shared_pacer import SharedPacer
 from smsc_status._sharing.store import NoLog, Store, Tail
+from smsc_status._sharing.tally import APPENDS, CONFLICTS, QUARANTINES, TICKETS, LogTally
 from smsc_status.errors import ConfigError
 from smsc_status.limiter import Wanted
 from smsc_status.models import Limits
@@ -43,9 +44,19 @@ class Replica:
         open_store: makes the store object.
         where: where the log is, for people.
         budget: the seconds after which a request of this process is surely over. It is asked for each request.
+        tally: counts what is done; by default a new one.
     """
 
-    def __init__(self, limits: Limits, open_store: OpenStore, *, where: str, budget: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        open_store: OpenStore,
+        *,
+        where: str,
+        budget: Callable[[], float],
+        tally: LogTally | None = None,
+    ) -> None:
+        self._tally = tally or LogTally()
         self._limits = limits
         self._open_store = open_store
         self._where = where
@@ -201,8 +212,15 @@ class Replica:
         """Append the record if nothing newer is in the log. Takes in whatever is there."""
         complete_to = self._opened().now()
         tail = yield (None if record is None else records.encode(record)), self._log, self.ledger.number
+        if record is not None:
+            self._count(record, is_appended=tail.is_appended)
         self._take_in(tail, complete_to)
         return tail.is_appended
+
+    def _count(self, record: Record, *, is_appended: bool) -> None:
+        self._tally.count(APPENDS if is_appended else CONFLICTS)
+        if is_appended and isinstance(record, Waits):
+            self._tally.count(TICKETS)
 
     def insist(self, record: Record) -> Steps[None]:
         """Append the record whatever is newer, unless another log takes this one's place."""
@@ -276,6 +294,7 @@ class Replica:
     def _warn_of_quarantine(self, reason: str) -> None:
         if self._warned_of_log != self._log:
             self._warned_of_log = self._log
+            self._tally.count(QUARANTINES)
             logger.warning(
                 "the shared log is new (%s): nothing is sent for up to %.0f s, until all requests that it has "
                 "forgotten are surely over",

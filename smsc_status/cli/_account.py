@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from getpass import getpass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smsc_status._runtime.account import Account, Secret
 from smsc_status._runtime.sharing import NotShared, SharedLog, log_of
@@ -21,23 +21,27 @@ from smsc_status.client import Stats, StatusClient
 from smsc_status.errors import ConfigError, TransportError
 from smsc_status.models import Limits
 
+if TYPE_CHECKING:
+    from smsc_status.telemetry import Telemetry
+
 CREDENTIALS_HINT = "set SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, in the environment"
 
 PATIENCE, ENOUGH_REQUESTS = 30.0, 3
 """After so many seconds and requests without any answer, the server is given up. One that has answered never is."""
 
 
-def open_client(limits: Limits, share: str | None) -> StatusClient:
+def open_client(limits: Limits, share: str | None, *, telemetry: Telemetry | None = None) -> StatusClient:
     """A client of the user's account. If it can't share the limits as it should by default, that is shown.
 
     Args:
         limits: the limits to keep.
         share: the option `--share`; `None` if it was not given. Then `SMSC_SHARE` counts.
+        telemetry: as for the client.
 
     Raises:
         ConfigError: there are no credentials and no terminal to ask on, or the credentials or `share` can't be used.
     """
-    overrides: dict[str, Any] = {"limits": limits}
+    overrides: dict[str, Any] = {"limits": limits, "telemetry": telemetry}
     if share is not None:
         overrides["share"] = _without_password(share)
     with _warnings_on_stderr():

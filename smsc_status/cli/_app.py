@@ -334,6 +334,10 @@ def sync(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Answer probes at /healthz and /livez, such as at 127.0.0.1:8080."),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Give metrics to Prometheus at /metrics, such as at 127.0.0.1:9464."),
+    ] = None,
     eagerness: Annotated[
         float, typer.Option(min=0, max=1, help="The share of the connections for single requests about young messages.")
     ] = 0.5,
@@ -370,6 +374,7 @@ def sync(
             eagerness=eagerness,
             expire_after=expire_after,
             health=None if health is None else address_of(health),
+            metrics=None if metrics is None else address_of(metrics, "--metrics"),
         ),
         limits=Limits(period=period, margin=margin, max_bulk=max_bulk),
         share=share,

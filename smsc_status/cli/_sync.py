@@ -16,8 +16,9 @@ import attrs
 from smsc_status._runtime.account import Secret
 from smsc_status.cli._account import open_client
 from smsc_status.cli._exits import Exit, exit_of, explained, print_on_stderr
-from smsc_status.cli._health import answering_probes
+from smsc_status.cli._health import Page, answering, health_pages
 from smsc_status.cli._meters import Meter, meter_of, note_of, ticking
+from smsc_status.cli._metrics import Metrics
 from smsc_status.cli._output import json_line, write_stdout
 from smsc_status.client import Stats, StatusClient
 from smsc_status.errors import ConfigError, SmscError
@@ -44,29 +45,32 @@ class Table:
 
 @attrs.frozen(kw_only=True)
 class Following:
-    """How the rows are followed: see `TableSync`. `health` is the address for probes."""
+    """How the rows are followed: see `TableSync`. `health` is the address for probes, `metrics` that for Prometheus."""
 
     once: bool
     detail: Detail | None
     eagerness: float
     expire_after: float
     health: tuple[str, int] | None
+    metrics: tuple[str, int] | None
 
 
 def sync_table(table: Table, following: Following, *, limits: Limits, share: str | None, as_json: bool) -> Exit:
     """Keep the table current until SIGTERM or Ctrl-C, or check each open row once.
 
     Raises:
-        ConfigError: the table or an argument can't be used, or SQLAlchemy or the driver is not installed.
+        ConfigError: the table or an argument can't be used, or a package that is needed is not installed.
         DatabaseUnavailable: the database can't be reached.
-        OSError: the address for probes can't be taken.
+        OSError: the address for probes or for Prometheus can't be taken.
     """
     from smsc_status.tables import Columns, TableSync  # noqa: PLC0415 (SQLAlchemy is an extra)
 
     names = dict(name_of(given) for given in table.columns)
-    client = open_client(limits, share)
+    metrics = None if following.metrics is None else Metrics()
+    client = open_client(limits, share, telemetry=None if metrics is None else metrics.telemetry)
     run = Run(
         client=client,
+        metrics=metrics,
         sync=TableSync(
             client,
             table.database,
@@ -102,6 +106,7 @@ class Run:
     """One run of the command."""
 
     client: StatusClient
+    metrics: Metrics | None
     sync: TableSync
     options: Following
     meter: Meter
@@ -122,6 +127,8 @@ class Run:
             return Exit.INTERRUPTED
         finally:
             logger.removeHandler(handler)
+            if self.metrics is not None:
+                self.metrics.close()
 
     async def _run(self) -> Exit:
         async with AsyncExitStack() as stack:
@@ -131,14 +138,23 @@ class Run:
                 self.meter.say(f"writes also {', '.join(self.sync.fields)}")
             await stack.enter_async_context(self._ended_by_signals())
             await stack.enter_async_context(ticking(self._tick))
-            if self.options.health is not None:
-                await stack.enter_async_context(answering_probes(self.options.health, self.report))
+            for address, pages in self._pages().items():
+                await stack.enter_async_context(answering(address, pages))
             try:
                 await (self.sync.check_once() if self.options.once else self.sync.run())
             except SmscError as error:
                 self.meter.say(explained(error))
                 return exit_of(error)
         return self._exit()
+
+    def _pages(self) -> dict[tuple[str, int], dict[str, Page]]:
+        """What is served, by address. Probes and Prometheus may have the same one."""
+        pages: dict[tuple[str, int], dict[str, Page]] = {}
+        if self.options.health is not None:
+            pages[self.options.health] = health_pages(self.report)
+        if self.options.metrics is not None and self.metrics is not None:
+            pages.setdefault(self.options.metrics, {})["/metrics"] = self.metrics.page
+        return pages
 
     def _exit(self) -> Exit:
         if self.ended_by is signal.SIGINT:

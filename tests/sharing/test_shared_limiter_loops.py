@@ -47,8 +47,10 @@ async def test_a_forked_process_takes_part_anew() -> None:
     limiter = process(log)
     permit = await limiter.acquire(One().select)
     before = participant_of(limiter)
+    assert limiter.tally.counts()["appends"] > 0
     _reset_after_fork()
     assert limiter.slots().open_requests == 0
+    assert limiter.tally.counts()["appends"] == 0
     await ask(limiter, One())
     assert participant_of(limiter) is not before
     assert limiter.slots().open_requests == 1  # the parent's

@@ -21,7 +21,7 @@ from smsc_status.cli import _health
 from smsc_status.cli import _sync as command
 from smsc_status.cli._app import run
 from smsc_status.cli._exits import Exit
-from smsc_status.cli._health import address_of, answering_probes
+from smsc_status.cli._health import address_of, answering, health_pages
 from smsc_status.cli._meters import Quiet
 
 pytestmark = pytest.mark.anyio
@@ -35,8 +35,8 @@ def account(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def following(**options: Any) -> command.Following:
-    defaults = {"once": False, "detail": None, "eagerness": 0.5, "expire_after": 172_800.0, "health": None}
-    return command.Following(**defaults | options)
+    defaults = {"once": False, "detail": None, "eagerness": 0.5, "expire_after": 172_800.0}
+    return command.Following(**{"health": None, "metrics": None} | defaults | options)
 
 
 class Saying(Quiet):
@@ -54,7 +54,9 @@ class Saying(Quiet):
 
 
 def run_of(office: Office, **options: Any) -> command.Run:
-    return command.Run(client=office.client, sync=office.sync(), options=following(**options), meter=Saying())
+    return command.Run(
+        client=office.client, metrics=None, sync=office.sync(), options=following(**options), meter=Saying()
+    )
 
 
 def meter_of(work: command.Run) -> Saying:
@@ -127,7 +129,7 @@ def test_where_no_signals_can_be_received_ctrl_c_ends_it(sqlite: sa.Engine, monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(anyio, "run", interrupted)
-    made = command.Run(client=None, sync=None, options=following(), meter=Saying())  # type: ignore[arg-type]  # unused
+    made = command.Run(client=None, metrics=None, sync=None, options=following(), meter=Saying())  # type: ignore[arg-type]  # unused
     assert made.carry_out() == Exit.INTERRUPTED
 
 
@@ -241,7 +243,7 @@ REAL = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @REAL
 async def test_probes_are_answered(anyio_backend: str) -> None:
     probes = Probes()
-    async with answering_probes(("127.0.0.1", 0), probes.report) as port:
+    async with answering(("127.0.0.1", 0), health_pages(probes.report)) as port:
         get = "GET {} HTTP/1.1\r\nHost: x\r\n\r\n".format
         assert (await answer(port, get("/healthz").encode())).startswith(b"HTTP/1.1 200")
         probes.is_well = False
@@ -262,7 +264,7 @@ async def test_what_is_no_request_gets_no_answer_and_harms_nobody(
 ) -> None:
     monkeypatch.setattr(_health, "PATIENCE", 0.3)
     probes = Probes()
-    async with answering_probes(("127.0.0.1", 0), probes.report) as port:
+    async with answering(("127.0.0.1", 0), health_pages(probes.report)) as port:
         assert await answer(port, request_) == b""
         assert (await answer(port, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 200")
 

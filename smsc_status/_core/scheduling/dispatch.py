@@ -62,6 +62,8 @@ class PendingCheck:
     order: int = 0
     state: CheckState = CheckState.WAITING
     due_at: float = -inf
+    since: float = inf
+    """The instant from which its wait counts: not during a pause after a failure. `inf` if it does not wait."""
     tries: int = 0
     misses: int = 0
     last_error: SmscError | None = None
@@ -86,6 +88,17 @@ class Request:
     def detail(self) -> Detail:
         """The highest level of detail that any of its messages asks for."""
         return max(check.detail for check in self.checks)
+
+    @property
+    def since(self) -> float:
+        """The instant from which the wait of its message that has waited longest counts; `inf` if none has waited."""
+        return min(check.since for check in self.checks)
+
+    def links(self) -> Iterator[object]:
+        """The links of everybody who waits for one of its messages."""
+        for check in self.checks:
+            for subscriber in check.subscribers:
+                yield subscriber.link
 
 
 class Feed(Protocol):

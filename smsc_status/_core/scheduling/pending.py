@@ -10,7 +10,7 @@ the runtime acts on it. Outcomes go into an outbox, which the runtime empties in
 from __future__ import annotations
 
 import copy
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, tzinfo
 from itertools import chain
@@ -69,6 +69,10 @@ class Subscriber(Protocol):
         """The instant by which the message's request must have started; `inf` if it does not matter."""
 
     @property
+    def link(self) -> object:
+        """What an observer knows the caller by; `None` if nobody observes. It is not looked at here."""
+
+    @property
     def has_plan(self) -> bool:
         """Whether it decides itself when to ask again after a failed request. Else `PendingChecks` decides."""
 
@@ -101,6 +105,10 @@ class Tally:
     """What has been counted since the client was made."""
 
     requests: Counter[str] = attrs.field(factory=Counter)
+    request_seconds: defaultdict[str, float] = attrs.field(factory=lambda: defaultdict(float))
+    """By kind, how long the requests took together, in seconds."""
+    wait_seconds: defaultdict[str, float] = attrs.field(factory=lambda: defaultdict(float))
+    """By kind, how long they waited for the limits together, in seconds."""
     refusals: Counter[int] = attrs.field(factory=Counter)
     done: Counter[str] = attrs.field(factory=Counter)
     """Tracked messages that are done, by outcome."""
@@ -189,6 +197,11 @@ class PendingChecks:
         """A request of this kind is sent."""
         self.tally.requests[kind] += 1
 
+    def count_seconds(self, kind: str, *, took: float, waited: float) -> None:
+        """A request of this kind has ended. It took so many seconds, after it had waited for so many."""
+        self.tally.request_seconds[kind] += took
+        self.tally.wait_seconds[kind] += waited
+
     def count_done(self, outcome: str) -> None:
         """A tracked message is done, with this outcome."""
         self.tally.done[outcome] += 1
@@ -221,20 +234,25 @@ class PendingChecks:
     def ask(self, detail: Detail, subscriber: Subscriber, *, now: float, head_start: float = 0.0) -> PendingCheck:
         """Have the subscriber's message asked. Subscribers to the same message share a check."""
         check, is_new = self._check_for(detail, subscriber, now - head_start, head_start)
+        check.since = min(check.since, now)
         if is_new:
             self._dispatcher.add(check)
         if subscriber.start_by < inf and check.state is not CheckState.IN_FLIGHT:
             self._start_deadlines.join(subscriber, check, subscriber.start_by)
         return check
 
-    def adopt(self, detail: Detail, subscriber: Subscriber, *, rank: float) -> tuple[PendingCheck, bool]:
+    def adopt(
+        self, detail: Detail, subscriber: Subscriber, *, rank: float, since: float = inf
+    ) -> tuple[PendingCheck, bool]:
         """A check for the subscriber's message, to go into a request that is being selected, and whether it may go.
 
         It may not go if there was a check for the message already. Then that check's outcome is also the subscriber's.
+        The message waits since the instant `since`; `inf` means that it does not wait.
         """
         check, is_new = self._check_for(detail, subscriber, rank, 0.0)
         if is_new:
             check.state = CheckState.IN_FLIGHT
+            check.since = since
         return check, is_new
 
     def _check_for(
@@ -455,6 +473,7 @@ class PendingChecks:
             check = twin
         else:
             check.epoch = self._epoch
+            check.since = max(check.since, due_at)
             self._checks[check.identity] = check
             self._dispatcher.add(check, due_at=due_at)
         if check.state is not CheckState.IN_FLIGHT:
@@ -526,6 +545,13 @@ class PendingChecks:
             for subscriber in check.subscribers if self._start_deadlines else ():
                 self._start_deadlines.leave(subscriber)
         return request
+
+    def waited(self, request: Request, *, now: float) -> float:
+        """How long the limits have held up a request that starts now, in seconds: its message that waited longest.
+
+        Pauses after failures do not count.
+        """
+        return max(0.0, now - max(request.since, self._outage.until_at))
 
     def wants_bulk(self, slots: int, *, now: float) -> bool:
         """Whether a bulk request would go, were its slot free: more messages wait than `slots` single requests take."""

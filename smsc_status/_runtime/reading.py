@@ -1,0 +1,42 @@
+"""Reads a reply. A long one is read in portions, and other tasks have their turn between these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+from anyio.lowlevel import checkpoint
+
+from smsc_status._core.scheduling.dispatch import Request
+from smsc_status._core.wire import protocol
+from smsc_status._core.wire.protocol import Outcome, Wire
+from smsc_status._runtime.http import Reply
+from smsc_status.errors import SmscError
+
+
+async def read(
+    wire: Wire, request: Request, reply: Reply, *, at_pause: Callable[[], None]
+) -> list[Outcome] | SmscError:
+    """What a reply to checks says.
+
+    `at_pause` is called before the first pause. There is no pause in a reply that is short, as all refusals are.
+    """
+    asked = [check.identity for check in request.checks]
+    reading = protocol.read_in_portions(
+        wire, reply.status, reply.headers, reply.body, asked=asked, bulk=request.bulk, detail=request.detail
+    )
+    has_paused = False
+    with closing(reading):
+        while True:
+            try:
+                next(reading)
+            except StopIteration as end:
+                verdict: list[Outcome] | SmscError = end.value
+                break
+            if not has_paused:
+                has_paused = True
+                at_pause()
+            await checkpoint()
+    if has_paused:  # the outcomes of a long reply are a portion of their own
+        await checkpoint()
+    return verdict

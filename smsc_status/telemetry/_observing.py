@@ -1,0 +1,263 @@
+"""What is told of one client: its calls and its requests, as spans and as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from opentelemetry import context as contexts
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, SpanKind, StatusCode, Tracer
+
+from smsc_status import codes
+from smsc_status._runtime.http import Address
+from smsc_status._runtime.observer import StartedRequest
+from smsc_status.errors import ApiError, SmscError, TransportError
+from smsc_status.models import FailedCheck, StatusRecord
+from smsc_status.telemetry import _table as table
+from smsc_status.telemetry._counts import Attributes
+from smsc_status.telemetry._guard import guarded
+from smsc_status.telemetry._instruments import Instruments
+from smsc_status.telemetry._sampling import Sampled
+
+MAX_LINKS = 128
+"""A request is linked to at most so many spans. That is also the SDK's own limit."""
+
+NO_CONTEXT = Context()
+"""Without anybody's span and baggage."""
+
+KNOWN_CODES = range(100)
+"""The vendor's error codes are among these. Another one could be any number."""
+
+
+class ClientObserver:
+    """Observes one client. See `Observer`."""
+
+    def __init__(self, tracer: Tracer, instruments: Instruments, client: Sampled) -> None:
+        self.tracer = tracer
+        self.instruments = instruments
+        self.client = client
+        self._of_addresses: dict[str, dict[str, str | int]] = {}
+        self._of_durations: dict[tuple[str, int | None, str], Attributes] = {}
+        instruments.clients.add(client)
+
+    def link(self) -> SpanContext | None:
+        """See `Observer.link`."""
+        return _link(trace.get_current_span())
+
+    def call_started(self, operation: str) -> CallObserver:
+        """See `Observer.call_started`."""
+        return CallObserver(self, operation)
+
+    def request_started(self, request: StartedRequest) -> RequestObserver:
+        """See `Observer.request_started`."""
+        return RequestObserver(self, request)
+
+    @guarded
+    def came_out(self, operation: str, outcome: StatusRecord[Any] | FailedCheck[Any]) -> None:
+        """See `Observer.came_out`."""
+        if isinstance(outcome, StatusRecord):
+            self.count_record(operation, outcome)
+        else:
+            self.count_failure(operation, outcome.error)
+
+    @guarded
+    def noticed(self, record: StatusRecord[Any]) -> None:
+        """See `Observer.noticed`."""
+        if record.changed_at is not None:
+            delay = (record.checked_at - record.changed_at).total_seconds()
+            self.instruments.detection_delay.add(max(0.0, delay), {table.CHANNEL: record.channel.value})
+
+    @guarded
+    def close(self) -> None:
+        """See `Observer.close`."""
+        self.instruments.leave(self.client)
+
+    def count_record(self, operation: str, record: StatusRecord[Any]) -> None:
+        """A call, a stream or a tracker of this name gives this record."""
+        key = operation, _title_of(record.status), record.channel.value, ""
+        self.instruments.counts.add(table.OUTCOMES.name, key)
+
+    def count_failure(self, operation: str, error: Exception | None) -> None:
+        """It gives this error for a message; or, if it is a deletion, nothing."""
+        key = operation, "", "", "" if error is None else type(error).__name__
+        self.instruments.counts.add(table.OUTCOMES.name, key)
+
+    def attributes_of(self, address: Address) -> dict[str, str | int]:
+        """The attributes of every request to this address."""
+        attributes = self._of_addresses.get(address.url)
+        if attributes is None:
+            attributes = self._of_addresses[address.url] = {
+                table.HTTP_METHOD: "POST",
+                table.SERVER_ADDRESS: address.host,
+                table.SERVER_PORT: address.port,
+                table.URL_FULL: address.url,
+            }
+        return attributes
+
+    def duration_attributes(self, address: Address, http_status: int | None, error_type: str) -> Attributes:
+        """The attributes of a request's duration: its time series. It is the same object for the same series."""
+        key = address.url, http_status, error_type
+        attributes = self._of_durations.get(key)
+        if attributes is None:
+            of_address = self.attributes_of(address)
+            found = {name: of_address[name] for name in (table.HTTP_METHOD, table.SERVER_ADDRESS, table.SERVER_PORT)}
+            if http_status is not None:
+                found[table.HTTP_STATUS] = http_status
+            if error_type:
+                found[table.ERROR_TYPE] = error_type
+            attributes = self._of_durations[key] = found
+        return attributes
+
+
+class CallObserver:
+    """Observes one call that waits for one message. See `ObservedCall`."""
+
+    __slots__ = ("_observer", "_operation", "_span", "link")
+
+    def __init__(self, observer: ClientObserver, operation: str) -> None:
+        self._observer = observer
+        self._operation = operation
+        self._span: Span = INVALID_SPAN
+        self.link: SpanContext | None = None
+        self._start()
+
+    @guarded
+    def _start(self) -> None:
+        self._span = self._observer.tracer.start_span(f"smsc.{self._operation}")
+        self.link = _link(self._span)
+
+    @guarded
+    def ended(self, outcome: StatusRecord[Any] | BaseException | None) -> None:
+        """See `ObservedCall.ended`."""
+        span = self._span
+        if isinstance(outcome, StatusRecord):
+            self._observer.count_record(self._operation, outcome)
+            if span.is_recording():
+                title, channel = _title_of(outcome.status), outcome.channel.value
+                span.set_attributes({table.STATUS: title, table.CHANNEL: channel})
+        elif outcome is None or isinstance(outcome, Exception):  # otherwise it is cancelled
+            self._observer.count_failure(self._operation, outcome)
+            if outcome is not None:
+                span.set_attribute(table.ERROR_TYPE, type(outcome).__name__)
+                span.set_status(StatusCode.ERROR)  # without the error's text, which may name a phone
+        span.end()
+
+
+class RequestObserver:
+    """Observes one request. See `ObservedRequest`. It is also the context manager that its `current` gives."""
+
+    __slots__ = ("_context", "_error_type", "_http_status", "_linked", "_observer", "_request", "_span", "_token")
+
+    def __init__(self, observer: ClientObserver, request: StartedRequest) -> None:
+        self._observer = observer
+        self._request = request
+        self._span: Span = INVALID_SPAN
+        self._context = NO_CONTEXT
+        # By the ids of trace and span, because a span's context is not hashable.
+        self._linked: dict[tuple[int, int], SpanContext] = {}
+        self._http_status: int | None = None
+        self._error_type = ""
+        self._start()
+
+    @guarded
+    def _start(self) -> None:
+        observer, request = self._observer, self._request
+        observer.client.active[request.address.host, request.address.port] += 1
+        observer.instruments.request_wait.add(request.waited, _OF_KINDS[request.kind])
+        self._span = observer.tracer.start_span(
+            "POST",
+            NO_CONTEXT,
+            SpanKind.CLIENT,
+            {
+                **observer.attributes_of(request.address),
+                table.KIND: request.kind,
+                table.MESSAGES: request.messages,
+                table.WAIT: request.waited,
+            },
+            [Link(link) for link in self._new_links()],
+        )
+        if self._span.get_span_context().is_valid:
+            self._context = trace.set_span_in_context(self._span, NO_CONTEXT)
+
+    def _new_links(self) -> Iterator[SpanContext]:
+        """The spans that the request serves and is not linked to yet, as far as there is room for links."""
+        linked = self._linked
+        for link in self._request.links():
+            if isinstance(link, SpanContext) and (link.trace_id, link.span_id) not in linked:
+                if len(linked) >= MAX_LINKS:
+                    return
+                linked[link.trace_id, link.span_id] = link
+                yield link
+
+    def current(self) -> RequestObserver:
+        """See `ObservedRequest.current`. The instrumentation of an HTTP client finds the request's span there."""
+        return self
+
+    def __enter__(self) -> None:
+        self._token = contexts.attach(self._context)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not GeneratorExit:  # otherwise the event loop is gone, and this may run in anybody's context
+            contexts.detach(self._token)
+
+    @guarded
+    def replied(self, http_status: int | None, error: SmscError | None, *, seconds: float) -> None:
+        """See `ObservedRequest.replied`."""
+        observer, address = self._observer, self._request.address
+        self._http_status = http_status
+        if http_status is not None and http_status >= 400:
+            self._error_type = str(http_status)
+        elif error is not None:
+            cause = error.__cause__ if isinstance(error, TransportError) else None
+            self._error_type = type(cause or error).__qualname__
+        attributes = observer.duration_attributes(address, http_status, self._error_type)
+        observer.instruments.request_duration.add(seconds, attributes)
+
+    @guarded
+    def ended(self, outcome: str, error: SmscError | None) -> None:
+        """See `ObservedRequest.ended`."""
+        self._count(outcome, error)
+        span = self._span
+        if span.is_recording():
+            for link in self._new_links():  # to those who have come since it was sent
+                span.add_link(link)
+            span.set_attributes(self._attributes_at_end(outcome, error))
+            if error is not None:
+                span.set_status(StatusCode.ERROR)  # without the error's text, which may quote the reply
+        span.end()
+
+    def _attributes_at_end(self, outcome: str, error: SmscError | None) -> dict[str, str | int]:
+        attributes: dict[str, str | int] = {table.OUTCOME: outcome}
+        if self._http_status is not None:
+            attributes[table.HTTP_STATUS] = self._http_status
+        if error is not None:
+            attributes[table.ERROR_TYPE] = self._error_type or type(error).__name__
+        if isinstance(error, ApiError):
+            attributes[table.ERROR_CODE] = error.code
+        return attributes
+
+    def _count(self, outcome: str, error: SmscError | None) -> None:
+        observer, request = self._observer, self._request
+        observer.client.active[request.address.host, request.address.port] -= 1
+        counts = observer.instruments.counts
+        counts.add(table.REQUESTS.name, (request.kind, outcome, "" if error is None else type(error).__name__))
+        if isinstance(error, ApiError):
+            code = str(error.code) if error.code in KNOWN_CODES else table.OTHER
+            counts.add(table.REFUSALS.name, (code,))
+
+
+_OF_KINDS: dict[str, Attributes] = {kind: {table.KIND: kind} for kind in ("single", "bulk", "delete")}
+
+
+def _link(span: Span) -> SpanContext | None:
+    context = span.get_span_context()
+    return context if context.is_valid else None
+
+
+@lru_cache(maxsize=64)
+def _title_of(status: int) -> str:
+    title = codes.status_title(status)
+    return table.OTHER if title is None else title.en

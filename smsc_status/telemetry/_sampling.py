@@ -1,0 +1,92 @@
+"""Asks clients how they are. A client must be asked in its own event loop, but metrics are read in any thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+from weakref import WeakMethod
+
+from smsc_status import _loops
+from smsc_status._sharing.tally import LogTally
+from smsc_status.telemetry._guard import guarded
+
+PATIENCE = 0.5
+"""How long a reader in another thread waits for the client's event loop, in seconds."""
+
+FRESH = 0.5
+"""A reader in another thread takes a sample that is at most so old, in seconds. One read asks for several metrics."""
+
+
+class Sample(Protocol):
+    """What is taken of a client's `stats`."""
+
+    @property
+    def waiting(self) -> int:
+        """See `Stats`, as for the others."""
+
+    @property
+    def tracked(self) -> int: ...
+
+    @property
+    def overdue(self) -> int: ...
+
+    @property
+    def stalest(self) -> float: ...
+
+
+class Sampled:
+    """One open client. It must be made in the client's event loop.
+
+    Args:
+        stats: the client's method `stats`.
+        server: the server's host and port.
+        tally: counts what is done with the shared log, if there is one.
+    """
+
+    def __init__(
+        self, stats: WeakMethod[Callable[[], Sample]], server: tuple[str, int], tally: LogTally | None
+    ) -> None:
+        self.server = server
+        self.active: Counter[tuple[str, int]] = Counter()
+        """By server, how many requests are in flight."""
+        self.tally = tally
+        self._stats = stats
+        self._loop = _loops.this_loop()
+        self._sample: Sample | None = None
+        self._taken_at = float("-inf")
+
+    def sample(self) -> Sample | None:
+        """How the client is now, or was when its event loop last had time to say. `None` if that is not known."""
+        if _loops.has_ended(self._loop):
+            return None
+        if _is_here(self._loop):
+            self._take()
+        elif time.monotonic() > self._taken_at + FRESH and _loops.is_running(self._loop):
+            self._ask()
+        return self._sample
+
+    def _ask(self) -> None:
+        is_taken = threading.Event()
+
+        def take() -> None:
+            self._take()
+            is_taken.set()
+
+        _loops.call_in(self._loop, take)
+        is_taken.wait(PATIENCE)
+        self._taken_at = time.monotonic()  # also if there was no answer: the read's next metric must not wait as long
+
+    @guarded  # a limiter of the user's own may fail, and an error here would end trio's whole run
+    def _take(self) -> None:
+        stats = self._stats()
+        self._sample = None if stats is None else stats()  # nobody may have the client any more
+
+
+def _is_here(loop: object) -> bool:
+    try:
+        return _loops.this_loop() is loop
+    except RuntimeError:
+        return False
