@@ -178,22 +178,8 @@ def test_the_rooms_of_reports_know_only_what_they_need(module: str) -> None:
         assert not {name.partition(".")[0] for name in imports(modules()[module])} & IMPURE
 
 
-REPORTS = "jinja2", "babel", "vl_convert"
-HEAVY = (
-    "typer",
-    "sqlalchemy",
-    "uvicorn",
-    "opentelemetry",
-    "jinja2",
-    "babel",
-    "vl_convert",
-    "asyncio",
-    "anyio",
-    "trio",
-    "httpx",
-    "msgspec",
-    "xml",
-)
+EXTRAS = "typer", "sqlalchemy", "uvicorn", "opentelemetry", "jinja2", "babel", "vl_convert"
+HEAVY = *EXTRAS, "asyncio", "anyio", "trio", "httpx", "msgspec", "xml"
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from smsc_status import (
 from smsc_status._core.drafts import bind
 from smsc_status._core.scheduling.dispatch import Dispatcher
 from smsc_status._core.scheduling.pending import PendingChecks
+from smsc_status._runtime import engine as engine_module
 from smsc_status.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
