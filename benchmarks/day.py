@@ -23,7 +23,7 @@ from trio.testing import MockClock
 
 from benchmarks import bound, lanes
 from smsc_status import Limits, MessageRef, StatusClient, StatusRecord
-from smsc_status._core.tracking.polling import Policy
+from smsc_status._core.tracking.tracked import Policy
 from smsc_status.codes import FINAL
 from smsc_status.emulator import Emulator
 

@@ -19,7 +19,8 @@ import attrs
 from smsc_status import Limits, MessageRef, StatusRecord
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status._core.tracking.archive import DAY, archive_deadline
-from smsc_status._core.tracking.polling import Policy, PollScheduler, Tracked
+from smsc_status._core.tracking.polling import PollScheduler
+from smsc_status._core.tracking.tracked import Policy, Tracked
 from smsc_status.codes import FINAL, MessageType
 from smsc_status.emulator._limits import Kind, Referee
 from smsc_status.emulator._lives import Draws, draw_life

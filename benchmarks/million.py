@@ -21,7 +21,8 @@ from time import perf_counter
 
 from benchmarks.lanes import take_bulk
 from smsc_status import MessageRef, StatusRecord
-from smsc_status._core.tracking.polling import Policy, PollScheduler
+from smsc_status._core.tracking.polling import PollScheduler
+from smsc_status._core.tracking.tracked import Policy
 
 START = datetime(2026, 3, 10, 6, 0, tzinfo=UTC).timestamp()
 MAX_BULK = 1000

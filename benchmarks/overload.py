@@ -21,7 +21,7 @@ from benchmarks import lanes
 from benchmarks.day import MEAN_ROUND_TRIP
 from benchmarks.lanes import Sent
 from smsc_status import Limits
-from smsc_status._core.tracking.polling import Policy
+from smsc_status._core.tracking.tracked import Policy
 
 HOUR = 3600.0
 YOUNG_A_SECOND = 100_000 / (12 * HOUR)

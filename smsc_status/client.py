@@ -405,7 +405,7 @@ class StatusClient:
         speed = seconds(speed, "speed", positive=True)
         if look_ahead is not None:
             look_ahead = whole(look_ahead, "look_ahead", at_least=1, or_none=True)
-        from smsc_status._core.tracking.polling import Policy  # noqa: PLC0415 (see the module's docstring)
+        from smsc_status._core.tracking.tracked import Policy  # noqa: PLC0415 (see the module's docstring)
         from smsc_status._operations.tracker import Tracker, TrackStream  # noqa: PLC0415 (likewise)
 
         policy = Policy(eagerness=eagerness, expire_after=seconds(expire_after, "expire_after", positive=True))

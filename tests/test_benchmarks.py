@@ -31,7 +31,7 @@ from benchmarks import (
     telemetry,
 )
 from smsc_status import Detail, Format, Limits
-from smsc_status._core.tracking.polling import Policy
+from smsc_status._core.tracking.tracked import Policy
 
 pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # they measure; coverage would distort that
 

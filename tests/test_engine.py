@@ -23,7 +23,7 @@ from smsc_status import (
     StatusRecord,
     TransportError,
 )
-from smsc_status._core.scheduling.dispatch import Request
+from smsc_status._core.scheduling.checks import Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status._runtime.engine import Engine
 from smsc_status.emulator import Emulator

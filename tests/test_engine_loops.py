@@ -23,7 +23,7 @@ from smsc_status import (
     LocalLimiter,
     StatusClient,
 )
-from smsc_status._core.scheduling.dispatch import Request
+from smsc_status._core.scheduling.checks import Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status._runtime import engine as engine_module
 from smsc_status.emulator import Emulator

@@ -15,7 +15,7 @@ import pytest
 from helpers import PHONE, Answering, client_of, delivered, engine_of
 
 from smsc_status import LimiterUnavailable, LimitExceeded, LocalLimiter, MessageRef, StatusClient, StatusRecord
-from smsc_status._core.scheduling.dispatch import Request
+from smsc_status._core.scheduling.checks import Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status.emulator import Emulator
 from smsc_status.limiter import Permit

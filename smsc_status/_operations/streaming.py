@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from smsc_status import _loops
-from smsc_status._core.scheduling.dispatch import PendingCheck
+from smsc_status._core.scheduling.checks import PendingCheck
 from smsc_status._core.scheduling.pending import CONCERNS_ACCOUNT
 from smsc_status._operations import source
 from smsc_status._operations.outcomes import Outcome, Outcomes, Ready, Work

@@ -31,10 +31,12 @@ import anyio
 import attrs
 
 from smsc_status import _loops
-from smsc_status._core.scheduling.dispatch import PendingCheck
+from smsc_status._core.scheduling.checks import PendingCheck
 from smsc_status._core.scheduling.pacing import Pacer
-from smsc_status._core.scheduling.pending import CALLER_HEAD_START, CONCERNS_ACCOUNT, unexpected
-from smsc_status._core.tracking.polling import Policy, PollScheduler, Tracked
+from smsc_status._core.scheduling.pending import CALLER_HEAD_START, CONCERNS_ACCOUNT
+from smsc_status._core.scheduling.subscribers import unexpected
+from smsc_status._core.tracking.polling import PollScheduler
+from smsc_status._core.tracking.tracked import Policy, Tracked
 from smsc_status._operations import source
 from smsc_status._operations.outcomes import ROUNDING, Outcome, Outcomes, Ready, Work
 from smsc_status._operations.source import Messages, Source

@@ -23,9 +23,10 @@ from anyio.lowlevel import checkpoint
 
 from smsc_status import _loops
 from smsc_status._core.scheduling import backoff
-from smsc_status._core.scheduling.dispatch import PendingCheck, Request
+from smsc_status._core.scheduling.checks import PendingCheck, Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
-from smsc_status._core.scheduling.pending import Conclusion, PendingChecks, Subscriber, own, unavailable, unexpected
+from smsc_status._core.scheduling.pending import Conclusion, PendingChecks
+from smsc_status._core.scheduling.subscribers import Subscriber, own, unavailable, unexpected
 from smsc_status._core.wire import protocol
 from smsc_status._core.wire.protocol import Outcome, Wire
 from smsc_status._runtime.followers import Cancellable, Follower

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from smsc_status._core.scheduling.dispatch import Feed
+from smsc_status._core.scheduling.checks import Feed
 from smsc_status.errors import SmscError
 
 

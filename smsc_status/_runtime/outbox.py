@@ -11,7 +11,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 
 from smsc_status import _loops
-from smsc_status._core.scheduling.pending import PORTION, Subscriber, for_subscriber, unexpected
+from smsc_status._core.scheduling.pending import PORTION
+from smsc_status._core.scheduling.subscribers import Subscriber, for_subscriber, unexpected
 from smsc_status.errors import SmscError
 from smsc_status.models import StatusRecord
 

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from anyio.lowlevel import checkpoint
 
-from smsc_status._core.scheduling.dispatch import Request
+from smsc_status._core.scheduling.checks import Request
 from smsc_status._core.wire import protocol
 from smsc_status._core.wire.protocol import Outcome, Wire
 from smsc_status._runtime.http import Reply

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from smsc_status._core.scheduling.dispatch import CheckState, Dispatcher, PendingCheck, Request
+from smsc_status._core.scheduling.checks import CheckState, PendingCheck, Request
+from smsc_status._core.scheduling.dispatch import Dispatcher
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status.models import Detail, Key, Limits, id_key
 

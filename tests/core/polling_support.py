@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from smsc_status import MessageRef, StatusRecord
-from smsc_status._core.tracking.polling import Policy, PollScheduler, Tracked
+from smsc_status._core.tracking.polling import PollScheduler
+from smsc_status._core.tracking.tracked import Policy, Tracked
 
 
 def plan(**options: float) -> PollScheduler:

@@ -8,7 +8,8 @@ import weakref
 import pytest
 from dispatch_support import NOW, check_of, drained, end, mailing, sizes, start_all, used, waiting, without_bulk_slot
 
-from smsc_status._core.scheduling.dispatch import CheckState, Dispatcher, PendingCheck
+from smsc_status._core.scheduling.checks import CheckState, PendingCheck
+from smsc_status._core.scheduling.dispatch import Dispatcher
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status.models import Detail, Limits
 

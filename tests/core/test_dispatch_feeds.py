@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 import pytest
 from dispatch_support import NOW, check_of, mailing, start, start_all, used, waiting
 
-from smsc_status._core.scheduling.dispatch import CheckState, Dispatcher, PendingCheck, Request
+from smsc_status._core.scheduling.checks import CheckState, PendingCheck, Request
+from smsc_status._core.scheduling.dispatch import Dispatcher
 from smsc_status._core.scheduling.pacing import Pacer
 from smsc_status.models import Key, Limits, id_key
 

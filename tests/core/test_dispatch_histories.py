@@ -12,7 +12,8 @@ from dispatch_support import NOW, REPLIED, check_of, drained, used
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smsc_status._core.scheduling.dispatch import CheckState, Dispatcher, PendingCheck, Request
+from smsc_status._core.scheduling.checks import CheckState, PendingCheck, Request
+from smsc_status._core.scheduling.dispatch import Dispatcher
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status.models import Limits
 

@@ -10,7 +10,8 @@ from polling_support import asked, bulk, due_of, is_just_after, plan, ref
 
 from smsc_status import Archived, MessageRef, StatusRecord, TrackingTimeout
 from smsc_status._core.tracking.archive import archive_deadline
-from smsc_status._core.tracking.polling import Policy, PollScheduler, Tracked
+from smsc_status._core.tracking.polling import PollScheduler
+from smsc_status._core.tracking.tracked import Policy, Tracked
 
 
 def test_last_calls_go_before_all_other_messages() -> None:

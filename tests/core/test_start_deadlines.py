@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsc_status._core.scheduling.dispatch import PendingCheck
+from smsc_status._core.scheduling.checks import PendingCheck
 from smsc_status._core.scheduling.start_deadlines import EXAMINE_INTERVAL, EXAMINED_AT_ONCE, StartDeadlines, TooLate
 from smsc_status._core.stale import SLACK
 from smsc_status.models import Detail

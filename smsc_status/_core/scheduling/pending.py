@@ -9,31 +9,30 @@ the runtime acts on it. Outcomes go into an outbox, which the runtime empties in
 
 from __future__ import annotations
 
-import copy
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, tzinfo
 from itertools import chain
 from math import inf
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import attrs
 
 from smsc_status._core.drafts import bind
 from smsc_status._core.scheduling import backoff
 from smsc_status._core.scheduling.bisection import may_be_divided
-from smsc_status._core.scheduling.dispatch import CheckState, Dispatcher, Feed, PendingCheck, Request
+from smsc_status._core.scheduling.checks import CheckState, Feed, PendingCheck, Request
+from smsc_status._core.scheduling.dispatch import Dispatcher
 from smsc_status._core.scheduling.pacing import Pacer
 from smsc_status._core.scheduling.recent import RecentRecords
 from smsc_status._core.scheduling.start_deadlines import StartDeadlines
+from smsc_status._core.scheduling.subscribers import Outbox, Subscriber, too_late, unavailable, unexpected
 from smsc_status.errors import (
     AddressBlocked,
     ApiError,
     AuthError,
     ClientClosed,
     ConfigError,
-    LimiterUnavailable,
-    LimitExceeded,
     ProtocolError,
     RateLimited,
     RequestTimeout,
@@ -53,51 +52,6 @@ PORTION = 100
 
 CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed, ConfigError)
 """Outcomes that end everything that waits. A `ConfigError` comes from a limiter that is set up wrongly."""
-
-ErrorT = TypeVar("ErrorT", bound=SmscError)
-
-
-class Subscriber(Protocol):
-    """Somebody who waits for a message's outcome."""
-
-    @property
-    def ref(self) -> MessageRef:
-        """The message, as this subscriber wrote it."""
-
-    @property
-    def start_by(self) -> float:
-        """The instant by which the message's request must have started; `inf` if it does not matter."""
-
-    @property
-    def link(self) -> object:
-        """What an observer knows the caller by; `None` if nobody observes. It is not looked at here."""
-
-    @property
-    def has_plan(self) -> bool:
-        """Whether it decides itself when to ask again after a failed request. Else `PendingChecks` decides."""
-
-    def on_result(self, outcome: StatusRecord | SmscError) -> None:
-        """Take the outcome. Called once, synchronously; if that raises, called once more with an error."""
-
-
-class Outbox(Protocol):
-    """Hands outcomes to subscribers, and does other long work, in portions."""
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether anything is left to do."""
-
-    def tell(self, subscriber: Subscriber, outcome: StatusRecord | SmscError, /) -> None:
-        """Hand over the outcome, now or later."""
-
-    def forget(self, subscriber: Subscriber, /) -> None:
-        """Do not tell this subscriber any more."""
-
-    def go_through(self, steps: Iterator[object], /) -> None:
-        """Run the steps: some now, the others later, in order."""
-
-    def clear(self) -> None:
-        """Drop everything that is left."""
 
 
 @attrs.define
@@ -318,7 +272,7 @@ class PendingChecks:
         late = self._start_deadlines.take_too_late(start_at, soonest=soonest, now=now, at_most=PORTION)
         for subscriber, check, at in late:
             self.drop(check, subscriber)
-            self._outbox.tell(subscriber, _too_late(check.last_error, max(0.0, at - now)))
+            self._outbox.tell(subscriber, too_late(check.last_error, max(0.0, at - now)))
         return now if len(late) >= PORTION else self._start_deadlines.due_at(now=now)
 
     def turn_down_unavailable(self, cause: Exception, *, now: float, again_in: float) -> bool:
@@ -628,41 +582,3 @@ def _clear_steps(checks: dict[Identity, PendingCheck]) -> Iterator[None]:
     while checks:
         checks.popitem()
         yield
-
-
-def for_subscriber(outcome: StatusRecord | SmscError, ref: MessageRef) -> StatusRecord | SmscError:
-    """The outcome in this subscriber's own form: with its own ref, or as an error that nobody else raises."""
-    if isinstance(outcome, StatusRecord):
-        return outcome if outcome.ref is ref else attrs.evolve(outcome, ref=ref)
-    return own(outcome)
-
-
-def own(error: ErrorT) -> ErrorT:
-    """A copy of the error, so that one caller alone raises it."""
-    mine = copy.copy(error)
-    mine.__cause__ = error.__cause__
-    return mine
-
-
-def unavailable(cause: Exception) -> LimiterUnavailable:
-    """The error of a check that can't be sent because the limiter has failed with `cause`."""
-    why = str(cause) if isinstance(cause, LimiterUnavailable) and str(cause) else type(cause).__name__
-    error = LimiterUnavailable(f"the limiter can't be reached: {why}")
-    error.__cause__ = cause
-    return error
-
-
-def unexpected(error: Exception) -> SmscError:
-    """The error to give out if a mistake in this library has spoilt an answer."""
-    return ProtocolError(f"the answer could not be used: {type(error).__name__}")
-
-
-def _too_late(last: SmscError | None, retry_after: float) -> SmscError:
-    if isinstance(last, RateLimited):
-        return RateLimited(last.code, last.text, retry_after)
-    if isinstance(last, TransportError | ProtocolError):
-        mine = own(last)
-        mine.retry_after = retry_after
-        return mine
-    # Nothing has been sent yet, or a bulk request was refused and it is not known which message is to blame.
-    return LimitExceeded(f"no slot comes free in time; try again in {retry_after:.1f} s", retry_after)

@@ -15,7 +15,7 @@ from itertools import count, islice
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
-from smsc_status._core.scheduling.dispatch import PendingCheck
+from smsc_status._core.scheduling.checks import PendingCheck
 from smsc_status._core.stale import has_outgrown
 
 EXAMINED_AT_ONCE = 64
