@@ -16,20 +16,23 @@ from smsc_status._runtime.account import Secret
 from smsc_status.client import StatusClient
 from smsc_status.errors import ConfigError, DatabaseUnavailable
 from smsc_status.models import MOSCOW, Detail
-from smsc_status.tables import _columns
+from smsc_status.tables import _columns, _threads
 from smsc_status.tables._columns import Columns, Mapped
-from smsc_status.tables._database import Database, in_thread, said
-from smsc_status.tables._following import Following, Tally
+from smsc_status.tables._database import Database, is_disconnect, said
+from smsc_status.tables._following import Following
 from smsc_status.tables._lock import SIGN_OF_LIFE_EVERY, Lock, lock_of
 from smsc_status.tables._rows import OpenRows
-from smsc_status.tables._tally import SyncStats
+from smsc_status.tables._tally import SyncStats, Tally
 from smsc_status.tables._writing import Writer
 
 STAND_BY_EVERY = 2.0
 """Seconds between two tries to get the lock."""
 
-LAST_WRITE = 4.0
+LAST_WRITE = 3.5
 """Seconds. When it ends, for whatever reason, the changes that are known are written within this time."""
+
+LAST_RELEASE = 0.5
+"""Seconds. A lock that can't be given back within this time ends with the process, or when its thread returns."""
 
 logger = logging.getLogger("smsc_status")
 
@@ -47,7 +50,7 @@ class TableSync:
 
     Use it with `async with`, and call `run` in the block. It runs on asyncio and trio.
 
-    The database is used in worker threads, so any synchronous driver of SQLAlchemy works on both event loops.
+    The database is used in threads, so any synchronous driver of SQLAlchemy works on both event loops.
 
     Args:
         client: asks for the statuses. It must stay open while `run` runs.
@@ -113,11 +116,19 @@ class TableSync:
             DatabaseUnavailable: the database can't be reached.
         """
         try:
-            self._mapped = await self._database.run(self._checked)
+            try:
+                self._mapped = await self._database.run(self._checked)
+            except sa.exc.DBAPIError:
+                if not self._create_columns:
+                    raise
+                # Another process may have made the columns in the meantime.
+                self._mapped = await self._database.run(self._checked)
+        except ConfigError:
+            raise
         except sa.exc.OperationalError as error:
             problem: Exception = DatabaseUnavailable(f"the database can't be reached: {said(error)}")
-        except sa.exc.SQLAlchemyError as error:
-            problem = ConfigError(f"table {self._name!r}: the database refuses it: {said(error)}")
+        except Exception as error:  # a driver raises errors of its own for options that it can't use
+            problem = ConfigError(f"table {self._name!r}: the database or its driver refuses it: {said(error)}")
         else:
             return
         raise problem  # here, so that its context holds none of the database's errors, which quote rows
@@ -133,11 +144,22 @@ class TableSync:
             for statement in statements:
                 connection.exec_driver_sql(statement)
             mapped = find()
-        OpenRows(mapped, self._where, self._zone).newest(connection, None, limit=1)
+        self._try_condition(connection, mapped)
         if not _columns.has_wanted_index(connection, mapped):
             wanted = _columns.wanted_index(mapped, connection.dialect)
             logger.warning("table %s: in a large table, looking for rows needs an index: %s", self._name, wanted)
         return mapped
+
+    def _try_condition(self, connection: sa.Connection, mapped: Mapped) -> None:
+        try:
+            OpenRows(mapped, self._where, self._zone).newest(connection, None, limit=1)
+        except sa.exc.DBAPIError as error:
+            if self._where is None or is_disconnect(error):
+                raise
+            problem = f"where {self._where!r}: the database refuses it: {said(error)}"
+        else:
+            return
+        raise ConfigError(problem)  # here, as above
 
     async def aclose(self) -> None:
         """Close the connections that were made for this. `async with` does it."""
@@ -185,7 +207,7 @@ class TableSync:
     async def run(self) -> None:
         """Keep the table current until `stop` is called.
 
-        However it ends, the changes that are known are written, for at most 4 seconds.
+        However it ends, the changes that are known are written, for at most 3.5 seconds.
 
         Raises:
             AuthError, AddressBlocked: the account is refused.
@@ -199,8 +221,8 @@ class TableSync:
                 await self._until_stopped(partial(self._take_turn, lock), stop)
         finally:
             self._stop = None
-            with anyio.move_on_after(LAST_WRITE, shield=True):
-                await in_thread(lock.release)
+            with anyio.move_on_after(LAST_RELEASE, shield=True):
+                await _threads.in_thread(lock.release)
 
     async def check_once(self) -> None:
         """Check each open row once, write what is new, and return. Another one may lead meanwhile.
@@ -264,19 +286,23 @@ class TableSync:
         await self._stand_by(lock)
         self._is_leading, following = True, self._begin()
         logger.info("table %s: this process keeps it current", self._name)
+        is_replaced = False
         try:
             await self._lead(following, lock)
         except _Replaced:
+            is_replaced = True
             logger.warning("table %s: another process has taken over; this one stands by", self._name)
         finally:
             self._is_leading = False
             await self._write_last(following)
+            if is_replaced:  # otherwise the last numbers are still wanted
+                self._following = None
 
     async def _stand_by(self, lock: Lock) -> None:
         has_told = False
         while True:
             try:
-                if await in_thread(lock.acquire):
+                if await _threads.in_thread(lock.acquire):
                     self._tally.database_answered()
                     return
                 self._tally.database_answered()
@@ -291,6 +317,7 @@ class TableSync:
         async with _group() as tasks:
             tasks.start_soon(self._keep, lock)
             tasks.start_soon(following.find_on)
+            tasks.start_soon(following.bad.find_ended)
             tasks.start_soon(following.write_on)
             tracked = self._client.track(
                 following.messages(), until=following.is_done, detail=self._level, look_ahead=None, **self._tracking
@@ -307,7 +334,7 @@ class TableSync:
         while True:
             await anyio.sleep(SIGN_OF_LIFE_EVERY)
             try:
-                if not await in_thread(lock.is_held) and not await in_thread(lock.acquire):
+                if not await _threads.in_thread(lock.is_held) and not await _threads.in_thread(lock.acquire):
                     raise _Replaced
             except sa.exc.SQLAlchemyError as error:
                 self._tally.database_failed(said(error))

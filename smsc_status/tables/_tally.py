@@ -1,8 +1,18 @@
-"""What a `TableSync` has done and is doing, as numbers."""
+"""What a `TableSync` has done and is doing, as numbers and in the log."""
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+
 import attrs
+
+from smsc_status import _loops
+
+REPORTED_AT_ONCE = 20
+"""Rows that are reported one by one. Further ones are only counted."""
+
+logger = logging.getLogger("smsc_status")
 
 
 @attrs.frozen(kw_only=True)
@@ -33,3 +43,36 @@ class SyncStats:
     has_all: bool
     is_database_reached: bool
     done: dict[str, int]
+
+
+@attrs.define
+class Tally:
+    """Counts that go on when another process leads for a time."""
+
+    written: int = 0
+    failed_writes: int = 0
+    unanswered: int = 0
+    looks: int = 0
+    done: Counter[str] = attrs.field(factory=Counter)
+    reported: Counter[str] = attrs.field(factory=Counter)
+    trouble_since: float | None = None
+    """Since when the database has not answered."""
+
+    def report(self, kind: str, text: str) -> None:
+        """Warn of something about one row, the first times."""
+        self.reported[kind] += 1
+        if self.reported[kind] <= REPORTED_AT_ONCE:
+            rest = "; further ones are only counted" if self.reported[kind] == REPORTED_AT_ONCE else ""
+            logger.warning("%s%s", text, rest)
+
+    def database_answered(self) -> None:
+        """The database answers."""
+        if self.trouble_since is not None:
+            logger.warning("the database answers again after %.0f s", _loops.now() - self.trouble_since)
+            self.trouble_since = None
+
+    def database_failed(self, text: str) -> None:
+        """The database does not answer, or refuses everything."""
+        if self.trouble_since is None:
+            self.trouble_since = _loops.now()
+            logger.warning("the database does not do its work, and is tried again: %s", text)

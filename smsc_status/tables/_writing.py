@@ -64,7 +64,7 @@ class Written:
 
 
 class Writer:
-    """Writes changes into the table. Its methods run in worker threads."""
+    """Writes changes into the table. Its methods run in threads."""
 
     def __init__(self, mapped: Mapped) -> None:
         self._mapped = mapped

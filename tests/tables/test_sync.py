@@ -15,6 +15,7 @@ from smsc_status import AuthError, ClientClosed, ConfigError, DatabaseUnavailabl
 from smsc_status.tables import Columns, TableSync
 from smsc_status.tables import _following as following_module
 from smsc_status.tables import _rows as rows_module
+from smsc_status.tables import _tally
 from smsc_status.tables._rows import RowRef
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("inline")]
@@ -369,7 +370,7 @@ async def test_rows_are_reported_one_by_one_only_at_first(sqlite: sa.Engine) -> 
     with told() as log:
         async with office.client, running(office.sync()) as sync:
             await until(lambda: sync.stats().bad_rows == 30)
-    assert len(log.about("its phone can't be used")) == following_module.REPORTED_AT_ONCE
+    assert len(log.about("its phone can't be used")) == _tally.REPORTED_AT_ONCE
     assert log.about("further ones are only counted")
 
 
@@ -520,5 +521,5 @@ async def test_a_statement_that_the_database_does_not_understand_is_a_wrong_argu
         raise sa.exc.ProgrammingError("SELECT", None, Exception("syntax error"))
 
     sa.event.listen(sqlite, "before_cursor_execute", refuse)
-    with pytest.raises(ConfigError, match="the database refuses it: syntax error"):
+    with pytest.raises(ConfigError, match="the database or its driver refuses it: syntax error"):
         await office.sync().open()
