@@ -15,10 +15,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-_SETTINGS = """
-    --no-defaults --bind-address=127.0.0.1 --skip-grant-tables --skip-name-resolve --character-set-server=utf8mb4
-    --innodb-flush-log-at-trx-commit=0 --innodb-buffer-pool-size=32M --innodb-log-file-size=8M
-""".split()
+_SETTINGS = [
+    "--no-defaults", "--bind-address=127.0.0.1", "--skip-grant-tables", "--skip-name-resolve",
+    "--character-set-server=utf8mb4", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M",
+    "--innodb-log-file-size=8M",
+]  # fmt: skip
 """Without tables of rights, an empty folder is all that it needs, and it starts in about a second."""
 
 

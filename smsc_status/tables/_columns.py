@@ -50,6 +50,10 @@ _OUT = ("status", "err", "changed_at", "checked_at", "outcome")
 _NEEDED = frozenset({"id", "phone", "status", "checked_at", "outcome"})
 
 
+LONGEST_NAME = 20
+"""Characters. Each title of a final status, and each name of an error that ends a row, is at most as long."""
+
+
 def _frozen(given: Mapping[str, str | None]) -> Mapping[str, str | None]:
     return MappingProxyType(dict(given))
 
@@ -157,6 +161,8 @@ def find(connection: sa.Connection, name: str, columns: Columns, zone: tzinfo) -
     for field, column in [*found.items(), *out.items()]:
         if column is not None:
             _check_type(name, field, column)
+    if "outcome" in out and connection.dialect.name != "sqlite":  # SQLite does not keep to lengths
+        _check_length(name, out["outcome"])
     _check_distinct(name, found, out, table)
     places = {field: (column, place_of(column.type, connection.dialect, zone)) for field, column in out.items()}
     used = _untyped(table) if connection.dialect.name == "sqlite" else table
@@ -264,6 +270,16 @@ def _check_type(table: str, field: str, column: sa.Column[Any]) -> None:
         expected = " or ".join(_values.NAMES[kind] for kind in Kind if kind in allowed)
         raise ConfigError(
             f"table {table!r}, column {column.name!r} of type {column.type}: expected {expected} for the {field}"
+        )
+
+
+def _check_length(table: str, outcome: sa.Column[Any]) -> None:
+    """Check that the column has room for each outcome."""
+    length = getattr(outcome.type, "length", None)
+    if length is not None and length < LONGEST_NAME:
+        raise ConfigError(
+            f"table {table!r}, column {outcome.name!r} of {length} characters: "
+            f"expected at least {LONGEST_NAME} for the outcome"
         )
 
 

@@ -37,7 +37,7 @@ _CONNECT: dict[str, dict[str, Any]] = {
 _POSTGRESQL_LATER = frozenset(
     {"08", "0A", "25", "26", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "HV", "XX"}
 )
-"""Classes of PostgreSQL's errors that say nothing of a row: connections, locks, rights, limits, no room, shutting down."""
+"""Classes of PostgreSQL's errors that say nothing of a row: connections, locks, rights, limits, shutting down."""
 
 _MYSQL_LATER = frozenset(
     # no room, too much, shutting down

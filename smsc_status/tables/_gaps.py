@@ -55,7 +55,9 @@ class Gaps:
     def ranges(self, *, now: float) -> list[Range]:
         """Where to look now, in ascending order: at most `MAX_RANGES`, which have all gaps."""
         self._gaps = [gap for gap in self._gaps if gap.until > now][-MAX_GAPS:]
-        joined = _narrowest([(one.high, other.low) for one, other in pairwise(self._gaps)], len(self._gaps) - MAX_RANGES)
+        joined = _narrowest(
+            [(one.high, other.low) for one, other in pairwise(self._gaps)], len(self._gaps) - MAX_RANGES
+        )
         ranges: list[Range] = []
         for number, gap in enumerate(self._gaps):
             if number in joined:

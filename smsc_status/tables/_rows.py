@@ -139,7 +139,7 @@ class OpenRows:
     def newest(self, connection: sa.Connection, at: Any, limit: int = PAGE) -> Page:
         """A page of the newest open rows: the first if `at` is `None`, else the one that begins there."""
         order = self._order
-        condition = []
+        condition: list[sa.ColumnElement[bool]] = []
         if order is not self._mapped.key:
             condition.append(order[0].is_not(None))  # the sweep finds the others
         if at is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from smsc_status.tables import TableSync
 from smsc_status.tables import _database as database_module
 from smsc_status.tables import _lock as lock_module
 from smsc_status.tables._database import Database
-from smsc_status.tables._lock import FileLock, NoLock, ServerLock, lock_of
+from smsc_status.tables._lock import FileLock, Lock, NoLock, ServerLock, lock_of
 
 TABLE = sa.Table("messages", sa.MetaData())
 
@@ -40,6 +41,57 @@ def test_other_rows_have_another_lock(engine: sa.Engine) -> None:
     assert [lock.acquire() for lock in locks] == [True, True]
     for lock in locks:
         lock.release()
+
+
+def test_a_table_has_one_lock_however_it_is_named(engine: sa.Engine) -> None:
+    with engine.connect():
+        schema = engine.dialect.default_schema_name
+    names = [("messages", None), ("messages", schema)]
+    if engine.dialect.name != "postgresql":
+        names.append(("Messages", None))
+    first, *others = (lock_of(engine, sa.Table(name, sa.MetaData(), schema=schema), None) for name, schema in names)
+    assert first.acquire()
+    assert not any(other.acquire() for other in others)
+    spaced = lock_of(engine, TABLE, " ")
+    assert not spaced.acquire()
+    first.release()
+
+
+def test_a_database_file_has_one_lock_however_it_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "app.db").touch()
+    (tmp_path / "link.db").symlink_to("app.db")
+    monkeypatch.chdir(tmp_path)
+    locks = [lock_of(sa.create_engine(f"sqlite:///{path}"), TABLE, None) for path in ("app.db", tmp_path / "link.db")]
+    assert [lock.acquire() for lock in locks] == [True, False]
+    locks[0].release()
+
+
+@pytest.mark.parametrize("kind", ["server", "file"])
+def test_a_lock_that_is_given_back_while_it_is_taken_is_not_held(kind: str, tmp_path: Path) -> None:
+    """Who took it did not wait for it, because it was to stop."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    lock: Lock = FileLock(str(tmp_path / "lock"))
+    if kind == "server":
+        lock = ServerLock(engine, prepare=[], take="SELECT :name", name=1)
+    begun, may_go_on = threading.Event(), threading.Event()
+    take = lock._acquire  # type: ignore[attr-defined]  # both have it
+
+    def slow() -> bool:
+        begun.set()
+        may_go_on.wait(10)
+        taken: bool = take()
+        return taken
+
+    lock._acquire = slow  # type: ignore[attr-defined]  # likewise
+    threads = [threading.Thread(target=lock.acquire), threading.Thread(target=lock.release)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
+    threads[1].join(0.05)
+    may_go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert not lock.is_held()
 
 
 @pytest.mark.slow
@@ -151,8 +203,11 @@ async def test_who_has_lost_the_lock_to_another_stands_by(sqlite: sa.Engine, mon
             held[0] = False  # the connection was lost, and the lock can be had again
             await anyio.sleep(10)
             assert sync.stats().is_leading
+            office.insert(1, [(5000, 1, 0)])
+            await until(lambda: sync.stats().open_rows == 1)
             taken[0] = True
             await until(lambda: not sync.stats().is_leading)
+            await until(lambda: not sync.stats().open_rows)  # they are the other's now
             taken[0] = False
             await until(lambda: sync.stats().is_leading)
             sync.stop()

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from database_servers import Proxy
 from helpers import PHONE
 from redis_servers import free_port
 from table_support import IN, OUT
@@ -175,9 +176,20 @@ def test_the_second_stands_by_and_takes_over_when_the_first_is_killed(shop: Shop
     assert not is_gone(second)
 
 
-def command(shop: Shop, *options: str) -> subprocess.Popen[str]:
+def command(shop: Shop, *options: str, url: str = "") -> subprocess.Popen[str]:
     """The command, on the shop's table."""
-    arguments = ["sync", shop.url, "--table", "messages", "--period", "0.3", "--margin", "0.1", "--json", *options]
+    arguments = [
+        "sync",
+        url or shop.url,
+        "--table",
+        "messages",
+        "--period",
+        "0.3",
+        "--margin",
+        "0.1",
+        "--json",
+        *options,
+    ]
     return subprocess.Popen(
         [sys.executable, "-m", "smsc_status", *arguments],
         env=shop.environment | {"SMSC_SHARE": "process"},
@@ -220,6 +232,30 @@ def test_sigterm_ends_it_within_five_seconds_with_everything_written(shop: Shop)
     assert program.returncode == summary["exit"] == 0
     assert summary["unwritten"] == 0
     assert [(summary["done"],)] == shop.rows("select count(*) from messages where outcome is not null")
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_sigterm_ends_it_within_five_seconds_though_the_database_answers_nothing(shop: Shop) -> None:
+    """It accepts connections, but each call waits for ever."""
+    for id in range(1, 41):
+        shop.insert(id, [(0.1, 0, 0), (AGE + 0.3 * id, 1, 0)])
+    proxy, port = Proxy(shop.engine.url.port or 0), free_port()
+    url = shop.engine.url.set(port=proxy.port).render_as_string(hide_password=False)
+    program = command(shop, "--health", f"127.0.0.1:{port}", url=url)
+    try:
+        wait_until(lambda: shop.rows("select count(*) from messages where outcome is not null") != [(0,)])
+        proxy.stop_answering()
+        wait_until(lambda: (get(f"http://127.0.0.1:{port}/healthz") or (0, {"unwritten": 0}))[1]["unwritten"])
+        began_at = time.monotonic()
+        program.send_signal(signal.SIGTERM)
+        output, errors = program.communicate(timeout=LONGEST)
+        assert time.monotonic() - began_at < 5.0
+    finally:
+        program.kill()
+        proxy.close()
+    summary = json.loads(output)
+    assert program.returncode == summary["exit"] == 1
+    assert f"{summary['unwritten']} changes could not be written" in errors
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

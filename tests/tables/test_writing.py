@@ -174,6 +174,14 @@ def test_an_unknown_final_status_is_named_by_its_number() -> None:
     assert outcome_name(777) == "777"
 
 
+class PostgreSQLError(Exception):
+    """As psycopg raises it."""
+
+    def __init__(self, sqlstate: str | None) -> None:
+        super().__init__("no")
+        self.sqlstate = sqlstate
+
+
 class MySQLError(Exception):
     """As PyMySQL raises it."""
 
@@ -191,6 +199,16 @@ MySQLError.__module__ = "pymysql.err"
         (sa.exc.OperationalError("", None, MySQLError(1205, "Lock wait timeout")), False),
         (sa.exc.OperationalError("", None, MySQLError(2013, "Lost connection")), False),
         (sa.exc.OperationalError("", None, MySQLError("text")), False),
+        (sa.exc.OperationalError("", None, MySQLError(1142, "UPDATE command denied")), False),
+        (sa.exc.ProgrammingError("", None, MySQLError(1146, "no such table")), False),
+        (sa.exc.OperationalError("", None, MySQLError(4025, "CONSTRAINT failed")), True),
+        (sa.exc.ProgrammingError("", None, PostgreSQLError("P0001")), True),  # a trigger refused it
+        (sa.exc.DatabaseError("", None, PostgreSQLError("45000")), True),  # by an error of its own
+        (sa.exc.OperationalError("", None, PostgreSQLError("54000")), True),  # too long for an index
+        (sa.exc.ProgrammingError("", None, PostgreSQLError("42501")), False),  # no right to write
+        (sa.exc.InternalError("", None, PostgreSQLError("25006")), False),  # a read-only server
+        (sa.exc.OperationalError("", None, PostgreSQLError("40P01")), False),  # a deadlock
+        (sa.exc.OperationalError("", None, PostgreSQLError(None)), False),
         (sa.exc.DataError("", None, Exception("gone"), connection_invalidated=True), False),
         (sa.exc.TimeoutError("the pool is empty"), False),
         (sa.exc.StatementError("a value of a wrong type", "", None, Exception("wrong")), True),
