@@ -52,7 +52,7 @@ _MYSQL_LATER = frozenset(
 SLOW = 15.0
 """Seconds. A database that has not answered for so long seems to be gone."""
 
-LONGEST_CLOSE = 0.5
+LONGEST_CLOSE = 0.25
 """Seconds. What a database that does not answer leaves open after them is closed when the process ends."""
 
 MySQLs = ("mysql", "mariadb")
@@ -176,10 +176,11 @@ def concerns_row(error: Exception) -> bool:
     if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
         return True
     cause = getattr(error, "orig", None)
+    driver = type(cause).__module__.partition(".")[0]
     args: tuple[Any, ...] = getattr(cause, "args", ())
-    sqlstate = getattr(cause, "sqlstate", None)  # of psycopg
-    if isinstance(sqlstate, str):
+    sqlstate = getattr(cause, "sqlstate", None)
+    if driver == "psycopg" and isinstance(sqlstate, str):
         return sqlstate[:2] not in _POSTGRESQL_LATER
-    if type(cause).__module__.startswith("pymysql") and args and isinstance(args[0], int):
+    if driver == "pymysql" and args and isinstance(args[0], int):
         return not (2000 <= args[0] < 3000 or args[0] in _MYSQL_LATER)
     return not isinstance(error, sa.exc.DBAPIError)

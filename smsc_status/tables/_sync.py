@@ -28,10 +28,10 @@ from smsc_status.tables._writing import Writer
 STAND_BY_EVERY = 2.0
 """Seconds between two tries to get the lock."""
 
-LAST_WRITE = 3.5
+LAST_WRITE = 3.0
 """Seconds. When it ends, for whatever reason, the changes that are known are written within this time."""
 
-LAST_RELEASE = 0.5
+LAST_RELEASE = 0.25
 """Seconds. A lock that can't be given back within this time ends with the process, or when its thread returns."""
 
 logger = logging.getLogger("smsc_status")
@@ -207,7 +207,7 @@ class TableSync:
     async def run(self) -> None:
         """Keep the table current until `stop` is called.
 
-        However it ends, the changes that are known are written, for at most 3.5 seconds.
+        However it ends, the changes that are known are written, for at most 3 seconds.
 
         Raises:
             AuthError, AddressBlocked: the account is refused.

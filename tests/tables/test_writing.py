@@ -182,8 +182,13 @@ class PostgreSQLError(Exception):
         self.sqlstate = sqlstate
 
 
+PostgreSQLError.__module__ = "psycopg.errors"
+
+
 class MySQLError(Exception):
-    """As PyMySQL raises it."""
+    """As PyMySQL raises it. All of these errors have the same SQLSTATE."""
+
+    sqlstate = "HY000"
 
 
 MySQLError.__module__ = "pymysql.err"
