@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import AsyncGenerator
 from functools import partial
@@ -39,6 +40,9 @@ MAX_UNWRITTEN = 100_000
 MAX_FOUND = 10_000
 """At the start, while so many rows were found and are not tracked yet, no more are read."""
 
+NEWEST_AT_START = 500
+"""Rows that a look for the newest reads while not all rows are held. What it leaves out, the sweep finds soon."""
+
 RANGES_AT_ONCE = 50
 """Ranges of keys that one statement names. PostgreSQL needs four times as long to plan one of twice as many."""
 
@@ -65,6 +69,7 @@ class Following:
         self._found: deque[RowRef] = deque()
         self._sweep_at: object = None
         self._sweep_number = 1
+        self._newest_due_at = -math.inf
         self._gaps = Gaps()
         # A row was found; a change has come; changes were written; most of what was found is tracked.
         self._more_found, self._more_to_write, self._room = Signal(), Signal(), Signal()
@@ -133,7 +138,9 @@ class Following:
             await anyio.sleep(pause)
 
     async def _look(self) -> None:
-        await self._look_at_newest()
+        if self.has_all or _loops.now() >= self._newest_due_at:
+            self._newest_due_at = _loops.now() + LOOK_EVERY
+            await self._look_at_newest()
         if self.has_all:
             await self._look_at_gaps()
         await self._sweep_on()
@@ -142,7 +149,8 @@ class Following:
         await self.bad.look()
 
     async def _look_at_newest(self) -> None:
-        page = await self._read(partial(self._rows.newest, at=None))
+        read = partial(self._rows.newest, at=None)
+        page = await self._read(read if self.has_all else partial(read, limit=NEWEST_AT_START))
         keys = page.keys
         while self.has_all and page.news and page.at is not None:
             page = await self._read(partial(self._rows.newest, at=page.at))
