@@ -150,11 +150,7 @@ def find(connection: sa.Connection, name: str, columns: Columns, zone: tzinfo) -
     table = _reflected(connection, name)
     by_name = {column.name.casefold(): column for column in table.columns}
     found = {field: _find_in(by_name, field, getattr(columns, field)) for field in _IN}
-    for field in ("id", "phone"):
-        if found[field] is None:
-            wanted = getattr(columns, field) or " or ".join(_USUAL[field])
-            there = ", ".join(column.name for column in table.columns)
-            raise ConfigError(f"table {name!r}: expected a column {wanted} for the {field}; it has {there}")
+    _check_found(name, columns, found, table)
     if not table.primary_key.columns:
         raise ConfigError(f"table {name!r}: expected a primary key, by which its rows are told apart")
     out, missing = _out_columns(columns, by_name, connection.dialect)
@@ -262,6 +258,19 @@ def _type_for(field: str, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
     if field == "cost":
         return sa.Numeric(12, 4)
     return sa.Text() if field in ("message", "comment") else sa.String(255)
+
+
+def _check_found(table: str, columns: Columns, found: Mapping[str, sa.Column[Any] | None], whole: sa.Table) -> None:
+    """Check that the columns are there that are needed or named."""
+    wanted = []
+    for field in _IN:
+        given = getattr(columns, field)
+        if found[field] is None and (given or field in _NEEDED):
+            usual = " or ".join(_USUAL.get(field, (field,)))
+            wanted.append(f"{given or f'{usual}, or of a name that is given,'} for the {field}")
+    if wanted:
+        there = ", ".join(column.name for column in whole.columns)
+        raise ConfigError(f"table {table!r}: expected a column {', and a column '.join(wanted)}; it has {there}")
 
 
 def _check_type(table: str, field: str, column: sa.Column[Any]) -> None:

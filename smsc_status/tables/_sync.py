@@ -140,7 +140,10 @@ class TableSync:
             statements = _columns.alterations(mapped, connection.dialect)
             if not self._create_columns:
                 names = ", ".join(column.name for column in mapped.missing)
-                raise ConfigError(f"table {self._name!r}: missing {names}; add them by: {'; '.join(statements)};")
+                raise ConfigError(
+                    f"table {self._name!r}: missing {names}; let them be added (create_columns, --create-columns), or "
+                    f"add them by: {'; '.join(statements)}"
+                )
             for statement in statements:
                 connection.exec_driver_sql(statement)
             mapped = find()

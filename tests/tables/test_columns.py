@@ -80,10 +80,19 @@ def test_the_level_of_detail_is_what_the_fields_need(fields: str, detail: Detail
         (
             "number integer primary key, phone text",
             {},
-            "expected a column id or message_id or sms_id for the id; it has",
+            "expected a column id or message_id or sms_id, or of a name that is given, for the id; it has number",
         ),
-        ("id integer primary key", {}, "expected a column phone or phone_number or msisdn for the phone"),
-        ("id integer primary key, phone text", {"phone": "tel"}, "expected a column tel for the phone"),
+        (
+            "id integer primary key",
+            {},
+            "expected a column phone or phone_number or msisdn, or of a name .* for the phone",
+        ),
+        ("id integer primary key, phone text", {"phone": "tel"}, "expected a column tel for the phone; it has id"),
+        (
+            "number integer primary key, text text",
+            {"sent_at": "sent"},
+            "expected a column id .* for the id, and a column phone .* phone, and a column sent for the sent_at;",
+        ),
         ("id integer, phone text", {}, "expected a primary key"),
         (
             "id integer primary key, phone blob",
