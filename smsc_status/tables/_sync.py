@@ -289,17 +289,14 @@ class TableSync:
         await self._stand_by(lock)
         self._is_leading, following = True, self._begin()
         logger.info("table %s: this process keeps it current", self._name)
-        is_replaced = False
         try:
             await self._lead(following, lock)
         except _Replaced:
-            is_replaced = True
             logger.warning("table %s: another process has taken over; this one stands by", self._name)
         finally:
             self._is_leading = False
             await self._write_last(following)
-            if is_replaced:  # otherwise the last numbers are still wanted
-                self._following = None
+        self._following = None  # it was replaced, so the rows are the other's now
 
     async def _stand_by(self, lock: Lock) -> None:
         has_told = False
