@@ -134,7 +134,8 @@ class Run:
             if self.options.health is not None:
                 await stack.enter_async_context(answering_probes(self.options.health, self.report))
             try:
-                await (self.sync.check_once() if self.options.once else self.sync.run())
+                if self.ended_by is None:  # a signal may have come before there was anything to stop
+                    await (self.sync.check_once() if self.options.once else self.sync.run())
             except SmscError as error:
                 self.meter.say(explained(error))
                 return exit_of(error)

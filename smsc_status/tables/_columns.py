@@ -194,6 +194,8 @@ def wanted_index(mapped: Mapped, dialect: sa.Dialect) -> str:
     on = f"CREATE INDEX {name} ON {preparer.format_table(mapped.table)}"
     if dialect.name in ("postgresql", "sqlite"):
         return f"{on} ({key}) WHERE {outcome} IS NULL"
+    if isinstance(mapped.out["outcome"][0].type, sa.Text):  # of which MySQL puts only a part into an index
+        outcome = f"{outcome}({LONGEST_NAME})"
     return f"{on} ({outcome}, {key})"
 
 

@@ -52,6 +52,9 @@ _MYSQL_LATER = frozenset(
 SLOW = 15.0
 """Seconds. A database that has not answered for so long seems to be gone."""
 
+WAIT_FOR_LOCK = 2
+"""Seconds for which a write waits for a row that somebody else has locked. Then the others are written without it."""
+
 LONGEST_CLOSE = 0.25
 """Seconds. What a database that does not answer leaves open after them is closed when the process ends."""
 
@@ -139,7 +142,7 @@ def _engine_of(given: sa.URL | Secret) -> sa.Engine:
             f"database {url.drivername!r}: {problem}; expected an installed driver (see the documentation)"
         )
     if engine.dialect.name in MySQLs:
-        sa.event.listen(engine, "connect", _use_utc)
+        sa.event.listen(engine, "connect", _prepare_mysql)
     return engine
 
 
@@ -150,10 +153,10 @@ def _url_of(given: sa.URL | Secret) -> sa.URL | None:
         return None
 
 
-def _use_utc(connection: Any, _record: object) -> None:
-    """A TIMESTAMP of MySQL is given in the zone of the session."""
+def _prepare_mysql(connection: Any, _record: object) -> None:
+    """A TIMESTAMP of MySQL is given in the zone of the session, and by default a write waits 50 s for a row."""
     with connection.cursor() as cursor:
-        cursor.execute("SET time_zone = '+00:00'")
+        cursor.execute(f"SET time_zone = '+00:00', innodb_lock_wait_timeout = {WAIT_FOR_LOCK}")
 
 
 def said(error: Exception) -> str:

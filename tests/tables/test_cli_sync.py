@@ -150,6 +150,25 @@ async def test_a_signal_ends_it(sqlite: sa.Engine, number: signal.Signals, statu
 
 
 @pytest.mark.usefixtures("inline")
+async def test_a_signal_that_comes_before_the_work_begins_ends_it(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = Office(sqlite)
+    office.insert(1)
+    work = run_of(office)
+    receive = work._receive_signals
+
+    async def receive_one(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+        work.ended_by = signal.SIGTERM
+        await receive(task_status=task_status)
+
+    monkeypatch.setattr(type(work), "_receive_signals", lambda _, **given: receive_one(**given))
+    with anyio.fail_after(60):
+        assert await work._run() == Exit.DONE
+    assert office.asked() == 0
+
+
+@pytest.mark.usefixtures("inline")
 async def test_a_refused_account_ends_it_with_the_vendors_word(sqlite: sa.Engine) -> None:
     office = Office(sqlite)
     office.client = client_of(office.emulator, apikey="another")

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 import sqlalchemy as sa
-from database_servers import PostgresServer
+from database_servers import MariaDBServer
 from table_support import Office, told, until
 
 from smsc_status import ConfigError, DatabaseUnavailable
@@ -94,29 +94,39 @@ def test_a_lock_that_is_given_back_while_it_is_taken_is_not_held(kind: str, tmp_
     assert not lock.is_held()
 
 
-@pytest.mark.slow
-def test_a_lock_whose_connection_was_ended_is_not_held(postgres_server: PostgresServer) -> None:
-    engine = sa.create_engine(postgres_server.url)
-    lock = lock_of(engine, TABLE, None)
-    assert lock.acquire()
+@pytest.fixture(params=["postgresql", "mysql"])
+def server(request: pytest.FixtureRequest) -> sa.Engine:
+    """A database of a server."""
+    engine: sa.Engine = request.getfixturevalue(request.param)
+    return engine
+
+
+def end_other_connections(engine: sa.Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(
-            sa.text("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
-        )
+        if engine.dialect.name == "postgresql":
+            others = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
+            connection.execute(sa.text(others))
+            return
+        others = "select id from information_schema.processlist where id <> connection_id() and user = 'root'"
+        for (number,) in connection.execute(sa.text(others)).all():
+            connection.execute(sa.text(f"kill {number}"))
+
+
+@pytest.mark.slow
+def test_a_lock_whose_connection_was_ended_is_not_held(server: sa.Engine) -> None:
+    lock = lock_of(server, TABLE, None)
+    assert lock.acquire()
+    end_other_connections(server)
     assert not lock.is_held()
     assert lock.acquire()
     lock.release()
-    engine.dispose()
 
 
 @pytest.mark.slow
-def test_the_server_takes_the_lock_from_a_silent_holder(
-    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_server_takes_the_lock_from_a_silent_holder(server: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its machine may be gone."""
     monkeypatch.setattr(lock_module, "SILENCE", 1)
-    engine = sa.create_engine(postgres_server.url)
-    silent, other = (lock_of(engine, TABLE, None) for _ in range(2))
+    silent, other = (lock_of(server, TABLE, None) for _ in range(2))
     assert silent.acquire()
     assert not other.acquire()
     tries = 0
@@ -126,7 +136,6 @@ def test_the_server_takes_the_lock_from_a_silent_holder(
         time.sleep(0.1)
     assert not silent.is_held()
     other.release()
-    engine.dispose()
 
 
 def test_a_statement_that_the_server_does_not_know_does_not_matter() -> None:
@@ -309,25 +318,12 @@ def test_an_asynchronous_engine_is_refused() -> None:
         Database(engine)
 
 
-def test_mysql_gives_its_timestamps_in_utc() -> None:
-    said: list[str] = []
-
-    class Cursor:
-        def __enter__(self) -> Cursor:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def execute(self, statement: str) -> None:
-            said.append(statement)
-
-    class Connection:
-        cursor = Cursor
-
-    database_module._use_utc(Connection(), None)
-    assert said == ["SET time_zone = '+00:00'"]
-    assert Database("mysql://u@h/d").dialect.name == "mysql"
+@pytest.mark.slow
+def test_mysql_gives_its_timestamps_in_utc(mariadb_server: MariaDBServer) -> None:
+    database = Database(mariadb_server.url)
+    with database.engine.connect() as connection:
+        assert connection.execute(sa.text("select @@session.time_zone")).scalar() == "+00:00"
+    database.engine.dispose()
 
 
 def test_of_an_error_s_number_and_text_the_text_is_told() -> None:

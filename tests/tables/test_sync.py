@@ -507,8 +507,9 @@ async def test_run_needs_an_opened_table(sqlite: sa.Engine) -> None:
     assert office.sync().fields == []
 
 
-async def test_the_wanted_index_is_named_where_it_is_missing(engine: sa.Engine) -> None:
-    office = Office(engine)
+@pytest.mark.parametrize("type", ["varchar(64)", "text"])
+async def test_the_wanted_index_is_named_where_it_is_missing(engine: sa.Engine, type: str) -> None:
+    office = Office(engine, f"{IN}, {OUT.replace('varchar(64)', type)}")
     with told() as log:
         await office.sync().open()
         [text] = log.about("needs an index: ")
@@ -534,7 +535,8 @@ async def test_at_the_start_no_more_is_read_than_can_be_tracked(
     monkeypatch.setattr(following_module, "MAX_FOUND", 5)
     monkeypatch.setattr(following_module, "NEWEST_AT_START", 1)
     monkeypatch.setattr(rows_module.OpenRows.sweep, "__defaults__", (10,))
-    office, found = Office(sqlite), []
+    office = Office(sqlite)
+    found: list[int] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
         following = sync._following
