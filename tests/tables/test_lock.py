@@ -326,6 +326,28 @@ def test_mysql_gives_its_timestamps_in_utc(mariadb_server: MariaDBServer) -> Non
     database.engine.dispose()
 
 
+def test_each_connection_to_mysql_is_prepared() -> None:
+    """As the test above says, but it also runs where there is no server."""
+    said: list[str] = []
+
+    class Cursor:
+        def __enter__(self) -> Cursor:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def execute(self, statement: str) -> None:
+            said.append(statement)
+
+    class Connection:
+        cursor = Cursor
+
+    assert sa.event.contains(Database("mysql://u@h/d").engine, "connect", database_module._prepare_mysql)
+    database_module._prepare_mysql(Connection(), None)
+    assert said == ["SET time_zone = '+00:00', innodb_lock_wait_timeout = 2"]
+
+
 def test_of_an_error_s_number_and_text_the_text_is_told() -> None:
     error = sa.exc.OperationalError("", None, Exception(1205, "Lock wait timeout"))
     assert database_module.said(error) == "Lock wait timeout"
