@@ -22,7 +22,7 @@ from smsc_status.tables._bad import BadRows
 from smsc_status.tables._database import Database, said
 from smsc_status.tables._gaps import Gaps
 from smsc_status.tables._rows import BadRow, Key, OpenRows, Page, Row, RowRef, Seen, chunks, is_same
-from smsc_status.tables._tally import Tally
+from smsc_status.tables._tally import Doing, Tally
 from smsc_status.tables._writing import Change, Writer, Written, change_of
 
 LOOK_EVERY = 1.0
@@ -129,10 +129,10 @@ class Following:
             try:
                 await self._look()
             except sa.exc.SQLAlchemyError as error:
-                self._tally.database_failed(said(error))
+                self._tally.database_failed(Doing.READ, said(error))
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
-                self._tally.database_answered()
+                self._tally.database_did(Doing.READ)
                 self._tally.looks += 1
                 pause = LOOK_EVERY if self.has_all else 0.0
             await anyio.sleep(pause)
@@ -236,17 +236,17 @@ class Following:
         try:
             there = await self._where_idle(written)
         except sa.exc.SQLAlchemyError as error:
-            self._tally.database_failed(said(error))
+            self._tally.database_failed(Doing.WRITE, said(error))
             return False
         for _ in batch:
             self.unwritten.popleft()
         self.unwritten.extendleft(reversed(written.left))
         self._settle(batch, written, there)
         self._room.send()
-        if written.left:
-            self._tally.database_failed(written.trouble)
+        if len(written.left) == len(batch):
+            self._tally.database_failed(Doing.WRITE, written.trouble)
         else:
-            self._tally.database_answered()
+            self._tally.database_did(Doing.WRITE)
         return not written.left
 
     async def _where_idle(self, written: Written) -> dict[Key, tuple[Seen, str | None]]:

@@ -22,7 +22,7 @@ from smsc_status.tables._database import Database, is_disconnect, said
 from smsc_status.tables._following import Following
 from smsc_status.tables._lock import SIGN_OF_LIFE_EVERY, Lock, lock_of
 from smsc_status.tables._rows import OpenRows
-from smsc_status.tables._tally import SyncStats, Tally
+from smsc_status.tables._tally import Doing, SyncStats, Tally
 from smsc_status.tables._writing import Writer
 
 STAND_BY_EVERY = 2.0
@@ -54,7 +54,7 @@ class TableSync:
 
     Args:
         client: asks for the statuses. It must stay open while `run` runs.
-        database: an engine that allows at least two connections, or the database's URL. An engine is not closed. In
+        database: an engine that allows at least three connections, or the database's URL. An engine is not closed. In
             MySQL, a `TIMESTAMP` column is read in UTC by a URL, and in `timezone` by an engine.
         table: the table's name, or `schema.table`.
         columns: the names of its columns, where they are not the usual ones.
@@ -198,7 +198,7 @@ class TableSync:
             bad_rows=0 if following is None else len(following.bad),
             looks=tally.looks,
             has_all=following is not None and following.has_all,
-            is_database_reached=tally.trouble_since is None and not self._database.is_slow,
+            is_database_reached=not tally.troubles and not self._database.is_slow,
             done=dict(tally.done),
         )
 
@@ -296,21 +296,24 @@ class TableSync:
         finally:
             self._is_leading = False
             await self._write_last(following)
-        self._following = None  # it was replaced, so the rows are the other's now
+        # It was replaced, so the rows are the other's now, and the troubles with them.
+        self._following = None
+        for doing in (Doing.READ, Doing.WRITE):
+            self._tally.database_did(doing)
 
     async def _stand_by(self, lock: Lock) -> None:
         has_told = False
         while True:
             try:
                 if await _threads.in_thread(lock.acquire):
-                    self._tally.database_answered()
+                    self._tally.database_did(Doing.LOCK)
                     return
-                self._tally.database_answered()
+                self._tally.database_did(Doing.LOCK)
                 if not has_told:
                     has_told = True
                     logger.info("table %s: another process keeps it current; this one stands by", self._name)
             except sa.exc.SQLAlchemyError as error:
-                self._tally.database_failed(said(error))
+                self._tally.database_failed(Doing.LOCK, said(error))
             await anyio.sleep(STAND_BY_EVERY)
 
     async def _lead(self, following: Following, lock: Lock) -> None:
@@ -336,8 +339,9 @@ class TableSync:
             try:
                 if not await _threads.in_thread(lock.is_held) and not await _threads.in_thread(lock.acquire):
                     raise _Replaced
+                self._tally.database_did(Doing.LOCK)
             except sa.exc.SQLAlchemyError as error:
-                self._tally.database_failed(said(error))
+                self._tally.database_failed(Doing.LOCK, said(error))
 
     async def _write_last(self, following: Following) -> None:
         with anyio.move_on_after(LAST_WRITE, shield=True):

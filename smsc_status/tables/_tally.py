@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from enum import Enum, auto
 
 import attrs
 
@@ -28,7 +29,7 @@ class SyncStats:
     - `bad_rows`: the rows whose id or phone can't be used, as far as they are known.
     - `looks`: how often it has looked for new rows.
     - `has_all`: whether it has seen all open rows since it began to lead.
-    - `is_database_reached`: whether the database answered last time.
+    - `is_database_reached`: whether the database did what it was asked for last: to give the lock, to read, to write.
     - `done`: the rows that ended, by outcome.
     """
 
@@ -45,6 +46,14 @@ class SyncStats:
     done: dict[str, int]
 
 
+class Doing(Enum):
+    """What the database is asked for, again and again."""
+
+    LOCK = auto()
+    READ = auto()
+    WRITE = auto()
+
+
 @attrs.define
 class Tally:
     """Counts that go on when another process leads for a time."""
@@ -55,8 +64,9 @@ class Tally:
     looks: int = 0
     done: Counter[str] = attrs.field(factory=Counter)
     reported: Counter[str] = attrs.field(factory=Counter)
-    trouble_since: float | None = None
-    """Since when the database has not answered."""
+    troubles: set[Doing] = attrs.field(factory=set)
+    """What the database failed to do when it was last asked for it."""
+    trouble_since: float = 0.0
 
     def report(self, kind: str, text: str) -> None:
         """Warn of something about one row, the first times."""
@@ -65,14 +75,16 @@ class Tally:
             rest = "; further ones are only counted" if self.reported[kind] == REPORTED_AT_ONCE else ""
             logger.warning("%s%s", text, rest)
 
-    def database_answered(self) -> None:
-        """The database answers."""
-        if self.trouble_since is not None:
-            logger.warning("the database answers again after %.0f s", _loops.now() - self.trouble_since)
-            self.trouble_since = None
+    def database_did(self, doing: Doing) -> None:
+        """The database does this."""
+        if doing in self.troubles:
+            self.troubles.remove(doing)
+            if not self.troubles:
+                logger.warning("the database does its work again after %.0f s", _loops.now() - self.trouble_since)
 
-    def database_failed(self, text: str) -> None:
-        """The database does not answer, or refuses everything."""
-        if self.trouble_since is None:
+    def database_failed(self, doing: Doing, text: str) -> None:
+        """The database does not answer, or refuses to do this."""
+        if not self.troubles:
             self.trouble_since = _loops.now()
             logger.warning("the database does not do its work, and is tried again: %s", text)
+        self.troubles.add(doing)

@@ -93,7 +93,7 @@ async def test_what_is_known_while_the_database_is_away_is_written_when_it_is_ba
             office.insert(100)
             await until(lambda: office.outcome(100))
     assert len(log.about("the database does not do its work")) == 1
-    assert len(log.about("the database answers again")) == 1
+    assert len(log.about("the database does its work again")) == 1
 
 
 @pytest.mark.slow

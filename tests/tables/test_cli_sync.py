@@ -23,6 +23,7 @@ from smsc_status.cli._app import run
 from smsc_status.cli._exits import Exit
 from smsc_status.cli._health import address_of, answering_probes
 from smsc_status.cli._meters import Quiet
+from smsc_status.tables._tally import Doing
 
 pytestmark = pytest.mark.anyio
 
@@ -205,7 +206,7 @@ async def test_what_is_shown_and_reported(sqlite: sa.Engine, monkeypatch: pytest
     assert is_well
     assert facts["role"] == "standby"
     work.sync._is_leading = True
-    work.sync._tally.database_failed("away")
+    work.sync._tally.database_failed(Doing.READ, "away")
     work.sync._tally.failed_writes = 2
     monkeypatch.setattr(type(work.sync), "stats", _with_unwritten(work.sync.stats))
     work._tick()

@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from helpers import PHONE, client_of
 from table_support import IN, OUT, Office, running, told, until
 
-from smsc_status import AuthError, ClientClosed, ConfigError, DatabaseUnavailable
+from smsc_status import AuthError, ClientClosed, ConfigError, DatabaseUnavailable, StatusRecord
 from smsc_status.tables import Columns, TableSync, _bad, _tally
 from smsc_status.tables import _following as following_module
 from smsc_status.tables import _rows as rows_module
 from smsc_status.tables._rows import RowRef
+from smsc_status.tables._writing import change_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("inline")]
 
@@ -618,6 +619,50 @@ async def test_what_cannot_be_written_at_the_end_is_told(sqlite: sa.Engine, monk
         assert anyio.current_time() - stopped_at < 5.0
     assert log.about("1 changes could not be written")
     assert len(log.about("lock timeout")) == 1
+
+
+async def test_a_database_that_only_reads_is_in_trouble_until_it_writes(sqlite: sa.Engine) -> None:
+    """Looks that succeed do not hide it."""
+    office, is_refused = Office(sqlite), [True]
+    office.insert(1)
+
+    def refuse(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE") and is_refused[0]:
+            raise sa.exc.OperationalError("", None, Exception("permission denied"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    with told() as log:
+        async with office.client, running(office.sync()) as sync:
+            await until(lambda: not sync.stats().is_database_reached)
+            looks = sync.stats().looks
+            await until(lambda: sync.stats().looks > looks + 10)
+            assert not sync.stats().is_database_reached
+            is_refused[0] = False
+            await until(lambda: office.outcome(1) and sync.stats().is_database_reached)
+    assert len(log.about("the database does not do its work")) == 1
+    assert len(log.about("the database does its work again")) == 1
+
+
+async def test_a_row_that_waits_is_trouble_only_if_nothing_else_can_be_written(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    for id in range(1, 4):
+        office.insert(id)
+
+    def refuse(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if statement.startswith("UPDATE") and any(2 in each for each in (parameters if many else [parameters])):
+            raise sa.exc.OperationalError("", None, Exception("lock timeout"))
+
+    async with office.client, office.sync() as sync:
+        following = sync._begin()
+        await following._sweep_on()
+        for row in following.held.values():
+            following._put(change_of(row, StatusRecord(status=1, err=0)))
+        sa.event.listen(sqlite, "before_cursor_execute", refuse)
+        assert not await following.write_some()
+        assert [row[2] for row in office.rows()] == ["Delivered", None, "Delivered"]
+        assert sync.stats().is_database_reached
+        assert not await following.write_some()
+        assert not sync.stats().is_database_reached
 
 
 async def test_which_rows_are_there_is_asked_again_if_the_question_fails(
