@@ -16,9 +16,10 @@ from smsc_status._runtime.account import Secret
 from smsc_status.client import StatusClient
 from smsc_status.errors import ConfigError, DatabaseUnavailable
 from smsc_status.models import MOSCOW, Detail
-from smsc_status.tables import _columns, _threads
+from smsc_status.tables import _threads
+from smsc_status.tables._checking import check_table
 from smsc_status.tables._columns import Columns, Mapped
-from smsc_status.tables._database import Database, is_disconnect, said
+from smsc_status.tables._database import Database, said
 from smsc_status.tables._following import Following
 from smsc_status.tables._lock import SIGN_OF_LIFE_EVERY, Lock, lock_of
 from smsc_status.tables._rows import OpenRows
@@ -116,13 +117,7 @@ class TableSync:
             DatabaseUnavailable: the database can't be reached.
         """
         try:
-            try:
-                self._mapped = await self._database.run(self._checked)
-            except sa.exc.DBAPIError:
-                if not self._create_columns:
-                    raise
-                # Another process may have made the columns in the meantime.
-                self._mapped = await self._database.run(self._checked)
+            self._mapped = await self._checked()
         except ConfigError:
             raise
         except sa.exc.OperationalError as error:
@@ -133,36 +128,21 @@ class TableSync:
             return
         raise problem  # here, so that its context holds none of the database's errors, which quote rows
 
-    def _checked(self, connection: sa.Connection) -> Mapped:
-        find = partial(_columns.find, connection, self._name, self._columns, self._zone)
-        mapped = find()
-        if mapped.missing:
-            statements = _columns.alterations(mapped, connection.dialect)
-            if not self._create_columns:
-                names = ", ".join(column.name for column in mapped.missing)
-                raise ConfigError(
-                    f"table {self._name!r}: missing {names}; let them be added (create_columns, --create-columns), or "
-                    f"add them by: {'; '.join(statements)}"
-                )
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-            mapped = find()
-        self._try_condition(connection, mapped)
-        if not _columns.has_wanted_index(connection, mapped):
-            wanted = _columns.wanted_index(mapped, connection.dialect)
-            logger.warning("table %s: in a large table, looking for rows needs an index: %s", self._name, wanted)
-        return mapped
-
-    def _try_condition(self, connection: sa.Connection, mapped: Mapped) -> None:
+    async def _checked(self) -> Mapped:
+        check = partial(
+            check_table,
+            name=self._name,
+            columns=self._columns,
+            where=self._where,
+            zone=self._zone,
+            create_columns=self._create_columns,
+        )
         try:
-            OpenRows(mapped, self._where, self._zone).newest(connection, None, limit=1)
-        except sa.exc.DBAPIError as error:
-            if self._where is None or is_disconnect(error):
+            return await self._database.run(check)
+        except sa.exc.DBAPIError:
+            if not self._create_columns:
                 raise
-            problem = f"where {self._where!r}: the database refuses it: {said(error)}"
-        else:
-            return
-        raise ConfigError(problem)  # here, as above
+        return await self._database.run(check)  # another process may have made the columns in the meantime
 
     async def aclose(self) -> None:
         """Close the connections that were made for this. `async with` does it."""

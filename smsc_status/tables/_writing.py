@@ -17,14 +17,11 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
-from smsc_status._texts import one_line
 from smsc_status.codes import status_title
 from smsc_status.models import FailedCheck, StatusRecord
 from smsc_status.tables._columns import Mapped
 from smsc_status.tables._database import WAIT_FOR_LOCK, concerns_row, is_disconnect, said
 from smsc_status.tables._rows import Row
-
-LONGEST_OUTCOME = 255
 
 MAX_WAITING = 5
 """If so many rows can't be written now, the others are not tried either: the trouble is the database's."""
@@ -168,8 +165,7 @@ class Writer:
 
     def _values(self, change: Change) -> dict[str, Any]:
         out, row, record = self._mapped.out, change.row, change.record
-        outcome = None if change.outcome is None else one_line(change.outcome, LONGEST_OUTCOME)
-        values: dict[str, Any] = {"v_outcome": out["outcome"][1].of(outcome)}
+        values: dict[str, Any] = {"v_outcome": out["outcome"][1].of(change.outcome)}
         if record is not None:
             values["v_checked_at"] = out["checked_at"][1].of(record.checked_at)
             for field in self._record_fields:
