@@ -105,9 +105,6 @@ def test_a_program_prints_what_the_page_says(code: str, output: str) -> None:
     assert done.stdout == output, done.stderr
 
 
-SENT = "insert into sms (sms_id, recipient, sent) values (:id, '79990000000', :sent)"
-
-
 def make_table_of_the_page(engine: sa.Engine) -> None:
     """As the page has it, with one message."""
     create, *_ = blocks(on_page("howto/table.md"), "sql")
@@ -115,8 +112,15 @@ def make_table_of_the_page(engine: sa.Engine) -> None:
         create = create.replace("bigserial", "integer")
     with engine.begin() as connection:
         connection.execute(sa.text(create))
-        sent = datetime.now(MOSCOW) - timedelta(hours=1)
-        connection.execute(sa.text(SENT), {"id": "1", "sent": sent.isoformat(" ")})
+    insert_message(engine, "1")
+
+
+def insert_message(engine: sa.Engine, id: str) -> None:
+    """One that was sent an hour ago."""
+    sent = datetime.now(MOSCOW) - timedelta(hours=1)
+    insert = "insert into sms (sms_id, recipient, sent) values (:id, '79990000000', :sent)"
+    with engine.begin() as connection:
+        connection.execute(sa.text(insert), {"id": id, "sent": sent.isoformat(" ")})
 
 
 def outcomes_in(engine: sa.Engine) -> list[object]:
@@ -172,7 +176,7 @@ def test_a_table_of_postgresql_is_kept_current(
         assert index.strip().rstrip(";") in done.stderr
         with engine.begin() as connection:
             connection.execute(sa.text(index))
-            connection.execute(sa.text(SENT), {"id": "2", "sent": datetime.now(MOSCOW)})
+        insert_message(engine, "2")
         keep_current_until_delivered(engine, tmp_path)
         engine.dispose()
 

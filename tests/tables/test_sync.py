@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from helpers import PHONE, client_of
 from table_support import IN, OUT, Office, running, told, until
 
-from smsc_status import AuthError, ClientClosed, ConfigError, DatabaseUnavailable, StatusRecord
+from smsc_status import Archived, AuthError, ClientClosed, ConfigError, DatabaseUnavailable, FailedCheck, StatusRecord
 from smsc_status.tables import Columns, TableSync, _bad, _tally
 from smsc_status.tables import _following as following_module
 from smsc_status.tables import _rows as rows_module
@@ -701,7 +701,7 @@ async def test_a_look_that_fails_is_tried_again(sqlite: sa.Engine) -> None:
     assert failures == [0]
 
 
-async def test_a_row_that_was_replaced_is_not_let_go_by_its_former_message(sqlite: sa.Engine) -> None:
+async def test_a_row_that_was_replaced_is_neither_written_nor_let_go_by_its_former_message(sqlite: sa.Engine) -> None:
     office = Office(sqlite)
     async with office.client, running(office.sync()) as sync:
         await until(lambda: sync.stats().is_leading)
@@ -709,6 +709,8 @@ async def test_a_row_that_was_replaced_is_not_let_go_by_its_former_message(sqlit
         assert following is not None
         former, present = RowRef(1, PHONE, None, 1), RowRef(2, PHONE, None, 1)
         following.held[1] = present
+        await following.take(FailedCheck(former, Archived("gone")))
+        assert not following.unwritten
         following._let_go(former)
         assert following.held[1] is present
 
