@@ -161,8 +161,12 @@ async def make_gaps(engine: sa.Engine, client: StatusClient) -> None:
     """Insert a thousand rows, of which each leaves one key out."""
     count = client.stats().tracked
     with engine.begin() as connection:
-        series = "SELECT max(id) + 2 * n, '79990000000', now() FROM messages, generate_series(1, 1000) n GROUP BY n"
-        connection.execute(sa.text(f"INSERT INTO messages (id, phone, sent_at) {series}"))
+        connection.execute(
+            sa.text(
+                "INSERT INTO messages (id, phone, sent_at) SELECT highest.id + 2 * n, '79990000000', now() "
+                "FROM (SELECT max(id) AS id FROM messages) highest, generate_series(1, 1000) n"
+            )
+        )
     await _until(partial(_tracks, client, count + 1000))
     await anyio.sleep(2.5)
 

@@ -175,8 +175,9 @@ class Following:
         page = await self._read(partial(self._rows.sweep, at=self._sweep_at))
         self._sweep_at = page.at
         if page.at is None:
-            for row in await _threads.in_thread(self._unseen):
-                self._let_go(row)
+            if self.has_all:  # the first sweep has seen all rows that are held, and a list of them takes memory
+                for row in await _threads.in_thread(self._unseen):
+                    self._let_go(row)
             self.has_all = True
             self._sweep_number += 1
 
