@@ -236,12 +236,12 @@ async def test_keys_that_are_no_numbers_have_no_gaps(sqlite: sa.Engine, monkeypa
 
 
 async def test_rows_that_come_behind_many_newer_ones_are_found_by_the_sweep(
-    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever they are in the order of the keys."""
     monkeypatch.setattr(rows_module.OpenRows.newest, "__defaults__", (5,))
     monkeypatch.setattr(rows_module.OpenRows.sweep, "__defaults__", (10,))
-    office = Office(engine)
+    office = Office(sqlite)
     for id in range(100, 140):
         office.insert(id, [(5000, 1, 0)])
     async with office.client, running(office.sync()) as sync:
@@ -251,11 +251,11 @@ async def test_rows_that_come_behind_many_newer_ones_are_found_by_the_sweep(
             assert await until(partial(has_rows, sync, count)) <= 8.0
 
 
-async def test_many_new_rows_are_found_at_once(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_new_rows_are_found_at_once(sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look reads on until a page has nothing new."""
     monkeypatch.setattr(rows_module.OpenRows.newest, "__defaults__", (5,))
     monkeypatch.setattr(rows_module.OpenRows.sweep, "__defaults__", (3,))
-    office = Office(engine)
+    office = Office(sqlite)
     async with office.client, running(office.sync()) as sync:
         await until(lambda: sync.stats().looks > 2)
         for id in range(1, 61):
