@@ -586,6 +586,9 @@ async def test_a_row_that_fails_is_left_alone_until_it_changes(engine: sa.Engine
             await anyio.sleep(60)
             assert office.asked() == asked
             assert sync.stats().open_rows == 1
+            office.send(1, phone="79991112233")
+            office.sql("update messages set phone = '79991112233'")
+            await until(lambda: office.asked() > asked)
     assert log.about("row of id 1: not written, and left alone")
 
 
