@@ -80,11 +80,6 @@ class Database:
         self._turn = anyio.Lock()
         self._began_at: float | None = None
 
-    @property
-    def dialect(self) -> sa.Dialect:
-        """The database's dialect."""
-        return self.engine.dialect
-
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         """Do `work` in a transaction, in a thread. A caller who is cancelled does not wait for the thread.
 
