@@ -311,10 +311,12 @@ async def test_the_condition_narrows_the_rows(engine: sa.Engine) -> None:
     for id in (1, 2):
         office.insert(id)
     office.sql("update messages set channel = 'sms:%' where id = 1")
+    office.sql("insert into messages (id, phone, outcome) values (3, :phone, 'ConfigError')", phone=PHONE)
     async with office.client, running(office.sync(where="channel = 'sms:%'")) as sync:
         await until(lambda: office.outcome(1))
         assert sync.stats().open_rows == 0
-        assert office.rows() == [(1, 1, "Delivered"), (2, None, None)]
+        await anyio.sleep(5)
+        assert office.rows() == [(1, 1, "Delivered"), (2, None, None), (3, None, "ConfigError")]
 
 
 async def test_the_fields_that_have_columns_are_written_at_the_level_that_they_need(engine: sa.Engine) -> None:
