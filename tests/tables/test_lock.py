@@ -69,7 +69,7 @@ def test_a_database_file_has_one_lock_however_it_is_reached(tmp_path: Path, monk
 @pytest.mark.parametrize("kind", ["server", "file"])
 def test_a_lock_that_is_given_back_while_it_is_taken_is_not_held(kind: str, tmp_path: Path) -> None:
     """Who took it did not wait for it, because it was to stop."""
-    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
     lock: Lock = FileLock(str(tmp_path / "lock"))
     if kind == "server":
         lock = ServerLock(engine, prepare=[], take="SELECT :name", name=1)
