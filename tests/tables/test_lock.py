@@ -311,6 +311,24 @@ async def test_a_call_that_takes_very_long_shows_that_the_database_is_away(
     assert seen == [True]
 
 
+@pytest.mark.anyio
+async def test_a_look_and_a_write_do_not_run_at_once(sqlite: sa.Engine) -> None:
+    """Otherwise a row that ends in between would look like a new one."""
+    database, running, most = Database(sqlite), 0, 0
+
+    def work(_connection: sa.Connection) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.02)
+        running -= 1
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(database.run, work)
+    assert most == 1
+
+
 def test_an_asynchronous_engine_is_refused() -> None:
     engine = sa.create_engine("sqlite://")
     engine.dialect.is_async = True
