@@ -28,6 +28,8 @@ from smsc_status.tables import _following as following_module
 
 LOOKS = 20
 NEW_ROWS = 10
+NEWER = 50_000
+"""Rows that are committed before one whose transaction began earlier."""
 
 
 class Silent(httpx.AsyncBaseTransport):
@@ -82,7 +84,6 @@ async def measure(url: str, rows: int) -> None:
     costs = Costs(engine)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     client = StatusClient(apikey="key", base_url="http://localhost", transport=Silent())
-    looks: list[float] = []
     began_at = time.monotonic()
     async with client, TableSync(client, engine, table="messages") as sync, anyio.create_task_group() as tasks:
         tasks.start_soon(sync.run)
@@ -90,17 +91,27 @@ async def measure(url: str, rows: int) -> None:
         seconds = time.monotonic() - began_at
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(f"start: {seconds:.1f} s; peak memory {peak / 1024:.0f} MB, of which {before / 1024:.0f} before")
-        costs.is_counting = True
-        for _ in range(LOOKS):
-            count, costs.milliseconds = sync.stats().looks, 0.0
-            await _until(partial(_has_looked, sync, count))
-            looks.append(costs.milliseconds)
-        costs.is_counting = False
-        print(f"a look: median {median(looks):.1f} ms of the database's time, most {max(looks):.1f} ms")
+        print(f"a look: {await cost_of_looks(sync, costs)}")
         found = await time_to_find(engine, client, rows)
         print(f"a new row: found {median(found):.2f} s after its commit, at most {max(found):.2f} s")
+        late = await time_to_find_late(engine, client)
+        print(f"a row committed behind {NEWER:,} newer ones: found {late:.2f} s after its commit")
+        await make_gaps(engine, client)
+        print(f"a look with 1,000 gaps in the keys: {await cost_of_looks(sync, costs)}")
         sync.stop()
     engine.dispose()
+
+
+async def cost_of_looks(sync: TableSync, costs: Costs) -> str:
+    """The database's time for a look."""
+    looks: list[float] = []
+    costs.is_counting = True
+    for _ in range(LOOKS):
+        count, costs.milliseconds = sync.stats().looks, 0.0
+        await _until(partial(_has_looked, sync, count))
+        looks.append(costs.milliseconds)
+    costs.is_counting = False
+    return f"median {median(looks):.1f} ms of the database's time, most {max(looks):.1f} ms"
 
 
 def _has_looked(sync: TableSync, count: int) -> bool:
@@ -128,6 +139,36 @@ async def time_to_find(engine: sa.Engine, client: StatusClient, rows: int) -> li
         found.append(time.monotonic() - began_at)
         await anyio.sleep(0.13 * number % following_module.LOOK_EVERY)
     return found
+
+
+async def time_to_find_late(engine: sa.Engine, client: StatusClient) -> float:
+    """How long it takes until a row is tracked whose transaction began before those of many rows that are tracked."""
+    insert = "INSERT INTO messages (id, phone, sent_at) SELECT {}, '79990000000', now()"
+    count = client.stats().tracked
+    with engine.connect() as early:
+        key = early.execute(sa.text(f"{insert.format('max(id) + 1')} FROM messages RETURNING id")).scalar()
+        with engine.begin() as connection:
+            connection.execute(sa.text(f"{insert.format('n')} FROM generate_series({key} + 1, {key} + {NEWER}) n"))
+        await _until(partial(_tracks, client, count + NEWER))
+        await anyio.sleep(2.5)
+        early.commit()
+    began_at = time.monotonic()
+    await _until(partial(_tracks, client, count + NEWER + 1))
+    return time.monotonic() - began_at
+
+
+async def make_gaps(engine: sa.Engine, client: StatusClient) -> None:
+    """Insert a thousand rows, of which each leaves one key out."""
+    count = client.stats().tracked
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO messages (id, phone, sent_at) SELECT highest.id + 2 * n, '79990000000', now() "
+                "FROM (SELECT max(id) AS id FROM messages) highest, generate_series(1, 1000) n"
+            )
+        )
+    await _until(partial(_tracks, client, count + 1000))
+    await anyio.sleep(2.5)
 
 
 def main(rows: int = 1_000_000) -> None:

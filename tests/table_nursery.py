@@ -1,7 +1,8 @@
 """Starts processes that keep a table current, for the tests of what may happen to them.
 
-Its argument is the database's URL. A line on its standard input with the server's URL starts a process, and prints its
-number. The processes are forked, because a new Python would take a second to load what they need.
+Its argument is the database's URL. A line on its standard input with the URLs of the server and the database starts a
+process, and prints its number. The processes are forked, because a new Python would take a second to load what they
+need.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import anyio
 import sqlalchemy as sa
 
 from smsc_status import Limits, StatusClient
-from smsc_status.tables import TableSync
+from smsc_status.tables import TableSync, _following
 
 TRUSTED = ssl.create_default_context()
+_following.GATHER = 0.05  # so that each of twenty lives takes half a second
 LIMITS = Limits(period=0.3, margin=0.1, linger=0.2)
 
 
@@ -52,8 +54,8 @@ def main() -> None:
         child = os.fork()
         if not child:
             logging.disable()
-            anyio.run(keep_current, line.strip(), database)
-            os._exit(0)
+            anyio.run(keep_current, *line.split())
+            sys.exit()  # as a program does, which waits for its threads
         print(child, flush=True)  # noqa: T201 (it is a program)
 
 

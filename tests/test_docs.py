@@ -22,6 +22,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 import typer
+from database_servers import postgres
 from documents import PAGES, README, README_RU, ROOT, blocks, links, module, names, programs, served, text_of
 
 import pytest_smsc_status
@@ -105,35 +106,80 @@ def test_a_program_prints_what_the_page_says(code: str, output: str) -> None:
     assert done.stdout == output, done.stderr
 
 
-def test_a_table_is_kept_current(monkeypatch: pytest.MonkeyPatch, server: EmulatorServer, tmp_path: Path) -> None:
-    """One of the page's shape, from its columns to its statuses."""
-    program = module(on_page("howto/table.md"), "def keep_current", tmp_path)
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}")
+def make_table_of_the_page(engine: sa.Engine) -> None:
+    """As the page has it, with one message."""
+    create, *_ = blocks(on_page("howto/table.md"), "sql")
+    if engine.dialect.name == "sqlite":
+        create = create.replace("bigserial", "integer")
     with engine.begin() as connection:
-        connection.execute(
-            sa.text("create table sms (number integer primary key, sms_id text, recipient text, sent timestamp)")
-        )
-        connection.execute(
-            sa.text("insert into sms (sms_id, recipient, sent) values ('1', '79990000000', :sent)"),
-            {"sent": (datetime.now(MOSCOW) - timedelta(hours=1)).isoformat(" ")},
-        )
+        connection.execute(sa.text(create))
+    insert_message(engine, "1")
 
-    def outcome() -> object:
-        with engine.begin() as connection:
-            columns = {column["name"] for column in sa.inspect(connection).get_columns("sms")}
-            return "outcome" in columns and connection.execute(sa.text("select outcome from sms")).scalar()
+
+def insert_message(engine: sa.Engine, id: str) -> None:
+    """One that was sent an hour ago."""
+    sent = datetime.now(MOSCOW) - timedelta(hours=1)
+    insert = "insert into sms (sms_id, recipient, sent) values (:id, '79990000000', :sent)"
+    with engine.begin() as connection:
+        connection.execute(sa.text(insert), {"id": id, "sent": sent.isoformat(" ")})
+
+
+def outcomes_in(engine: sa.Engine) -> list[object]:
+    with engine.begin() as connection:
+        if "outcome" not in {column["name"] for column in sa.inspect(connection).get_columns("sms")}:
+            return []
+        return list(connection.execute(sa.text("select outcome from sms order by number")).scalars())
+
+
+def keep_current_until_delivered(engine: sa.Engine, folder: Path) -> None:
+    """By the page's program."""
+    program = module(on_page("howto/table.md"), "def keep_current", folder)
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(program.keep_current, engine.url.render_as_string())
             with anyio.fail_after(30):
-                while not outcome():  # noqa: ASYNC110 (a database tells nobody)
+                while set(outcomes_in(engine)) != {"Delivered"}:  # noqa: ASYNC110 (a database tells nobody)
                     await anyio.sleep(0.05)
             tasks.cancel_scope.cancel()
 
     anyio.run(main)
-    assert outcome() == "Delivered"
+
+
+def test_a_table_is_kept_current(server: EmulatorServer, tmp_path: Path) -> None:
+    """One of the page's shape, from its columns to its statuses."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}")
+    make_table_of_the_page(engine)
+    keep_current_until_delivered(engine, tmp_path)
     engine.dispose()
+
+
+@pytest.mark.slow
+def test_a_table_of_postgresql_is_kept_current(
+    monkeypatch: pytest.MonkeyPatch, server: EmulatorServer, tmp_path: Path
+) -> None:
+    """By the page's command, which checks each row once, and by its program, with the page's index."""
+    _, index, *_ = blocks(on_page("howto/table.md"), "sql")
+    (command,) = [
+        line
+        for block in blocks(on_page("howto/table.md"), "sh")
+        for line in block.splitlines()
+        if line.startswith("smsc-status sync") and line.endswith("--once")
+    ]
+    with postgres() as postgresql:
+        engine = sa.create_engine(postgresql.url)
+        make_table_of_the_page(engine)
+        monkeypatch.setenv("DATABASE_URL", postgresql.url.replace("+psycopg", ""))
+        run = [sys.executable, "-m", "smsc_status", *command.split()[1:]]
+        done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert outcomes_in(engine) == ["Delivered"]
+        assert index.strip().rstrip(";") in done.stderr
+        with engine.begin() as connection:
+            connection.execute(sa.text(index))
+        insert_message(engine, "2")
+        keep_current_until_delivered(engine, tmp_path)
+        engine.dispose()
 
 
 def test_a_worker_gets_the_status_from_the_service(

@@ -141,7 +141,8 @@ class Run:
             for address, pages in self._pages().items():
                 await stack.enter_async_context(answering(address, pages))
             try:
-                await (self.sync.check_once() if self.options.once else self.sync.run())
+                if self.ended_by is None:  # a signal may have come before there was anything to stop
+                    await (self.sync.check_once() if self.options.once else self.sync.run())
             except SmscError as error:
                 self.meter.say(explained(error))
                 return exit_of(error)

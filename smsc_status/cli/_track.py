@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
 from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -36,15 +35,15 @@ from smsc_status.errors import ConfigError
 from smsc_status.models import Detail, FailedCheck, Limits, MessageRef, StatusRecord
 
 Seen = tuple[int, int | None] | str | None
-"""What was last written about a message: its status and error, or the name of its final outcome, or nothing."""
+"""What was last written about a message: its status and error, or the name of its final outcome."""
 
 
 class Journal:
-    """Knows what was last written about each message, by earlier runs and by this one."""
+    """Knows what earlier runs wrote about each message, and which messages this run follows."""
 
     def __init__(self) -> None:
         self._earlier: dict[MessageRef, Seen] = {}
-        self._followed: dict[MessageRef, Seen] = {}
+        self._followed: set[MessageRef] = set()
         self.resumed: Counter[str] = Counter()
         """How many messages of this run's input ended in earlier runs, by outcome."""
 
@@ -54,38 +53,31 @@ class Journal:
         Raises:
             ValueError, TypeError, LookupError: the line is not an outcome.
         """
-        self._earlier[MessageRef(row["id"], row["phone"])] = _seen_in(row)
+        end = _end_in(row)
+        ref = MessageRef(row["id"], row["phone"], seen=None if end else (row["status"], row["err"]))
+        self._earlier[ref] = end or ref.seen
 
     def should_check(self, ref: MessageRef) -> bool:
         """Whether a message is to be followed: it is new in this run's input, and did not end in an earlier run."""
         if ref in self._followed:
             return False
-        seen = self._followed[ref] = self._earlier.pop(ref, None)
+        self._followed.add(ref)
+        seen = self._earlier.get(ref)
         if isinstance(seen, str):
             self.resumed[seen] += 1
         return not isinstance(seen, str)
 
-    def is_news(self, outcome: StatusRecord | FailedCheck) -> bool:
-        """Take note of an outcome. Returns whether it says anything new."""
-        known = self._followed.get(outcome.ref)
-        if isinstance(outcome, FailedCheck):
-            self._followed[outcome.ref] = name_of(outcome)
-            return True
-        seen = _pair(outcome.status, outcome.err)
-        self._followed[outcome.ref] = name_of(outcome) if outcome.is_final else seen
-        return known != seen
+    def with_seen(self, ref: MessageRef) -> MessageRef:
+        """The message to be followed, with what was written about it, so that `track` does not give that again."""
+        seen = self._earlier.pop(ref, None)
+        return attrs.evolve(ref, seen=seen) if isinstance(seen, tuple) else ref
 
 
-@lru_cache(maxsize=1024)
-def _pair(status: int, err: int | None) -> tuple[int, int | None]:
-    """The same tuple for the same values: a million messages have only a few different ones, and so share them."""
-    return status, err
-
-
-def _seen_in(row: Row) -> Seen:
+def _end_in(row: Row) -> str:
+    """The name of the outcome with which the message ended; empty if it goes on."""
     if "error" in row:
         return sys.intern(one_line(str(row["error"])))
-    return _status_name(row["status"]) if row["is_final"] else _pair(row["status"], row["err"])
+    return _status_name(row["status"]) if row["is_final"] else ""
 
 
 def name_of(outcome: StatusRecord | FailedCheck) -> str:
@@ -166,13 +158,13 @@ class Tracking(Job):
         return self.journal.should_check(ref)
 
     def outcomes_of(self, refs: AsyncGenerator[MessageRef, None]) -> TrackStream:
-        """Follow each message to its end."""
-        return self.client.track(refs, detail=self.detail, eagerness=self.eagerness, look_ahead=None)
+        """Follow each message to its end. What earlier runs wrote does not come out again."""
+        seen = (self.journal.with_seen(ref) async for ref in refs)
+        return self.client.track(seen, detail=self.detail, eagerness=self.eagerness, look_ahead=None)
 
     def take_in(self, outcome: StatusRecord | FailedCheck) -> None:
-        """Write an outcome if it says anything new, and count the message if it has ended."""
-        if self.journal.is_news(outcome):
-            self.sink.write(outcome)
+        """Write an outcome, and count the message if it has ended."""
+        self.sink.write(outcome)
         if isinstance(outcome, FailedCheck):
             self.failed += 1
             self.ends[name_of(outcome)] += 1

@@ -1,7 +1,8 @@
 """Keeps the statuses of a database table current: `TableSync` (the extra `sql`).
 
-Reading order: `_columns` says which column is what, `_values` how a value is read and written, `_rows` how open rows
-are found, `_writing` how changes are written, `_lock` who does it if several could, and `_sync` puts them together.
+Reading order: `_columns` says which column is what, `_values` how a value is read and written, `_rows` and `_gaps` how
+open rows are found, `_writing` how changes are written, and `_lock` who does it if several could. `_following` does it
+as long as it has the lock, and `_sync` is what users hold.
 """
 
 from __future__ import annotations

@@ -50,6 +50,10 @@ _OUT = ("status", "err", "changed_at", "checked_at", "outcome")
 _NEEDED = frozenset({"id", "phone", "status", "checked_at", "outcome"})
 
 
+LONGEST_NAME = 20
+"""Characters. Each title of a final status, and each name of an error that ends a row, is at most as long."""
+
+
 def _frozen(given: Mapping[str, str | None]) -> Mapping[str, str | None]:
     return MappingProxyType(dict(given))
 
@@ -146,17 +150,15 @@ def find(connection: sa.Connection, name: str, columns: Columns, zone: tzinfo) -
     table = _reflected(connection, name)
     by_name = {column.name.casefold(): column for column in table.columns}
     found = {field: _find_in(by_name, field, getattr(columns, field)) for field in _IN}
-    for field in ("id", "phone"):
-        if found[field] is None:
-            wanted = getattr(columns, field) or " or ".join(_USUAL[field])
-            there = ", ".join(column.name for column in table.columns)
-            raise ConfigError(f"table {name!r}: expected a column {wanted} for the {field}; it has {there}")
+    _check_found(name, columns, found, table)
     if not table.primary_key.columns:
         raise ConfigError(f"table {name!r}: expected a primary key, by which its rows are told apart")
     out, missing = _out_columns(columns, by_name, connection.dialect)
     for field, column in [*found.items(), *out.items()]:
         if column is not None:
             _check_type(name, field, column)
+    if "outcome" in out and connection.dialect.name != "sqlite":  # SQLite does not keep to lengths
+        _check_length(name, out["outcome"])
     _check_distinct(name, found, out, table)
     places = {field: (column, place_of(column.type, connection.dialect, zone)) for field, column in out.items()}
     used = _untyped(table) if connection.dialect.name == "sqlite" else table
@@ -192,6 +194,8 @@ def wanted_index(mapped: Mapped, dialect: sa.Dialect) -> str:
     on = f"CREATE INDEX {name} ON {preparer.format_table(mapped.table)}"
     if dialect.name in ("postgresql", "sqlite"):
         return f"{on} ({key}) WHERE {outcome} IS NULL"
+    if isinstance(mapped.out["outcome"][0].type, sa.Text):  # of which MySQL puts only a part into an index
+        outcome = f"{outcome}({LONGEST_NAME})"
     return f"{on} ({outcome}, {key})"
 
 
@@ -258,12 +262,35 @@ def _type_for(field: str, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
     return sa.Text() if field in ("message", "comment") else sa.String(255)
 
 
+def _check_found(table: str, columns: Columns, found: Mapping[str, sa.Column[Any] | None], whole: sa.Table) -> None:
+    """Check that the columns are there that are needed or named."""
+    wanted = []
+    for field in _IN:
+        given = getattr(columns, field)
+        if found[field] is None and (given or field in _NEEDED):
+            usual = " or ".join(_USUAL.get(field, (field,)))
+            wanted.append(f"{given or f'{usual}, or of a name that is given,'} for the {field}")
+    if wanted:
+        there = ", ".join(column.name for column in whole.columns)
+        raise ConfigError(f"table {table!r}: expected a column {', and a column '.join(wanted)}; it has {there}")
+
+
 def _check_type(table: str, field: str, column: sa.Column[Any]) -> None:
     allowed = _KINDS.get(field, _values.TEXTS)
     if kind_of(column.type) not in allowed:
         expected = " or ".join(_values.NAMES[kind] for kind in Kind if kind in allowed)
         raise ConfigError(
             f"table {table!r}, column {column.name!r} of type {column.type}: expected {expected} for the {field}"
+        )
+
+
+def _check_length(table: str, outcome: sa.Column[Any]) -> None:
+    """Check that the column has room for each outcome."""
+    length = getattr(outcome.type, "length", None)
+    if length is not None and length < LONGEST_NAME:
+        raise ConfigError(
+            f"table {table!r}, column {outcome.name!r} of {length} characters: "
+            f"expected at least {LONGEST_NAME} for the outcome"
         )
 
 

@@ -1,4 +1,4 @@
-"""The database: one engine, used in worker threads, and what its errors mean."""
+"""The database: one engine, used in threads, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from smsc_status import _loops
 from smsc_status._runtime.account import Secret
 from smsc_status._texts import one_line
 from smsc_status.errors import ConfigError
+from smsc_status.tables import _threads
 
 T = TypeVar("T")
 
@@ -33,19 +34,35 @@ _CONNECT: dict[str, dict[str, Any]] = {
     "pysqlite": {"timeout": 5.0},
 }
 
-_MYSQL_LATER = frozenset(
-    {1020, 1021, 1037, 1040, 1041, 1053, 1114, 1203, 1205, 1213, 1226, 1290, 1836, 1927, 3024, 3572}
+_POSTGRESQL_LATER = frozenset(
+    {"08", "0A", "25", "26", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "HV", "XX"}
 )
-"""Errors of MySQL and MariaDB that say nothing of a row: locks, limits, no room, shutting down. So do 2000 to 2999."""
+"""Classes of PostgreSQL's errors that say nothing of a row: connections, locks, rights, limits, shutting down."""
+
+_MYSQL_LATER = frozenset(
+    # no room, too much, shutting down
+    {1020, 1021, 1037, 1040, 1041, 1053, 1114, 1203, 1226, 1836, 1927}
+    # locks, time limits, read-only servers and transactions
+    | {1205, 1213, 1290, 1317, 1792, 1969, 3024, 3572}
+    # rights, and what is not there
+    | {1044, 1045, 1049, 1054, 1142, 1143, 1146}
+)
+"""Errors of MySQL and MariaDB that say nothing of a row. So do 2000 to 2999."""
 
 SLOW = 15.0
 """Seconds. A database that has not answered for so long seems to be gone."""
+
+WAIT_FOR_LOCK = 2
+"""Seconds for which a write waits for a row that somebody else has locked. Then the others are written without it."""
+
+LONGEST_CLOSE = 0.25
+"""Seconds. What a database that does not answer leaves open after them is closed when the process ends."""
 
 MySQLs = ("mysql", "mariadb")
 
 
 class Database:
-    """An engine whose calls run in worker threads, one at a time. So a look never sees half of a write.
+    """An engine whose calls run in threads, one at a time. So a look never sees half of a write.
 
     Args:
         given: an engine of the caller's, or a URL, of which an engine is made.
@@ -63,13 +80,8 @@ class Database:
         self._turn = anyio.Lock()
         self._began_at: float | None = None
 
-    @property
-    def dialect(self) -> sa.Dialect:
-        """The database's dialect."""
-        return self.engine.dialect
-
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
-        """Do `work` in a transaction, in a worker thread. A caller who is cancelled does not wait for the thread.
+        """Do `work` in a transaction, in a thread. A caller who is cancelled does not wait for the thread.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: the database's error; then nothing of it was done.
@@ -77,13 +89,17 @@ class Database:
         return await self.use(partial(_in_transaction, work))
 
     async def use(self, work: Callable[[sa.Engine], T]) -> T:
-        """Do `work`, which makes its own transactions, in a worker thread."""
+        """Do `work`, which makes its own transactions, in a thread."""
         async with self._turn:
             self._began_at = _loops.now()
             try:
-                return await in_thread(partial(work, self.engine))
+                return await _threads.in_thread(partial(work, self.engine))
             finally:
                 self._began_at = None
+
+    async def read_aside(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do `work` as `run` does, but beside the other calls, which do not wait for it: it may take minutes."""
+        return await _threads.in_thread(partial(_in_transaction, work, self.engine))
 
     @property
     def is_slow(self) -> bool:
@@ -91,19 +107,15 @@ class Database:
         return self._began_at is not None and _loops.now() > self._began_at + SLOW
 
     async def aclose(self) -> None:
-        """Close the connections, if the engine is not the caller's."""
+        """Close the connections that nobody uses, if the engine is not the caller's."""
         if self.is_own:
-            await in_thread(self.engine.dispose)
+            with anyio.move_on_after(LONGEST_CLOSE, shield=True):
+                await _threads.in_thread(self.engine.dispose)
 
 
 def _in_transaction(work: Callable[[sa.Connection], T], engine: sa.Engine) -> T:
     with engine.begin() as connection:
         return work(connection)
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Call a function that blocks, in a worker thread."""
-    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
 
 def _engine_of(given: sa.URL | Secret) -> sa.Engine:
@@ -125,7 +137,7 @@ def _engine_of(given: sa.URL | Secret) -> sa.Engine:
             f"database {url.drivername!r}: {problem}; expected an installed driver (see the documentation)"
         )
     if engine.dialect.name in MySQLs:
-        sa.event.listen(engine, "connect", _use_utc)
+        sa.event.listen(engine, "connect", _prepare_mysql)
     return engine
 
 
@@ -136,10 +148,10 @@ def _url_of(given: sa.URL | Secret) -> sa.URL | None:
         return None
 
 
-def _use_utc(connection: Any, _record: object) -> None:
-    """A TIMESTAMP of MySQL is given in the zone of the session."""
+def _prepare_mysql(connection: Any, _record: object) -> None:
+    """A TIMESTAMP of MySQL is given in the zone of the session, and by default a write waits 50 s for a row."""
     with connection.cursor() as cursor:
-        cursor.execute("SET time_zone = '+00:00'")
+        cursor.execute(f"SET time_zone = '+00:00', innodb_lock_wait_timeout = {WAIT_FOR_LOCK}")
 
 
 def said(error: Exception) -> str:
@@ -162,9 +174,11 @@ def concerns_row(error: Exception) -> bool:
     if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
         return True
     cause = getattr(error, "orig", None)
-    if getattr(cause, "sqlstate", None) == "P0001":  # a trigger refused the row
-        return True
+    driver = type(cause).__module__.partition(".")[0]
     args: tuple[Any, ...] = getattr(cause, "args", ())
-    if type(cause).__module__.startswith("pymysql") and args and isinstance(args[0], int):
+    sqlstate = getattr(cause, "sqlstate", None)
+    if driver == "psycopg" and isinstance(sqlstate, str):
+        return sqlstate[:2] not in _POSTGRESQL_LATER
+    if driver == "pymysql" and args and isinstance(args[0], int):
         return not (2000 <= args[0] < 3000 or args[0] in _MYSQL_LATER)
     return not isinstance(error, sa.exc.DBAPIError)

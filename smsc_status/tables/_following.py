@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter, deque
+import math
+from collections import deque
 from collections.abc import AsyncGenerator
 from functools import partial
 from itertools import islice
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import anyio
 import attrs
@@ -15,10 +15,14 @@ import sqlalchemy as sa
 
 from smsc_status import _loops
 from smsc_status._runtime.signals import Signal
-from smsc_status.errors import ApiError, ConfigError, ParametersError, RateLimited
+from smsc_status.errors import ApiError, ConfigError, RateLimited
 from smsc_status.models import FailedCheck, StatusRecord
-from smsc_status.tables._database import Database, in_thread, said
+from smsc_status.tables import _bad, _threads
+from smsc_status.tables._bad import BadRows
+from smsc_status.tables._database import Database, said
+from smsc_status.tables._gaps import Gaps
 from smsc_status.tables._rows import BadRow, Key, OpenRows, Page, Row, RowRef, Seen, chunks, is_same
+from smsc_status.tables._tally import Doing, Tally
 from smsc_status.tables._writing import Change, Writer, Written, change_of
 
 LOOK_EVERY = 1.0
@@ -36,52 +40,14 @@ MAX_UNWRITTEN = 100_000
 MAX_FOUND = 10_000
 """At the start, while so many rows were found and are not tracked yet, no more are read."""
 
+NEWEST_AT_START = 500
+"""Rows that a look for the newest reads while not all rows are held. What it leaves out, the sweep finds soon."""
+
+RANGES_AT_ONCE = 50
+"""Ranges of keys that one statement names. PostgreSQL needs four times as long to plan one of twice as many."""
+
 LONGEST_PAUSE = 5.0
 """Seconds. The pauses between tries grow up to this while the database is away."""
-
-BAD_EVERY = 5
-"""Rows whose id or phone is bad are looked at again with every so many looks."""
-
-REPORTED_AT_ONCE = 20
-"""Rows that are reported one by one. Further ones are only counted."""
-
-BAD_OUTCOMES = (ConfigError.__name__, ParametersError.__name__)
-"""Outcomes that say that the id or the phone is bad: by its form, or because the vendor refuses it."""
-
-logger = logging.getLogger("smsc_status")
-
-
-@attrs.define
-class Tally:
-    """Counts that go on when another process leads for a time."""
-
-    written: int = 0
-    failed_writes: int = 0
-    unanswered: int = 0
-    looks: int = 0
-    done: Counter[str] = attrs.field(factory=Counter)
-    reported: Counter[str] = attrs.field(factory=Counter)
-    trouble_since: float | None = None
-    """Since when the database has not answered."""
-
-    def report(self, kind: str, text: str) -> None:
-        """Warn of something about one row, the first times."""
-        self.reported[kind] += 1
-        if self.reported[kind] <= REPORTED_AT_ONCE:
-            rest = "; further ones are only counted" if self.reported[kind] == REPORTED_AT_ONCE else ""
-            logger.warning("%s%s", text, rest)
-
-    def database_answered(self) -> None:
-        """The database answers."""
-        if self.trouble_since is not None:
-            logger.warning("the database answers again after %.0f s", _loops.now() - self.trouble_since)
-            self.trouble_since = None
-
-    def database_failed(self, text: str) -> None:
-        """The database does not answer, or refuses everything."""
-        if self.trouble_since is None:
-            self.trouble_since = _loops.now()
-            logger.warning("the database does not do its work, and is tried again: %s", text)
 
 
 class Following:
@@ -93,7 +59,7 @@ class Following:
 
     def __init__(self, database: Database, rows: OpenRows, writer: Writer, tally: Tally) -> None:
         self.held: dict[Key, Row] = {}
-        self.bad: dict[Key, Row] = {}
+        self.bad = BadRows(database, rows, writer)
         self.unwritten: deque[Change] = deque()
         self.has_all = False
         self._database = database
@@ -103,7 +69,8 @@ class Following:
         self._found: deque[RowRef] = deque()
         self._sweep_at: object = None
         self._sweep_number = 1
-        self._has_looked_at_ended = False
+        self._newest_due_at = -math.inf
+        self._gaps = Gaps()
         # A row was found; a change has come; changes were written; most of what was found is tracked.
         self._more_found, self._more_to_write, self._room = Signal(), Signal(), Signal()
         self._read_on = Signal()
@@ -156,40 +123,61 @@ class Following:
     # Finding rows.
 
     async def find_on(self) -> None:
-        """Look for rows again and again."""
+        """Look for rows again and again. At the start there is no pause until all open rows are held."""
         pause = LOOK_EVERY
         while True:
             try:
                 await self._look()
             except sa.exc.SQLAlchemyError as error:
-                self._tally.database_failed(said(error))
+                self._tally.database_failed(Doing.READ, said(error))
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
-                self._tally.database_answered()
+                self._tally.database_did(Doing.READ)
                 self._tally.looks += 1
-                pause = LOOK_EVERY
+                pause = LOOK_EVERY if self.has_all else 0.0
             await anyio.sleep(pause)
 
     async def _look(self) -> None:
-        if not self._has_looked_at_ended:
-            await self._look_at_ended()
-        page = await self._read(partial(self._rows.newest, at=None))
-        while self.has_all and page.has_news and page.at is not None:
-            page = await self._read(partial(self._rows.newest, at=page.at))
+        if self.has_all or _loops.now() >= self._newest_due_at:
+            self._newest_due_at = _loops.now() + LOOK_EVERY
+            await self._look_at_newest()
+        if self.has_all:
+            await self._look_at_gaps()
         await self._sweep_on()
-        while not self.has_all:
-            await self._sweep_on()
-            while len(self._found) > MAX_FOUND:
-                await self._read_on.wait()
-        if self.bad and self._tally.looks % BAD_EVERY == 0:
-            await self._look_at_bad()
+        while not self.has_all and len(self._found) > MAX_FOUND:
+            await self._read_on.wait()
+        await self.bad.look()
+
+    async def _look_at_newest(self) -> None:
+        read = partial(self._rows.newest, at=None)
+        page = await self._read(read if self.has_all else partial(read, limit=NEWEST_AT_START))
+        keys = page.keys
+        while self.has_all and page.news and page.at is not None:
+            page = await self._read(partial(self._rows.newest, at=page.at))
+            keys += page.keys
+        if self._rows.have_gaps:
+            self._gaps.seen(keys[::-1], now=_loops.now())
+
+    async def _look_at_gaps(self) -> None:
+        keys: list[int] = []
+        for ranges in reversed(chunks(self._gaps.ranges(now=_loops.now()), RANGES_AT_ONCE)):
+            page = await self._read(partial(self._rows.between, ranges=ranges, at=None))
+            keys += page.keys
+            while page.news and page.at is not None:
+                page = await self._read(partial(self._rows.between, ranges=ranges, at=page.at))
+                keys += page.keys
+            if page.at is not None:  # so many open rows between the gaps would cost too much each second
+                self._gaps.give_up_below(page.at[0])
+                break
+        self._gaps.looked(keys[::-1])
 
     async def _sweep_on(self) -> None:
         page = await self._read(partial(self._rows.sweep, at=self._sweep_at))
         self._sweep_at = page.at
         if page.at is None:
-            for row in await in_thread(self._unseen):
-                self._let_go(row)
+            if self.has_all:  # the first sweep has seen all rows that are held, and a list of them takes memory
+                for row in await _threads.in_thread(self._unseen):
+                    self._let_go(row)
             self.has_all = True
             self._sweep_number += 1
 
@@ -201,7 +189,7 @@ class Following:
         page = await self._database.run(lambda connection: self._sort(read(connection)))
         for row in page.news:
             self.held[row.key] = row
-            self.bad.pop(row.key, None)
+            self.bad.discard(row.key)
             if isinstance(row, BadRow):
                 self._put(Change(row, None, ConfigError.__name__))
                 self._tally.report("bad", f"row of id {_shown(row)}: its {row.problem} can't be used")
@@ -211,7 +199,7 @@ class Following:
         return page
 
     def _sort(self, page: Page) -> _Sorted:
-        """Which rows of the page are new, or were changed. Runs in a worker thread."""
+        """Which rows of the page are new, or were changed. Runs in a thread."""
         news, number = [], self._sweep_number
         for seen in page.rows:
             row = self.held.get(seen.key)
@@ -219,39 +207,11 @@ class Following:
                 row.see(number)
             else:
                 news.append(self._rows.row_of(seen, number, partial(self._tally.report, "sent_at")))
-        return _Sorted(news, page.at)
+        return _Sorted(news, [seen.key for seen in page.rows if isinstance(seen.key, int)], page.at)
 
     def _let_go(self, row: Row) -> None:
         if self.held.get(row.key) is row:
             del self.held[row.key]
-
-    # Rows whose id or phone is bad.
-
-    async def _look_at_ended(self) -> None:
-        """Find the rows that ended because of their id or phone. One that can be used by now is opened again."""
-        for seen, outcome in await self._database.run(lambda c: self._rows.ended(c, BAD_OUTCOMES)):
-            row = self._rows.row_of(seen, 0, lambda text: None)
-            if outcome == ConfigError.__name__ and isinstance(row, RowRef):
-                row = BadRow(seen.key, (None, None))  # so it counts as changed
-            self.bad[seen.key] = row
-        self._has_looked_at_ended = True
-        await self._look_at_bad()
-
-    async def _look_at_bad(self) -> None:
-        """Open those rows again whose id or phone was changed. The next look finds them."""
-        for keys in chunks(self.bad, BATCH):
-            there = await self._database.run(partial(self._rows.named, keys=keys))
-            changed = []
-            for key in keys:
-                seen, outcome = there.get(key, (None, None))
-                if seen is None or outcome not in BAD_OUTCOMES:  # deleted, or opened by somebody else
-                    self.bad.pop(key, None)
-                elif not is_same(self.bad[key], seen):
-                    changed.append(self.bad[key])
-            if changed:
-                await self._database.run(partial(self._writer.reopen, rows=changed, outcomes=BAD_OUTCOMES))
-                for row in changed:
-                    self.bad.pop(row.key, None)
 
     # Writing.
 
@@ -277,17 +237,17 @@ class Following:
         try:
             there = await self._where_idle(written)
         except sa.exc.SQLAlchemyError as error:
-            self._tally.database_failed(said(error))
+            self._tally.database_failed(Doing.WRITE, said(error))
             return False
         for _ in batch:
             self.unwritten.popleft()
         self.unwritten.extendleft(reversed(written.left))
         self._settle(batch, written, there)
         self._room.send()
-        if written.left:
-            self._tally.database_failed(written.trouble)
+        if len(written.left) == len(batch):
+            self._tally.database_failed(Doing.WRITE, written.trouble)
         else:
-            self._tally.database_answered()
+            self._tally.database_did(Doing.WRITE)
         return not written.left
 
     async def _where_idle(self, written: Written) -> dict[Key, tuple[Seen, str | None]]:
@@ -315,20 +275,17 @@ class Following:
                 continue
             self._let_go(change.row)
             self._tally.done[change.outcome] += 1
-            if change.outcome in BAD_OUTCOMES:
-                self.bad[change.row.key] = change.row
+            if change.outcome in _bad.OUTCOMES:
+                self.bad.add(change.row)
 
 
 @attrs.define
 class _Sorted:
-    """What a page had that was not known. `at` is where the next page begins."""
+    """What a page had that was not known, and the keys that are numbers. `at` is where the next page begins."""
 
     news: list[Row]
-    at: object
-
-    @property
-    def has_news(self) -> bool:
-        return bool(self.news)
+    keys: list[int]
+    at: Any
 
 
 def _is_refused(outcome: FailedCheck) -> bool:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import sqlite3
+import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -27,7 +29,7 @@ logger = logging.getLogger("smsc_status")
 
 
 class Lock(ABC):
-    """A lock. Its methods run in worker threads, one at a time."""
+    """A lock. Any thread may call its methods: one that nobody waits for any more may still be at work in another."""
 
     @abstractmethod
     def acquire(self) -> bool:
@@ -62,9 +64,14 @@ class ServerLock(Lock):
         self._take = sa.text(take)
         self._name = name
         self._connection: sa.Connection | None = None
+        self._turn = threading.Lock()
 
     def acquire(self) -> bool:
         """See `Lock.acquire`."""
+        with self._turn:
+            return self._acquire()
+
+    def _acquire(self) -> bool:
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
             for statement in self._prepare:
@@ -79,17 +86,22 @@ class ServerLock(Lock):
 
     def is_held(self) -> bool:
         """See `Lock.is_held`."""
-        if self._connection is None:
-            return False
-        try:
-            self._connection.execute(sa.text("SELECT 1"))
-        except sa.exc.SQLAlchemyError:
-            self.release()
-            return False
-        return True
+        with self._turn:
+            if self._connection is None:
+                return False
+            try:
+                self._connection.execute(sa.text("SELECT 1"))
+            except sa.exc.SQLAlchemyError:
+                self._release()
+                return False
+            return True
 
     def release(self) -> None:
         """See `Lock.release`."""
+        with self._turn:
+            self._release()
+
+    def _release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             _end(connection)
@@ -109,9 +121,14 @@ class FileLock(Lock):
     def __init__(self, path: str) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._turn = threading.Lock()
 
     def acquire(self) -> bool:
         """See `Lock.acquire`."""
+        with self._turn:
+            return self._acquire()
+
+    def _acquire(self) -> bool:
         try:
             connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.OperationalError as error:
@@ -132,9 +149,10 @@ class FileLock(Lock):
 
     def release(self) -> None:
         """See `Lock.release`."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        with self._turn:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
 
 
 class NoLock(Lock):
@@ -153,26 +171,26 @@ class NoLock(Lock):
 
 
 def lock_of(engine: sa.Engine, table: sa.Table, where: str | None) -> Lock:
-    """The lock for these rows of the table."""
-    digest = hashlib.blake2b(f"smsc-status {table.fullname} {where or ''}".encode(), digest_size=8)
+    """The lock for these rows of the table. The engine has been connected, so its dialect knows the default schema."""
     name = engine.dialect.name
+    schema = table.schema or engine.dialect.default_schema_name
+    full_name = f"{schema}.{table.name}"
+    if name != "postgresql":  # elsewhere the database may take names in any case
+        full_name = full_name.casefold()
+    digest = hashlib.blake2b(f"smsc-status {full_name} {(where or '').strip()}".encode(), digest_size=8)
     if name == "postgresql":
         number = int.from_bytes(digest.digest(), "big", signed=True)
         prepare = [f"SET idle_session_timeout = '{SILENCE}s'", "SET tcp_keepalives_idle = 5"]
         prepare += ["SET tcp_keepalives_interval = 5", "SET tcp_keepalives_count = 3"]
         return ServerLock(engine, prepare=prepare, take="SELECT pg_try_advisory_lock(:name)", name=number)
     if name in MySQLs:
-        # The names of locks are the server's, not the database's.
-        named = f"smsc-status {digest.hexdigest()} {engine.url.database}"[:64]
-        return ServerLock(
-            engine,
-            prepare=[f"SET SESSION wait_timeout = {SILENCE}"],
-            take="SELECT GET_LOCK(:name, 0)",
-            name=named,
-        )
+        prepare = [f"SET SESSION wait_timeout = {SILENCE}"]
+        lock_name = f"smsc-status {digest.hexdigest()}"
+        return ServerLock(engine, prepare=prepare, take="SELECT GET_LOCK(:name, 0)", name=lock_name)
     if name == "sqlite":
         path = engine.url.database
-        is_file = path is not None and path not in ("", ":memory:") and not path.startswith("file:")
-        return FileLock(f"{path}-{digest.hexdigest()[:8]}.smsc-lock") if is_file else NoLock()
+        if path is None or path in ("", ":memory:") or path.startswith("file:"):
+            return NoLock()
+        return FileLock(f"{Path(path).resolve()}-{digest.hexdigest()[:8]}.smsc-lock")
     logger.warning("no lock is known for %s: run only one process on this table", name)
     return NoLock()

@@ -1,13 +1,15 @@
 """The rows: which are open, how they are read page by page, and which of them are not held yet.
 
 A row is open while its outcome is NULL. Reading all open rows every second would cost too much where there are a
-million. So a look reads two things:
+million. So a look reads three things:
 
 - **The newest rows**, by key (or by the time of sending, if the key is no number), page by page until a page has
   nothing new. Rows that are inserted one after the other are found here, and so are those whose transaction was
   committed after that of newer ones, as long as fewer than a page of rows has come between.
+- **The gaps** between the keys of these rows, if the key is a number (see `_gaps`). Rows that are committed later still
+  are found here.
 - **The next part of the sweep**, which goes over all open rows in the order of their keys, and then begins again. It
-  finds whatever the newest rows do not have, in whatever order it was committed, and it notices rows that were deleted,
+  finds whatever the others do not have, in whatever order it was committed, and it notices rows that were deleted,
   ended or changed by somebody else.
 """
 
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, tzinfo
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 import sqlalchemy as sa
@@ -23,10 +25,11 @@ import sqlalchemy as sa
 from smsc_status.errors import ConfigError
 from smsc_status.models import MessageRef
 from smsc_status.tables._columns import Mapped
+from smsc_status.tables._gaps import Range
 from smsc_status.tables._values import id_of, instant_reader, phone_of
 
 PAGE = 5_000
-"""The newest rows are read in pages of so many."""
+"""The newest rows, and those in gaps, are read in pages of so many."""
 
 SWEEP = 10_000
 """Rows of one part of the sweep."""
@@ -36,6 +39,8 @@ MOST_SECONDS = 100_000
 
 NAMED_AT_ONCE = 200
 """Rows that one statement names by their keys."""
+
+T = TypeVar("T")
 
 Key = Any
 """A row's primary key: its value, or a tuple if it has several columns."""
@@ -101,7 +106,7 @@ class Page:
 
 
 class OpenRows:
-    """Reads the open rows. Its methods but `row_of` run in worker threads.
+    """Reads the open rows. Its methods but `row_of` run in threads.
 
     Args:
         mapped: the table's columns.
@@ -113,53 +118,60 @@ class OpenRows:
         self._mapped = mapped
         self._is_single = len(mapped.key) == 1
         self._read_sent_at = instant_reader(zone)
-        outcome = mapped.out["outcome"][0]
-        self._is_open: list[sa.ColumnElement[bool]] = [outcome.is_(None)]
+        self._outcome = mapped.out["outcome"][0]
         self._narrowed: list[sa.ColumnElement[bool]] = []
         if where is not None:
             self._narrowed = [sa.literal_column(f"({where})", sa.Boolean())]
         self._seconds: dict[datetime, datetime] = {}
-        read = [*mapped.key, mapped.id, mapped.phone, mapped.sent_at]
         # Each column once: a value that is both key and id is one object.
-        self._columns = list(dict.fromkeys(column for column in read if column is not None))
+        self._identity = list(dict.fromkeys([*mapped.key, mapped.id, mapped.phone]))
+        self._columns = list(dict.fromkeys([*self._identity, *([] if mapped.sent_at is None else [mapped.sent_at])]))
         places = {column: place for place, column in enumerate(self._columns)}
         self._id_at, self._phone_at = places[mapped.id], places[mapped.phone]
         self._sent_at_at = None if mapped.sent_at is None else places[mapped.sent_at]
         self._order = mapped.key if mapped.sent_at is None or mapped.key_is_number else (mapped.sent_at, *mapped.key)
 
+    @property
+    def have_gaps(self) -> bool:
+        """Whether the database gives out the keys in ascending order, so that one that is not there may come later."""
+        return self._mapped.key_is_number
+
     def newest(self, connection: sa.Connection, at: Any, limit: int = PAGE) -> Page:
         """A page of the newest open rows: the first if `at` is `None`, else the one that begins there."""
         order = self._order
-        condition = [*self._is_open, *self._narrowed]
+        condition: list[sa.ColumnElement[bool]] = []
         if order is not self._mapped.key:
             condition.append(order[0].is_not(None))  # the sweep finds the others
         if at is not None:
             condition.append(_beyond(order, at, is_before=True))
-        query = self._select().where(*condition).order_by(*(column.desc() for column in order)).limit(limit)
-        return self._page(connection, query, order, limit)
+        return self._page(connection, condition, order, limit, is_descending=True)
+
+    def between(self, connection: sa.Connection, ranges: Sequence[Range], at: Any, limit: int = PAGE) -> Page:
+        """A page of the open rows in these ranges of keys, from the highest on."""
+        [key] = order = self._mapped.key
+        condition: list[sa.ColumnElement[bool]] = [sa.or_(*(sa.and_(key > low, key < high) for low, high in ranges))]
+        if at is not None:
+            condition.append(_beyond(order, at, is_before=True))
+        return self._page(connection, condition, order, limit, is_descending=True)
 
     def sweep(self, connection: sa.Connection, at: Any, limit: int = SWEEP) -> Page:
         """A part of the sweep: the first if `at` is `None`, else the one that begins there."""
         order = self._mapped.key
-        condition = [*self._is_open, *self._narrowed]
-        if at is not None:
-            condition.append(_beyond(order, at, is_before=False))
-        return self._page(connection, self._select().where(*condition).order_by(*order).limit(limit), order, limit)
+        condition = [] if at is None else [_beyond(order, at, is_before=False)]
+        return self._page(connection, condition, order, limit, is_descending=False)
 
-    def ended(self, connection: sa.Connection, outcomes: Sequence[str]) -> list[tuple[Seen, str]]:
-        """The rows with these outcomes."""
-        outcome = self._mapped.out["outcome"][0]
-        query = self._select().add_columns(outcome).where(outcome.in_(outcomes), *self._narrowed)
-        return [(self._seen(values), values[-1]) for values in connection.execute(query)]
+    def ended(self, connection: sa.Connection, outcomes: Sequence[str], limit: int) -> list[tuple[Seen, str]]:
+        """The rows with these outcomes, at most `limit`, those with the highest keys."""
+        query = sa.select(*self._identity, self._outcome).where(self._outcome.in_(outcomes), *self._narrowed)
+        query = query.order_by(*(column.desc() for column in self._mapped.key)).limit(limit)
+        return [(self._seen(values, has_sent_at=False), values[-1]) for values in connection.execute(query)]
 
     def named(self, connection: sa.Connection, keys: Sequence[Key]) -> dict[Key, tuple[Seen, str | None]]:
         """The rows with these keys and their outcomes, as far as they exist."""
-        outcome = self._mapped.out["outcome"][0]
         found: dict[Key, tuple[Seen, str | None]] = {}
-        for begin in range(0, len(keys), NAMED_AT_ONCE):
-            query = self._select().add_columns(outcome).where(self._is_one_of(keys[begin : begin + NAMED_AT_ONCE]))
-            for values in connection.execute(query):
-                seen = self._seen(values)
+        for part in chunks(keys, NAMED_AT_ONCE):
+            for values in connection.execute(sa.select(*self._identity, self._outcome).where(self._is_one_of(part))):
+                seen = self._seen(values, has_sent_at=False)
                 found[seen.key] = seen, values[-1]
         return found
 
@@ -170,13 +182,14 @@ class OpenRows:
         except ConfigError as error:
             report(f"row of id {str(seen.id)[:40]}: {error}; its message is followed without")
             sent_at = None
-        id, phone = id_of(seen.id), phone_of(seen.phone)
-        data = seen.key if (id, phone) == (seen.id, seen.phone) else seen
+        id, phone, sent_at = id_of(seen.id), phone_of(seen.phone), self._shared(sent_at)
         try:
-            return RowRef(id, phone, self._shared(sent_at), data, number)
+            ref = RowRef(id, phone, sent_at, seen.key, number)
         except ConfigError as error:
             what = str(error).partition(" ")[0]  # the text has the value, too, which does not belong into a log
             return BadRow(seen.key, (seen.id, seen.phone), what, number)
+        # A ref's id and phone may be other values than the row's: without padding and invisible characters, say.
+        return ref if (ref.id, ref.phone) == (seen.id, seen.phone) else RowRef(id, phone, sent_at, seen, number)
 
     def _shared(self, sent_at: datetime | None) -> datetime | None:
         """The time of sending in whole seconds: the same object for the same second, because that saves memory."""
@@ -187,22 +200,40 @@ class OpenRows:
             self._seconds.clear()
         return self._seconds.setdefault(second, second)
 
-    def _select(self) -> sa.Select[Any]:
-        return sa.select(*self._columns)
-
-    def _page(self, connection: sa.Connection, query: sa.Select[Any], order: Sequence[Any], limit: int) -> Page:
-        values = connection.execute(query).all()
-        rows = [self._seen(line) for line in values]
+    def _page(
+        self,
+        connection: sa.Connection,
+        condition: Sequence[sa.ColumnElement[bool]],
+        order: Sequence[sa.Column[Any]],
+        limit: int,
+        *,
+        is_descending: bool,
+    ) -> Page:
+        query = sa.select(*self._columns).where(self._outcome.is_(None), *self._narrowed, *condition)
+        query = query.order_by(*(column.desc() if is_descending else column for column in order)).limit(limit)
+        rows = [self._seen(values, has_sent_at=True) for values in self._read(connection, query)]
         if len(rows) < limit:
             return Page(rows, None)
         last = rows[-1]
         key = (last.key,) if self._is_single else last.key
         return Page(rows, key if order is self._mapped.key else (last.sent_at, *key))
 
-    def _seen(self, values: Sequence[Any]) -> Seen:
+    def _read(self, connection: sa.Connection, query: sa.Select[Any]) -> Sequence[Sequence[Any]]:
+        try:
+            return connection.execute(query).all()
+        except sa.exc.DataError as error:
+            if self._mapped.sent_at is None or getattr(error.orig, "sqlstate", None) is not None:
+                raise
+        # psycopg can't make a datetime of PostgreSQL's infinity or of the year 20226. So all of this page are read as
+        # texts, and `row_of` reports the one.
+        sent_at = self._mapped.sent_at
+        as_text = (sa.cast(column, sa.Text()) if column is sent_at else column for column in self._columns)
+        return connection.execute(query.with_only_columns(*as_text)).all()
+
+    def _seen(self, values: Sequence[Any], *, has_sent_at: bool) -> Seen:
         width = len(self._mapped.key)
         key = values[0] if self._is_single else tuple(values[:width])
-        sent_at = None if self._sent_at_at is None else values[self._sent_at_at]
+        sent_at = values[self._sent_at_at] if has_sent_at and self._sent_at_at is not None else None
         return Seen(key, values[self._id_at], values[self._phone_at], sent_at)
 
     def _is_one_of(self, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
@@ -228,10 +259,11 @@ def _beyond(columns: Sequence[sa.Column[Any]], at: Sequence[Any], *, is_before: 
 
 def is_same(row: Row, seen: Seen) -> bool:
     """Whether a held row is the message that the database has now."""
-    return row.stored == (seen.id, seen.phone)
+    stored = seen.id, seen.phone
+    return row.stored == stored or repr(row.stored) == repr(stored)  # NaN equals nothing
 
 
-def chunks(keys: Iterable[Key], size: int) -> list[list[Key]]:
-    """The keys in parts of at most `size`."""
-    keys = list(keys)
-    return [keys[begin : begin + size] for begin in range(0, len(keys), size)]
+def chunks(things: Iterable[T], size: int) -> list[list[T]]:
+    """The things in parts of at most `size`."""
+    things = list(things)
+    return [things[begin : begin + size] for begin in range(0, len(things), size)]

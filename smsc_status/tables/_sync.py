@@ -16,20 +16,24 @@ from smsc_status._runtime.account import Secret
 from smsc_status.client import StatusClient
 from smsc_status.errors import ConfigError, DatabaseUnavailable
 from smsc_status.models import MOSCOW, Detail
-from smsc_status.tables import _columns
+from smsc_status.tables import _threads
+from smsc_status.tables._checking import check_table
 from smsc_status.tables._columns import Columns, Mapped
-from smsc_status.tables._database import Database, in_thread, said
-from smsc_status.tables._following import Following, Tally
+from smsc_status.tables._database import Database, said
+from smsc_status.tables._following import Following
 from smsc_status.tables._lock import SIGN_OF_LIFE_EVERY, Lock, lock_of
 from smsc_status.tables._rows import OpenRows
-from smsc_status.tables._tally import SyncStats
+from smsc_status.tables._tally import Doing, SyncStats, Tally
 from smsc_status.tables._writing import Writer
 
 STAND_BY_EVERY = 2.0
 """Seconds between two tries to get the lock."""
 
-LAST_WRITE = 4.0
+LAST_WRITE = 3.0
 """Seconds. When it ends, for whatever reason, the changes that are known are written within this time."""
+
+LAST_RELEASE = 0.25
+"""Seconds. A lock that can't be given back within this time ends with the process, or when its thread returns."""
 
 logger = logging.getLogger("smsc_status")
 
@@ -47,11 +51,11 @@ class TableSync:
 
     Use it with `async with`, and call `run` in the block. It runs on asyncio and trio.
 
-    The database is used in worker threads, so any synchronous driver of SQLAlchemy works on both event loops.
+    The database is used in threads, so any synchronous driver of SQLAlchemy works on both event loops.
 
     Args:
         client: asks for the statuses. It must stay open while `run` runs.
-        database: an engine that allows at least two connections, or the database's URL. An engine is not closed. In
+        database: an engine that allows at least three connections, or the database's URL. An engine is not closed. In
             MySQL, a `TIMESTAMP` column is read in UTC by a URL, and in `timezone` by an engine.
         table: the table's name, or `schema.table`.
         columns: the names of its columns, where they are not the usual ones.
@@ -113,31 +117,32 @@ class TableSync:
             DatabaseUnavailable: the database can't be reached.
         """
         try:
-            self._mapped = await self._database.run(self._checked)
+            self._mapped = await self._checked()
+        except ConfigError:
+            raise
         except sa.exc.OperationalError as error:
             problem: Exception = DatabaseUnavailable(f"the database can't be reached: {said(error)}")
-        except sa.exc.SQLAlchemyError as error:
-            problem = ConfigError(f"table {self._name!r}: the database refuses it: {said(error)}")
+        except Exception as error:  # a driver raises errors of its own for options that it can't use
+            problem = ConfigError(f"table {self._name!r}: the database or its driver refuses it: {said(error)}")
         else:
             return
         raise problem  # here, so that its context holds none of the database's errors, which quote rows
 
-    def _checked(self, connection: sa.Connection) -> Mapped:
-        find = partial(_columns.find, connection, self._name, self._columns, self._zone)
-        mapped = find()
-        if mapped.missing:
-            statements = _columns.alterations(mapped, connection.dialect)
+    async def _checked(self) -> Mapped:
+        check = partial(
+            check_table,
+            name=self._name,
+            columns=self._columns,
+            where=self._where,
+            zone=self._zone,
+            create_columns=self._create_columns,
+        )
+        try:
+            return await self._database.run(check)
+        except sa.exc.DBAPIError:
             if not self._create_columns:
-                names = ", ".join(column.name for column in mapped.missing)
-                raise ConfigError(f"table {self._name!r}: missing {names}; add them by: {'; '.join(statements)};")
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-            mapped = find()
-        OpenRows(mapped, self._where, self._zone).newest(connection, None, limit=1)
-        if not _columns.has_wanted_index(connection, mapped):
-            wanted = _columns.wanted_index(mapped, connection.dialect)
-            logger.warning("table %s: in a large table, looking for rows needs an index: %s", self._name, wanted)
-        return mapped
+                raise
+        return await self._database.run(check)  # another process may have made the columns in the meantime
 
     async def aclose(self) -> None:
         """Close the connections that were made for this. `async with` does it."""
@@ -173,7 +178,7 @@ class TableSync:
             bad_rows=0 if following is None else len(following.bad),
             looks=tally.looks,
             has_all=following is not None and following.has_all,
-            is_database_reached=tally.trouble_since is None and not self._database.is_slow,
+            is_database_reached=not tally.troubles and not self._database.is_slow,
             done=dict(tally.done),
         )
 
@@ -185,7 +190,7 @@ class TableSync:
     async def run(self) -> None:
         """Keep the table current until `stop` is called.
 
-        However it ends, the changes that are known are written, for at most 4 seconds.
+        However it ends, the changes that are known are written, for at most 3 seconds.
 
         Raises:
             AuthError, AddressBlocked: the account is refused.
@@ -199,8 +204,8 @@ class TableSync:
                 await self._until_stopped(partial(self._take_turn, lock), stop)
         finally:
             self._stop = None
-            with anyio.move_on_after(LAST_WRITE, shield=True):
-                await in_thread(lock.release)
+            with anyio.move_on_after(LAST_RELEASE, shield=True):
+                await _threads.in_thread(lock.release)
 
     async def check_once(self) -> None:
         """Check each open row once, write what is new, and return. Another one may lead meanwhile.
@@ -271,26 +276,31 @@ class TableSync:
         finally:
             self._is_leading = False
             await self._write_last(following)
+        # It was replaced, so the rows are the other's now, and the troubles with them.
+        self._following = None
+        for doing in (Doing.READ, Doing.WRITE):
+            self._tally.database_did(doing)
 
     async def _stand_by(self, lock: Lock) -> None:
         has_told = False
         while True:
             try:
-                if await in_thread(lock.acquire):
-                    self._tally.database_answered()
+                if await _threads.in_thread(lock.acquire):
+                    self._tally.database_did(Doing.LOCK)
                     return
-                self._tally.database_answered()
+                self._tally.database_did(Doing.LOCK)
                 if not has_told:
                     has_told = True
                     logger.info("table %s: another process keeps it current; this one stands by", self._name)
             except sa.exc.SQLAlchemyError as error:
-                self._tally.database_failed(said(error))
+                self._tally.database_failed(Doing.LOCK, said(error))
             await anyio.sleep(STAND_BY_EVERY)
 
     async def _lead(self, following: Following, lock: Lock) -> None:
         async with _group() as tasks:
             tasks.start_soon(self._keep, lock)
             tasks.start_soon(following.find_on)
+            tasks.start_soon(following.bad.find_ended)
             tasks.start_soon(following.write_on)
             tracked = self._client.track(
                 following.messages(), until=following.is_done, detail=self._level, look_ahead=None, **self._tracking
@@ -307,10 +317,11 @@ class TableSync:
         while True:
             await anyio.sleep(SIGN_OF_LIFE_EVERY)
             try:
-                if not await in_thread(lock.is_held) and not await in_thread(lock.acquire):
+                if not await _threads.in_thread(lock.is_held) and not await _threads.in_thread(lock.acquire):
                     raise _Replaced
+                self._tally.database_did(Doing.LOCK)
             except sa.exc.SQLAlchemyError as error:
-                self._tally.database_failed(said(error))
+                self._tally.database_failed(Doing.LOCK, said(error))
 
     async def _write_last(self, following: Following) -> None:
         with anyio.move_on_after(LAST_WRITE, shield=True):

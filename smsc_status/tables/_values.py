@@ -123,13 +123,18 @@ def id_of(value: Any) -> Any:
     number = _whole(value)
     if number is not None:
         return number
-    return str(value) if isinstance(value, UUID) else value
+    return str(value) if isinstance(value, UUID) else _without_padding(value)
 
 
 def phone_of(value: Any) -> Any:
     """A phone from the value of a column, which may hold numbers. What can be none stays as it is."""
     number = _whole(value)
-    return value if number is None else str(number)
+    return _without_padding(value) if number is None else str(number)
+
+
+def _without_padding(value: Any) -> Any:
+    """A column of type CHAR fills its values up with spaces."""
+    return value.strip() if isinstance(value, str) else value
 
 
 def _whole(value: Any) -> int | None:

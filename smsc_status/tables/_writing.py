@@ -17,14 +17,14 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
-from smsc_status._texts import one_line
 from smsc_status.codes import status_title
 from smsc_status.models import FailedCheck, StatusRecord
 from smsc_status.tables._columns import Mapped
-from smsc_status.tables._database import concerns_row, is_disconnect, said
+from smsc_status.tables._database import WAIT_FOR_LOCK, concerns_row, is_disconnect, said
 from smsc_status.tables._rows import Row
 
-LONGEST_OUTCOME = 255
+MAX_WAITING = 5
+"""If so many rows can't be written now, the others are not tried either: the trouble is the database's."""
 
 
 @attrs.frozen(eq=False)
@@ -64,7 +64,7 @@ class Written:
 
 
 class Writer:
-    """Writes changes into the table. Its methods run in worker threads."""
+    """Writes changes into the table. Its methods run in threads."""
 
     def __init__(self, mapped: Mapped) -> None:
         self._mapped = mapped
@@ -78,46 +78,55 @@ class Writer:
     def write(self, engine: sa.Engine, changes: Sequence[Change]) -> Written:
         """Write all in one transaction, or, if that fails, each in one of its own."""
         try:
-            with engine.begin() as connection:
-                return self._write_all(connection, changes)
+            with engine.connect() as connection:
+                return self._write_by(connection, changes)
+        except sa.exc.SQLAlchemyError as error:  # there is no connection
+            return Written(left=list(changes), trouble=said(error))
+
+    def _write_by(self, connection: sa.Connection, changes: Sequence[Change]) -> Written:
+        try:
+            return self._write_all(connection, changes)
         except Exception as error:  # a driver raises errors of its own for a value that it can't send
             if is_disconnect(error):
                 return Written(left=list(changes), trouble=said(error))
-        return self._write_each(engine, changes)
+        return self._write_each(connection, changes)
 
     def _write_all(self, connection: sa.Connection, changes: Sequence[Change]) -> Written:
+        """Write all in one transaction."""
         # A message's failure is the last of its changes, so the order of each message is kept.
         records = [change for change in changes if change.record is not None]
         failures = [change for change in changes if change.record is None]
         written = Written()
-        for statement, part in ((self._update_record, records), (self._update_failure, failures)):
-            if part:
-                hit = connection.execute(statement, [self._values(change) for change in part]).rowcount
-                written.count += max(0, hit)
-                if hit != len(part):  # one of them had no effect, and only the rows can tell which
-                    written.idle += part
+        with connection.begin():
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT_FOR_LOCK}s'")
+            for statement, part in ((self._update_record, records), (self._update_failure, failures)):
+                if part:
+                    hit = connection.execute(statement, [self._values(change) for change in part]).rowcount
+                    written.count += max(0, hit)
+                    if hit != len(part):  # one of them had no effect, and only the rows can tell which
+                        written.idle += part
         return written
 
-    def _write_each(self, engine: sa.Engine, changes: Sequence[Change]) -> Written:
+    def _write_each(self, connection: sa.Connection, changes: Sequence[Change]) -> Written:
+        """Write each in a transaction of its own. Changes of a row that can't be written now are left."""
         written, waiting = Written(), set[Row]()
         for number, change in enumerate(changes):
             if change.row in waiting:  # an earlier change of the row comes first
                 written.left.append(change)
                 continue
             try:
-                with engine.begin() as connection:
-                    done = self._write_all(connection, [change])
+                done = self._write_all(connection, [change])
             except Exception as error:  # likewise
-                if is_disconnect(error):
-                    written.left += changes[number:]
-                    written.trouble = said(error)
-                    break
-                if concerns_row(error):
+                if not is_disconnect(error) and concerns_row(error):
                     written.failed.append((change, said(error)))
-                else:
-                    written.left.append(change)
-                    waiting.add(change.row)
-                    written.trouble = said(error)
+                    continue
+                waiting.add(change.row)
+                written.left.append(change)
+                written.trouble = said(error)
+                if is_disconnect(error) or len(waiting) == MAX_WAITING:
+                    written.left += changes[number + 1 :]
+                    break
             else:
                 written.count += done.count
                 written.idle += done.idle
@@ -156,8 +165,7 @@ class Writer:
 
     def _values(self, change: Change) -> dict[str, Any]:
         out, row, record = self._mapped.out, change.row, change.record
-        outcome = None if change.outcome is None else one_line(change.outcome, LONGEST_OUTCOME)
-        values: dict[str, Any] = {"v_outcome": out["outcome"][1].of(outcome)}
+        values: dict[str, Any] = {"v_outcome": out["outcome"][1].of(change.outcome)}
         if record is not None:
             values["v_checked_at"] = out["checked_at"][1].of(record.checked_at)
             for field in self._record_fields:

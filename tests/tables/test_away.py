@@ -6,16 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 import sqlalchemy as sa
 from database_servers import PostgresServer
 from helpers import PHONE
-from table_support import Office, running, told, until
+from table_support import OUT, Office, running, told, until
 
 from smsc_status.tables import TableSync
 from smsc_status.tables import _following as following_module
+from smsc_status.tables import _gaps as gaps_module
 from smsc_status.tables import _rows as rows_module
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("inline")]
@@ -91,7 +93,7 @@ async def test_what_is_known_while_the_database_is_away_is_written_when_it_is_ba
             office.insert(100)
             await until(lambda: office.outcome(100))
     assert len(log.about("the database does not do its work")) == 1
-    assert len(log.about("the database answers again")) == 1
+    assert len(log.about("the database does its work again")) == 1
 
 
 @pytest.mark.slow
@@ -138,13 +140,109 @@ async def test_a_row_that_was_committed_late_is_found_within_two_seconds(postgre
     engine.dispose()
 
 
+@pytest.fixture(params=["postgresql", "mysql"])
+def concurrent(request: pytest.FixtureRequest) -> sa.Engine:
+    """An empty database in which several transactions insert rows at once."""
+    engine: sa.Engine = request.getfixturevalue(request.param)
+    return engine
+
+
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that few rows are many: the sweep alone would need a minute for sixty rows."""
+    for read, limit in (("newest", 5), ("between", 3), ("sweep", 1)):
+        monkeypatch.setattr(getattr(rows_module.OpenRows, read), "__defaults__", (limit,))
+
+
+@pytest.mark.slow
+async def test_a_row_that_is_committed_behind_many_newer_ones_is_found_within_two_seconds(
+    concurrent: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key is a gap, because its transaction began before theirs."""
+    small_pages(monkeypatch)
+    office = Office(concurrent)
+    insert = sa.text("insert into messages (id, phone) values (:id, :phone)")
+    office.insert(1, [(5000, 1, 0)])
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().has_all)
+        with concurrent.connect() as early, concurrent.connect() as late:
+            early.execute(insert, [{"id": id, "phone": PHONE} for id in range(2, 12)])
+            late.execute(insert, {"id": 15, "phone": PHONE})
+            for id in (*range(12, 15), *range(16, 62)):
+                office.sql(str(insert), id=id, phone=PHONE)
+            await until(lambda: sync.stats().open_rows == 50)
+            await anyio.sleep(10)
+            late.commit()
+            assert await until(partial(has_rows, sync, 51), step=0.1) <= 2.0
+            await anyio.sleep(10)
+            early.commit()
+            assert await until(partial(has_rows, sync, 61), step=0.1) <= 2.0
+
+
+async def test_many_rows_that_fill_a_gap_are_found_at_once(sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_pages(monkeypatch)
+    office = Office(sqlite)
+    office.insert(1, [(5000, 1, 0)])
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().has_all)
+        for id in range(100, 110):
+            office.insert(id, [(5000, 1, 0)])
+        await until(lambda: sync.stats().open_rows == 11)
+        office.sql(
+            "with recursive n(i) as (select 2 union all select i + 1 from n where i < 99) "
+            "insert into messages (id, phone) select i, :phone from n",
+            phone=PHONE,
+        )
+        assert await until(partial(has_rows, sync, 109), step=0.1) <= 2.0
+
+
+async def test_of_gaps_with_too_many_open_rows_in_between_the_lowest_are_given_up(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a look costs no more than a page, and the sweep finds their rows."""
+    small_pages(monkeypatch)
+    monkeypatch.setattr(gaps_module, "MAX_RANGES", 1)
+    lows: list[int] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        lows.extend([parameters[0]] * ("id > ? AND messages.id < ?" in statement))
+
+    office = Office(sqlite)
+    office.insert(1, [(5000, 1, 0)])
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().has_all)
+        for id in range(3, 40, 2):
+            office.insert(id, [(5000, 1, 0)])
+        await until(lambda: sync.stats().open_rows == 20)
+        await anyio.sleep(3)
+        sa.event.listen(sqlite, "before_cursor_execute", note)
+        looks = sync.stats().looks
+        await anyio.sleep(5)
+        assert 3 < len(lows) <= sync.stats().looks - looks + 1  # one page each
+        assert min(lows) > 30
+        office.insert(38, [(5000, 1, 0)])
+        assert await until(partial(has_rows, sync, 21), step=0.1) <= 2.0
+        office.insert(10, [(5000, 1, 0)])
+        assert await until(partial(has_rows, sync, 22), step=0.1) > 2.0
+
+
+async def test_keys_that_are_no_numbers_have_no_gaps(sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite lets a text into a column of numbers."""
+    small_pages(monkeypatch)
+    office = Office(sqlite, f"key bigint primary key, id int, phone text, {OUT}")
+    async with office.client, running(office.sync()) as sync:
+        for id, key in enumerate([1, "a", 5, "b", 3], start=1):
+            office.send(id, [(5000, 1, 0)])
+            office.sql("insert into messages (key, id, phone) values (:key, :id, :phone)", key=key, id=id, phone=PHONE)
+            await until(partial(has_rows, sync, id))
+
+
 async def test_rows_that_come_behind_many_newer_ones_are_found_by_the_sweep(
-    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever they are in the order of the keys."""
     monkeypatch.setattr(rows_module.OpenRows.newest, "__defaults__", (5,))
     monkeypatch.setattr(rows_module.OpenRows.sweep, "__defaults__", (10,))
-    office = Office(engine)
+    office = Office(sqlite)
     for id in range(100, 140):
         office.insert(id, [(5000, 1, 0)])
     async with office.client, running(office.sync()) as sync:
@@ -154,11 +252,11 @@ async def test_rows_that_come_behind_many_newer_ones_are_found_by_the_sweep(
             assert await until(partial(has_rows, sync, count)) <= 8.0
 
 
-async def test_many_new_rows_are_found_at_once(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_new_rows_are_found_at_once(sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look reads on until a page has nothing new."""
     monkeypatch.setattr(rows_module.OpenRows.newest, "__defaults__", (5,))
     monkeypatch.setattr(rows_module.OpenRows.sweep, "__defaults__", (3,))
-    office = Office(engine)
+    office = Office(sqlite)
     async with office.client, running(office.sync()) as sync:
         await until(lambda: sync.stats().looks > 2)
         for id in range(1, 61):

@@ -23,6 +23,7 @@ from smsc_status.cli._app import run
 from smsc_status.cli._exits import Exit
 from smsc_status.cli._health import address_of, answering, health_pages
 from smsc_status.cli._meters import Quiet
+from smsc_status.tables._tally import Doing
 
 pytestmark = pytest.mark.anyio
 
@@ -152,6 +153,25 @@ async def test_a_signal_ends_it(sqlite: sa.Engine, number: signal.Signals, statu
 
 
 @pytest.mark.usefixtures("inline")
+async def test_a_signal_that_comes_before_the_work_begins_ends_it(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = Office(sqlite)
+    office.insert(1)
+    work = run_of(office)
+    receive = work._receive_signals
+
+    async def receive_one(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+        work.ended_by = signal.SIGTERM
+        await receive(task_status=task_status)
+
+    monkeypatch.setattr(type(work), "_receive_signals", lambda _, **given: receive_one(**given))
+    with anyio.fail_after(60):
+        assert await work._run() == Exit.DONE
+    assert office.asked() == 0
+
+
+@pytest.mark.usefixtures("inline")
 async def test_a_refused_account_ends_it_with_the_vendors_word(sqlite: sa.Engine) -> None:
     office = Office(sqlite)
     office.client = client_of(office.emulator, apikey="another")
@@ -188,7 +208,7 @@ async def test_what_is_shown_and_reported(sqlite: sa.Engine, monkeypatch: pytest
     assert is_well
     assert facts["role"] == "standby"
     work.sync._is_leading = True
-    work.sync._tally.database_failed("away")
+    work.sync._tally.database_failed(Doing.READ, "away")
     work.sync._tally.failed_writes = 2
     monkeypatch.setattr(type(work.sync), "stats", _with_unwritten(work.sync.stats))
     work._tick()

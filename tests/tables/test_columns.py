@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Any
 
+import attrs
 import pytest
 import sqlalchemy as sa
 
-from smsc_status import ConfigError, Detail
+from smsc_status import ConfigError, Detail, Status, StatusRecord
+from smsc_status.codes import status_title
 from smsc_status.tables import Columns
-from smsc_status.tables._columns import Mapped, alterations, find, has_wanted_index, wanted_index
+from smsc_status.tables._columns import LONGEST_NAME, Mapped, alterations, find, has_wanted_index, wanted_index
 
 POSTGRESQL, MYSQL, SQLITE = (
     sa.make_url(f"{name}://").get_dialect()() for name in ("postgresql+psycopg", "mysql+pymysql", "sqlite")
@@ -79,10 +81,19 @@ def test_the_level_of_detail_is_what_the_fields_need(fields: str, detail: Detail
         (
             "number integer primary key, phone text",
             {},
-            "expected a column id or message_id or sms_id for the id; it has",
+            "expected a column id or message_id or sms_id, or of a name that is given, for the id; it has number",
         ),
-        ("id integer primary key", {}, "expected a column phone or phone_number or msisdn for the phone"),
-        ("id integer primary key, phone text", {"phone": "tel"}, "expected a column tel for the phone"),
+        (
+            "id integer primary key",
+            {},
+            "expected a column phone or phone_number or msisdn, or of a name .* for the phone",
+        ),
+        ("id integer primary key, phone text", {"phone": "tel"}, "expected a column tel for the phone; it has id"),
+        (
+            "number integer primary key, text text",
+            {"sent_at": "sent"},
+            "expected a column id .* for the id, and a column phone .* phone, and a column sent for the sent_at;",
+        ),
         ("id integer, phone text", {}, "expected a primary key"),
         (
             "id integer primary key, phone blob",
@@ -152,6 +163,9 @@ def test_the_wanted_index_is_partial_where_the_database_has_such() -> None:
     mapped = found(f"id integer primary key, phone text, {OUT}")
     assert wanted_index(mapped, POSTGRESQL) == ("CREATE INDEX messages_open ON messages (id) WHERE outcome IS NULL")
     assert wanted_index(mapped, MYSQL) == "CREATE INDEX messages_open ON messages (outcome, id)"
+    _, place = mapped.out["outcome"]
+    long = attrs.evolve(mapped, out={"outcome": (sa.Column("outcome", sa.Text), place)})
+    assert wanted_index(long, MYSQL) == "CREATE INDEX messages_open ON messages (outcome(20), id)"
 
 
 @pytest.mark.parametrize(
@@ -169,6 +183,28 @@ def test_an_index_that_serves_is_recognized(index: str, fits: bool) -> None:
         connection.execute(sa.text(f"create table messages (id integer primary key, phone text, {OUT})"))
         connection.execute(sa.text(f"create index i on messages {index}"))
         assert has_wanted_index(connection, find(connection, "messages", Columns(), UTC)) == fits
+
+
+def test_a_column_that_has_no_room_for_each_outcome_is_refused(engine: sa.Engine) -> None:
+    """Only SQLite does not keep to the length that is given."""
+    with engine.begin() as connection:
+        for name, length in (("roomy", LONGEST_NAME), ("short", LONGEST_NAME - 1)):
+            connection.execute(sa.text(f"create table {name} (id int primary key, phone varchar(20), {OUT})"))
+            connection.execute(sa.text(f"alter table {name} drop column outcome"))
+            connection.execute(sa.text(f"alter table {name} add column outcome varchar({length})"))
+        find(connection, "roomy", Columns(), UTC)
+        if engine.dialect.name == "sqlite":
+            find(connection, "short", Columns(), UTC)
+        else:
+            with pytest.raises(ConfigError, match="column 'outcome' of 19 characters: expected at least 20 for the"):
+                find(connection, "short", Columns(), UTC)
+
+
+def test_each_outcome_has_room_in_a_column_of_the_least_length() -> None:
+    titles = [status_title(status) for status in Status if StatusRecord(status=status, err=0).is_final]
+    names = [title.en for title in titles if title is not None] + ["TrackingTimeout", "ParametersError", "Archived"]
+    assert len(names) > 10
+    assert max(map(len, names)) <= LONGEST_NAME
 
 
 def test_a_column_may_be_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 import sqlalchemy as sa
-from database_servers import PostgresServer
+from database_servers import MariaDBServer
 from table_support import Office, told, until
 
 from smsc_status import ConfigError, DatabaseUnavailable
@@ -17,7 +18,7 @@ from smsc_status.tables import TableSync
 from smsc_status.tables import _database as database_module
 from smsc_status.tables import _lock as lock_module
 from smsc_status.tables._database import Database
-from smsc_status.tables._lock import FileLock, NoLock, ServerLock, lock_of
+from smsc_status.tables._lock import FileLock, Lock, NoLock, ServerLock, lock_of
 
 TABLE = sa.Table("messages", sa.MetaData())
 
@@ -42,29 +43,90 @@ def test_other_rows_have_another_lock(engine: sa.Engine) -> None:
         lock.release()
 
 
-@pytest.mark.slow
-def test_a_lock_whose_connection_was_ended_is_not_held(postgres_server: PostgresServer) -> None:
-    engine = sa.create_engine(postgres_server.url)
-    lock = lock_of(engine, TABLE, None)
-    assert lock.acquire()
+def test_a_table_has_one_lock_however_it_is_named(engine: sa.Engine) -> None:
+    with engine.connect():
+        schema = engine.dialect.default_schema_name
+    names = [("messages", None), ("messages", schema)]
+    if engine.dialect.name != "postgresql":
+        names.append(("Messages", None))
+    first, *others = (lock_of(engine, sa.Table(name, sa.MetaData(), schema=schema), None) for name, schema in names)
+    assert first.acquire()
+    assert not any(other.acquire() for other in others)
+    spaced = lock_of(engine, TABLE, " ")
+    assert not spaced.acquire()
+    first.release()
+
+
+def test_a_database_file_has_one_lock_however_it_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "app.db").touch()
+    (tmp_path / "link.db").symlink_to("app.db")
+    monkeypatch.chdir(tmp_path)
+    locks = [lock_of(sa.create_engine(f"sqlite:///{path}"), TABLE, None) for path in ("app.db", tmp_path / "link.db")]
+    assert [lock.acquire() for lock in locks] == [True, False]
+    locks[0].release()
+
+
+@pytest.mark.parametrize("kind", ["server", "file"])
+def test_a_lock_that_is_given_back_while_it_is_taken_is_not_held(kind: str, tmp_path: Path) -> None:
+    """Who took it did not wait for it, because it was to stop."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
+    lock: Lock = FileLock(str(tmp_path / "lock"))
+    if kind == "server":
+        lock = ServerLock(engine, prepare=[], take="SELECT :name", name=1)
+    begun, may_go_on = threading.Event(), threading.Event()
+    take = lock._acquire  # type: ignore[attr-defined]  # both have it
+
+    def slow() -> bool:
+        begun.set()
+        may_go_on.wait(10)
+        taken: bool = take()
+        return taken
+
+    lock._acquire = slow  # type: ignore[attr-defined]  # likewise
+    threads = [threading.Thread(target=lock.acquire), threading.Thread(target=lock.release)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
+    threads[1].join(0.05)
+    may_go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert not lock.is_held()
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+def server(request: pytest.FixtureRequest) -> sa.Engine:
+    """A database of a server."""
+    engine: sa.Engine = request.getfixturevalue(request.param)
+    return engine
+
+
+def end_other_connections(engine: sa.Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(
-            sa.text("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
-        )
+        if engine.dialect.name == "postgresql":
+            others = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
+            connection.execute(sa.text(others))
+            return
+        others = "select id from information_schema.processlist where id <> connection_id() and user = 'root'"
+        for (number,) in connection.execute(sa.text(others)).all():
+            connection.execute(sa.text(f"kill {number}"))
+
+
+@pytest.mark.slow
+def test_a_lock_whose_connection_was_ended_is_not_held(server: sa.Engine) -> None:
+    lock = lock_of(server, TABLE, None)
+    assert lock.acquire()
+    end_other_connections(server)
     assert not lock.is_held()
     assert lock.acquire()
     lock.release()
-    engine.dispose()
 
 
 @pytest.mark.slow
-def test_the_server_takes_the_lock_from_a_silent_holder(
-    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_server_takes_the_lock_from_a_silent_holder(server: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its machine may be gone."""
     monkeypatch.setattr(lock_module, "SILENCE", 1)
-    engine = sa.create_engine(postgres_server.url)
-    silent, other = (lock_of(engine, TABLE, None) for _ in range(2))
+    silent, other = (lock_of(server, TABLE, None) for _ in range(2))
     assert silent.acquire()
     assert not other.acquire()
     tries = 0
@@ -74,7 +136,6 @@ def test_the_server_takes_the_lock_from_a_silent_holder(
         time.sleep(0.1)
     assert not silent.is_held()
     other.release()
-    engine.dispose()
 
 
 def test_a_statement_that_the_server_does_not_know_does_not_matter() -> None:
@@ -151,8 +212,11 @@ async def test_who_has_lost_the_lock_to_another_stands_by(sqlite: sa.Engine, mon
             held[0] = False  # the connection was lost, and the lock can be had again
             await anyio.sleep(10)
             assert sync.stats().is_leading
+            office.insert(1, [(5000, 1, 0)])
+            await until(lambda: sync.stats().open_rows == 1)
             taken[0] = True
             await until(lambda: not sync.stats().is_leading)
+            await until(lambda: not sync.stats().open_rows)  # they are the other's now
             taken[0] = False
             await until(lambda: sync.stats().is_leading)
             sync.stop()
@@ -247,6 +311,24 @@ async def test_a_call_that_takes_very_long_shows_that_the_database_is_away(
     assert seen == [True]
 
 
+@pytest.mark.anyio
+async def test_a_look_and_a_write_do_not_run_at_once(sqlite: sa.Engine) -> None:
+    """Otherwise a row that ends in between would look like a new one."""
+    database, running, most = Database(sqlite), 0, 0
+
+    def work(_connection: sa.Connection) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.02)
+        running -= 1
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(database.run, work)
+    assert most == 1
+
+
 def test_an_asynchronous_engine_is_refused() -> None:
     engine = sa.create_engine("sqlite://")
     engine.dialect.is_async = True
@@ -254,7 +336,16 @@ def test_an_asynchronous_engine_is_refused() -> None:
         Database(engine)
 
 
-def test_mysql_gives_its_timestamps_in_utc() -> None:
+@pytest.mark.slow
+def test_mysql_gives_its_timestamps_in_utc(mariadb_server: MariaDBServer) -> None:
+    database = Database(mariadb_server.url)
+    with database.engine.connect() as connection:
+        assert connection.execute(sa.text("select @@session.time_zone")).scalar() == "+00:00"
+    database.engine.dispose()
+
+
+def test_each_connection_to_mysql_is_prepared() -> None:
+    """As the test above says, but it also runs where there is no server."""
     said: list[str] = []
 
     class Cursor:
@@ -270,19 +361,14 @@ def test_mysql_gives_its_timestamps_in_utc() -> None:
     class Connection:
         cursor = Cursor
 
-    database_module._use_utc(Connection(), None)
-    assert said == ["SET time_zone = '+00:00'"]
-    assert Database("mysql://u@h/d").dialect.name == "mysql"
+    assert sa.event.contains(Database("mysql://u@h/d").engine, "connect", database_module._prepare_mysql)
+    database_module._prepare_mysql(Connection(), None)
+    assert said == ["SET time_zone = '+00:00', innodb_lock_wait_timeout = 2"]
 
 
-def test_a_refusal_by_a_trigger_of_postgresql_is_about_the_row() -> None:
-    class Refused(Exception):
-        sqlstate = "P0001"
-
-    assert database_module.concerns_row(sa.exc.ProgrammingError("", None, Refused("no")))
-    assert database_module.said(sa.exc.OperationalError("", None, Exception(1205, "Lock wait timeout"))) == (
-        "Lock wait timeout"
-    )
+def test_of_an_error_s_number_and_text_the_text_is_told() -> None:
+    error = sa.exc.OperationalError("", None, Exception(1205, "Lock wait timeout"))
+    assert database_module.said(error) == "Lock wait timeout"
 
 
 def test_a_server_s_lock_follows_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from database_servers import Proxy
 from helpers import PHONE
 from redis_servers import free_port
 from table_support import IN, OUT
@@ -96,11 +97,11 @@ class Shop:
         insert = "insert into messages (id, phone, sent_at) values (:id, :phone, :sent_at)"
         self.sql(insert, id=id, phone=PHONE, sent_at=sent_at)
 
-    def start(self) -> int:
-        """Start a process, and return its number."""
+    def start(self, url: str = "") -> int:
+        """Start a process, and return its number. `url` is another one of the same database."""
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None
-        self._nursery.stdin.write(f"{self.server.url}\n")
+        self._nursery.stdin.write(f"{self.server.url} {url or self.url}\n")
         self._nursery.stdin.flush()
         self._children.append(int(self._nursery.stdout.readline()))
         return self._children[-1]
@@ -126,6 +127,13 @@ def is_gone(child: int) -> bool:
     return False
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> sa.Engine:
+    """An empty database, of each of these kinds."""
+    engine: sa.Engine = request.getfixturevalue(request.param)
+    return engine
+
+
 @pytest.fixture
 def shop(engine: sa.Engine) -> Iterator[Shop]:
     shop = Shop(engine)
@@ -141,14 +149,14 @@ ORDER = [-1, 0, 1]
 
 def test_killed_twenty_times_every_row_has_its_final_status_and_no_row_goes_back(shop: Shop) -> None:
     for id in range(1, 61):
-        shop.insert(id, [(0.2, 0, 0), (AGE + id / 4, 1, 0)])
+        shop.insert(id, [(0.2, 0, 0), (AGE + id / 6, 1, 0)])
     draw, writing = random.Random(1), 0
     for _ in range(20):
         before = shop.rows("select count(*) from history")
-        child, until = shop.start(), time.monotonic() + 0.4 + draw.random()
+        child, until = shop.start(), time.monotonic() + 0.2 + draw.random() / 2
         while time.monotonic() < until and shop.rows("select count(*) from history") == before:
             time.sleep(0.01)
-        time.sleep(0.1 * draw.random())
+        time.sleep(0.05 * draw.random())
         kill(child)
         writing += shop.rows("select count(*) from history") != before
     assert writing > 3  # so many were killed while they were writing
@@ -165,19 +173,30 @@ def test_the_second_stands_by_and_takes_over_when_the_first_is_killed(shop: Shop
     shop.insert(1, [(0.1, 1, 0)])
     wait_until(lambda: shop.rows("select outcome from messages where id = 1") == [("Delivered",)])
     second = shop.start()
-    time.sleep(1.0)
+    time.sleep(0.5)
     kill(first, signal.SIGSTOP)
     shop.insert(2, [(0.1, 1, 0)])
-    time.sleep(3.0)
+    time.sleep(2.5)
     assert shop.rows("select outcome from messages where id = 2") == [(None,)]  # the second one does nothing
     kill(first)
     assert wait_until(lambda: shop.rows("select outcome from messages where id = 2") == [("Delivered",)]) < 30
     assert not is_gone(second)
 
 
-def command(shop: Shop, *options: str) -> subprocess.Popen[str]:
+def command(shop: Shop, *options: str, url: str = "") -> subprocess.Popen[str]:
     """The command, on the shop's table."""
-    arguments = ["sync", shop.url, "--table", "messages", "--period", "0.3", "--margin", "0.1", "--json", *options]
+    arguments = [
+        "sync",
+        url or shop.url,
+        "--table",
+        "messages",
+        "--period",
+        "0.3",
+        "--margin",
+        "0.1",
+        "--json",
+        *options,
+    ]
     return subprocess.Popen(
         [sys.executable, "-m", "smsc_status", *arguments],
         env=shop.environment | {"SMSC_SHARE": "process"},
@@ -220,6 +239,23 @@ def test_sigterm_ends_it_within_five_seconds_with_everything_written(shop: Shop)
     assert program.returncode == summary["exit"] == 0
     assert summary["unwritten"] == 0
     assert [(summary["done"],)] == shop.rows("select count(*) from messages where outcome is not null")
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_it_ends_within_five_seconds_though_the_database_answers_nothing(shop: Shop) -> None:
+    """It accepts connections, but each call waits for ever. So do threads, which must not hold the exit."""
+    for id in range(1, 41):
+        shop.insert(id, [(0.1, 0, 0), (AGE + 0.2 * id, 1, 0)])
+    proxy = Proxy(shop.engine.url.port or 0)
+    child = shop.start(shop.engine.url.set(port=proxy.port).render_as_string(hide_password=False))
+    try:
+        wait_until(lambda: shop.rows("select count(*) from messages where outcome is not null") != [(0,)])
+        proxy.stop_answering()
+        time.sleep(1.5)  # a look and a change wait by now
+        kill(child, signal.SIGTERM)
+        assert wait_until(lambda: is_gone(child)) < 5.0
+    finally:
+        proxy.close()
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

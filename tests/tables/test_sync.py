@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import aclosing, closing
 from functools import partial
 from typing import Any
 
@@ -11,11 +13,13 @@ import sqlalchemy as sa
 from helpers import PHONE, client_of
 from table_support import IN, OUT, Office, running, told, until
 
-from smsc_status import AuthError, ClientClosed, ConfigError, DatabaseUnavailable
-from smsc_status.tables import Columns, TableSync
+from smsc_status import Archived, AuthError, ClientClosed, ConfigError, DatabaseUnavailable, FailedCheck, StatusRecord
+from smsc_status.tables import Columns, TableSync, _bad, _tally
 from smsc_status.tables import _following as following_module
 from smsc_status.tables import _rows as rows_module
+from smsc_status.tables._database import Database
 from smsc_status.tables._rows import RowRef
+from smsc_status.tables._writing import change_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("inline")]
 
@@ -36,9 +40,9 @@ async def test_each_change_is_written_until_the_message_is_final(engine: sa.Engi
         assert sync.stats().open_rows == 0
 
 
-async def test_a_new_row_is_asked_within_two_seconds(engine: sa.Engine) -> None:
+async def test_a_new_row_is_asked_within_two_seconds(sqlite: sa.Engine) -> None:
     """It is found by the next look, and a young message is asked singly."""
-    office = Office(engine)
+    office = Office(sqlite)
     async with office.client, running(office.sync()) as sync:
         await until(lambda: sync.stats().looks > 2)
         for id in range(1, 6):
@@ -48,16 +52,16 @@ async def test_a_new_row_is_asked_within_two_seconds(engine: sa.Engine) -> None:
             await anyio.sleep(0.37)
 
 
-async def test_a_change_is_written_within_half_a_second(engine: sa.Engine) -> None:
-    office = Office(engine)
+async def test_a_change_is_written_within_half_a_second(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
     office.insert(1)
     async with office.client, running(office.sync()) as sync:
         await until(lambda: sync.stats().unwritten, step=0.02)
         assert await until(lambda: not sync.stats().unwritten, step=0.02) <= 0.5
 
 
-async def test_an_ended_row_is_not_asked_again(engine: sa.Engine) -> None:
-    office = Office(engine)
+async def test_an_ended_row_is_not_asked_again(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
     office.insert(1)
     async with office.client, running(office.sync()):
         await until(lambda: office.outcome(1))
@@ -82,9 +86,9 @@ async def test_a_later_run_goes_on_and_writes_only_what_differs(engine: sa.Engin
             await until(lambda: office.outcome(1) == "Delivered")
 
 
-async def test_a_deleted_row_is_let_go(engine: sa.Engine) -> None:
+async def test_a_deleted_row_is_let_go(sqlite: sa.Engine) -> None:
     """The sweep notices it, and after one more answer its message is not asked again."""
-    office = Office(engine)
+    office = Office(sqlite)
     office.insert(1, [(1, 0, 0), (5000, 1, 0)])
     office.insert(2, [(1, 0, 0), (5000, 1, 0)])
     async with office.client, running(office.sync()) as sync:
@@ -125,16 +129,151 @@ async def test_a_bad_phone_is_the_rows_outcome_and_is_asked_when_it_was_changed(
     assert not log.about("none")
 
 
-async def test_a_bad_row_that_was_mended_while_nobody_ran_is_found(engine: sa.Engine) -> None:
-    office = Office(engine)
+async def test_a_bad_row_that_was_mended_while_nobody_ran_is_found(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
     office.insert(1)
     office.sql("update messages set outcome = 'ConfigError'")
     async with office.client, running(office.sync()):
         await until(lambda: office.outcome(1) == "Delivered")
 
 
-async def test_what_the_vendor_refuses_is_asked_again_only_when_it_was_changed(engine: sa.Engine) -> None:
-    office = Office(engine)
+async def test_bad_rows_are_looked_at_in_turns_and_not_without_end(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows known longest are forgotten."""
+    monkeypatch.setattr(_bad, "LOOKED_AT_ONCE", 1)
+    monkeypatch.setattr(_bad, "MAX_BAD", 3)
+    office = Office(sqlite)
+    for id in (1, 2, 3, 4, 5):
+        office.sql("insert into messages (id, phone, outcome) values (:id, 'none', 'ConfigError')", id=id)
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().bad_rows == 3)
+        for id in (1, 4, 5):
+            office.send(id)
+            office.sql("update messages set phone = :phone where id = :id", phone=PHONE, id=id)
+        await until(lambda: {id for id, _, outcome in office.rows() if outcome == "Delivered"} == {4, 5})
+        office.sql("insert into messages (id, phone) values (6, 'none'), (7, 'none'), (8, 'none'), (9, 'none')")
+        await until(lambda: sync.stats().bad_rows == 3)
+        await anyio.sleep(10)
+        assert sync.stats().bad_rows == 3
+
+
+async def test_bad_rows_that_are_bad_still_are_not_opened_again(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    opened: list[str] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        opened.extend([statement] * ("SET outcome=NULL" in statement))
+
+    office.sql("insert into messages (id, phone, outcome) values (1, 'none', 'ConfigError'), (2, null, null)")
+    sa.event.listen(sqlite, "before_cursor_execute", note)
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().bad_rows == 2)
+        await anyio.sleep(20)
+    assert opened == []
+
+
+async def test_the_rows_of_earlier_runs_are_looked_for_again_if_that_fails_and_nothing_waits_for_it(
+    sqlite: sa.Engine,
+) -> None:
+    office, failures = Office(sqlite), [2]
+    office.insert(1)
+    office.insert(2, [(100, 1, 0)])
+    office.sql("update messages set outcome = 'ConfigError' where id = 1")
+
+    def fail(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "outcome IN (" in statement and failures[0]:
+            assert "LIMIT" in statement
+            failures[0] -= 1
+            raise sa.exc.OperationalError("", None, Exception("it takes too long"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", fail)
+    async with office.client, running(office.sync()) as sync:
+        await until(lambda: sync.stats().has_all)
+        assert failures == [1]
+        assert sync.stats().is_database_reached
+        await until(lambda: office.outcome(1) == "Delivered")
+    assert failures == [0]
+
+
+async def test_looks_and_writes_do_not_wait_for_the_rows_of_earlier_runs(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a large table they may take minutes to find."""
+    office, calls = Office(sqlite), []
+    office.insert(1)
+
+    async def take_for_ever(*given: object) -> None:
+        calls.append(given)
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(Database, "read_aside", take_for_ever)
+    async with office.client, running(office.sync()):
+        await until(lambda: office.outcome(1) == "Delivered")
+    assert len(calls) == 1
+
+
+async def test_an_error_of_the_server_about_a_value_is_no_time_that_the_driver_cannot_read(sqlite: sa.Engine) -> None:
+    """So the rows are not read once more."""
+
+    class InvalidText(Exception):
+        sqlstate = "22P02"
+
+    office, tries = Office(sqlite), []
+
+    def fail(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "ORDER BY" in statement:
+            tries.append(statement)
+            raise sa.exc.DataError("", None, InvalidText("invalid input syntax"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", fail)
+    with pytest.raises(ConfigError, match="invalid input syntax"):
+        await office.sync().open()
+    assert len(tries) == 1
+
+
+async def test_an_id_with_invisible_characters_is_followed_once(sqlite: sa.Engine) -> None:
+    """Its message is not what the database has, letter by letter, but its row has not changed."""
+    office = Office(sqlite, f"ref int primary key, id text, phone text, {OUT}")
+    office.send(1, [(0, 0, 0), (30, 1, 0)])
+    office.sql("insert into messages (ref, id, phone) values (1, :id, :phone)", id="1\u200e", phone=f"{PHONE}\u00a0")
+    async with office.client, running(office.sync()):
+        await until(lambda: office.rows("status") == [(0,)])
+        await anyio.sleep(10)
+        assert office.client.stats().tracked == 1
+        await until(lambda: office.rows("outcome") == [("Delivered",)])
+
+
+@pytest.mark.slow
+async def test_a_number_that_is_none_is_a_bad_id_and_is_not_asked_again(postgresql: sa.Engine) -> None:
+    """NaN does not equal itself."""
+    office = Office(postgresql, f"ref int primary key, id double precision, phone text, {OUT}")
+    office.sql("insert into messages (ref, id, phone) values (1, 'NaN', :phone)", phone=PHONE)
+    with told() as log:
+        async with office.client, running(office.sync()) as sync:
+            await until(lambda: sync.stats().bad_rows == 1)
+            await anyio.sleep(10)
+            assert office.rows("outcome") == [("ConfigError",)]
+            assert sync.stats().bad_rows == 1
+    assert len(log.about("its id can't be used")) == 1
+
+
+@pytest.mark.slow
+async def test_a_time_that_the_driver_cannot_read_is_that_row_s_alone(postgresql: sa.Engine) -> None:
+    """PostgreSQL has times that Python has not."""
+    office = Office(postgresql)
+    for id, sent_at in ((1, "infinity"), (2, "2026-03-10 09:00:00"), (3, "20226-03-10 09:00:00")):
+        office.insert(id)
+        office.sql("update messages set sent_at = cast(:at as timestamp) where id = :id", at=sent_at, id=id)
+    with told() as log:
+        async with office.client, running(office.sync()):
+            await until(lambda: {row[2] for row in office.rows()} == {"Delivered"})
+    assert len(log.about("; its message is followed without")) == 2
+    assert not log.about("the database does not do its work")
+
+
+async def test_what_the_vendor_refuses_is_asked_again_only_when_it_was_changed(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
     office.insert(1)
     office.sql("update messages set outcome = 'ParametersError'")
     async with office.client, running(office.sync()) as sync:
@@ -158,8 +297,8 @@ async def test_a_row_that_is_another_message_now_gets_that_messages_answer(engin
         assert office.rows() == [(1, 1, "Delivered")]
 
 
-async def test_a_row_that_somebody_opens_again_is_asked_again(engine: sa.Engine) -> None:
-    office = Office(engine)
+async def test_a_row_that_somebody_opens_again_is_asked_again(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
     office.insert(1)
     async with office.client, running(office.sync()):
         await until(lambda: office.outcome(1))
@@ -172,10 +311,12 @@ async def test_the_condition_narrows_the_rows(engine: sa.Engine) -> None:
     for id in (1, 2):
         office.insert(id)
     office.sql("update messages set channel = 'sms:%' where id = 1")
+    office.sql("insert into messages (id, phone, outcome) values (3, :phone, 'ConfigError')", phone=PHONE)
     async with office.client, running(office.sync(where="channel = 'sms:%'")) as sync:
         await until(lambda: office.outcome(1))
         assert sync.stats().open_rows == 0
-        assert office.rows() == [(1, 1, "Delivered"), (2, None, None)]
+        await anyio.sleep(5)
+        assert office.rows() == [(1, 1, "Delivered"), (2, None, None), (3, None, "ConfigError")]
 
 
 async def test_the_fields_that_have_columns_are_written_at_the_level_that_they_need(engine: sa.Engine) -> None:
@@ -196,7 +337,7 @@ async def test_missing_columns_are_made_if_asked(engine: sa.Engine) -> None:
     office.insert(1)
     async with office.client:
         with pytest.raises(
-            ConfigError, match="missing status, err, changed_at, checked_at, outcome; add them by: ALTER"
+            ConfigError, match=r"missing status, err, changed_at, checked_at, outcome; let them .*by: ALTER"
         ):
             await office.sync().open()
         async with running(office.sync(create_columns=True)):
@@ -207,13 +348,13 @@ async def test_the_statements_in_the_error_add_the_columns(engine: sa.Engine) ->
     office = Office(engine, IN)
     with pytest.raises(ConfigError) as caught:
         await office.sync().open()
-    for statement in str(caught.value).partition("add them by: ")[2].rstrip(";").split("; "):
+    for statement in str(caught.value).partition("add them by: ")[2].split("; "):
         office.sql(statement)
     await office.sync().open()
 
 
-async def test_once_checks_each_open_row_once(engine: sa.Engine) -> None:
-    office = Office(engine)
+async def test_once_checks_each_open_row_once(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
     office.insert(1, [(0.1, 1, 0)])
     office.insert(2, [(0.1, 0, 0), (500, 1, 0)])
     office.sql("insert into messages (id, phone) values (3, 'none')")
@@ -224,8 +365,8 @@ async def test_once_checks_each_open_row_once(engine: sa.Engine) -> None:
         assert sync.stats().unwritten == 0
 
 
-async def test_once_a_message_without_an_answer_stays_open(engine: sa.Engine) -> None:
-    office = Office(engine, http_503=1.0)
+async def test_once_a_message_without_an_answer_stays_open(sqlite: sa.Engine) -> None:
+    office = Office(sqlite, http_503=1.0)
     office.insert(1)
     with told() as log:
         async with office.client, office.sync() as sync:
@@ -236,10 +377,10 @@ async def test_once_a_message_without_an_answer_stays_open(engine: sa.Engine) ->
 
 
 async def test_it_can_be_cancelled_and_what_is_known_is_written(
-    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(following_module, "GATHER", 1000.0)
-    office = Office(engine)
+    office = Office(sqlite)
     office.insert(1)
     async with office.client, office.sync() as sync, anyio.create_task_group() as tasks:
         tasks.start_soon(sync.run)
@@ -249,9 +390,9 @@ async def test_it_can_be_cancelled_and_what_is_known_is_written(
     assert office.rows() != [(1, None, None)]
 
 
-async def test_stopping_writes_what_is_known(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stopping_writes_what_is_known(sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following_module, "GATHER", 1000.0)
-    office = Office(engine)
+    office = Office(sqlite)
     office.insert(1)
     async with office.client:
         async with running(office.sync()) as sync:
@@ -299,8 +440,9 @@ async def test_a_message_is_checked_by_the_guarantees_of_its_own_row_only(sqlite
         ("ref varchar(40) primary key, id bigint, phone varchar(40)", ("ref, id, phone", "'a', 1, '79990000000'")),
         ("ref varchar(40) primary key, id varchar(40), phone bigint", ("ref, id, phone", "'a', '1', 79990000000")),
         ("id numeric(20) primary key, phone numeric(20)", ("id, phone", "1, 79990000000")),
+        ("ref int primary key, id char(9), phone char(20)", ("ref, id, phone", "1, '1', '79990000000'")),
     ],
-    ids=["composite", "textual", "numeric phone", "numeric id"],
+    ids=["composite", "textual", "numeric phone", "numeric id", "padded"],
 )
 async def test_keys_ids_and_phones_may_have_any_type(engine: sa.Engine, key: str, values: tuple[str, str]) -> None:
     office = Office(engine, f"{key}, {OUT}" if "primary key (" not in key else f"{OUT}, {key}")
@@ -340,9 +482,63 @@ async def test_a_bad_argument_is_refused_at_once(sqlite: sa.Engine, options: dic
 
 async def test_a_condition_that_the_database_refuses_is_refused_at_the_start(engine: sa.Engine) -> None:
     office = Office(engine)
-    with pytest.raises((ConfigError, DatabaseUnavailable), match="nonsense") as caught:
+    with pytest.raises(ConfigError, match=r"^where 'nonsense = 1': the database refuses it: .*nonsense") as caught:
         await office.sync(where="nonsense = 1").open()
-    assert caught.value.__context__ is None or "SELECT" not in str(caught.value.__context__)
+    assert caught.value.__context__ is None
+
+
+async def test_a_database_that_fails_at_the_start_is_no_wrong_condition(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office, is_lost = Office(sqlite), [True]
+
+    def fail(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "ORDER BY" in statement:
+            raise sa.exc.OperationalError("", None, Exception("away"), connection_invalidated=is_lost[0])
+
+    sa.event.listen(sqlite, "before_cursor_execute", fail)
+    with pytest.raises(DatabaseUnavailable, match="can't be reached: away"):
+        await office.sync(where="id = 1").open()
+    is_lost[0] = False
+    with pytest.raises(DatabaseUnavailable, match="can't be reached: away"):
+        await office.sync().open()
+
+
+async def test_columns_that_another_process_makes_at_the_same_time_are_used(sqlite: sa.Engine) -> None:
+    office, others = Office(sqlite, IN), [sqlite3.connect(str(sqlite.url.database))]
+    office.insert(1)
+
+    def make_first(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("ALTER TABLE") and others:
+            with closing(others.pop()) as other:
+                for column in OUT.split(", "):
+                    other.execute(f"alter table messages add column {column}")
+
+    sa.event.listen(sqlite, "before_cursor_execute", make_first)
+    async with office.client, running(office.sync(create_columns=True)):
+        await until(lambda: office.outcome(1) == "Delivered")
+    assert others == []
+
+
+async def test_columns_that_cannot_be_made_are_told(sqlite: sa.Engine) -> None:
+    office = Office(sqlite, IN)
+
+    def refuse(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("ALTER TABLE"):
+            raise sa.exc.ProgrammingError("", None, Exception("must be owner of table messages"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    with pytest.raises(ConfigError, match="must be owner of table messages"):
+        await office.sync(create_columns=True).open()
+
+
+async def test_an_option_that_the_driver_does_not_know_is_refused(sqlite: sa.Engine) -> None:
+    """The driver's own error is no error of SQLAlchemy."""
+    office = Office(sqlite)
+    with pytest.raises(ConfigError, match=r"refuses it: .*nonsense") as caught:
+        await TableSync(office.client, "mysql://u:hidden@127.0.0.1:1/d?nonsense=1", table="messages").open()
+    assert "hidden" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 async def test_run_needs_an_opened_table(sqlite: sa.Engine) -> None:
@@ -352,8 +548,9 @@ async def test_run_needs_an_opened_table(sqlite: sa.Engine) -> None:
     assert office.sync().fields == []
 
 
-async def test_the_wanted_index_is_named_where_it_is_missing(engine: sa.Engine) -> None:
-    office = Office(engine)
+@pytest.mark.parametrize("type", ["varchar(64)", "text"])
+async def test_the_wanted_index_is_named_where_it_is_missing(engine: sa.Engine, type: str) -> None:
+    office = Office(engine, f"{IN}, {OUT.replace('varchar(64)', type)}")
     with told() as log:
         await office.sync().open()
         [text] = log.about("needs an index: ")
@@ -369,23 +566,37 @@ async def test_rows_are_reported_one_by_one_only_at_first(sqlite: sa.Engine) -> 
     with told() as log:
         async with office.client, running(office.sync()) as sync:
             await until(lambda: sync.stats().bad_rows == 30)
-    assert len(log.about("its phone can't be used")) == following_module.REPORTED_AT_ONCE
+    assert len(log.about("its phone can't be used")) == _tally.REPORTED_AT_ONCE
     assert log.about("further ones are only counted")
 
 
 async def test_at_the_start_no_more_is_read_than_can_be_tracked(
     sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Reading waits for the tracker, which takes a million rows only one by one."""
     monkeypatch.setattr(following_module, "MAX_FOUND", 5)
-    monkeypatch.setattr(rows_module.OpenRows.newest, "__defaults__", (1,))
+    monkeypatch.setattr(following_module, "NEWEST_AT_START", 1)
     monkeypatch.setattr(rows_module.OpenRows.sweep, "__defaults__", (10,))
     office = Office(sqlite)
     for id in range(1, 61):
-        office.insert(id)
-    async with office.client, running(office.sync()) as sync:
-        await until(lambda: sync.stats().has_all)
-        await until(lambda: not sync.stats().open_rows)
-    assert {row[2] for row in office.rows()} == {"Delivered"}
+        office.sql("insert into messages (id, phone) values (:id, :phone)", id=id, phone=PHONE)
+    newest: list[str] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        newest.extend([statement] * ("DESC" in statement))
+
+    async with office.client, office.sync() as sync, anyio.create_task_group() as tasks:
+        following = sync._begin()
+        sa.event.listen(sqlite, "before_cursor_execute", note)
+        tasks.start_soon(following.find_on)
+        await anyio.sleep(10)
+        assert sync.stats().open_rows == 11  # the newest, and one page
+        async with aclosing(following.messages()) as messages:
+            ids = {(await anext(messages)).id for _ in range(60)}
+        assert ids == set(range(1, 61))
+        await until(lambda: sync.stats().has_all, step=0.01)
+        assert len(newest) <= 2  # one a second
+        tasks.cancel_scope.cancel()
 
 
 async def test_times_of_sending_are_shared_and_not_kept_without_end(
@@ -422,6 +633,9 @@ async def test_a_row_that_fails_is_left_alone_until_it_changes(engine: sa.Engine
             await anyio.sleep(60)
             assert office.asked() == asked
             assert sync.stats().open_rows == 1
+            office.send(1, phone="79991112233")
+            office.sql("update messages set phone = '79991112233'")
+            await until(lambda: office.asked() > asked)
     assert log.about("row of id 1: not written, and left alone")
 
 
@@ -453,6 +667,50 @@ async def test_what_cannot_be_written_at_the_end_is_told(sqlite: sa.Engine, monk
         assert anyio.current_time() - stopped_at < 5.0
     assert log.about("1 changes could not be written")
     assert len(log.about("lock timeout")) == 1
+
+
+async def test_a_database_that_only_reads_is_in_trouble_until_it_writes(sqlite: sa.Engine) -> None:
+    """Looks that succeed do not hide it."""
+    office, is_refused = Office(sqlite), [True]
+    office.insert(1)
+
+    def refuse(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE") and is_refused[0]:
+            raise sa.exc.OperationalError("", None, Exception("permission denied"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    with told() as log:
+        async with office.client, running(office.sync()) as sync:
+            await until(lambda: not sync.stats().is_database_reached)
+            looks = sync.stats().looks
+            await until(lambda: sync.stats().looks > looks + 10)
+            assert not sync.stats().is_database_reached
+            is_refused[0] = False
+            await until(lambda: office.outcome(1) and sync.stats().is_database_reached)
+    assert len(log.about("the database does not do its work")) == 1
+    assert len(log.about("the database does its work again")) == 1
+
+
+async def test_a_row_that_waits_is_trouble_only_if_nothing_else_can_be_written(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    for id in range(1, 4):
+        office.insert(id)
+
+    def refuse(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if statement.startswith("UPDATE") and any(2 in each for each in (parameters if many else [parameters])):
+            raise sa.exc.OperationalError("", None, Exception("lock timeout"))
+
+    async with office.client, office.sync() as sync:
+        following = sync._begin()
+        await following._sweep_on()
+        for row in following.held.values():
+            following._put(change_of(row, StatusRecord(status=1, err=0)))
+        sa.event.listen(sqlite, "before_cursor_execute", refuse)
+        assert not await following.write_some()
+        assert [row[2] for row in office.rows()] == ["Delivered", None, "Delivered"]
+        assert sync.stats().is_database_reached
+        assert not await following.write_some()
+        assert not sync.stats().is_database_reached
 
 
 async def test_which_rows_are_there_is_asked_again_if_the_question_fails(
@@ -491,7 +749,7 @@ async def test_a_look_that_fails_is_tried_again(sqlite: sa.Engine) -> None:
     assert failures == [0]
 
 
-async def test_a_row_that_was_replaced_is_not_let_go_by_its_former_message(sqlite: sa.Engine) -> None:
+async def test_a_row_that_was_replaced_is_neither_written_nor_let_go_by_its_former_message(sqlite: sa.Engine) -> None:
     office = Office(sqlite)
     async with office.client, running(office.sync()) as sync:
         await until(lambda: sync.stats().is_leading)
@@ -499,6 +757,8 @@ async def test_a_row_that_was_replaced_is_not_let_go_by_its_former_message(sqlit
         assert following is not None
         former, present = RowRef(1, PHONE, None, 1), RowRef(2, PHONE, None, 1)
         following.held[1] = present
+        await following.take(FailedCheck(former, Archived("gone")))
+        assert not following.unwritten
         following._let_go(former)
         assert following.held[1] is present
 
@@ -520,5 +780,5 @@ async def test_a_statement_that_the_database_does_not_understand_is_a_wrong_argu
         raise sa.exc.ProgrammingError("SELECT", None, Exception("syntax error"))
 
     sa.event.listen(sqlite, "before_cursor_execute", refuse)
-    with pytest.raises(ConfigError, match="the database refuses it: syntax error"):
+    with pytest.raises(ConfigError, match="the database or its driver refuses it: syntax error"):
         await office.sync().open()

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from table_support import IN, OUT
 
 from smsc_status import Archived, FailedCheck, StatusRecord
-from smsc_status.tables import Columns
+from smsc_status.tables import Columns, _database, _writing
 from smsc_status.tables._columns import find
-from smsc_status.tables._database import concerns_row
+from smsc_status.tables._database import Database, concerns_row
 from smsc_status.tables._rows import OpenRows
 from smsc_status.tables._writing import Change, Writer, Written, change_of, outcome_name
 
@@ -122,16 +122,19 @@ def test_a_new_column_is_filled_though_the_status_is_the_same(engine: sa.Engine)
 
 
 def test_a_row_that_can_not_be_written_now_waits_and_so_do_its_later_changes(sqlite: sa.Engine) -> None:
-    """Others do not wait for it."""
-    desk = Desk(sqlite)
+    """Even if they could be written by now. Other rows do not wait for it."""
+    desk, refusals = Desk(sqlite), 2
 
     def refuse(_conn: Any, _cursor: Any, _statement: str, parameters: Any, _context: Any, many: bool) -> None:
-        if any(2 in each for each in (parameters if many else [parameters])):
+        nonlocal refusals
+        if refusals and any(2 in each for each in (parameters if many else [parameters])):
+            refusals -= 1
             raise sa.exc.OperationalError("", None, Exception("lock timeout"))
 
     sa.event.listen(sqlite, "before_cursor_execute", refuse)
     changes = desk.change(1, 0), desk.change(2, 0), desk.change(2, 1, minutes=1), desk.change(3, 0)
     written = desk.write(*changes)
+    assert refusals == 0
     assert written.left == [changes[1], changes[2]]
     assert written.trouble == "lock timeout"
     assert written.count == 2
@@ -155,6 +158,7 @@ def test_without_a_connection_nothing_is_lost(sqlite: sa.Engine, after: int) -> 
     sa.event.listen(sqlite, "before_cursor_execute", lose)
     written = desk.write(*changes)
     sa.event.remove(sqlite, "before_cursor_execute", lose)
+    assert updates == after + 1  # none is tried after that
     assert written.left == changes[after:]
     assert written.trouble == "server closed the connection"
     assert written.count + len(written.failed) == after
@@ -174,8 +178,21 @@ def test_an_unknown_final_status_is_named_by_its_number() -> None:
     assert outcome_name(777) == "777"
 
 
+class PostgreSQLError(Exception):
+    """As psycopg raises it."""
+
+    def __init__(self, sqlstate: str | None) -> None:
+        super().__init__("no")
+        self.sqlstate = sqlstate
+
+
+PostgreSQLError.__module__ = "psycopg.errors"
+
+
 class MySQLError(Exception):
-    """As PyMySQL raises it."""
+    """As PyMySQL raises it. All of these errors have the same SQLSTATE."""
+
+    sqlstate = "HY000"
 
 
 MySQLError.__module__ = "pymysql.err"
@@ -191,6 +208,16 @@ MySQLError.__module__ = "pymysql.err"
         (sa.exc.OperationalError("", None, MySQLError(1205, "Lock wait timeout")), False),
         (sa.exc.OperationalError("", None, MySQLError(2013, "Lost connection")), False),
         (sa.exc.OperationalError("", None, MySQLError("text")), False),
+        (sa.exc.OperationalError("", None, MySQLError(1142, "UPDATE command denied")), False),
+        (sa.exc.ProgrammingError("", None, MySQLError(1146, "no such table")), False),
+        (sa.exc.OperationalError("", None, MySQLError(4025, "CONSTRAINT failed")), True),
+        (sa.exc.ProgrammingError("", None, PostgreSQLError("P0001")), True),  # a trigger refused it
+        (sa.exc.DatabaseError("", None, PostgreSQLError("45000")), True),  # by an error of its own
+        (sa.exc.OperationalError("", None, PostgreSQLError("54000")), True),  # too long for an index
+        (sa.exc.ProgrammingError("", None, PostgreSQLError("42501")), False),  # no right to write
+        (sa.exc.InternalError("", None, PostgreSQLError("25006")), False),  # a read-only server
+        (sa.exc.OperationalError("", None, PostgreSQLError("40P01")), False),  # a deadlock
+        (sa.exc.OperationalError("", None, PostgreSQLError(None)), False),
         (sa.exc.DataError("", None, Exception("gone"), connection_invalidated=True), False),
         (sa.exc.TimeoutError("the pool is empty"), False),
         (sa.exc.StatementError("a value of a wrong type", "", None, Exception("wrong")), True),
@@ -200,10 +227,62 @@ def test_which_errors_are_about_a_row(error: sa.exc.SQLAlchemyError, is_about_ro
     assert concerns_row(error) == is_about_row
 
 
+def test_without_a_connection_nothing_is_tried_one_by_one(sqlite: sa.Engine) -> None:
+    """Each try may take seconds."""
+    desk, tries = Desk(sqlite), 0
+
+    def refuse(*_: Any) -> None:
+        nonlocal tries
+        tries += 1
+        raise sa.exc.OperationalError("", None, Exception("connection timed out"))
+
+    sqlite.dispose()
+    sa.event.listen(sqlite, "do_connect", refuse)
+    changes = [desk.change(id, 1) for id in (1, 2, 3)]
+    assert desk.write(*changes) == Written(left=changes, trouble="connection timed out")
+    assert tries == 1
+
+
+def test_if_many_rows_can_not_be_written_now_the_others_are_not_tried(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_writing, "MAX_WAITING", 2)
+    desk, tries = Desk(sqlite), 0
+
+    def refuse(*_: Any) -> None:
+        nonlocal tries
+        tries += 1
+        raise sa.exc.OperationalError("", None, Exception("database is locked"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    changes = [desk.change(id, 1) for id in (1, 2, 3)]
+    assert desk.write(*changes) == Written(left=changes, trouble="database is locked")
+    assert tries == 3
+
+
 @pytest.mark.slow
-def test_a_trigger_of_postgresql_that_refuses_a_row_costs_that_row(postgres_server: Any) -> None:
-    engine = sa.create_engine(postgres_server.url)
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_a_row_that_somebody_has_locked_waits_and_the_others_are_written(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock may be held for hours."""
+    for module in (_writing, _database):
+        monkeypatch.setattr(module, "WAIT_FOR_LOCK", 1)
+    engine: sa.Engine = request.getfixturevalue(kind)
     desk = Desk(engine)
+    database = Database(engine.url.render_as_string(hide_password=False))
+    changes = [desk.change(id, 1) for id in (1, 2, 3)]
+    with engine.connect() as other:
+        other.execute(sa.text("select * from messages where id = 2 for update"))
+        written = desk.writer.write(database.engine, changes)
+    database.engine.dispose()
+    assert (written.count, written.left) == (2, [changes[1]])
+    assert [row[3] for row in desk.content()] == ["Delivered", None, "Delivered"]
+
+
+@pytest.mark.slow
+def test_a_trigger_of_postgresql_that_refuses_a_row_costs_that_row(postgresql: sa.Engine) -> None:
+    desk = Desk(postgresql)
     desk.sql(
         "create function refuse() returns trigger as $$ begin if new.id = 2 then raise exception 'no'; end if; "
         "return new; end $$ language plpgsql"
@@ -212,6 +291,3 @@ def test_a_trigger_of_postgresql_that_refuses_a_row_costs_that_row(postgres_serv
     written = desk.write(desk.change(1, 1), desk.change(2, 1), desk.change(3, 1))
     assert [(change.row, reason) for change, reason in written.failed] == [(desk.rows[2], "no")]
     assert written.count == 2
-    desk.sql("drop table messages")
-    desk.sql("drop function refuse")
-    engine.dispose()
