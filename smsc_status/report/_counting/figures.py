@@ -66,7 +66,7 @@ class LookUps:
         return self.reachable + self.unreachable + self.open + self.unknown
 
     def take(self, alike: Alike, sums: Sums) -> None:
-        """Count the look-ups of a sums."""
+        """Count look-ups that are alike, and what they cost."""
         if sums.costs:
             self.costs.add(sums.cost, sums.costs, are_delivered=alike.is_reachable is True)
         if alike.has_failed or alike.status == codes.Status.NOT_FOUND:
