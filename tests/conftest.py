@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -39,6 +40,12 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist nobody asks
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes for each core: more than half of the time the tests wait for real servers and real time."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @settings(max_examples=1, database=None, derandomize=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,13 +78,16 @@ def test_a_fleet_that_shares_a_log_is_not_refused(capsys: CapSys, monkeypatch: p
 def test_looking_for_new_rows_of_a_table_costs_the_database_little(
     capsys: CapSys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a new row is found within two seconds."""
+    """And a new row is found within two seconds, also one that is committed behind more rows than one look reads."""
     monkeypatch.setattr(table, "LOOKS", 3)
     monkeypatch.setattr(table, "NEW_ROWS", 2)
+    monkeypatch.setattr(table, "NEWER", 6000)
     table.main(2000)
-    _, _, look, new = capsys.readouterr().out.splitlines()
+    _, _, look, new, late, gaps = capsys.readouterr().out.splitlines()
     assert float(look.split()[3]) < 50
     assert float(new.split()[-2]) < 2
+    assert float(re.findall(r"found ([\d.]+) s", late)[0]) < 2
+    assert float(re.findall(r"median ([\d.]+) ms", gaps)[0]) < 50
 
 
 def test_a_check_beside_a_busy_stream_takes_two_round_trips_at_most() -> None:

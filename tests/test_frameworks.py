@@ -15,7 +15,7 @@ import pytest
 from documents import ROOT, blocks, served
 from redis_servers import Server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # the work is done in other processes
 
 UVICORN = [sys.executable, "-m", "uvicorn", "--workers", "2", "--log-level", "warning"]
 

@@ -19,7 +19,7 @@ import pytest
 from smsc_status._sharing.file import FileStore
 from smsc_status._sharing.layout import HEADER_BYTES, START, Header
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.no_cover]  # the work is done in other processes
 
 ROOT = Path(__file__).parents[2]
 BEGINNING = """

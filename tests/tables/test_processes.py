@@ -26,7 +26,11 @@ from table_support import IN, OUT
 from smsc_status.emulator import Emulator, EmulatorServer, Referee
 from smsc_status.models import MOSCOW
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="processes are forked and killed")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.no_cover,  # the work is done in other processes
+    pytest.mark.skipif(sys.platform == "win32", reason="processes are forked and killed"),
+]
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 60.0
