@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -52,6 +53,21 @@ def pytest_xdist_auto_num_workers() -> int:
 @given(st.none())
 def begin_hypothesis(_: None) -> None:
     """Let Hypothesis register its random numbers: it asks the garbage collector for references, which must see them."""
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Do not measure what is marked `no_cover`.
+
+    In the processes of pytest-xdist, pytest-cov measures twice, and its own hook stops only one of the two.
+    """
+    trace = sys.gettrace()
+    if item.get_closest_marker("no_cover") is not None:
+        sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(trace)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
