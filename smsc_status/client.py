@@ -66,6 +66,8 @@ class Stats:
     - `shared_by`: what the processes of the account share: `process` means nothing, otherwise where their log is.
     - `processes`: how many processes have used the account lately, as far as the log tells.
     - `quarantine_in`: the seconds until requests may start again after the log was lost; 0.0 as a rule.
+    - `is_in_outage`: whether the server seems to be out of reach: several requests in a row had no usable answer, and
+      now one at a time is sent until one has.
 
     About `track`:
 
@@ -88,6 +90,7 @@ class Stats:
     shared_by: str
     processes: int
     quarantine_in: float
+    is_in_outage: bool
     tracked: int
     due: int
     overdue: int
@@ -472,6 +475,7 @@ class StatusClient:
             shared_by=slots.shared_by,
             processes=slots.processes,
             quarantine_in=slots.quarantine_in,
+            is_in_outage=engine.pending.is_in_outage,
             tracked=sum(tracker.tracked for tracker in busy),
             due=sum(waiting for waiting, _ in due),
             overdue=sum(overdue for _, overdue in due),

@@ -14,7 +14,7 @@ import anyio
 import attrs
 
 from smsc_status._runtime.account import Secret
-from smsc_status.cli._account import open_client
+from smsc_status.cli._account import open_client, require_answers
 from smsc_status.cli._exits import Exit, exit_of, explained, print_on_stderr
 from smsc_status.cli._health import Page, answering, health_pages
 from smsc_status.cli._meters import Meter, meter_of, note_of, ticking
@@ -137,12 +137,12 @@ class Run:
             if self.sync.fields:
                 self.meter.say(f"writes also {', '.join(self.sync.fields)}")
             await stack.enter_async_context(self._ended_by_signals())
-            await stack.enter_async_context(ticking(self._tick))
             for address, pages in self._pages().items():
                 await stack.enter_async_context(answering(address, pages))
             try:
-                if self.ended_by is None:  # a signal may have come before there was anything to stop
-                    await (self.sync.check_once() if self.options.once else self.sync.run())
+                async with ticking(self._tick):
+                    if self.ended_by is None:  # a signal may have come before there was anything to stop
+                        await (self.sync.check_once() if self.options.once else self.sync.run())
             except SmscError as error:
                 self.meter.say(explained(error))
                 return exit_of(error)
@@ -158,7 +158,7 @@ class Run:
         return pages
 
     def _exit(self) -> Exit:
-        if self.ended_by is signal.SIGINT:
+        if self.ended_by is signal.SIGINT or (self.ended_by is not None and self.options.once):
             return Exit.INTERRUPTED
         stats = self.sync.stats()
         failed = stats.unwritten or stats.failed_writes or (self.options.once and stats.unanswered)
@@ -185,6 +185,8 @@ class Run:
         answers = stats.records + sum(stats.refusals.values())
         if answers != self.answers or not stats.due:
             self.answers, self.answered_at = answers, monotonic()
+        if self.options.once:
+            require_answers(stats, monotonic() - self.began_at)
         rows = self.sync.stats()
         done = sum(rows.done.values())
         total = done + rows.open_rows if rows.is_leading or self.options.once else None
@@ -202,10 +204,11 @@ class Run:
     def report(self) -> tuple[bool, dict[str, Any]]:
         """What `/healthz` says."""
         rows, stats = self.sync.stats(), self.client.stats()
-        is_vendor_reached = monotonic() < self.answered_at + UNANSWERED
+        is_vendor_reached = not stats.is_in_outage and monotonic() < self.answered_at + UNANSWERED
+        role = "once" if self.options.once else "leader" if rows.is_leading else "standby"
         facts = {
             "alive": True,
-            "role": "leader" if rows.is_leading else "standby",
+            "role": role,
             "database": rows.is_database_reached,
             "vendor": is_vendor_reached,
             "stalest": round(stats.stalest, 1),

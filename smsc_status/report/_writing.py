@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -22,6 +24,9 @@ from smsc_status.report._reading.sources import Outcomes, Source, count
 from smsc_status.report._reading.table import Table
 
 _PathLike: TypeAlias = "str | os.PathLike[str]"
+
+_SQLITE = b"SQLite format 3\0"
+"""What a database of SQLite begins with."""
 
 
 @attrs.frozen(kw_only=True)
@@ -86,6 +91,8 @@ def write(
     if now is not None and now.utcoffset() is None:
         raise ConfigError(f"now {now!r}: expected a datetime with a time zone, or None")
     source = _source_of(results)
+    if isinstance(out, str | os.PathLike) and _is_database(Path(out)):
+        raise ConfigError(f"out {str(out)!r}: expected a file for the report, not a database of SQLite")
     if _is_one_file(results, out):
         raise ConfigError(f"out {str(out)!r}: expected another file than the results")
     figures = count(source, timezone, report or _ignore)
@@ -129,13 +136,26 @@ def _is_one_file(first: object, second: object) -> bool:
     return all(path.exists() for path in paths) and os.path.samefile(*paths)
 
 
+def _is_database(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
+
+
 def _put(path: Path, content: bytes) -> None:
     """Write the file as a whole, or leave it as it was. A pipe or a device is written to."""
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path = path.resolve()  # a link stays one
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    beside = path.with_name(f".smsc-status-report.{os.getpid()}.tmp")
     try:
+        beside.touch()
+        if path.exists():  # whoever may read the old report may read the new one
+            beside.chmod(stat.S_IMODE(path.stat().st_mode))
         beside.write_bytes(content)
         beside.replace(path)
     finally:

@@ -49,6 +49,9 @@ _MYSQL_LATER = frozenset(
 )
 """Errors of MySQL and MariaDB that say nothing of a row. So do 2000 to 2999."""
 
+_POSTGRESQL_LOCKED, _MYSQL_LOCKED = "55P03", frozenset({1205, 3572})
+"""The errors of a statement that has waited too long for a lock."""
+
 SLOW = 15.0
 """Seconds. A database that has not answered for so long seems to be gone."""
 
@@ -182,3 +185,13 @@ def concerns_row(error: Exception) -> bool:
     if driver == "pymysql" and args and isinstance(args[0], int):
         return not (2000 <= args[0] < 3000 or args[0] in _MYSQL_LATER)
     return not isinstance(error, sa.exc.DBAPIError)
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether the row was not written because somebody else had it locked for too long."""
+    cause = getattr(error, "orig", None)
+    driver = type(cause).__module__.partition(".")[0]
+    args: tuple[Any, ...] = getattr(cause, "args", ())
+    if driver == "pymysql":
+        return bool(args) and args[0] in _MYSQL_LOCKED
+    return driver == "psycopg" and getattr(cause, "sqlstate", None) == _POSTGRESQL_LOCKED

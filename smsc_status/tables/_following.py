@@ -34,6 +34,9 @@ GATHER = 0.2
 BATCH = 1_000
 """Changes that are written at once."""
 
+LOCKED_FOR = 30.0
+"""Seconds for which a row is not tried again that somebody else has locked. Each try may hold up the others for 2 s."""
+
 MAX_UNWRITTEN = 100_000
 """While so many changes are not written, no more are taken. In ten minutes the vendor gives about 20,000."""
 
@@ -71,6 +74,8 @@ class Following:
         self._sweep_number = 1
         self._newest_due_at = -math.inf
         self._gaps = Gaps()
+        # Until when the changes of a row are not tried, because somebody has locked it.
+        self._locked: dict[Row, float] = {}
         # A row was found; a change has come; changes were written; most of what was found is tracked.
         self._more_found, self._more_to_write, self._room = Signal(), Signal(), Signal()
         self._read_on = Signal()
@@ -222,7 +227,8 @@ class Following:
             while not self.unwritten:
                 await self._more_to_write.wait()
             await anyio.sleep(pause)
-            pause = GATHER if await self.write_some() else min(max(2 * pause, 0.5), LONGEST_PAUSE)
+            is_written = await self.write_some()
+            pause = GATHER if is_written or self._locked else min(max(2 * pause, 0.5), LONGEST_PAUSE)
 
     async def write_all(self) -> None:
         """Write what is not written yet; tried again until it is."""
@@ -232,23 +238,40 @@ class Following:
 
     async def write_some(self) -> bool:
         """Write the oldest changes. Returns whether none of them has to be written again."""
-        batch = list(islice(self.unwritten, BATCH))
+        batch = self._next_batch()
+        if not batch:
+            return False
         written = await self._database.use(partial(self._writer.write, changes=batch))
         try:
             there = await self._where_idle(written)
         except sa.exc.SQLAlchemyError as error:
             self._tally.database_failed(Doing.WRITE, said(error))
             return False
-        for _ in batch:
-            self.unwritten.popleft()
+        self._take_out(batch)
         self.unwritten.extendleft(reversed(written.left))
+        self._locked |= dict.fromkeys(written.locked, _loops.now() + LOCKED_FOR)
         self._settle(batch, written, there)
         self._room.send()
-        if len(written.left) == len(batch):
+        if len(written.left) == len(batch) and not written.locked:
             self._tally.database_failed(Doing.WRITE, written.trouble)
         else:
             self._tally.database_did(Doing.WRITE)
         return not written.left
+
+    def _next_batch(self) -> list[Change]:
+        """The oldest changes, without those of rows that somebody has locked."""
+        self._locked = {row: until_at for row, until_at in self._locked.items() if until_at > _loops.now()}
+        return list(islice((change for change in self.unwritten if change.row not in self._locked), BATCH))
+
+    def _take_out(self, batch: list[Change]) -> None:
+        if not self._locked:  # they are the first ones
+            for _ in batch:
+                self.unwritten.popleft()
+            return
+        taken = set(batch)
+        left = [change for change in self.unwritten if change not in taken]
+        self.unwritten.clear()
+        self.unwritten.extend(left)
 
     async def _where_idle(self, written: Written) -> dict[Key, tuple[Seen, str | None]]:
         """The rows of changes that had no effect, as far as they exist, with their outcomes."""

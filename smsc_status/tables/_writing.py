@@ -20,11 +20,11 @@ import sqlalchemy as sa
 from smsc_status.codes import status_title
 from smsc_status.models import FailedCheck, StatusRecord
 from smsc_status.tables._columns import Mapped
-from smsc_status.tables._database import WAIT_FOR_LOCK, concerns_row, is_disconnect, said
+from smsc_status.tables._database import WAIT_FOR_LOCK, concerns_row, is_disconnect, is_locked, said
 from smsc_status.tables._rows import Row
 
 MAX_WAITING = 5
-"""If so many rows can't be written now, the others are not tried either: the trouble is the database's."""
+"""If so many rows can't be written now, the batch's others are not tried either: it may be the database's trouble."""
 
 
 @attrs.frozen(eq=False)
@@ -53,7 +53,8 @@ def outcome_name(status: int) -> str:
 class Written:
     """What became of some changes: how many were written, which had no effect, and which failed, each with the reason.
 
-    `left` are those that have to be written again. `trouble` is the database's last word on them.
+    `left` are those that have to be written again. `trouble` is the database's last word on them. `locked` are the rows
+    that were not written because somebody else has them locked.
     """
 
     count: int = 0
@@ -61,6 +62,7 @@ class Written:
     failed: list[tuple[Change, str]] = attrs.field(factory=list)
     left: list[Change] = attrs.field(factory=list)
     trouble: str = ""
+    locked: set[Row] = attrs.field(factory=set)
 
 
 class Writer:
@@ -123,6 +125,8 @@ class Writer:
                     continue
                 waiting.add(change.row)
                 written.left.append(change)
+                if is_locked(error):
+                    written.locked.add(change.row)
                 written.trouble = said(error)
                 if is_disconnect(error) or len(waiting) == MAX_WAITING:
                     written.left += changes[number + 1 :]

@@ -196,3 +196,26 @@ def test_outcomes_in_memory_that_can_not_be_read_are_reported() -> None:
 def test_something_else_than_outcomes_is_refused() -> None:
     with pytest.raises(ConfigError, match="outcome '7': expected a StatusRecord or a FailedCheck"):
         count(Outcomes([7]), MOSCOW, lambda *_: None)  # type: ignore[list-item]  # that is the test
+
+
+@pytest.mark.parametrize("content", [LINE.encode("utf-16"), b"\0\0\n\0\n"], ids=["UTF-16", "holes"])
+def test_a_file_of_which_no_line_can_be_read_is_refused(content: bytes, tmp_path: Path) -> None:
+    """A report of nothing would replace a good one."""
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="not one of its lines can be read"):
+        read(path)
+
+
+@pytest.mark.parametrize("lines", [1, 3, 4])
+def test_a_file_that_is_rewritten_between_the_two_readings_is_refused(lines: int, tmp_path: Path) -> None:
+    path = of_lines(tmp_path, LINE, LINE)
+
+    class Rewritten(ResultsFile):
+        def rows(self, report: Any) -> Any:
+            yield from super().rows(report)
+            of_lines(tmp_path, *[LINE[:-1] + " " * (2 if lines == 1 else 0) + "}"] * lines)
+            self._size = path.stat().st_size
+
+    with pytest.raises(ConfigError, match="changed while it was read"):
+        count(Rewritten(path), MOSCOW, not_expected)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sqlite3
+import stat
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html import unescape
@@ -19,7 +22,7 @@ from smsc_status.errors import Archived, ParametersError, SmscError
 from smsc_status.models import MOSCOW
 from smsc_status.report._counting import tallies
 from smsc_status.report._page.context import shortened
-from smsc_status.report._page.groups import Period, period_of
+from smsc_status.report._page.groups import MOST_SHOWN, Period, period_of
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 
@@ -422,3 +425,66 @@ def test_the_present_is_when_it_is_made(tmp_path: Path) -> None:
 def test_records_that_only_have_a_status_are_a_report() -> None:
     bare = bind(StatusRecord(status=1), MessageRef(1, "79990000000"), NOW, MOSCOW)
     assert "100% of the messages were delivered" in text_of(html_of([bare]))
+
+
+@pytest.mark.parametrize("field", ["id", "operator", "sender_id"])
+def test_a_phone_that_stands_in_another_column_is_shortened_there(field: str) -> None:
+    given: Any = {"id": 1, field: "n79991234567"}
+    outcome = record(given.pop("id"), phone="79991234567", **given)
+    short, full = (section(html_of([outcome], full_phones=full), "slowest") for full in (False, True))
+    assert "9991234567" not in short
+    assert "n79991234567" in full
+
+
+def test_an_address_without_a_name_is_not_shown_at_all() -> None:
+    assert shortened("@79991234567") == "@799…67"
+
+
+def test_more_errors_than_there_is_room_for_are_counted_together() -> None:
+    """The rows of the table are together all messages whose check failed."""
+    errors = [type(f"E{number}", (SmscError,), {})("no") for number in range(MOST_SHOWN + 2)]
+    failed = [FailedCheck(MessageRef(number, "7"), error) for number, error in enumerate(errors)]
+    assert "All others 2 " in section(html_of(failed), "reasons")
+
+
+@pytest.mark.parametrize(
+    ("costs", "shown"),
+    [(("1", "100000"), "0.1%"), (("100000", "1"), "99.9%"), (("5", "-3"), None)],
+    ids=["nearly nothing", "nearly all", "some are negative"],
+)
+def test_a_share_of_the_cost_is_never_shown_as_all_or_nothing_where_it_is_not(
+    costs: tuple[str, str], shown: str | None
+) -> None:
+    delivered, failed = map(Decimal, costs)
+    page = section(html_of([record(1, cost=delivered), record(2, 20, cost=failed)]), "cost")
+    if shown is None:
+        assert "%" not in page
+    else:
+        assert shown in page
+
+
+def test_a_database_is_not_replaced_by_a_report(tmp_path: Path) -> None:
+    out = tmp_path / "app.db"
+    with contextlib.closing(sqlite3.connect(out)) as database:
+        database.execute("CREATE TABLE messages (id)")
+    before = out.read_bytes()
+    with pytest.raises(ConfigError, match="not a database of SQLite"):
+        report.write([record(1)], out)
+    assert out.read_bytes() == before
+
+
+def test_a_report_that_is_replaced_keeps_its_link_and_who_may_read_it(tmp_path: Path) -> None:
+    out, link = tmp_path / "report.html", tmp_path / "latest.html"
+    out.write_text("old")
+    out.chmod(0o600)
+    link.symlink_to(out)
+    report.write([record(1)], link)
+    assert link.is_symlink()
+    assert out.read_bytes().startswith(b"<!doctype html>")
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        report.write([record(1)], tmp_path / "none" / "report.html")
+    assert caught.value.filename == str((tmp_path / "none").resolve())

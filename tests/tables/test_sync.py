@@ -14,7 +14,7 @@ from helpers import PHONE, client_of
 from table_support import IN, OUT, Office, running, told, until
 
 from smsc_status import Archived, AuthError, ClientClosed, ConfigError, DatabaseUnavailable, FailedCheck, StatusRecord
-from smsc_status.tables import Columns, TableSync, _bad, _tally
+from smsc_status.tables import Columns, TableSync, _bad, _tally, _writing
 from smsc_status.tables import _following as following_module
 from smsc_status.tables import _rows as rows_module
 from smsc_status.tables._database import Database
@@ -711,6 +711,39 @@ async def test_a_row_that_waits_is_trouble_only_if_nothing_else_can_be_written(s
         assert sync.stats().is_database_reached
         assert not await following.write_some()
         assert not sync.stats().is_database_reached
+
+
+async def test_rows_that_somebody_has_locked_hold_up_no_others(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are left alone for half a minute. That is no trouble of the database's."""
+    office, locked = Office(sqlite), set(range(101, 108))
+    for id in range(101, 110):
+        office.insert(id)
+    monkeypatch.setattr(_writing, "is_locked", lambda error: "lock" in str(error))
+
+    def refuse(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        rows = parameters if many else [parameters]
+        if statement.startswith("UPDATE") and any(locked.intersection(row) for row in rows):
+            raise sa.exc.OperationalError("", None, Exception("lock timeout"))
+
+    async with office.client, office.sync() as sync:
+        following = sync._begin()
+        await following._sweep_on()
+        for row in following.held.values():
+            following._put(change_of(row, StatusRecord(status=0, err=0)))
+            following._put(change_of(row, StatusRecord(status=1, err=0)))
+        sa.event.listen(sqlite, "before_cursor_execute", refuse)
+        for _ in range(2):  # of each batch, five locked rows are tried
+            assert not await following.write_some()
+        assert [row[2] for row in office.rows()] == [None] * 7 + ["Delivered"] * 2
+        assert sync.stats().is_database_reached
+        assert not await following.write_some()  # there is nothing that may be tried
+        locked.clear()
+        await anyio.sleep(31)
+        assert await following.write_some()
+        assert [row[2] for row in office.rows()] == ["Delivered"] * 9
+        assert not following.unwritten
 
 
 async def test_which_rows_are_there_is_asked_again_if_the_question_fails(

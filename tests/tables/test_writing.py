@@ -12,7 +12,7 @@ from table_support import IN, OUT
 from smsc_status import Archived, FailedCheck, StatusRecord
 from smsc_status.tables import Columns, _database, _writing
 from smsc_status.tables._columns import find
-from smsc_status.tables._database import Database, concerns_row
+from smsc_status.tables._database import Database, concerns_row, is_locked
 from smsc_status.tables._rows import OpenRows
 from smsc_status.tables._writing import Change, Writer, Written, change_of, outcome_name
 
@@ -227,6 +227,20 @@ def test_which_errors_are_about_a_row(error: sa.exc.SQLAlchemyError, is_about_ro
     assert concerns_row(error) == is_about_row
 
 
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        (PostgreSQLError("55P03"), True),
+        (PostgreSQLError("40P01"), False),
+        (MySQLError(1205, "Lock wait timeout"), True),
+        (MySQLError(2013, "Lost connection"), False),
+        (Exception("database is locked"), False),  # SQLite's whole file
+    ],
+)
+def test_which_errors_say_that_a_row_is_locked(cause: Exception, expected: bool) -> None:
+    assert is_locked(sa.exc.OperationalError("", None, cause)) == expected
+
+
 def test_without_a_connection_nothing_is_tried_one_by_one(sqlite: sa.Engine) -> None:
     """Each try may take seconds."""
     desk, tries = Desk(sqlite), 0
@@ -276,7 +290,7 @@ def test_a_row_that_somebody_has_locked_waits_and_the_others_are_written(
         other.execute(sa.text("select * from messages where id = 2 for update"))
         written = desk.writer.write(database.engine, changes)
     database.engine.dispose()
-    assert (written.count, written.left) == (2, [changes[1]])
+    assert (written.count, written.left, written.locked) == (2, [changes[1]], {changes[1].row})
     assert [row[3] for row in desk.content()] == ["Delivered", None, "Delivered"]
 
 

@@ -10,6 +10,9 @@ from smsc_status.report._page.language import Writer
 
 MAX_NAME_CHARS = 60
 MIN_HIDDEN = 4
+MIN_DIGITS = 7
+"""A text that has so many digits of a phone in a row shows the phone."""
+
 SHOWN_FIRST, SHOWN_LAST = 4, 2
 
 
@@ -37,6 +40,12 @@ class Context:
         shown = self.name(phone or "")
         return shown if self.full_phones or not phone else shortened(shown)
 
+    def beside(self, text: str, phone: str | None) -> str:
+        """A name that stands beside a recipient. It is shortened too if it has the recipient's digits in it."""
+        digits = _digits(phone or "")
+        has_phone = len(digits) >= MIN_DIGITS and digits in _digits(text)
+        return shortened(self.name(text)) if has_phone and not self.full_phones else self.name(text)
+
     def detail(self, level: str, field: str) -> str:
         """Which level of detail has a field that is missing, or how a column of a table is named."""
         return self.write.text("column", field) if self.is_table else self.write.text(level)
@@ -49,8 +58,12 @@ def shortened(phone: str) -> str:
     ('7999…67', 'a…@example.ru', '…')
     """
     name, at, domain = phone.rpartition("@")
-    if at:
+    if at and name:
         return f"{name[:1]}…@{domain}"
     if len(phone) < SHOWN_FIRST + SHOWN_LAST + MIN_HIDDEN:
         return "…"
     return f"{phone[:SHOWN_FIRST]}…{phone[-SHOWN_LAST:]}"
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdecimal, text))

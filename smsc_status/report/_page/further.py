@@ -37,12 +37,15 @@ def reasons_section(context: Context) -> Section | None:
             _share_table(context, write.text("reason"), rows, failed, colour=COLOURS[Group.FAILED], others=rest)
         )
     not_found = figures.statuses[Status.NOT_FOUND]
-    checks = [(*_check_error(context, name), sums.count) for name, sums in _errors(context)]
+    errors, rest = _errors(context)
+    checks = [(*_check_error(context, name), sums.count) for name, sums in errors]
     if not_found:
         checks.insert(0, (write.text("not_found"), write.text("not_found_note"), not_found))
     if checks:
         blocks.append(
-            _share_table(context, write.text("checks_failed"), checks, unknown, colour=COLOURS[Group.UNKNOWN])
+            _share_table(
+                context, write.text("checks_failed"), checks, unknown, colour=COLOURS[Group.UNKNOWN], others=rest
+            )
         )
     return Section("reasons", write.text("reasons"), blocks) if blocks else None
 
@@ -56,10 +59,12 @@ def _merged(reasons: Counter[Reason]) -> Counter[Reason]:
     return merged
 
 
-def _errors(context: Context) -> list[tuple[str, Sums]]:
+def _errors(context: Context) -> tuple[list[tuple[str, Sums]], int]:
+    """The most frequent errors that ended the checks of messages, and how many messages ended by another one."""
     errors = context.figures.errors
     found = sorted(errors.items(), key=lambda item: -item[1].count)
-    return [*found, *([("", errors.others)] if errors.others is not None else [])][:MOST_SHOWN]
+    others = 0 if errors.others is None else errors.others.count
+    return found[:MOST_SHOWN], others + sum(sums.count for _, sums in found[MOST_SHOWN:])
 
 
 def _reason(context: Context, reason: Reason) -> tuple[str, str]:
@@ -127,7 +132,11 @@ def cost_section(context: Context) -> Section:
 def _cost_share(context: Context, costs: Costs) -> str:
     if not costs.total:
         return ""
+    if not 0 <= costs.of_delivered <= costs.total:  # some costs are negative
+        return ""
     thousandths = int(costs.of_delivered / costs.total * 1000 + Decimal("0.5"))
+    if 0 < costs.of_delivered < costs.total:
+        thousandths = min(max(thousandths, 1), 999)
     return context.write.share(thousandths, 1000)
 
 

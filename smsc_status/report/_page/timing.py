@@ -132,9 +132,9 @@ def slowest_section(context: Context) -> Section | None:
     rows = []
     for slow in slowest:
         row = slow.row
-        cells = [Cell(context.recipient(row.phone)), Cell(context.name(str(row.id)))]
-        cells += [Cell(context.name(row.operator or ""))] if has_operator else []
-        cells += [Cell(context.name(row.sender_id or ""))] if has_sender else []
+        cells = [Cell(context.recipient(row.phone)), Cell(context.beside(str(row.id), row.phone))]
+        cells += [Cell(context.beside(row.operator or "", row.phone))] if has_operator else []
+        cells += [Cell(context.beside(row.sender_id or "", row.phone))] if has_sender else []
         cells += [Cell(write.moment(row.sent_at))] if row.sent_at is not None else []
         rows.append([*cells, Cell(write.duration(slow.seconds))])
     texts = frozenset(range(1, len(head) - 1))

@@ -157,12 +157,18 @@ class ResultsFile:
         """See `Source`.
 
         Raises:
-            ConfigError: the first line that is not empty is no result.
+            ConfigError: the first line that is not empty is no result, or no line can be read.
             OSError: the file can't be read.
         """
-        has_any = False
+        has_any, bad_lines = False, 0
+
+        def report_and_count(number: int, reason: str) -> None:
+            nonlocal bad_lines
+            bad_lines += 1
+            report(number, reason)
+
         with self._path.open("rb") as file:
-            for number, found in self._reads(file, report):
+            for number, found in self._reads(file, report_and_count):
                 if isinstance(found, Row):
                     has_any = True
                     yield found
@@ -170,6 +176,8 @@ class ResultsFile:
                     report(number, found)
                 else:
                     raise ConfigError(f"{self._path}, line {number}: {found}; {_EXPECTED}")
+        if bad_lines and not has_any:
+            raise ConfigError(f"{self._path}: not one of its lines can be read; {_EXPECTED}")
 
     def _reads(self, file: BinaryIO, report: Report) -> Iterator[Read]:
         form: _Form | None = None

@@ -85,8 +85,12 @@ def count(source: Source, zone: tzinfo, report: Report) -> Figures:
 def _counted_again(source: Source, zone: tzinfo, marks: Marks) -> Figures:
     figures = Figures(zone=zone)
     marks.finish()
+    index = -1
     for index, row in enumerate(source.rows(_ignore)):
-        figures.take(row, marks[index])
+        if index < len(marks):
+            figures.take(row, marks[index])
+    if index + 1 != len(marks):
+        raise ConfigError(f"{source.name}: it changed while it was read: try again")
     return figures
 
 
