@@ -188,6 +188,30 @@ async def test_once_a_row_without_an_answer_is_a_failure(sqlite: sa.Engine) -> N
     assert await run_of(office, once=True)._run() == Exit.SOME_FAILED
 
 
+@pytest.mark.usefixtures("inline")
+async def test_once_a_server_that_never_answers_ends_it_with_the_reason(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smsc_status.cli._account.PATIENCE", 0.0)
+    office = Office(sqlite, http_503=1.0)
+    for id in range(1, 11):
+        office.insert(id)
+    work = run_of(office, once=True)
+    with anyio.fail_after(120):
+        assert await work._run() == Exit.NETWORK
+    assert any("no answer that can be read" in said for said in meter_of(work).said)
+    assert work.report()[1]["role"] == "once"
+
+
+@pytest.mark.usefixtures("inline")
+async def test_once_an_end_by_a_signal_is_not_the_end_of_the_work(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    office.insert(1)
+    work = run_of(office, once=True)
+    work.ended_by = signal.SIGTERM
+    assert await work._run() == Exit.INTERRUPTED
+
+
 def test_what_is_told_below_a_warning_is_not_shown() -> None:
     meter = Saying()
     logger = logging.getLogger("smsc_status.test")
@@ -219,6 +243,10 @@ async def test_what_is_shown_and_reported(sqlite: sa.Engine, monkeypatch: pytest
     answered_at = work.answered_at
     work._tick()
     assert work.answered_at == answered_at  # messages are due, and no answer has come
+    assert work.report()[1]["vendor"] is True
+    monkeypatch.setattr(office.client, "stats", lambda: attrs.evolve(waiting, is_in_outage=True))
+    assert work.report()[1]["vendor"] is False
+    monkeypatch.setattr(office.client, "stats", lambda: waiting)
     monkeypatch.setattr(command, "UNANSWERED", -1.0)
     assert work.report()[1]["vendor"] is False
 
