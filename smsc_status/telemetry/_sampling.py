@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
-from weakref import WeakMethod
+from weakref import WeakKeyDictionary, WeakMethod
 
 from smsc_status import _loops
 from smsc_status._sharing.tally import LogTally
@@ -18,6 +18,13 @@ PATIENCE = 0.5
 
 FRESH = 0.5
 """A reader in another thread takes a sample that is at most so old, in seconds. One read asks for several metrics."""
+
+
+LEFT_ALONE = 5.0
+"""An event loop that has not answered is not asked again for so long, in seconds, by whichever client of it."""
+
+_silent: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+"""When loops were last asked that did not answer, on `time.monotonic`."""
 
 
 class Sample(Protocol):
@@ -69,6 +76,8 @@ class Sampled:
         return self._sample
 
     def _ask(self) -> None:
+        if time.monotonic() < _silent.get(self._loop, float("-inf")) + LEFT_ALONE:
+            return
         is_taken = threading.Event()
 
         def take() -> None:
@@ -76,8 +85,9 @@ class Sampled:
             is_taken.set()
 
         _loops.call_in(self._loop, take)
-        is_taken.wait(PATIENCE)
-        self._taken_at = time.monotonic()  # also if there was no answer: the read's next metric must not wait as long
+        if not is_taken.wait(PATIENCE):
+            _silent[self._loop] = time.monotonic()
+        self._taken_at = time.monotonic()
 
     @guarded  # a limiter of the user's own may fail, and an error here would end trio's whole run
     def _take(self) -> None:

@@ -152,7 +152,7 @@ def test_an_argument_that_can_not_be_is_refused_at_once(
 
 
 def test_what_the_database_refuses_is_said(database: sa.Engine) -> None:
-    with pytest.raises(DatabaseUnavailable, match="no such column: nonsense"):
+    with pytest.raises(ConfigError, match="the database refuses it: no such column: nonsense"):
         count(table(database, where="nonsense = 1"), MOSCOW, not_expected)
     with pytest.raises(ConfigError, match="expected a table of the database, which has messages"):
         count(table(database, table="nothing"), MOSCOW, not_expected)
@@ -169,6 +169,17 @@ def test_an_error_of_the_statement_is_the_caller_s(database: sa.Engine, monkeypa
         count(table(database), MOSCOW, not_expected)
     assert str(caught.value) == "table 'messages': the database refuses it: column nonsense does not exist"
     assert caught.value.__context__ is None
+
+
+def test_a_database_that_goes_away_while_it_is_read_is_said(
+    database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        raise sa.exc.OperationalError("select", {}, Exception("server closed"), connection_invalidated=True)
+
+    monkeypatch.setattr(Table, "_read", lose)
+    with pytest.raises(DatabaseUnavailable, match="the database can't be reached: server closed"):
+        count(table(database), MOSCOW, not_expected)
 
 
 def test_a_database_that_is_away_is_said_without_its_password() -> None:

@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
@@ -115,9 +116,13 @@ async def test_a_reader_in_another_thread_gets_what_is_true_now(
 async def test_a_blocked_loop_holds_a_reader_up_once_and_briefly(
     anyio_backend: str, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reader then gets the last sample; the first time there is none, and other metrics come all the same."""
+    """However many clients it has. The reader then gets the last sample; the first time there is none, and other
+    metrics come all the same.
+    """
     monkeypatch.setattr(_sampling, "PATIENCE", 0.05)
-    async with answered_by(b"", telemetry=watch.telemetry):
+    async with AsyncExitStack() as clients:
+        for _ in range(5):
+            await clients.enter_async_context(answered_by(b"", telemetry=watch.telemetry))
         found: list[tuple[object, float]] = []
 
         def read() -> None:

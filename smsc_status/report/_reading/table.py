@@ -86,15 +86,17 @@ class Table:
         """
         import sqlalchemy as sa  # noqa: PLC0415 (it is an extra)
 
-        from smsc_status.tables._database import said  # noqa: PLC0415 (likewise)
+        from smsc_status.tables._database import is_disconnect, said  # noqa: PLC0415 (likewise)
 
+        is_connected = False
         try:
             with self._database.engine.connect() as connection:
+                is_connected = True
                 yield from self._read(connection, report)
-        except sa.exc.OperationalError as error:
-            problem: Exception = DatabaseUnavailable(f"the database can't be reached: {said(error)}")
         except sa.exc.SQLAlchemyError as error:
-            problem = ConfigError(f"table {self._table!r}: the database refuses it: {said(error)}")
+            problem: Exception = ConfigError(f"table {self._table!r}: the database refuses it: {said(error)}")
+            if not is_connected or is_disconnect(error):
+                problem = DatabaseUnavailable(f"the database can't be reached: {said(error)}")
         else:
             return
         finally:
