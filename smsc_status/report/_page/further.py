@@ -81,8 +81,6 @@ def _reason(context: Context, reason: Reason) -> tuple[str, str]:
 
 
 def _check_error(context: Context, name: str) -> tuple[str, str]:
-    if not name:  # of more names than are counted apart
-        return context.write.text("others"), ""
     title = CHECK_ERRORS.get(name)
     return (context.write.of(title), name) if title is not None else (context.name(name), "")
 
