@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 def test_the_demo_for_machines_shows_every_status_and_breaks_no_limit() -> None:
     """Every status, every channel, the limits at their edge and not beyond, ids held back, and all of it true."""
-    ended = run("demo", "--messages", "120", "--speed", "120", "--json")
+    ended = run("demo", "--messages", "120", "--speed", "60", "--json")
     report = json.loads(ended.out)
     assert ended.status == report["exit"] == 0
     assert report["messages"] >= 120
