@@ -312,3 +312,19 @@ def _untyped(table: sa.Table) -> sa.Table:
     """The table with columns whose values come and go as they are."""
     columns: list[sa.Column[Any]] = [sa.Column(column.name, primary_key=column.primary_key) for column in table.columns]
     return sa.Table(table.name, sa.MetaData(), *columns, schema=table.schema)
+
+
+def check_arguments(table: object, columns: object, where: object, timezone: object) -> None:
+    """Check what names a table and says how it is read.
+
+    Raises:
+        ConfigError: one of them can't be used; the text names it.
+    """
+    if not isinstance(table, str) or not table:
+        raise ConfigError(f"table {table!r}: expected the name of a table")
+    if where is not None and not (isinstance(where, str) and where.strip()):
+        raise ConfigError(f"where {where!r}: expected a condition in SQL, or None")
+    if not isinstance(timezone, tzinfo):
+        raise ConfigError(f"timezone {timezone!r}: expected a tzinfo")
+    if columns is not None and not isinstance(columns, Columns):
+        raise ConfigError(f"columns {columns!r}: expected a Columns, or None")

@@ -18,7 +18,7 @@ from smsc_status.errors import ConfigError, DatabaseUnavailable
 from smsc_status.models import MOSCOW, Detail
 from smsc_status.tables import _threads
 from smsc_status.tables._checking import check_table
-from smsc_status.tables._columns import Columns, Mapped
+from smsc_status.tables._columns import Columns, Mapped, check_arguments
 from smsc_status.tables._database import Database, said
 from smsc_status.tables._following import Following
 from smsc_status.tables._lock import SIGN_OF_LIFE_EVERY, Lock, lock_of
@@ -85,14 +85,7 @@ class TableSync:
         speed: float = 1.0,
     ) -> None:
         database = Secret(database) if isinstance(database, str) else database  # no frame shows its password
-        if not isinstance(table, str) or not table:
-            raise ConfigError(f"table {table!r}: expected the name of a table")
-        if where is not None and not (isinstance(where, str) and where.strip()):
-            raise ConfigError(f"where {where!r}: expected a condition in SQL, or None")
-        if not isinstance(timezone, tzinfo):
-            raise ConfigError(f"timezone {timezone!r}: expected a tzinfo")
-        if columns is not None and not isinstance(columns, Columns):
-            raise ConfigError(f"columns {columns!r}: expected a Columns, or None")
+        check_arguments(table, columns, where, timezone)
         self._client = client
         self._database = Database(database)
         self._name = table

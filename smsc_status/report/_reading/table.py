@@ -56,16 +56,10 @@ class Table:
     ) -> None:
         database = Secret(database) if isinstance(database, str) else database  # no frame shows its password
         from smsc_status.tables import Columns  # noqa: PLC0415 (SQLAlchemy is an extra)
+        from smsc_status.tables._columns import check_arguments  # noqa: PLC0415 (likewise)
         from smsc_status.tables._database import Database  # noqa: PLC0415 (likewise)
 
-        if not isinstance(table, str) or not table:
-            raise ConfigError(f"table {table!r}: expected the name of a table")
-        if where is not None and not (isinstance(where, str) and where.strip()):
-            raise ConfigError(f"where {where!r}: expected a condition in SQL, or None")
-        if not isinstance(timezone, tzinfo):
-            raise ConfigError(f"timezone {timezone!r}: expected a tzinfo")
-        if columns is not None and not isinstance(columns, Columns):
-            raise ConfigError(f"columns {columns!r}: expected a Columns, or None")
+        check_arguments(table, columns, where, timezone)
         self._database = Database(database)
         self._table = table
         self._columns = columns or Columns()
