@@ -228,7 +228,8 @@ class Following:
                 await self._more_to_write.wait()
             await anyio.sleep(pause)
             is_written = await self.write_some()
-            pause = GATHER if is_written or self._locked else min(max(2 * pause, 0.5), LONGEST_PAUSE)
+            waits_for_locks = bool(self._locked) and Doing.WRITE not in self._tally.troubles
+            pause = GATHER if is_written or waits_for_locks else min(max(2 * pause, 0.5), LONGEST_PAUSE)
 
     async def write_all(self) -> None:
         """Write what is not written yet; tried again until it is."""
