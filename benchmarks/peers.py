@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from threading import Event
 from typing import Any, Protocol
 
 import aiolimiter
@@ -169,12 +170,26 @@ class Aiolimiter(Base):
 RATE = pyrate_limiter.Rate(COUNT, pyrate_limiter.Duration.MINUTE)
 
 
+class _Bucket(pyrate_limiter.InMemoryBucket):
+    """A bucket that tells when pyrate-limiter's thread has begun to tidy: only that thread calls `leak` by itself."""
+
+    def __init__(self, tidied: Event) -> None:
+        super().__init__([RATE])
+        self._tidied = tidied
+
+    def leak(self, current_timestamp: int | None = None) -> int:
+        """Remove the items that no longer count."""
+        self._tidied.set()
+        return super().leak(current_timestamp)
+
+
 class _Buckets(pyrate_limiter.BucketFactory):
     """A bucket with a log for each name. pyrate-limiter's own thread tidies them."""
 
     def __init__(self, clock: PyrateClock) -> None:
         self._clock = clock
-        self.buckets: dict[str, pyrate_limiter.InMemoryBucket] = {}
+        self.buckets: dict[str, _Bucket] = {}
+        self.tidied = Event()
 
     def wrap_item(self, name: str, weight: int = 1) -> pyrate_limiter.RateItem:
         return pyrate_limiter.RateItem(name, self._clock.now(), weight=weight)
@@ -182,7 +197,7 @@ class _Buckets(pyrate_limiter.BucketFactory):
     def get(self, item: pyrate_limiter.RateItem) -> pyrate_limiter.AbstractBucket:
         bucket = self.buckets.get(item.name)
         if bucket is None:
-            bucket = self.buckets[item.name] = pyrate_limiter.InMemoryBucket([RATE])
+            bucket = self.buckets[item.name] = _Bucket(self.tidied)
             bucket._clock = self._clock
             self.schedule_leak(bucket)
         return bucket
@@ -206,7 +221,9 @@ class PyrateLog(Base):
             bucket.leak(self._clock.now())
 
     async def aclose(self) -> None:
-        """End pyrate-limiter's thread."""
+        """End pyrate-limiter's thread. It fails if its buckets are taken away before it has begun, so wait for that."""
+        if self._buckets.buckets:
+            self._buckets.tidied.wait(10)
         self._limiter.close()
 
 
