@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from threading import Lock
 from weakref import WeakSet
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -26,8 +27,8 @@ class Instruments:
 
     def __init__(self, meter: Meter) -> None:
         self.counts: Counts = Counts()
-        self.clients: WeakSet[Sampled] = WeakSet()
-        """The clients that are open."""
+        self._clients: WeakSet[Sampled] = WeakSet()
+        self._turn = Lock()  # clients come and go in their loops' threads, and a reader has a thread of its own
         # The first instrument is the first that is asked. It hands over what the histograms have not been given yet.
         _observe(meter, table.ACTIVE_REQUESTS, self._active)
         self.request_duration: Values = _values(meter, table.REQUEST_DURATION)
@@ -44,13 +45,26 @@ class Instruments:
     def begin_anew(self) -> None:
         """Count from zero, and forget all clients."""
         self.counts = Counts()
-        self.clients = WeakSet()
+        self._clients = WeakSet()
+        self._turn = Lock()
         for values in self._all_values():
             values.clear()
 
+    @property
+    def clients(self) -> list[Sampled]:
+        """The clients that are open."""
+        with self._turn:
+            return list(self._clients)
+
+    def enter(self, client: Sampled) -> None:
+        """The client is open."""
+        with self._turn:
+            self._clients.add(client)
+
     def leave(self, client: Sampled) -> None:
         """The client is closed: ask it no more. What it has counted remains."""
-        self.clients.discard(client)
+        with self._turn:
+            self._clients.discard(client)
         if client.tally is not None:
             self.counts.take_in(client.tally)
         self._hand_over()
@@ -67,7 +81,7 @@ class Instruments:
     def _active(self, _: CallbackOptions) -> Iterator[Observation]:
         self._hand_over()
         sums: Counter[tuple[str, int]] = Counter()
-        for client in list(self.clients):
+        for client in self.clients:
             for server, number in list(client.active.items()):
                 sums[server] += number
         for server, number in sums.items():
@@ -93,13 +107,13 @@ class Instruments:
             yield Observation(seconds, _of_server(server))
 
     def _samples(self) -> Iterator[tuple[tuple[str, int], Sample]]:
-        for client in list(self.clients):
+        for client in self.clients:
             sample = client.sample()
             if sample is not None:
                 yield client.server, sample
 
     def _of_logs(self, name: str, _: CallbackOptions) -> Iterator[Observation]:
-        for client in list(self.clients):
+        for client in self.clients:
             if client.tally is not None:
                 self.counts.take_in(client.tally)
         yield Observation(self.counts.of_logs(name))

@@ -41,7 +41,7 @@ class ClientObserver:
         self.client = client
         self._of_addresses: dict[str, dict[str, str | int]] = {}
         self._of_durations: dict[tuple[str, int | None, str], Attributes] = {}
-        instruments.clients.add(client)
+        instruments.enter(client)
 
     def link(self) -> SpanContext | None:
         """See `Observer.link`."""

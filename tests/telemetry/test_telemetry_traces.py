@@ -271,7 +271,7 @@ async def test_the_spans_of_instrumented_httpx_are_children_of_the_requests(
     spans = watch.requests
     ours = [span for span in spans if "smsc.request.kind" in attributes_of(span)]
     theirs = [span for span in spans if span not in ours]
-    assert len(ours) == len(theirs) == 2
+    assert len(ours) == len(theirs) > 1
     assert {parent_of(span) for span in theirs} == ids_of(ours)
 
 
