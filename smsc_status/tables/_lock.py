@@ -116,10 +116,16 @@ def _end(connection: sa.Connection) -> None:
 
 
 class FileLock(Lock):
-    """A lock for a database in a file: a file beside it, which SQLite locks. It works on each system."""
+    """A lock for a database of SQLite: a file beside its own, which SQLite locks. It works on each system.
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    Args:
+        engine: says which file the database is. One in memory has none; then nobody else can want the lock.
+        name: the lock's name.
+    """
+
+    def __init__(self, engine: sa.Engine, name: str) -> None:
+        self._engine = engine
+        self._name = name
         self._connection: sqlite3.Connection | None = None
         self._turn = threading.Lock()
 
@@ -129,8 +135,14 @@ class FileLock(Lock):
             return self._acquire()
 
     def _acquire(self) -> bool:
+        path = _file_of(self._engine)
         try:
-            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                f"{path}-{self._name}.smsc-lock" if path else ":memory:",
+                timeout=0,
+                isolation_level=None,
+                check_same_thread=False,
+            )
         except sqlite3.OperationalError as error:
             raise sa.exc.OperationalError("the lock's file", None, error) from None
         try:
@@ -155,8 +167,15 @@ class FileLock(Lock):
                 connection.close()
 
 
+def _file_of(engine: sa.Engine) -> str:
+    """The database's file, as SQLite tells it: a URL may have a link or a URI. Empty if it has none."""
+    with engine.connect() as connection:
+        [main] = [path for _, name, path in connection.exec_driver_sql("PRAGMA database_list") if name == "main"]
+    return str(Path(main).resolve()) if main else ""
+
+
 class NoLock(Lock):
-    """For a database of which no lock is known, or which no other process can reach."""
+    """For a database of which no lock is known."""
 
     def acquire(self) -> bool:
         """See `Lock.acquire`."""
@@ -188,9 +207,6 @@ def lock_of(engine: sa.Engine, table: sa.Table, where: str | None) -> Lock:
         lock_name = f"smsc-status {digest.hexdigest()}"
         return ServerLock(engine, prepare=prepare, take="SELECT GET_LOCK(:name, 0)", name=lock_name)
     if name == "sqlite":
-        path = engine.url.database
-        if path is None or path in ("", ":memory:") or path.startswith("file:"):
-            return NoLock()
-        return FileLock(f"{Path(path).resolve()}-{digest.hexdigest()[:8]}.smsc-lock")
+        return FileLock(engine, digest.hexdigest()[:8])
     logger.warning("no lock is known for %s: run only one process on this table", name)
     return NoLock()

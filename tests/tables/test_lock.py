@@ -61,16 +61,19 @@ def test_a_database_file_has_one_lock_however_it_is_reached(tmp_path: Path, monk
     (tmp_path / "app.db").touch()
     (tmp_path / "link.db").symlink_to("app.db")
     monkeypatch.chdir(tmp_path)
-    locks = [lock_of(sa.create_engine(f"sqlite:///{path}"), TABLE, None) for path in ("app.db", tmp_path / "link.db")]
-    assert [lock.acquire() for lock in locks] == [True, False]
+    urls = ("app.db", tmp_path / "link.db", "file:app.db?uri=true", f"file:{tmp_path}/link.db?mode=rw&uri=true")
+    locks = [lock_of(sa.create_engine(f"sqlite:///{path}"), TABLE, None) for path in urls]
+    assert [lock.acquire() for lock in locks] == [True, False, False, False]
     locks[0].release()
+    assert locks[2].acquire()
+    locks[2].release()
 
 
 @pytest.mark.parametrize("kind", ["server", "file"])
 def test_a_lock_that_is_given_back_while_it_is_taken_is_not_held(kind: str, tmp_path: Path) -> None:
     """Who took it did not wait for it, because it was to stop."""
     engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
-    lock: Lock = FileLock(str(tmp_path / "lock"))
+    lock: Lock = FileLock(sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}"), "name")
     if kind == "server":
         lock = ServerLock(engine, prepare=[], take="SELECT :name", name=1)
     begun, may_go_on = threading.Event(), threading.Event()
@@ -151,9 +154,14 @@ def test_a_statement_that_the_server_does_not_know_does_not_matter() -> None:
     lock.release()
 
 
-def test_a_database_of_one_process_needs_no_lock() -> None:
-    for url in ("sqlite://", "sqlite:///:memory:"):
-        assert isinstance(lock_of(sa.create_engine(url), TABLE, None), NoLock)
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:a?mode=memory&uri=true"])
+def test_a_database_in_memory_has_no_lock_file(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lock = lock_of(sa.create_engine(url, poolclass=sa.StaticPool), TABLE, None)
+    assert lock.acquire()
+    assert lock.is_held()
+    assert list(tmp_path.iterdir()) == []
+    lock.release()
 
 
 def test_mysql_is_asked_for_a_lock_of_its_own() -> None:
@@ -173,11 +181,12 @@ def test_where_no_lock_is_known_a_warning_says_so() -> None:
 
 
 def test_a_lock_file_that_cannot_be_made_is_the_databases_error(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}")
     with pytest.raises(sa.exc.OperationalError):
-        FileLock(str(tmp_path / "no" / "lock")).acquire()
-    (tmp_path / "text").write_text("no database " * 100)
+        FileLock(engine, "no/lock").acquire()
+    (tmp_path / "app.db-text.smsc-lock").write_text("no database " * 100)
     with pytest.raises(sa.exc.DatabaseError):
-        FileLock(str(tmp_path / "text")).acquire()
+        FileLock(engine, "text").acquire()
 
 
 @pytest.mark.anyio
