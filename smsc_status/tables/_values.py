@@ -92,6 +92,16 @@ class Place:
             return str(value)
         return float(value) if self.is_sqlite and isinstance(value, Decimal) else value
 
+    def highest_of_earlier(self, value: datetime) -> Any:
+        """The highest that an instant may look that was before this one.
+
+        It looks as if it was later in the hour that the zone repeats, when its clocks were set back.
+        """
+        if self.kind is not Kind.NAIVE:
+            return self.of(value)
+        first_time = value.astimezone(self.zone).replace(fold=0).astimezone(UTC)  # when the zone said so first
+        return self.of(value + (value - first_time))
+
     def _instant(self, value: datetime) -> Any:
         step = 10 ** (_MICROSECOND - self.digits)
         # Cut here and not rounded by the database: otherwise a later answer could look older than an earlier one.
@@ -148,15 +158,18 @@ def _whole(value: Any) -> int | None:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53 else None
 
 
-def instant_reader(zone: tzinfo) -> Callable[[Any], datetime | None]:
-    """What reads a time of sending from a column: a date, seconds since 1970, or ISO 8601. A naive one is in `zone`."""
+def instant_reader(zone: tzinfo, name: str = "sent_at") -> Callable[[Any], datetime | None]:
+    """What reads the instants of a column: dates, seconds since 1970, or ISO 8601. Naive ones are in `zone`.
+
+    Its errors call the column by `name`.
+    """
 
     def read(value: Any) -> datetime | None:
         if value is None or value == "":
             return None
         at = _read(value)
         if at is None:
-            raise ConfigError(f"sent_at {str(value)[:60]!r}: expected a date and time, or seconds since 1970")
+            raise ConfigError(f"{name} {str(value)[:60]!r}: expected a date and time, or seconds since 1970")
         return at if at.utcoffset() is not None else at.replace(tzinfo=zone)
 
     return read

@@ -160,7 +160,8 @@ class Writer:
         condition.append(outcome.is_(None))
         if "checked_at" in fields:
             checked_at = mapped.out["checked_at"][0]
-            is_newer = sa.or_(checked_at.is_(None), checked_at <= bound["checked_at"])
+            highest = sa.bindparam("highest", type_=checked_at.type)
+            is_newer = sa.or_(checked_at.is_(None), checked_at <= highest)
             condition.append(sa.or_(bound["outcome"].is_not(None), is_newer))
             condition.append(
                 sa.or_(*(_differs(mapped.out[field][0], field, bound[field]) for field in _deciding(fields)))
@@ -172,6 +173,7 @@ class Writer:
         values: dict[str, Any] = {"v_outcome": out["outcome"][1].of(change.outcome)}
         if record is not None:
             values["v_checked_at"] = out["checked_at"][1].of(record.checked_at)
+            values["highest"] = out["checked_at"][1].highest_of_earlier(record.checked_at)
             for field in self._record_fields:
                 values[f"v_{field}"] = out[field][1].of(_value_of(record, field))
         stored = dict(zip(("r_id", "r_phone"), row.stored, strict=True))

@@ -110,8 +110,15 @@ def test_a_row_that_can_not_be_read_is_reported(database: sa.Engine) -> None:
     sent(database, 3, changed_at="once")
     said: list[tuple[int, str]] = []
     figures = count(table(database), MOSCOW, lambda number, why: said.append((number, why)))
-    assert [(number, why.partition(":")[0]) for number, why in said] == [(2, "cost 'much'"), (3, "sent_at 'once'")]
+    assert [(number, why.partition(":")[0]) for number, why in said] == [(2, "cost 'much'"), (3, "changed_at 'once'")]
     assert (figures.messages.total, figures.bad_rows) == (1, 2)
+
+
+def test_a_text_that_is_not_utf_8_is_read_as_far_as_it_can_be(database: sa.Engine) -> None:
+    sent(database, 1, operator="x")
+    with database.begin() as connection:
+        connection.execute(sa.text("update messages set operator = cast(x'4dff53' as text)"))
+    assert list(count(table(database), MOSCOW, not_expected).by_operator) == ["M\N{REPLACEMENT CHARACTER}S"]
 
 
 def test_a_table_without_dates_and_names_is_read(database: sa.Engine) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -22,13 +23,13 @@ NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 class Desk:
     """A table, and what writes into it."""
 
-    def __init__(self, engine: sa.Engine, columns: str = f"{IN}, {OUT}") -> None:
+    def __init__(self, engine: sa.Engine, columns: str = f"{IN}, {OUT}", zone: tzinfo = UTC) -> None:
         self.engine = engine
         self.sql(f"create table messages ({columns})")
         self.sql("insert into messages (id, phone) values (1, '79990000001'), (2, '79990000002'), (3, '79990000003')")
         with engine.begin() as connection:
-            mapped = find(connection, "messages", Columns(), UTC)
-            rows = OpenRows(mapped, None, UTC)
+            mapped = find(connection, "messages", Columns(), zone)
+            rows = OpenRows(mapped, None, zone)
             self.rows: dict[int, Any] = {
                 seen.key: rows.row_of(seen, 1, print) for seen in rows.sweep(connection, None).rows
             }
@@ -83,6 +84,17 @@ def test_a_final_answer_is_written_even_if_a_clock_was_ahead(engine: sa.Engine) 
     desk.sql("update messages set checked_at = '2027-01-01 00:00:00'")
     desk.write(desk.change(1, 1))
     assert desk.content()[0] == (1, 1, 0, "Delivered")
+
+
+def test_an_answer_is_written_when_the_zones_clocks_were_set_back(engine: sa.Engine) -> None:
+    """In a column without a zone it looks older than the one before. One that is older by more stays out."""
+    desk = Desk(engine, zone=ZoneInfo("Europe/Berlin"))
+    before = datetime(2026, 10, 25, 0, 50, tzinfo=UTC)
+    for minutes, status in ((0, -1), (20, 0), (-50, -1)):
+        record = StatusRecord(status=status, checked_at=before + timedelta(minutes=minutes), err=0)
+        desk.write(change_of(desk.rows[1], record))
+    [row, *_] = desk.content("status, checked_at")
+    assert (row[0], str(row[1])[:16]) == (0, "2026-10-25 02:10")
 
 
 def test_one_rows_failure_costs_that_row_alone(engine: sa.Engine) -> None:

@@ -80,11 +80,11 @@ class Table:
         """
         import sqlalchemy as sa  # noqa: PLC0415 (it is an extra)
 
-        from smsc_status.tables._database import is_disconnect, said  # noqa: PLC0415 (likewise)
+        from smsc_status.tables._database import any_text, is_disconnect, said  # noqa: PLC0415 (likewise)
 
         is_connected = False
         try:
-            with self._database.engine.connect() as connection:
+            with self._database.engine.connect() as connection, any_text(connection, errors="replace"):
                 is_connected = True
                 yield from self._read(connection, report)
         except sa.exc.SQLAlchemyError as error:
@@ -104,12 +104,12 @@ class Table:
 
         mapped = find(connection, self._table, self._columns, self._zone)
         query, names = self._query(mapped)
-        instant = instant_reader(self._zone)
+        sent, changed = (instant_reader(self._zone, name) for name in ("sent_at", "changed_at"))
         maker = RowMaker(names[len(OWN) :], _prepared)
         found = connection.execution_options(stream_results=True, yield_per=ROWS_AT_ONCE).execute(query)
         for number, (id, phone, sent_at, changed_at, *further) in enumerate(found, 1):
             try:
-                row = maker.make(id_of(id), phone_of(phone), instant(sent_at), instant(changed_at), tuple(further))
+                row = maker.make(id_of(id), phone_of(phone), sent(sent_at), changed(changed_at), tuple(further))
                 yield with_channel_of_phone(row)
             except ConfigError as error:
                 report(number, str(error))
