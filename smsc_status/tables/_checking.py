@@ -20,7 +20,7 @@ logger = logging.getLogger("smsc_status")
 def check_table(
     connection: sa.Connection, *, name: str, columns: Columns, where: str | None, zone: tzinfo, create_columns: bool
 ) -> Mapped:
-    """Find the columns and try to read a row. A missing index is only told.
+    """Find the columns and try to read a row. A missing index, and rows without a key, are only told.
 
     Raises:
         ConfigError: the table, a column or the condition can't be used. If columns are missing, the text has the
@@ -40,16 +40,20 @@ def check_table(
         for statement in statements:
             connection.exec_driver_sql(statement)
         mapped = find()
-    _try_condition(connection, mapped, where, zone)
+    rows = OpenRows(mapped, where, zone)
+    _try_condition(connection, rows, where)
+    without_key = rows.without_key(connection)
+    if without_key:
+        logger.warning("table %s: rows that are left alone, because their primary key is NULL: %d", name, without_key)
     if not _columns.has_wanted_index(connection, mapped):
         wanted = _columns.wanted_index(mapped, connection.dialect)
         logger.warning("table %s: in a large table, looking for rows needs an index: %s", name, wanted)
     return mapped
 
 
-def _try_condition(connection: sa.Connection, mapped: Mapped, where: str | None, zone: tzinfo) -> None:
+def _try_condition(connection: sa.Connection, rows: OpenRows, where: str | None) -> None:
     try:
-        OpenRows(mapped, where, zone).newest(connection, None, limit=1)
+        rows.newest(connection, None, limit=1)
     except sa.exc.DBAPIError as error:
         if where is None or is_disconnect(error):
             raise

@@ -118,6 +118,7 @@ class Mapped:
     table: sa.Table
     key: tuple[sa.Column[Any], ...]
     key_is_number: bool
+    is_sqlite: bool
     id: sa.Column[Any]
     phone: sa.Column[Any]
     sent_at: sa.Column[Any] | None
@@ -161,12 +162,14 @@ def find(connection: sa.Connection, name: str, columns: Columns, zone: tzinfo) -
         _check_length(name, out["outcome"])
     _check_distinct(name, found, out, table)
     places = {field: (column, place_of(column.type, connection.dialect, zone)) for field, column in out.items()}
-    used = _untyped(table) if connection.dialect.name == "sqlite" else table
+    is_sqlite = connection.dialect.name == "sqlite"
+    used = _untyped(table) if is_sqlite else table
     sent_at = found["sent_at"]
     return Mapped(
         table=used,
         key=tuple(used.c[column.name] for column in table.primary_key.columns),
         key_is_number=[kind_of(column.type) for column in table.primary_key.columns] == [Kind.WHOLE],
+        is_sqlite=is_sqlite,
         id=used.c[found["id"].name],  # type: ignore[union-attr]  # checked above
         phone=used.c[found["phone"].name],  # type: ignore[union-attr]  # likewise
         sent_at=None if sent_at is None else used.c[sent_at.name],

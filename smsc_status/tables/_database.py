@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -117,8 +118,28 @@ class Database:
 
 
 def _in_transaction(work: Callable[[sa.Connection], T], engine: sa.Engine) -> T:
-    with engine.begin() as connection:
+    with engine.begin() as connection, any_text(connection, errors="surrogateescape"):
         return work(connection)
+
+
+@contextmanager
+def any_text(connection: sa.Connection, *, errors: str) -> Iterator[None]:
+    """Within the block, a text of SQLite that is not UTF-8 can be read. Otherwise one such text fails a whole query.
+
+    Args:
+        connection: the connection. Those of other databases stay as they are: they keep no such texts.
+        errors: how Python decodes what is not UTF-8. With "surrogateescape" no other text becomes the same, but the
+            driver refuses to write it.
+    """
+    driver: Any = connection.connection.driver_connection
+    if getattr(driver, "text_factory", None) is not str:  # the caller's engine may have one of its own
+        yield
+        return
+    driver.text_factory = partial(str, encoding="utf-8", errors=errors)
+    try:
+        yield
+    finally:
+        driver.text_factory = str
 
 
 def _engine_of(given: sa.URL | Secret) -> sa.Engine:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from smsc_status import _loops
 from smsc_status._runtime.signals import Signal
+from smsc_status._texts import one_line
 from smsc_status.errors import ApiError, ConfigError, RateLimited
 from smsc_status.models import FailedCheck, StatusRecord
 from smsc_status.tables import _bad, _threads
@@ -319,4 +320,4 @@ def _is_refused(outcome: FailedCheck) -> bool:
 
 
 def _shown(row: Row) -> str:
-    return str(row.stored[0])[:40]
+    return one_line(str(row.stored[0]), max_chars=40)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import attrs
 import sqlalchemy as sa
 
+from smsc_status._texts import one_line
 from smsc_status.errors import ConfigError
 from smsc_status.models import MessageRef
 from smsc_status.tables._columns import Mapped
@@ -119,6 +120,8 @@ class OpenRows:
         self._is_single = len(mapped.key) == 1
         self._read_sent_at = instant_reader(zone)
         self._outcome = mapped.out["outcome"][0]
+        # Only SQLite allows NULL in a primary key, if it is not declared as NOT NULL.
+        self._lacks_key = [column.is_(None) for column in mapped.key] if mapped.is_sqlite else []
         self._narrowed: list[sa.ColumnElement[bool]] = []
         if where is not None:
             self._narrowed = [sa.literal_column(f"({where})", sa.Boolean())]
@@ -160,6 +163,14 @@ class OpenRows:
         condition = [] if at is None else [_beyond(order, at, is_before=False)]
         return self._page(connection, condition, order, limit, is_descending=False)
 
+    def without_key(self, connection: sa.Connection) -> int:
+        """How many open rows can't be told apart, because a value of their primary key is NULL. No page has them."""
+        if not self._lacks_key:
+            return 0
+        query = sa.select(sa.func.count()).select_from(self._mapped.table)
+        query = query.where(self._outcome.is_(None), *self._narrowed, sa.or_(*self._lacks_key))
+        return connection.execute(query).scalar_one()
+
     def ended(self, connection: sa.Connection, outcomes: Sequence[str], limit: int) -> list[tuple[Seen, str]]:
         """The rows with these outcomes, at most `limit`, those with the highest keys."""
         query = sa.select(*self._identity, self._outcome).where(self._outcome.in_(outcomes), *self._narrowed)
@@ -169,7 +180,7 @@ class OpenRows:
     def named(self, connection: sa.Connection, keys: Sequence[Key]) -> dict[Key, tuple[Seen, str | None]]:
         """The rows with these keys and their outcomes, as far as they exist."""
         found: dict[Key, tuple[Seen, str | None]] = {}
-        for part in chunks(keys, NAMED_AT_ONCE):
+        for part in chunks(filter(_can_be_sent, keys), NAMED_AT_ONCE):
             for values in connection.execute(sa.select(*self._identity, self._outcome).where(self._is_one_of(part))):
                 seen = self._seen(values, has_sent_at=False)
                 found[seen.key] = seen, values[-1]
@@ -180,7 +191,7 @@ class OpenRows:
         try:
             sent_at = self._read_sent_at(seen.sent_at)
         except ConfigError as error:
-            report(f"row of id {str(seen.id)[:40]}: {error}; its message is followed without")
+            report(f"row of id {one_line(str(seen.id), max_chars=40)}: {error}; its message is followed without")
             sent_at = None
         id, phone, sent_at = id_of(seen.id), phone_of(seen.phone), self._shared(sent_at)
         try:
@@ -209,12 +220,13 @@ class OpenRows:
         *,
         is_descending: bool,
     ) -> Page:
-        query = sa.select(*self._columns).where(self._outcome.is_(None), *self._narrowed, *condition)
+        has_key = (~lacks for lacks in self._lacks_key)
+        query = sa.select(*self._columns).where(self._outcome.is_(None), *self._narrowed, *has_key, *condition)
         query = query.order_by(*(column.desc() if is_descending else column for column in order)).limit(limit)
         rows = [self._seen(values, has_sent_at=True) for values in self._read(connection, query)]
-        if len(rows) < limit:
+        last = next((row for row in reversed(rows) if _can_be_sent(row.key)), None)
+        if len(rows) < limit or last is None:
             return Page(rows, None)
-        last = rows[-1]
         key = (last.key,) if self._is_single else last.key
         return Page(rows, key if order is self._mapped.key else (last.sent_at, *key))
 
@@ -255,6 +267,16 @@ def _beyond(columns: Sequence[sa.Column[Any]], at: Sequence[Any], *, is_before: 
     rest = _beyond(columns[1:], at[1:], is_before=is_before)
     reached = first <= value if is_before else first >= value
     return sa.and_(reached, sa.or_(further, rest))
+
+
+def _can_be_sent(key: Key) -> bool:
+    """Whether the driver can send the key. It can't if it is a text that is not UTF-8, which SQLite may hold."""
+    try:
+        for value in key if isinstance(key, tuple) else (key,):
+            str(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_same(row: Row, seen: Seen) -> bool:

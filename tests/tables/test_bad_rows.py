@@ -13,6 +13,7 @@ from table_support import OUT, Office, running, told, until
 from smsc_status import ConfigError
 from smsc_status.tables import _bad
 from smsc_status.tables._database import Database
+from smsc_status.tables._rows import OpenRows
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("inline")]
 
@@ -189,3 +190,54 @@ async def test_what_the_vendor_refuses_is_asked_again_only_when_it_was_changed(s
         office.send(1, phone="79991112233")
         office.sql("update messages set phone = '79991112233'")
         await until(lambda: office.outcome(1) == "Delivered")
+
+
+TEXT_KEY = f"number text primary key, id bigint, phone varchar(40), {OUT}"
+
+
+def _insert(office: Office, id: int, number: str | None) -> None:
+    office.send(id)
+    statement = "insert into messages (number, id, phone) values (:number, :id, :phone)"
+    office.sql(statement, number=number, id=id, phone=PHONE)
+
+
+async def test_a_row_without_a_key_is_left_alone_and_reported(sqlite: sa.Engine) -> None:
+    """Nothing could be written into it, so it would be asked for again and again."""
+    office = Office(sqlite, TEXT_KEY)
+    _insert(office, 1, None)
+    _insert(office, 2, "b")
+    with told() as log:
+        async with office.client, running(office.sync()):
+            await until(lambda: office.outcome(2) == "Delivered")
+            await anyio.sleep(60)
+    assert office.outcome(1) is None
+    assert log.about("rows that are left alone, because their primary key is NULL: 1")
+    assert not any("id=1&" in str(body) for body in office.network.bodies)
+
+
+@pytest.mark.parametrize("column", ["number", "phone"])
+async def test_a_text_that_is_not_utf_8_costs_its_row_alone(
+    sqlite: sa.Engine, column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenRows.sweep, "__defaults__", (1,))  # so that a page ends with the row
+    office = Office(sqlite, TEXT_KEY)
+    _insert(office, 1, "a")
+    _insert(office, 2, "b")
+    office.sql(f"update messages set {column} = cast(x'38ff' as text) where id = 1")
+    with told() as log:
+        async with office.client, running(office.sync()):
+            await until(lambda: office.outcome(2) == "Delivered")
+            await anyio.sleep(600)
+    assert office.outcome(1) is None
+    assert log.about("row of id 1: ")
+    assert office.asked() < 20
+
+
+async def test_a_bad_row_whose_key_is_not_utf_8_is_not_looked_at_again(sqlite: sa.Engine) -> None:
+    office = Office(sqlite, TEXT_KEY)
+    office.sql("insert into messages (number, id, outcome) values (cast(x'38ff' as text), 1, 'ConfigError')")
+    async with office.client, running(office.sync()) as sync:
+        await anyio.sleep(10)
+        assert sync.stats().bad_rows == 0
+        _insert(office, 2, "b")
+        await until(lambda: office.outcome(2) == "Delivered")
