@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from smsc_status._loops import now
 from smsc_status.cli._demo_messages import CHECKS_OF_WATCHED, DemoMessages, RecordingWorld, add_demo_messages
-from smsc_status.cli._exits import Exit
+from smsc_status.cli._exits import Exit, print_on_stderr
 from smsc_status.cli._meters import Live, Meter, Plain, note_of, ticking
 from smsc_status.client import StatusClient
 from smsc_status.codes import is_final, status_title
@@ -115,7 +114,11 @@ def writer_of(path: Path, language: str) -> Write:
     """
     from smsc_status import report  # noqa: PLC0415 (Jinja, Babel and the plots are an extra)
 
-    return partial(report.write, out=path, language=language)
+    def write(outcomes: Collection[StatusRecord | FailedCheck]) -> None:
+        report.write(outcomes, path, language=language)
+        print_on_stderr(f"a report of the messages was written to {path}")
+
+    return write
 
 
 def demonstrate(messages: int, speed: float, seed: int, write: Write | None = None) -> dict[str, Any]:

@@ -218,8 +218,11 @@ def _reflected(connection: sa.Connection, name: str) -> sa.Table:
     try:
         return sa.Table(table, sa.MetaData(), schema=schema or None, autoload_with=connection, resolve_fks=False)
     except sa.exc.NoSuchTableError:
-        there = ", ".join(sorted(sa.inspect(connection).get_table_names(schema=schema or None))[:20]) or "no tables"
-        raise ConfigError(f"table {name!r}: expected a table of the database, which has {there}") from None
+        inspector = sa.inspect(connection)
+        there = ", ".join(sorted(inspector.get_table_names(schema=schema or None))[:20]) or "no tables"
+        where = f"the schema {schema or inspector.default_schema_name!r}, which has {there}"
+        others = "" if schema else "; a table of another schema is named as schema.table"
+        raise ConfigError(f"table {name!r}: expected a table of {where}{others}") from None
 
 
 def _find_in(by_name: Mapping[str, sa.Column[Any]], field: str, name: str | None) -> sa.Column[Any] | None:

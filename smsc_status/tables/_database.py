@@ -157,9 +157,9 @@ def _engine_of(given: sa.URL | Secret) -> sa.Engine:
     except (ImportError, sa.exc.SQLAlchemyError) as error:
         problem = one_line(str(error).partition("\n")[0])
     if problem:  # raised here, so that the error's context holds no frame with the URL
-        raise ConfigError(
-            f"database {url.drivername!r}: {problem}; expected an installed driver (see the documentation)"
-        )
+        usual = _DRIVERS.get(url.get_backend_name())
+        expected = f"an installed driver, such as {usual}" if usual else "an installed driver"
+        raise ConfigError(f"database {url.drivername!r}: {problem}; expected {expected} (see the documentation)")
     if engine.dialect.name in MySQLs:
         sa.event.listen(engine, "connect", _prepare_mysql)
     return engine

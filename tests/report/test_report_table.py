@@ -161,7 +161,7 @@ def test_an_argument_that_can_not_be_is_refused_at_once(
 def test_what_the_database_refuses_is_said(database: sa.Engine) -> None:
     with pytest.raises(ConfigError, match="the database refuses it: no such column: nonsense"):
         count(table(database, where="nonsense = 1"), MOSCOW, not_expected)
-    with pytest.raises(ConfigError, match="expected a table of the database, which has messages"):
+    with pytest.raises(ConfigError, match="expected a table of the schema 'main', which has messages"):
         count(table(database, table="nothing"), MOSCOW, not_expected)
 
 

@@ -118,8 +118,14 @@ def test_a_table_that_cannot_be_used_is_refused(columns: str, given: dict[str, s
 
 
 def test_a_table_that_is_not_there_is_refused_by_the_names_of_those_that_are() -> None:
-    with pytest.raises(ConfigError, match="table 'sms': expected a table of the database, which has messages"):
-        found(f"id integer primary key, phone text, {OUT}", name="sms")
+    columns = f"id integer primary key, phone text, {OUT}"
+    with pytest.raises(ConfigError) as caught:
+        found(columns, name="sms")
+    expected = "expected a table of the schema 'main', which has messages"
+    assert str(caught.value) == f"table 'sms': {expected}; a table of another schema is named as schema.table"
+    with pytest.raises(ConfigError) as caught:
+        found(columns, name="main.sms")
+    assert str(caught.value) == f"table 'main.sms': {expected}"
 
 
 @pytest.mark.parametrize(

@@ -283,8 +283,9 @@ def test_a_url_needs_no_driver_where_a_usual_one_is_installed(url: str, driver: 
     ("url", "expected"),
     [
         ("hidden", "the database's URL can't be read"),
-        ("nodb://u:hidden@h/d", "expected an installed driver"),
-        ("postgresql+pg8000://u:hidden@h/d", "expected an installed driver"),
+        ("nodb://u:hidden@h/d", r"expected an installed driver \("),
+        ("postgresql+pg8000://u:hidden@h/d", "expected an installed driver, such as psycopg"),
+        ("mysql+mysqldb://u:hidden@h/d", "expected an installed driver, such as pymysql"),
         ("sqlite+aiosqlite:///x.db", "expected a"),
     ],
 )
