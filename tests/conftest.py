@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator
 from typing import Any
@@ -19,6 +20,10 @@ from smsc_status._runtime import sharing
 
 # The first is loaded by its entry point, except where the package is on the path but not installed.
 pytest_plugins = ["pytest_smsc_status", "pytester"]
+
+# A shell lets what it starts in the background ignore Ctrl-C, and what that starts, too. Some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Mutation testing runs the tests many times in one process, and wants the same verdict each time.
 settings.register_profile("mutation", derandomize=True, suppress_health_check=[HealthCheck.differing_executors])

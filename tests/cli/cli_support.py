@@ -25,11 +25,7 @@ from smsc_status.emulator import Emulator, EmulatorServer
 from smsc_status.models import MessageRef, StatusRecord
 
 ROOT = Path(__file__).parents[2]
-# A test runner in the background may have been told to ignore SIGINT, and its children with it.
-START = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from smsc_status.cli import main; sys.exit(main())"
-)
+START = "import sys; from smsc_status.cli import main; sys.exit(main())"
 
 SPEED = 60.0
 FAST = ("--period", "1", "--margin", "0.05")
