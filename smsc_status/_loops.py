@@ -28,17 +28,10 @@ ResultT = TypeVar("ResultT")
 logger = logging.getLogger("smsc_status")
 
 
-def _loop_and_time() -> tuple[object, float]:
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return current_token().native_token, anyio.current_time()
-    if "trio" not in sys.modules or asyncio.current_task(loop) is not None:
-        return loop, loop.time()
-    try:  # trio runs as a guest of asyncio
-        return current_token().native_token, anyio.current_time()
-    except RuntimeError:  # a callback of asyncio
-        return loop, loop.time()
+def _is_trio() -> bool:
+    """Whether the calling code runs in trio, which may be a guest of asyncio. trio tells sniffio when it runs."""
+    sniffio = sys.modules.get("sniffio")
+    return sniffio is not None and sniffio.thread_local.name == "trio"
 
 
 class Timeline:
@@ -65,7 +58,11 @@ class Timeline:
 
     def here_and_now(self) -> tuple[object, float]:
         """The running loop's identity, and the present instant. Raises RuntimeError where no loop runs."""
-        loop, here = _loop_and_time()
+        if "trio" in sys.modules and _is_trio():
+            loop, here = current_token().native_token, anyio.current_time()
+        else:
+            loop = asyncio.get_running_loop()
+            here = loop.time()
         last, offset = self._last
         if last() is not loop:
             offset = self._offset_of(loop, here)
@@ -223,7 +220,9 @@ def later(seconds: float, function: Callable[[], None]) -> None:
 
 def this_loop() -> object:
     """The running loop's identity: the same object as long as it runs. Raises RuntimeError where no loop runs."""
-    return _loop_and_time()[0]
+    if "trio" in sys.modules and _is_trio():
+        return current_token().native_token
+    return asyncio.get_running_loop()
 
 
 def call_in(loop: Any, function: Callable[[], object]) -> None:
@@ -332,10 +331,6 @@ def run_between(loop: object, work: Callable[[], Coroutine[Any, Any, None]]) -> 
 
 def _noop() -> None:
     pass
-
-
-def _is_trio() -> bool:
-    return "trio" in sys.modules and type(this_loop()).__module__.startswith("trio")
 
 
 # In a forked process: the parent's event loops, which do not run here. Their tasks and sockets belong to the parent.

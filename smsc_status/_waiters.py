@@ -192,6 +192,8 @@ class WaitQueue:
         return waiter.is_due_with_slot and waiter in self.waiting
 
     def _drop_stale(self) -> None:
+        if not has_outgrown(len(self._alarms) + len(self._due) + len(self._due_with_slot), 0):  # as nearly always
+            return
         live = len(self.waiting)
         if has_outgrown(len(self._alarms), live):
             self._alarms = [entry for entry in self._alarms if self._is_current(entry)]

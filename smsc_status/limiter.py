@@ -218,7 +218,8 @@ class LocalLimiter:
             while waiter.permit is None:
                 waiter.woken = anyio.Event()
                 at_most = LOOP_WATCH_INTERVAL if self._is_shared else inf
-                with anyio.move_on_after(min(max(MIN_PAUSE, waiter.ask_at - _loops.now()), at_most)):
+                pause = inf if waiter.ask_at == inf else max(MIN_PAUSE, waiter.ask_at - _loops.now())
+                with anyio.move_on_after(min(pause, at_most)):
                     await waiter.woken.wait()
                 with self.lock:
                     self._call_due_selectors(here, _loops.now())
@@ -307,7 +308,10 @@ class LocalLimiter:
         turn.
         """
         queue = self._queue
-        while (waiter := queue.next_due(has_slot=self.pacer.free_slots(now=now) > 0, now=now)) is not None:
+        while queue.may_be_due:
+            waiter = queue.next_due(has_slot=self.pacer.free_slots(now=now) > 0, now=now)
+            if waiter is None:
+                break
             if waiter.loop is here:
                 queue.unmark(waiter)
                 self._call_selector(waiter, now)
@@ -377,7 +381,7 @@ class LocalLimiter:
             self._note_loop(here)
         if self._stopped_since:
             self._stopped_since.pop(here, None)
-        if self._unresponsive and here in self._unresponsive:
+        if self._is_shared and here in self._unresponsive:
             self._unresponsive.discard(here)
             self._queue.mark_due(self._queue.in_loop(here))
 

@@ -383,6 +383,39 @@ async def test_a_reply_that_is_refused_unread_has_been_a_reply(reply: httpx.Resp
     assert outcome.error.__traceback__ is None
 
 
+class Chunks(httpx.AsyncByteStream):
+    """A body that comes in chunks, and can be read once."""
+
+    def __init__(self) -> None:
+        self.chunks = [ANSWER[:5], ANSWER[5:]]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self.chunks:
+            yield self.chunks.pop(0)
+
+
+class ReadingAhead(httpx.AsyncBaseTransport):
+    """A user's own, which reads each reply, to log it."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = httpx.Response(200, stream=Chunks())
+        assert await response.aread() == ANSWER
+        return response
+
+
+async def test_a_reply_that_the_transport_has_read_is_read() -> None:
+    async with exchange("http://localhost", transport=ReadingAhead(), verify=True) as opened:
+        reply = await opened.post({"id": "1"}, messages=1, send_by=inf)
+    assert isinstance(reply, Reply)
+    assert reply.body == ANSWER
+
+
+async def test_a_reply_of_a_transport_that_is_not_async_can_not_be_used() -> None:
+    response = httpx.Response(200, content=iter([ANSWER]))
+    async with exchange("http://localhost", transport=Answering(response), verify=True) as opened:
+        assert (await ended(opened)).how is RequestEnd.ABANDONED
+
+
 class Stop(BaseException):
     """As `KeyboardInterrupt`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import anyio
@@ -69,7 +70,7 @@ async def _check(
         if known is not None:
             await checkpoint()
             return known
-    call = _Call(ref, _loops.now() + max_wait, link)
+    call = _Call(ref, inf if max_wait == inf else _loops.now() + max_wait, link)
     pending_check = engine.ask(detail, call, head_start=CALLER_HEAD_START)
     try:
         if timeout is None:

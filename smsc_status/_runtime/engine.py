@@ -477,7 +477,7 @@ class Engine:
             is_released = True
 
         try:
-            came_at, checked_at = _loops.now(), self.wall_clock()
+            came_at, checked_at = sent.came_at or _loops.now(), self.wall_clock()
             if isinstance(reply, NoReply):
                 verdict: list[Outcome] | SmscError = reply.error
             else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlencode
@@ -138,9 +138,8 @@ class _RequestProgress:
             self._extensions = info["request"].extensions
         elif event == "http11.send_request_body.started":
             self.raise_if_late()
-        elif event == "http11.receive_response_headers.complete" and self.has_left:
-            self.is_answered = True
-            self._extensions.pop("trace", None)  # further events would cost time and tell nothing new
+            if self.has_left:
+                self._extensions.pop("trace", None)  # further events would cost time and tell nothing new
 
     def raise_if_late(self) -> None:
         """Raise `_TooLate` if nothing more of the request may be sent."""
@@ -299,21 +298,19 @@ class HttpExchange:
         request = httpx.Request("POST", url, headers=_HEADERS, content=form, extensions=extensions)
         progress.raise_if_late()  # a transport of the user's own may send no events
         async with aclosing(await transport.handle_async_request(request)) as response:
+            progress.is_answered = True
             status, headers = response.status_code, response.headers
             is_answer = status == 200  # any other status tells enough without the body
             if headers.get("content-encoding", "identity").lower() != "identity":
                 if is_answer:
                     return _refused("a compressed reply, though none was asked for", status, headers)
                 return Reply(status, headers, b"", mirror)
-            body = bytearray()
-            with anyio.CancelScope() as reading:
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > most:
-                        # A `break` would leave async generators unfinished, and trio warns of that. So the next read is
-                        # cancelled instead.
-                        reading.cancel()
-                        del body[most + 1 :]
+            body, chunks = bytearray(), _chunks(response)
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > most:
+                    del body[most + 1 :]
+                    await _end(chunks)
             if len(body) > most and is_answer:
                 return _refused(f"a reply over {most} bytes", status, headers)
             return Reply(status, headers, bytes(body), mirror)
@@ -322,6 +319,24 @@ class HttpExchange:
         """Close every socket."""
         await _close(self._unclosed)
         await self._closer.aclose()
+
+
+def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body, as it comes. It needs no decompression, so `aiter_bytes` would only take more time."""
+    if response.is_stream_consumed:  # a transport of the user's own has read it, to log it, say
+        return response.aiter_bytes()
+    stream: Any = response.stream  # of an asynchronous transport
+    return aiter(stream)
+
+
+async def _end(chunks: AsyncIterator[bytes]) -> None:
+    """End the iteration early: its next read is cancelled.
+
+    A `break` would leave async generators unfinished, and trio warns of that.
+    """
+    with anyio.CancelScope() as reading:
+        reading.cancel()
+        await anext(chunks, None)
 
 
 async def _close(transports: list[httpx.AsyncBaseTransport]) -> None:

@@ -92,12 +92,12 @@ class Place:
             return str(value)
         return float(value) if self.is_sqlite and isinstance(value, Decimal) else value
 
-    def highest_of_earlier(self, value: datetime) -> Any:
+    def highest_of_earlier(self, value: datetime | None) -> Any:
         """The highest that an instant may look that was before this one.
 
         It looks as if it was later in the hour that the zone repeats, when its clocks were set back.
         """
-        if self.kind is not Kind.NAIVE:
+        if value is None or self.kind is not Kind.NAIVE:
             return self.of(value)
         first_time = value.astimezone(self.zone).replace(fold=0).astimezone(UTC)  # when the zone said so first
         return self.of(value + (value - first_time))

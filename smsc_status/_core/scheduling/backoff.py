@@ -32,29 +32,27 @@ class Outage:
     """
 
     def __init__(self) -> None:
+        self.is_on: bool = False
+        """Whether the server is taken to be unreachable."""
+        self.until_at: float = 0.0
+        """No request starts before this instant."""
         self._failures = 0
         self._probe_at = 0.0
         self._retry_after_at = 0.0
 
-    @property
-    def is_on(self) -> bool:
-        """Whether the server is taken to be unreachable."""
-        return self._failures >= OUTAGE_AFTER
-
-    @property
-    def until_at(self) -> float:
-        """No request starts before this instant."""
-        return max(self._probe_at, self._retry_after_at)
-
     def record_failure(self, *, jitter: float, now: float, retry_after: float | None = None) -> None:
         """Count a request without a usable answer. `retry_after`: the pause in seconds that the server asked for."""
         self._failures += 1
+        self.is_on = self._failures >= OUTAGE_AFTER
         if self.is_on:
             self._probe_at = max(self._probe_at, now + delay(self._failures - OUTAGE_AFTER + 1, jitter))
         if retry_after is not None:
             self._retry_after_at = max(self._retry_after_at, now + min(retry_after, MAX_RETRY_AFTER))
+        self.until_at = max(self._probe_at, self._retry_after_at)
 
     def record_success(self) -> None:
         """A request got an answer, whatever the answer says. This ends the outage."""
         self._failures = 0
         self._probe_at = 0.0
+        self.is_on = False
+        self.until_at = self._retry_after_at

@@ -458,6 +458,9 @@ class Dispatcher:
 
     def _drop_stale(self) -> None:
         """Filter each heap that has too many stale entries."""
+        entries = len(self._ready) + len(self._bulk_only) + len(self._alarms) + len(self._backing_off)
+        if not has_outgrown(entries, 0):  # as nearly always
+            return
         for queue in (self._ready, self._bulk_only):
             if has_outgrown(len(queue), len(self._groups)):
                 queue[:] = [entry for entry in queue if entry[2] == entry[3].stamp]

@@ -264,6 +264,8 @@ class PendingChecks:
 
     def turn_down(self, pacer: Pacer, now: float) -> float:
         """Tell one portion of the subscribers that cannot be served in time. Returns when to call this again."""
+        if not self._start_deadlines:
+            return inf
 
         def start_at(check: PendingCheck) -> float:
             return max(self._dispatcher.start_at(check, pacer, now=now), self._outage.until_at)

@@ -38,7 +38,8 @@ class StartDeadlines(Generic[SubscriberT]):
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[SubscriberT, tuple[PendingCheck, float]] = OrderedDict()
-        # The entry of a subscriber that has left stays until it reaches the front, or until `join` filters the heap.
+        # The entry of a subscriber that has left stays until it reaches the front, until `join` filters the heap, or
+        # until nobody waits.
         self._by_deadline: list[tuple[float, int, SubscriberT]] = []
         self._counter = count()
         self._examined_at = -inf
@@ -58,6 +59,8 @@ class StartDeadlines(Generic[SubscriberT]):
     def leave(self, subscriber: SubscriberT) -> None:
         """A subscriber no longer waits. Does nothing if it did not wait."""
         self._waiting.pop(subscriber, None)
+        if not self._waiting:
+            self._by_deadline.clear()
 
     def drain(self) -> Iterator[None]:
         """Forget all subscribers, step by step, because forgetting very many at once takes long."""

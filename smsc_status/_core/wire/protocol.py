@@ -128,7 +128,7 @@ def match(rows: Sequence[Row], asked: Sequence[Identity]) -> list[Outcome]:
 
     A row that fits no message, or names another phone, is ignored. If several rows fit a message, the first counts.
     """
-    if _is_in_order(rows, asked):
+    if _is_in_order(rows, asked) or _is_nameless_alone(rows, asked):
         return [row.error if isinstance(row, BadRow) else row for row in rows]
     outcomes: list[Outcome] = [None] * len(asked)
     indexes = {identity: index for index, identity in enumerate(asked)}
@@ -152,6 +152,11 @@ def _is_in_order(rows: Sequence[Row], asked: Sequence[Identity]) -> bool:
     if len(rows) != len(asked):
         return False
     return all(row.id == key and row.phone == phone for row, (key, phone) in zip(rows, asked, strict=True))
+
+
+def _is_nameless_alone(rows: Sequence[Row], asked: Sequence[Identity]) -> bool:
+    """Whether there is one row for one message and it names none, as in the replies to most single requests."""
+    return len(rows) == len(asked) == 1 and rows[0].id is None and rows[0].phone is None
 
 
 def _match_rest(
