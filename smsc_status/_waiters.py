@@ -192,9 +192,9 @@ class WaitQueue:
         return waiter.is_due_with_slot and waiter in self.waiting
 
     def _drop_stale(self) -> None:
-        if not has_outgrown(len(self._alarms) + len(self._due) + len(self._due_with_slot), 0):  # as nearly always
-            return
         live = len(self.waiting)
+        if not has_outgrown(len(self._alarms) + len(self._due) + len(self._due_with_slot), live):  # as nearly always
+            return
         if has_outgrown(len(self._alarms), live):
             self._alarms = [entry for entry in self._alarms if self._is_current(entry)]
             heapify(self._alarms)

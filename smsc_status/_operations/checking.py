@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any
 
 import anyio
@@ -64,14 +63,15 @@ async def _check(
     timeout: float | None,
     link: object,
 ) -> StatusRecord[Any]:
+    now = _loops.now()
     if max_age > 0:
         engine.pending.keep_records(max_age)
-        known = engine.pending.known(ref, detail, max_age=max_age, now=_loops.now())
+        known = engine.pending.known(ref, detail, max_age=max_age, now=now)
         if known is not None:
             await checkpoint()
             return known
-    call = _Call(ref, inf if max_wait == inf else _loops.now() + max_wait, link)
-    pending_check = engine.ask(detail, call, head_start=CALLER_HEAD_START)
+    call = _Call(ref, now + max_wait, link)
+    pending_check = engine.ask(detail, call, head_start=CALLER_HEAD_START, now=now)
     try:
         if timeout is None:
             await call.done.wait()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from math import inf
 from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, Self
 
 import anyio
@@ -36,6 +37,7 @@ class Ready(NamedTuple):
     of: Any
     """What the outcome belongs to; each kind of work has its own."""
     came_at: float
+    """When it came; `-inf` if nobody had asked for a batch yet. It matters for batches alone."""
 
 
 class Work(ABC):
@@ -70,9 +72,12 @@ class Work(ABC):
             StopAsyncIteration: there are no more.
             ConfigError: it was begun in another event loop.
         """
-        await self._begin()
+        if self.loop is not _loops.this_loop():
+            await self._begin()
         while True:
-            await self._yield_sometimes()
+            if self._given_out >= YIELD_EVERY:  # other tasks have their turn
+                self._given_out = 0
+                await checkpoint()
             await self._read_ahead()
             if self.ready and not self._is_closed:
                 return self._take()
@@ -109,7 +114,7 @@ class Work(ABC):
         return first.outcome
 
     def _put_out(self, outcome: Outcome, of: Any) -> None:
-        self.ready.append(Ready(outcome, of, _loops.now()))
+        self.ready.append(Ready(outcome, of, _loops.now() if self.batch_size else -inf))
         if self.engine.observer is not None:
             self.engine.observer.came_out(self.operation, outcome)
         self._news.send()
@@ -192,12 +197,6 @@ class Work(ABC):
         if isinstance(error, StopAsyncIteration):
             raise RuntimeError("the input or `until` raised StopAsyncIteration") from error
         raise error
-
-    async def _yield_sometimes(self) -> None:
-        """Give other tasks their turn after every `YIELD_EVERY` outcomes."""
-        if self._given_out >= YIELD_EVERY:
-            self._given_out = 0
-            await checkpoint()
 
 
 class Outcomes(ABC, Generic[DataT_co]):

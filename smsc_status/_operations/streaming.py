@@ -70,8 +70,7 @@ class Streaming(Work):
 
     async def _read_ahead(self) -> None:
         while self._source is not None and self._has_room():
-            self._read_on(self._source)
-            if self._has_room():
+            if self._read_on(self._source):
                 await self.engine.read_on_later()
 
     def _end(self) -> None:
@@ -138,10 +137,10 @@ class Streaming(Work):
     def _has_room(self) -> bool:
         return len(self.held) < self.limit + self.batch_size and not self._has_all_input
 
-    def _read_on(self, messages: Iterator[Any]) -> None:
+    def _read_on(self, messages: Iterator[Any]) -> bool:
+        """Read some messages. Returns whether there is room for more, and there may be more."""
+        now = _loops.now()
         for _ in range(source.READ_AT_ONCE):
-            if not self._has_room():
-                break
             try:
                 value = next(messages)
             except StopIteration:
@@ -149,10 +148,13 @@ class Streaming(Work):
             except Exception as error:
                 self._end_input(error)
             else:
-                self._put_in(value)
+                self._put_in(value, now=now)
+            if not self._has_room():
+                return False
+        return True
 
     async def _put_in_and_wait(self, value: Any) -> None:
-        self._put_in(value)
+        self._put_in(value, now=_loops.now())
         while not self._has_room() and not self._has_all_input:
             await self._room.wait()
 
@@ -164,7 +166,7 @@ class Streaming(Work):
         self._input_error = error
         self._tell()
 
-    def _put_in(self, value: Any) -> None:
+    def _put_in(self, value: Any, *, now: float) -> None:
         try:
             ref = MessageRef.of(value)
         except ConfigError as error:
@@ -176,12 +178,12 @@ class Streaming(Work):
         self.held[item] = None
         if self._has_all_input:  # it is too late to ask it: it stays pending
             return
-        known = self.engine.pending.known(ref, self.detail, max_age=TWIN_AGE, now=_loops.now())
+        known = self.engine.pending.known(ref, self.detail, max_age=TWIN_AGE, now=now)
         if known is not None:
             self.take_in(item, known)
         else:
             self.asked += 1
-            item.check = self.engine.ask(self.detail, item)
+            item.check = self.engine.ask(self.detail, item, now=now)
 
     def _taken(self, ready: Ready) -> None:
         del self.held[ready.of]

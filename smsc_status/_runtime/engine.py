@@ -142,9 +142,9 @@ class Engine:
             self.observer = self._find_observer(self._exchange.address)
         await self._exchange.opened()
 
-    def ask(self, detail: Detail, subscriber: Subscriber, *, head_start: float = 0.0) -> PendingCheck:
+    def ask(self, detail: Detail, subscriber: Subscriber, *, head_start: float = 0.0, now: float) -> PendingCheck:
         """Ask about the subscriber's message. It goes as early as if it had come `head_start` seconds ago."""
-        check = self.pending.ask(detail, subscriber, head_start=head_start, now=_loops.now())
+        check = self.pending.ask(detail, subscriber, head_start=head_start, now=now)
         self._schedule_wake()
         return check
 

@@ -176,7 +176,7 @@ class Dispatcher:
         if check.state is CheckState.WAITING:
             group = self._groups[check.identity[0]]
             heappush(group.queue, (rank, check.order, check))
-            self._mark_ready(group)
+            self._mark_ready(group, group.head())
 
     def withdraw(self, check: PendingCheck) -> None:
         """Nobody waits for the check any more."""
@@ -290,8 +290,10 @@ class Dispatcher:
         group.waiting += 1
         if check.head_start:
             self._caller_checks[check] = None
-        if group.queue[0][2] is check or group.waiting == 1:
-            self._mark_ready(group)
+        if group.queue[0][2] is check:
+            self._mark_ready(group, check)
+        elif group.waiting == 1:
+            self._mark_ready(group, group.head())
 
     def _remove_one(self, group: _Group) -> None:
         group.waiting -= 1
@@ -299,7 +301,7 @@ class Dispatcher:
             if has_outgrown(len(group.queue), group.waiting):
                 group.queue = [entry for entry in group.queue if _is_current(entry)]
                 heapify(group.queue)
-            self._mark_ready(group)
+            self._mark_ready(group, group.head())
         else:
             group.stamp = -1
             del self._groups[group.key]
@@ -450,8 +452,7 @@ class Dispatcher:
         """How many of the group's tokens single requests must leave for a bulk request."""
         return 1 if group.waiting > pacer.tokens(group.key, now=now) else 0
 
-    def _mark_ready(self, group: _Group) -> None:
-        head = group.head()
+    def _mark_ready(self, group: _Group, head: PendingCheck) -> None:
         group.stamp = next(self._counter)
         heappush(self._ready, (head.rank, head.order, group.stamp, group))
         self._drop_stale()
@@ -459,7 +460,7 @@ class Dispatcher:
     def _drop_stale(self) -> None:
         """Filter each heap that has too many stale entries."""
         entries = len(self._ready) + len(self._bulk_only) + len(self._alarms) + len(self._backing_off)
-        if not has_outgrown(entries, 0):  # as nearly always
+        if not has_outgrown(entries, len(self._groups)):  # as nearly always
             return
         for queue in (self._ready, self._bulk_only):
             if has_outgrown(len(queue), len(self._groups)):
@@ -490,4 +491,4 @@ class Dispatcher:
         while self._alarms and (refunded or self._alarms[0][0] <= now):
             _, stamp, group = heappop(self._alarms)
             if stamp == group.stamp:
-                self._mark_ready(group)
+                self._mark_ready(group, group.head())

@@ -453,20 +453,24 @@ class PendingChecks:
         check.state = CheckState.DONE
         self._dispatcher.bisection.done(check)
         self._forget(check)
-        telling = self._tell_all(check, outcome)
         if len(check.subscribers) > PORTION:
-            self._outbox.go_through(telling)
+            self._outbox.go_through(self._tell_all(check, outcome))
         else:
-            for _ in telling:
-                pass
+            for subscriber in list(check.subscribers):
+                self._tell(check, subscriber, outcome)
 
     def _tell_all(self, check: PendingCheck, outcome: StatusRecord | SmscError) -> Iterator[None]:
         for subscriber in list(check.subscribers):
-            if subscriber in check.subscribers:  # an earlier one may have dropped it meanwhile
-                del check.subscribers[subscriber]
-                self._start_deadlines.leave(subscriber)
-                self._outbox.tell(subscriber, outcome)
+            self._tell(check, subscriber, outcome)
             yield
+
+    def _tell(self, check: PendingCheck, subscriber: Subscriber, outcome: StatusRecord | SmscError) -> None:
+        if subscriber not in check.subscribers:  # an earlier one has dropped it meanwhile
+            return
+        del check.subscribers[subscriber]
+        if subscriber.start_by < inf:
+            self._start_deadlines.leave(subscriber)
+        self._outbox.tell(subscriber, outcome)
 
     # What goes next.
 

@@ -21,8 +21,8 @@ class RecentRecords:
         self._max_bytes = max_bytes
         self._keep_for = 0.0
         self._bytes = 0
-        # In the order in which they came in, the oldest first.
-        self._records: OrderedDict[Identity, tuple[StatusRecord, Detail, float]] = OrderedDict()
+        # Each with its level of detail, the instant when it came in, and its size. The oldest first.
+        self._records: OrderedDict[Identity, tuple[StatusRecord, Detail, float, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -36,24 +36,25 @@ class RecentRecords:
         if not self._keep_for:
             return
         self.forget(identity)
-        self._records[identity] = record, detail, now
-        self._bytes += _size(record)
+        size = _size(record)
+        self._records[identity] = record, detail, now, size
+        self._bytes += size
         while self._records:
-            oldest, (_, _, came_at) = next(iter(self._records.items()))
+            oldest, (_, _, came_at, _) = next(iter(self._records.items()))
             if came_at >= now - self._keep_for and self._bytes <= self._max_bytes:
                 break
             self.forget(oldest)
 
     def find(self, identity: Identity, detail: Detail, *, since: float) -> StatusRecord | None:
         """A record of this message, at this level of detail or above, that came in at or after the instant `since`."""
-        record, level, came_at = self._records.get(identity, (None, detail, since))
+        record, level, came_at, _ = self._records.get(identity, (None, detail, since, 0))
         return record if came_at >= since and level >= detail else None
 
     def forget(self, identity: Identity) -> None:
         """Drop the message's record, if there is one: it is out of date, or not wanted any more."""
         known = self._records.pop(identity, None)
         if known is not None:
-            self._bytes -= _size(known[0])
+            self._bytes -= known[3]
 
 
 def _size(record: StatusRecord) -> int:
