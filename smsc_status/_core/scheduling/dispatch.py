@@ -292,8 +292,6 @@ class Dispatcher:
             self._caller_checks[check] = None
         if group.queue[0][2] is check:
             self._mark_ready(group, check)
-        elif group.waiting == 1:
-            self._mark_ready(group, group.head())
 
     def _remove_one(self, group: _Group) -> None:
         group.waiting -= 1
