@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import anyio
+import httpx
 import pytest
 from anyio.lowlevel import checkpoint
 from helpers import PHONE, Answering
@@ -314,3 +315,26 @@ async def test_a_check_that_times_out_while_others_are_told_ends_with_its_time_o
                 group.start_soon(checks.wait_for, number)
     assert len(checks.ends) == 1000
     assert checks.kinds() <= {StatusRecord, RequestTimeout}
+
+
+async def test_a_large_request_is_made_in_another_turn_than_its_selection() -> None:
+    others_had_their_turn: list[bool] = []
+
+    class Noting(LocalLimiter):
+        async def acquire(self, select: Any) -> Any:
+            permit = await super().acquire(select)
+            others_had_their_turn.append(False)
+            _loops.call_soon(lambda: others_had_their_turn.__setitem__(-1, True))
+            return permit
+
+    class Transport(Answering):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            assert others_had_their_turn == [True]
+            return await super().handle_async_request(request)
+
+    client = StatusClient(
+        apikey="k", base_url="http://localhost", limiter=Noting(), transport=Transport(BULK), retries=0
+    )
+    async with client:
+        outcomes = [outcome async for outcome in client.stream((id, PHONE) for id in range(1000))]
+    assert all(isinstance(outcome, StatusRecord) for outcome in outcomes)

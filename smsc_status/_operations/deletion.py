@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from math import inf
 
 import anyio
@@ -124,7 +125,7 @@ class Deletion:
             self._since = _loops.now()
 
     async def _send(self, permit: Permit[_Single], sent: SentRequest) -> Reply | NoReply:
-        fields = protocol.deletion_fields(self._engine.wire, str(self._ref.id), self._ref.phone)
+        fields = partial(protocol.deletion_fields, self._engine.wire, str(self._ref.id), self._ref.phone)
         return await self._engine.send(permit, fields, sent)
 
     async def _read(self, permit: Permit[_Single], reply: Reply, sent: SentRequest) -> SmscError | None:

@@ -25,7 +25,7 @@ from smsc_status import _loops
 from smsc_status._core.scheduling import backoff
 from smsc_status._core.scheduling.checks import PendingCheck, Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
-from smsc_status._core.scheduling.pending import Conclusion, PendingChecks
+from smsc_status._core.scheduling.pending import PORTION, Conclusion, PendingChecks
 from smsc_status._core.scheduling.subscribers import Subscriber, own, unavailable, unexpected
 from smsc_status._core.wire import protocol
 from smsc_status._core.wire.protocol import Outcome, Wire
@@ -218,15 +218,19 @@ class Engine:
         address = self._exchange.address
         return SentRequest(kind, self.observer, messages=messages, waited=waited, address=address, links=links, now=now)
 
-    async def send(self, permit: Permit[Any], fields: dict[str, str], sent: SentRequest) -> Reply | NoReply:
-        """Send a permitted request. The caller releases the permit, and ends `sent`.
+    async def send(
+        self, permit: Permit[Any], fields: Callable[[], dict[str, str]], sent: SentRequest
+    ) -> Reply | NoReply:
+        """Send a permitted request with these fields. The caller releases the permit, and ends `sent`.
 
         If it is cancelled, the request counts as abandoned, and the permit is released here.
         """
         try:
             send_by = permit.granted_at + self._exchange.timeout
+            if sent.messages > PORTION:  # selecting them has taken long, so other tasks have their turn
+                await checkpoint()
             with sent.current():
-                reply = await self._exchange.post(fields, messages=sent.messages, send_by=send_by)
+                reply = await self._exchange.post(fields(), messages=sent.messages, send_by=send_by)
         except BaseException:
             sent.abandoned()
             with anyio.CancelScope(shield=True):
@@ -458,7 +462,7 @@ class Engine:
 
     async def _carry_out(self, permit: Permit[Request], request: Request) -> None:
         messages = [(check.id, check.phone) for check in request.checks]
-        fields = protocol.fields(self.wire, messages, bulk=request.bulk, detail=request.detail)
+        fields = partial(protocol.fields, self.wire, messages, bulk=request.bulk, detail=request.detail)
         now, kind = _loops.now(), "bulk" if request.bulk else "single"
         waited = self.pending.waited(request, now=now)
         sent = self.begin(kind, messages=len(messages), waited=waited, links=request.links, now=now)
