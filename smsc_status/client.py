@@ -296,7 +296,8 @@ class StatusClient:
             ConfigError: bad arguments, or the client is closed.
             LimitExceeded: the request can't start within `max_wait`; `retry_after` says when it may. If the vendor has
                 refused meanwhile, it is a `RateLimited`, a subclass.
-            RequestTimeout: no answer within `timeout`, or none to any of the attempts.
+            RequestTimeout: no answer within `timeout`, or none to any of the attempts. If an attempt failed before, its
+                error is the `__cause__`, and the HTTP status is that error's.
             TransportError, ProtocolError, ApiError: no answer, one that can't be read, or a refusal. The first two have
                 `http_status` and `retry_after`, if these are known.
         """

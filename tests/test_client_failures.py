@@ -186,6 +186,15 @@ async def test_a_failure_that_is_late_does_not_lead_back_to_a_mirror_that_has_fa
 
 
 @pytest.mark.slow
+async def test_a_time_out_says_how_the_tries_before_it_failed() -> None:
+    busy = httpx.Response(503, headers={"retry-after": "7"})
+    async with answered_by(busy) as client:
+        with pytest.raises(RequestTimeout) as caught:
+            await client.check(1, PHONE, timeout=20)
+    assert (caught.value.http_status, caught.value.retry_after) == (503, 7.0)
+    assert isinstance(caught.value.__cause__, TransportError)
+
+
 @pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_an_outage_does_not_use_up_everybody_s_retries() -> None:
     """All sending pauses, longer and longer; when the server is back, nearly everything is still there."""

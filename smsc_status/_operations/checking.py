@@ -10,6 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from smsc_status import _loops
 from smsc_status._core.scheduling.pending import CALLER_HEAD_START
+from smsc_status._core.scheduling.subscribers import own
 from smsc_status._runtime.engine import Engine
 from smsc_status.errors import RequestTimeout, SmscError
 from smsc_status.models import Detail, MessageRef, StatusRecord
@@ -85,8 +86,18 @@ async def _check(
             engine.look_again()
     if call.outcome is None:
         error = None if was_sent else engine.unavailable()
-        raise error or RequestTimeout(f"no answer within {timeout:g} s")
+        raise error or _timed_out(f"no answer within {timeout:g} s", pending_check.last_error)
     if isinstance(call.outcome, SmscError):
         call.outcome.pending = (ref,)
         raise call.outcome
     return call.outcome
+
+
+def _timed_out(text: str, last: SmscError | None) -> RequestTimeout:
+    """The error of a check whose time is over. `last` is how its last request failed, if one did."""
+    if last is None:
+        return RequestTimeout(text)
+    status, retry_after = getattr(last, "http_status", None), getattr(last, "retry_after", None)
+    error = RequestTimeout(text, http_status=status, retry_after=retry_after)
+    error.__cause__ = own(last)
+    return error
