@@ -272,15 +272,15 @@ def test_ctrl_c_ends_with_the_summary() -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_bad_lines_are_a_dozen_on_the_terminal() -> None:
+def test_thousands_of_bad_lines_are_a_dozen_on_the_terminal() -> None:
     """Ten one by one, then one line a kind with the count."""
-    lines = "".join(f"a {number},71\n" for number in range(100_000))
+    lines = "".join(f"a {number},71\n" for number in range(20_000))
     with serving() as server:
         ended = run("fetch", "-", "--json", *FAST, stdin=f"id,phone\n{lines}".encode(), env=account_of(server))
     *told, summary = ended.err.splitlines()
     assert len(told) == 11
-    assert "line 12, and 99,989 more lines like it: id 'a 10': expected 1 to 40 Latin letters" in told[-1]
-    assert json.loads(summary)["bad_lines"] == 100_000
+    assert "line 12, and 19,989 more lines like it: id 'a 10': expected 1 to 40 Latin letters" in told[-1]
+    assert json.loads(summary)["bad_lines"] == 20_000
 
 
 def test_times_are_read_in_the_zone_that_was_named() -> None:
