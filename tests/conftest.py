@@ -35,6 +35,13 @@ def no_log_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "DEFAULT", sharing.PROCESS)
 
 
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A run within a test has none of the options of this one, such as to measure coverage."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    return pytester
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Keep what lasts as long as the tests out of each garbage collection: one walked through it for half a second."""

@@ -19,6 +19,7 @@ import httpx
 import pytest
 import trustme
 from anyio.abc import ByteStream, SocketAttribute
+from anyio.lowlevel import checkpoint
 from anyio.streams.tls import TLSListener, TLSStream
 from helpers import PHONE, Answering
 
@@ -392,6 +393,34 @@ class Chunks(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while self.chunks:
             yield self.chunks.pop(0)
+
+
+class Endless(httpx.AsyncByteStream):
+    """A body without end. Only every other time it waits for the next chunk."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self.given < 1000:
+            self.given += 1
+            if self.given % 2 == 0:
+                await checkpoint()
+            yield bytes(module.REPLY_BYTES)
+
+
+async def test_a_body_without_end_is_left_when_it_waits() -> None:
+    body = Endless()
+
+    class Transport(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, stream=body)
+
+    async with exchange("http://localhost", transport=Transport(), verify=True) as opened:
+        outcome = await opened.post({"id": "1"}, messages=1, send_by=inf)
+    assert isinstance(outcome, NoReply)
+    assert outcome.how is RequestEnd.REPLIED
+    assert body.given < 10
 
 
 class ReadingAhead(httpx.AsyncBaseTransport):

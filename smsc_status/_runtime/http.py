@@ -330,13 +330,14 @@ def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 async def _end(chunks: AsyncIterator[bytes]) -> None:
-    """End the iteration early: its next read is cancelled.
+    """End the iteration early: the next time that it waits, it is cancelled.
 
     A `break` would leave async generators unfinished, and trio warns of that.
     """
     with anyio.CancelScope() as reading:
         reading.cancel()
-        await anext(chunks, None)
+        async for _ in chunks:
+            pass
 
 
 async def _close(transports: list[httpx.AsyncBaseTransport]) -> None:
