@@ -134,9 +134,16 @@ def web_app(*, workers: int, rate: int, seconds: float, is_shared: bool) -> Row:
         s.close()
         (Path(folder) / "fleet_app.py").write_text(APP)
         share = f"{folder}/account.log" if is_shared else "process"
-        arguments = ("-m", "uvicorn", "fleet_app:app", "--app-dir", folder, "--port", str(port), "--workers")
+        # Without a log: nobody reads it, so it would fill the pipe, and then uvicorn would stand still.
+        arguments = ("-m", "uvicorn", "fleet_app:app", "--app-dir", folder, "--no-access-log", "--port", str(port))
         with _python(
-            *arguments, str(workers), SMSC_APIKEY="demo-key", SMSC_BASE_URL=url, SMSC_SHARE=share, PYTHONPATH=str(ROOT)
+            *arguments,
+            "--workers",
+            str(workers),
+            SMSC_APIKEY="demo-key",
+            SMSC_BASE_URL=url,
+            SMSC_SHARE=share,
+            PYTHONPATH=str(ROOT),
         ):
             answered = asyncio.run(_ask(f"http://127.0.0.1:{port}", messages, rate))
             stats = httpx.get(f"{url}/emulator/stats").json()
