@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -32,6 +33,29 @@ REAL = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @pytest.fixture
 def watch() -> Watch:
     return Watch()
+
+
+class Client:
+    """Something that can be in a set of weak references."""
+
+
+def test_a_client_that_opens_while_clients_are_listed_does_not_disturb_the_list(watch: Watch) -> None:
+    """It waits until the reader has its list."""
+    instruments, late = watch.telemetry._instruments, Client()
+    opening = threading.Thread(target=instruments.enter, args=(late,))
+
+    class Listed(weakref.WeakSet[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            for client in super().__iter__():
+                opening.start()
+                opening.join(0.1)
+                yield client
+
+    first: Any = Client()
+    instruments._clients = Listed([first])
+    assert instruments.clients == [first]
+    opening.join()
+    assert len(instruments._clients) == 2
 
 
 async def test_the_clients_of_a_server_are_added_up(watch: Watch) -> None:
