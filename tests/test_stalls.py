@@ -28,6 +28,7 @@ from smsc_status import (
 )
 from smsc_status._core.scheduling.pending import PORTION
 from smsc_status._operations.source import READ_AT_ONCE
+from smsc_status._runtime import engine
 from smsc_status._runtime.engine import COALESCING_SECONDS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -317,24 +318,31 @@ async def test_a_check_that_times_out_while_others_are_told_ends_with_its_time_o
     assert checks.kinds() <= {StatusRecord, RequestTimeout}
 
 
-async def test_a_large_request_is_made_in_another_turn_than_its_selection() -> None:
-    others_had_their_turn: list[bool] = []
+async def test_a_large_request_is_made_in_another_turn_than_its_selection(monkeypatch: pytest.MonkeyPatch) -> None:
+    others_have_had_turns = 0
+
+    async def counted() -> None:
+        nonlocal others_have_had_turns
+        await checkpoint()
+        others_have_had_turns += 1
 
     class Noting(LocalLimiter):
         async def acquire(self, select: Any) -> Any:
+            nonlocal others_have_had_turns
             permit = await super().acquire(select)
-            others_had_their_turn.append(False)
-            _loops.call_soon(lambda: others_had_their_turn.__setitem__(-1, True))
+            others_have_had_turns = 0
             return permit
 
     class Transport(Answering):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            assert others_had_their_turn == [True]
+            turns.append(others_have_had_turns)
             return await super().handle_async_request(request)
 
-    client = StatusClient(
-        apikey="k", base_url="http://localhost", limiter=Noting(), transport=Transport(BULK), retries=0
-    )
+    turns: list[int] = []
+    monkeypatch.setattr(engine, "checkpoint", counted)
+    client = StatusClient(apikey="k", base_url="http://localhost", limiter=Noting(), transport=Transport(BULK))
     async with client:
         outcomes = [outcome async for outcome in client.stream((id, PHONE) for id in range(1000))]
     assert all(isinstance(outcome, StatusRecord) for outcome in outcomes)
+    assert len(turns) == 1
+    assert turns[0] >= 1
