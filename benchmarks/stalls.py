@@ -336,8 +336,7 @@ def cases_of(count: int) -> Iterator[tuple[str, Case, Case]]:
     bodies = {format.name: Replies(few, format, Detail.BASIC) for format in Format}
     bodies["JSON, an undocumented value each"] = Replies(few, Format.JSON, Detail.BASIC, odd=True)
     texts = f"texts of {LONG_TEXT:,}"
-    bodies[f"CSV, {texts}"] = Replies(long, Format.CSV, Detail.FULL)
-    bodies[f"JSON, {texts}"] = Replies(long, Format.JSON, Detail.FULL)
+    bodies |= {f"{format.name}, {texts}": Replies(long, format, Detail.FULL) for format in Format}
     bodies[f"JSON, {texts}, an undocumented value each"] = Replies(long, Format.JSON, Detail.FULL, odd=True)
     for what, replies in bodies.items():
         ours, by_hand = partial(read_a_reply, replies=replies), partial(read_by_hand, replies=replies)

@@ -264,7 +264,7 @@ def test_the_table_of_stalls_has_a_row_for_each_cause(capsys: CapSys, monkeypatc
     monkeypatch.setattr(stalls, "LONG_TEXT", 100)
     stalls.main(40, 1)
     head, _, *rows = capsys.readouterr().out.splitlines()
-    assert len(rows) == 2 * 2 + 2 + 4 + 1 + 3
+    assert len(rows) == 2 * 2 + 2 + 4 + 1 + 5
     assert all(row.count("|") == head.count("|") for row in rows)
 
 

@@ -170,11 +170,11 @@ def test_flat_xml_takes_the_short_way(prologue: str, space: str) -> None:
     fields = "<status>1</status><err>0</err><sender_id>A&amp;B &#x2713;&#33;</sender_id><id>7</id>"
     one = f"{space}<sms>{fields.replace('><', f'>{space}<')}{space}</sms>{space}"
     # Whether the short way was taken can't be told from its rows: they are the same.
-    row = only(in_one_go(xmlform._read_flat(prologue + one)))
+    row = only(in_one_go(xmlform._read_flat(prologue + one, ASKED)))
     assert isinstance(row, StatusRecord)
     assert (row.status, row.err, row.sender_id, row.id) == (1, 0, "A&B \u2713!", 7)
-    assert in_one_go(xmlform._read_flat(f"{prologue}<list>{one}{one}")) == [row, row]  # each of them is whole
-    rows = in_one_go(xmlform._read_flat(f"{prologue}<list>{one}{one}</list>{space}"))
+    assert in_one_go(xmlform._read_flat(f"{prologue}<list>{one}{one}", ASKED)) == [row, row]  # each of them is whole
+    rows = in_one_go(xmlform._read_flat(f"{prologue}<list>{one}{one}</list>{space}", ASKED))
     assert rows == [row, row]
     for odd in (
         one + one,
@@ -188,7 +188,7 @@ def test_flat_xml_takes_the_short_way(prologue: str, space: str) -> None:
         f"{one}more",
         f"more{one}",
     ):
-        assert in_one_go(xmlform._read_flat(prologue + odd)) is None, odd
+        assert in_one_go(xmlform._read_flat(prologue + odd, ASKED)) is None, odd
 
 
 def test_documented_json_takes_the_short_way() -> None:

@@ -21,6 +21,8 @@ from smsc_status.models import Detail, Format, Identity
 WHOLE = 1 << 30
 PLACES = [
     (portions, "ROWS"),
+    (portions, "CHARS"),
+    (xmlform, "CHARS"),
     (xmlform, "ROWS"),
     (lineup, "LINES"),
     (values, "DECODED"),
@@ -133,21 +135,25 @@ def test_values_that_are_counted_in_portions_are_each_counted_once(body: str, mo
         (0, Format.PLAIN, "utf-8", {}),
         (0, Format.CSV, "utf-8", {}),
         (0, Format.JSON, "utf-8", {"message": "undocumented"}),
+        (1, Format.PLAIN, "utf-8", {}),
+        (1, Format.CSV, "utf-8", {}),
         (1, Format.XML, "utf-8", {}),
-        (2, Format.PLAIN, "utf-8", {"message": "two\nlines"}),
-        (3, Format.CSV, "utf-8", {}),
-        (3, Format.XML, "koi8-r", {}),
-        (3, Format.JSON, "windows-1251", {}),
-        (4, Format.JSON, "utf-8", {"message": "undocumented"}),
-        (5, Format.JSON, "utf-8", {"message": "undocumented" + "," * 60_000}),
-        (6, Format.JSON, "utf-8", {}),
+        (2, Format.XML, "utf-8", {"message": "undocumented"}),
+        (3, Format.XML, "utf-8", {}),
+        (4, Format.PLAIN, "utf-8", {"message": "two\nlines"}),
+        (5, Format.CSV, "utf-8", {}),
+        (5, Format.XML, "koi8-r", {}),
+        (5, Format.JSON, "windows-1251", {}),
+        (6, Format.JSON, "utf-8", {"message": "undocumented"}),
+        (7, Format.JSON, "utf-8", {"message": "undocumented" + "," * 60_000}),
+        (8, Format.JSON, "utf-8", {}),
     ],
 )
 def test_each_step_that_may_be_long_pauses(place: int, format: Format, charset: str, changes: dict[str, Any]) -> None:
     records = [record(format, Detail.EXTENDED, who, bulk=True, **changes) for who in ASKED]
     body = codecs.encode(records, format=format, detail=Detail.EXTENDED, charset=charset, bulk=True)
     if changes.get("message", "").startswith("undocumented"):
-        body = body.replace(b'"status": 1', b'"status": "1"')
+        body = body.replace(b'"status": 1', b'"status": "1"').replace(b"<status>", b"<status a='1'>")
 
     def pauses(**sizes: int) -> int:
         with portions_of(*(sizes.get(f"place_{index}", WHOLE) for index in range(len(PLACES)))):

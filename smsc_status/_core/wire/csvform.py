@@ -14,7 +14,7 @@ from smsc_status._core.wire.asked import Asked
 from smsc_status._core.wire.csvfit import MAX_COMMAS, FittedLine, fit_layout, has_network, is_phone
 from smsc_status._core.wire.layouts import LAYOUTS, NOT_FOUND, Columns, columns_of
 from smsc_status._core.wire.lineup import LineFormat, line_up
-from smsc_status._core.wire.portions import Portions, list_in_portions
+from smsc_status._core.wire.portions import Portions, list_in_portions, split_in_portions
 from smsc_status._core.wire.segments import RecordEnd, RecordStart
 from smsc_status._core.wire.values import (
     INTS,
@@ -63,13 +63,13 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
     if refusal:
         return refusal
     body = text.strip("\r\n")
-    if not _START.match(body) and not (bulk and any(_START.match(line) for line in body.split("\n"))):
+    lines = (yield from split_in_portions(body, "\n")) if bulk else [body]
+    if not any(map(_START.match, lines)):
         raise unreadable("no line starts with a status", text)
     who = Asked(asked)
     reader = _Reader(detail, who, bulk=bulk)
     if not bulk:
         return [reader.read(body, asked[0])]
-    lines = body.split("\n")
     if detail is Detail.BASIC:
         lines = [line for line in lines if line.strip()]
         refuse_too_many_rows(len(lines), asked)

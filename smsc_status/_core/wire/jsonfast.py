@@ -75,7 +75,7 @@ def records_of(body: bytes, asked: Sequence[Identity]) -> Portions[list[StatusRe
         RecursionError: a value is nested too deeply.
     """
     records: list[StatusRecord] = []
-    for portion in _portions(body):
+    for portion in portions_of(body):
         if records:
             yield
         wires = _parse_all(portion)
@@ -86,7 +86,7 @@ def records_of(body: bytes, asked: Sequence[Identity]) -> Portions[list[StatusRe
     return records
 
 
-def _portions(body: bytes) -> Iterator[bytes]:
+def portions_of(body: bytes) -> Iterator[bytes]:
     """Cut the list where a record seems to end, into lists that fit into the processor's cache.
 
     All of them can be parsed if and only if every cut is between two records.

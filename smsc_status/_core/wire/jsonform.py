@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -62,12 +62,12 @@ def decode_documented(body: bytes, asked: Sequence[Identity]) -> Portions[list[R
     except (ValueError, RecursionError):
         pass
     yield from _refuse_too_many_values(body, asked)
-    try:
-        raws = _LIST.decode(body)
-    except (ValueError, RecursionError):
-        return None
-    refuse_too_many_rows(len(raws), asked)
-    return (yield from list_in_portions(_row(bytes(raw)) for raw in raws))
+    for portions in (jsonfast.portions_of(body), [body]):
+        try:
+            return (yield from list_in_portions(map(_row, _raw_records(portions, asked))))
+        except (ValueError, RecursionError):  # a text may look like the end of a record, and a portion end there
+            pass
+    return None
 
 
 def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row] | ErrorReply]:
@@ -131,6 +131,22 @@ def _refuse_too_many_values(body: bytes, asked: Sequence[Identity]) -> Portions[
                 yield
             commas -= body.count(b",", *text.span())
         refuse_too_many_rows(commas // VALUES_A_ROW, asked)
+
+
+def _raw_records(portions: Iterable[bytes], asked: Sequence[Identity]) -> Iterator[bytes]:
+    """The items of lists.
+
+    Raises:
+        ProtocolError: there are far more of them than messages that were asked about.
+        ValueError: a portion is not a list.
+        RecursionError: a value is nested too deeply.
+    """
+    count = 0
+    for portion in portions:
+        raws = _LIST.decode(portion)
+        count += len(raws)
+        refuse_too_many_rows(count, asked)
+        yield from map(bytes, raws)
 
 
 def _row(raw: bytes) -> Row:

@@ -14,7 +14,7 @@ from smsc_status._core.wire.asked import Asked, are_alike
 from smsc_status._core.wire.layouts import HLR_KEYS, NOT_FOUND, columns_of
 from smsc_status._core.wire.linefast import Line, pairs
 from smsc_status._core.wire.lineup import LineFormat, line_up
-from smsc_status._core.wire.portions import Portions, list_in_portions
+from smsc_status._core.wire.portions import Portions, list_in_portions, split_in_portions
 from smsc_status._core.wire.segments import RecordEnd, RecordStart
 from smsc_status._core.wire.values import (
     FIELDS,
@@ -72,19 +72,20 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
         ProtocolError: no line begins with a status, or there are far too many lines.
     """
     body = text.strip("\r\n")
-    if not _START.match(body) and not (bulk and _any_start(body)):
+    lines = (yield from split_in_portions(body, "\n")) if bulk else [body]
+    if not any(map(_START.match, lines)):
         raise unreadable("no line starts with a status", text)
     cut = _CUT.search(body, len(body) - _CUT_CHARS)
     if not bulk:
         return [bad_row("the line is cut", {}) if cut else _read(body, asked[0])]
     layouts = _layouts(detail)
     if detail is Detail.BASIC:
-        lines = [line.strip() for line in body.split("\n") if line.strip()]
+        lines = [line.strip() for line in lines if line.strip()]
         refuse_too_many_rows(len(lines), asked)
         rows = yield from list_in_portions(_ordinary(line, layouts) or _read(line, None) for line in lines)
         return [*rows[:-1], bad_row("the line is cut", {})] if cut else rows
     form = LineFormat(_record_start, _record_ends, lambda line, whose: _ordinary(line, layouts, whose), _read)
-    return (yield from line_up(body.split("\n"), Asked(asked), form))
+    return (yield from line_up(lines, Asked(asked), form))
 
 
 def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:
@@ -116,10 +117,6 @@ def _line(record: StatusRecord, detail: Detail, *, bulk: bool) -> str:
         for name, value in wire_values(record, columns)
         if value is not None and not (name == "comment" and not value)
     )
-
-
-def _any_start(body: str) -> bool:
-    return any(_START.match(line) for line in body.split("\n"))
 
 
 def _record_start(line: str) -> RecordStart | None:

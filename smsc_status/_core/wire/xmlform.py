@@ -12,7 +12,7 @@ from typing import Any
 from xml.parsers import expat
 
 from smsc_status._core.wire.layouts import NOT_FOUND, columns_of
-from smsc_status._core.wire.portions import ROWS, Portions, list_in_portions
+from smsc_status._core.wire.portions import CHARS, ROWS, Portions, in_one_go, list_in_portions, split_in_portions
 from smsc_status._core.wire.values import (
     BadRow,
     ErrorReply,
@@ -46,12 +46,11 @@ _MESSAGES = (["sms"], ["list", "sms"], ["result"])
 
 def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row] | ErrorReply]:
     """Read a reply: its rows, or the refusal."""
-    refuse_too_many_rows(text.count("<sms>"), asked)
-    rows = yield from _read_flat(text)
+    rows = yield from _read_flat(text, asked)
     if rows is not None:
         return rows
     try:
-        reader = _read(text)
+        reader = yield from _read(text)
     except expat.ExpatError as error:
         chunks = list(_chunks(text))
         if not chunks:
@@ -70,7 +69,7 @@ def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool)
 def decode_result(text: str) -> str | ErrorReply | None:
     """The result in the reply to a deletion, or the refusal; `None` if neither can be read."""
     try:
-        reader = _read(text)
+        reader = in_one_go(_read(text))
     except expat.ExpatError as error:
         raise unreadable("not XML", text) from error
     if reader.root != "result":
@@ -158,7 +157,7 @@ class _Reader:
             self.texts.append(text)
 
 
-def _read(text: str) -> _Reader:
+def _read(text: str) -> Portions[_Reader]:
     """Parse a document. The encoding in its prologue is ignored, since it is decoded already.
 
     Raises:
@@ -172,17 +171,26 @@ def _read(text: str) -> _Reader:
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.data
     parser.StartDoctypeDeclHandler = _refuse
-    parser.Parse(text.strip(), True)
+    text = text.strip()
+    for began_at in range(0, len(text), CHARS):
+        if began_at:
+            yield
+        parser.Parse(text[began_at : began_at + CHARS], False)
+    parser.Parse("", True)
     return reader
 
 
-def _read_flat(text: str) -> Portions[list[Row] | None]:
+def _read_flat(text: str, asked: Sequence[Identity]) -> Portions[list[Row] | None]:
     """The rows of a document that is one message, or a list of messages, whose elements hold only texts.
 
     `None` for any other document, and for one that has an element twice or an entity that XML does not define. Control
     characters and other characters that XML forbids are tolerated.
+
+    Raises:
+        ProtocolError: there are far more messages than were asked about.
     """
-    head, *parts = text.replace("\r\n", "\n").replace("\r", "\n").split("<sms>")
+    head, *parts = yield from split_in_portions(text, "<sms>")
+    refuse_too_many_rows(len(parts), asked)
     begun = _FLAT_HEAD.fullmatch(head)
     if not begun or not parts:
         return None
@@ -191,9 +199,10 @@ def _read_flat(text: str) -> Portions[list[Row] | None]:
     elif len(parts) > 1:
         return None
     rows: list[Row] = []
-    for part in parts:
+    for lines in parts:
         if rows and not len(rows) % ROWS:
             yield
+        part = lines.replace("\r\n", "\n").replace("\r", "\n")
         pairs = _FLAT_FIELD.findall(part)
         message = dict(pairs)
         # the only "<" are two for each field and one for the message's end
@@ -257,7 +266,7 @@ def _chunks(text: str) -> Iterator[str]:
 
 def _chunk(chunk: str) -> Row:
     try:
-        reader = _read(chunk)
+        reader = in_one_go(_read(chunk))
     except expat.ExpatError:
         return bad_row("not XML", {"chunk": chunk})
     return record_of(_with_id(reader.messages[0]))
