@@ -138,6 +138,7 @@ def test_the_emulator_shares_only_values_and_codecs(module: str) -> None:
         assert name in EMULATOR_MAY_USE or name.startswith(("emulator.", "_core.wire.")), name
 
 
+@pytest.mark.slow
 def test_httpx_is_imported_in_one_place() -> None:
     """Whoever wants to know what is sent reads one module."""
     users = {name for name, path in modules().items() if "httpx" in {n.partition(".")[0] for n in imports(path)}}
@@ -208,6 +209,7 @@ def test_only_what_is_used_is_loaded(code: str, loaded: list[str]) -> None:
     assert done.stdout.strip() == repr(loaded)
 
 
+@pytest.mark.slow
 def test_the_benchmarks_extra_has_all_that_they_import() -> None:
     """Beside what the package itself needs."""
     root = Path(__file__).parents[1]

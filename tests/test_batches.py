@@ -46,6 +46,7 @@ async def test_a_batch_is_given_at_most_so_long_after_its_first_outcome() -> Non
     assert [time for time, _ in got] == pytest.approx([11.1, 20.1], abs=0.01)
 
 
+@pytest.mark.slow
 async def test_a_batch_of_what_is_tracked_is_given_in_time() -> None:
     """Wherever the outcomes come from: the first of a batch waits for exactly so long, if the batch is not the last."""
     emulator = Emulator()
@@ -107,6 +108,7 @@ async def test_a_cancelled_wait_for_a_batch_loses_nothing(how: str) -> None:
         await batches.aclose()
 
 
+@pytest.mark.slow
 @BOTH
 async def test_cancellations_at_any_moment_lose_nothing_and_double_nothing(how: str) -> None:
     """Each outcome comes exactly once, in a batch of the allowed size."""
@@ -160,6 +162,7 @@ async def test_an_error_of_the_input_comes_after_what_was_gathered() -> None:
             await anext(batches)
 
 
+@pytest.mark.slow
 @BOTH
 async def test_a_batch_may_be_larger_than_what_is_held(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is room for it, so it does not wait in vain."""

@@ -103,6 +103,7 @@ def typed(client: BlockingClient, refs: list[MessageRef[int]]) -> None:
     assert_type(client.stream([(1, PHONE)]), BlockingStream[StatusRecord | FailedCheck, None])
 
 
+@pytest.mark.slow
 def test_every_call_is_that_of_the_async_client(emulator: Emulator) -> None:
     """`check`, `stream`, `track`, `batches`, `delete`, `stats`."""
     refs = [MessageRef(ref.id, PHONE, ref.sent_at, id) for id, ref in enumerate(delivered(emulator, range(1, 6)), 1)]
@@ -266,6 +267,7 @@ def test_an_async_input_is_read_in_the_background(emulator: Emulator) -> None:
 # The end.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["dropped", "closed", "left"])
 def test_a_stream_that_is_left_stops(end: str, emulator: Emulator) -> None:
     """Nothing more is asked."""
@@ -371,6 +373,7 @@ def test_after_ctrl_c_a_stream_goes_on_and_nothing_is_lost(
         assert sorted(o.ref.id for one in got for o in (one if size else [one])) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_an_outcome_that_came_when_nobody_waited_any_more_is_pending(emulator: Emulator) -> None:
     """It is given next. A tracked message that goes on is pending only once."""
     old = emulator.world.add(99, PHONE, sent_at=emulator.now() - 3600, life=[(0, 0)])

@@ -195,6 +195,7 @@ async def test_a_time_out_says_how_the_tries_before_it_failed() -> None:
     assert isinstance(caught.value.__cause__, TransportError)
 
 
+@pytest.mark.slow
 @pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_an_outage_does_not_use_up_everybody_s_retries() -> None:
     """All sending pauses, longer and longer; when the server is back, nearly everything is still there."""

@@ -146,6 +146,7 @@ def keep_current_until_delivered(engine: sa.Engine, folder: Path) -> None:
     anyio.run(main)
 
 
+@pytest.mark.slow
 def test_a_table_is_kept_current(server: EmulatorServer, tmp_path: Path) -> None:
     """One of the page's shape, from its columns to its statuses."""
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}")
@@ -201,6 +202,7 @@ def test_a_worker_gets_the_status_from_the_service(
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_the_app_of_fastapi_answers_with_a_record_or_with_the_error(server: EmulatorServer, tmp_path: Path) -> None:
     """The record comes as `to_dict` writes it. A bad phone is the visitor's mistake, an exhausted id is told when."""
     app = module(on_page("howto/web-app.md"), "FastAPI(", tmp_path).app
@@ -228,6 +230,7 @@ def test_clients_with_one_limiter_are_made_as_they_stand(tmp_path: Path) -> None
     assert page.by_key.stats().open_requests == page.by_login.stats().open_requests == 0
 
 
+@pytest.mark.slow
 def test_the_news_of_a_table_are_what_is_not_stored(server: EmulatorServer, tmp_path: Path) -> None:
     """Each row comes with its end."""
     page = module(on_page("howto/worker.md"), "async def news", tmp_path)
@@ -271,6 +274,7 @@ def test_the_follower_saves_each_message_with_its_end(
     assert set(asyncio.run(follow(refs, save))) == set(refs)
 
 
+@pytest.mark.slow
 def test_the_keeper_stores_every_outcome_in_batches(server: EmulatorServer, tmp_path: Path) -> None:
     """Each outcome is in one of the lists."""
     keep = module(on_page("howto/worker.md"), "async def keep", tmp_path).keep
@@ -284,6 +288,7 @@ def test_the_keeper_stores_every_outcome_in_batches(server: EmulatorServer, tmp_
     assert {outcome.ref for outcome in stored} == set(refs)
 
 
+@pytest.mark.slow
 def test_a_script_that_is_not_async_prints_its_outcomes(server: EmulatorServer) -> None:
     """As its user starts it."""
     (code,) = [code for code in blocks(on_page("howto/sync-code.md")) if "for outcome in client.stream" in code]
@@ -401,6 +406,7 @@ def missing(page: Path) -> list[str]:
     return [name for name in names(page) if not is_there(name, classes, others)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", NAMING, ids=relative)
 def test_everything_that_a_page_names_exists(page: Path) -> None:
     """Modules, folders, classes, methods and test files."""

@@ -9,7 +9,6 @@ import inspect
 import re
 import textwrap
 from pathlib import Path
-from types import ModuleType
 
 import anyio
 import httpx
@@ -28,15 +27,21 @@ MODULES = sorted(
 )
 
 
-def blocks_of(module: ModuleType) -> list[str]:
+def source_of(name: str) -> str:
+    """The source of a module, which may be empty."""
+    return inspect.getsource(importlib.import_module(name)) or ""
+
+
+def blocks_of(name: str) -> list[str]:
     """The fenced blocks of Python in the docstrings of a module."""
-    tree = ast.parse(inspect.getsource(module) or "")
+    source = source_of(name)
+    tree = ast.parse(source if "```python" in source else "")
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docs = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds)]
     return [block for doc in docs for block in re.findall(r"```python\n(.*?)```", doc, re.DOTALL)]
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [name for name in MODULES if ">>>" in source_of(name)])
 def test_the_examples_give_what_they_show(name: str) -> None:
     """A prompt's lines give what stands below them."""
     assert doctest.testmod(importlib.import_module(name)).failed == 0
@@ -51,7 +56,7 @@ def test_examples_are_found(name: str, least: int) -> None:
 
 @pytest.mark.parametrize(
     ("module", "block"),
-    [(name, block) for name in MODULES for block in blocks_of(importlib.import_module(name))],
+    [(name, block) for name in MODULES for block in blocks_of(name)],
 )
 def test_each_block_of_code_runs(module: str, block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block runs, given the names that it does not make itself."""
@@ -79,5 +84,5 @@ def test_each_block_of_code_runs(module: str, block: str, monkeypatch: pytest.Mo
 
 def test_blocks_of_code_are_found() -> None:
     """In the packages' own docstrings, at least."""
-    assert len(blocks_of(smsc_status)) == 1
-    assert len(blocks_of(importlib.import_module("smsc_status.emulator"))) == 3
+    assert len(blocks_of("smsc_status")) == 1
+    assert len(blocks_of("smsc_status.emulator")) == 3

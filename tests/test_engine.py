@@ -227,6 +227,7 @@ async def test_a_call_that_moved_to_another_request_is_told_what_happened_to_the
         assert "cut" in str(results[0])
 
 
+@pytest.mark.slow
 async def test_many_impatient_callers_are_told_in_time() -> None:
     emulator = Emulator()
     delivered(emulator, [1])

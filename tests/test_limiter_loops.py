@@ -24,6 +24,7 @@ from smsc_status.limiter import shared
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 def test_two_threads_with_a_loop_each_share_one_limiter() -> None:
     """Each is told when the other gives something back."""
     limiter = LocalLimiter(Limits(period=0.05, margin=0.01, checks_per_id=1))

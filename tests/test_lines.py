@@ -80,6 +80,7 @@ def test_a_stray_quote_is_given_up_after_a_bounded_number_of_lines() -> None:
 CELL = st.text(st.sampled_from('ab,;"\n '), max_size=8)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(CELL, min_size=2, max_size=3), max_size=6), st.sampled_from(",;\t"))
 def test_rows_of_a_csv_writer_are_read_back(rows: list[list[str]], delimiter: str) -> None:
     """Every row comes back as it was, as long as spaces do not begin a field."""

@@ -129,6 +129,7 @@ class Reading:
         assert not self.ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detail", [Detail.BASIC, Detail.FULL])
 @pytest.mark.parametrize("format", Format)
 async def test_others_have_their_turn_while_a_long_reply_is_read(
@@ -178,6 +179,7 @@ async def test_the_limiter_learns_of_a_long_reply_at_the_first_pause(pauses: Pau
     assert reading.limiter.ends == [RequestEnd.REPLIED]
 
 
+@pytest.mark.slow
 async def test_closing_while_the_limiter_is_told_of_a_long_reply_waits_until_it_knows() -> None:
     reading = Reading(ODD, release=1.0)
     async with anyio.create_task_group() as group:
@@ -259,6 +261,7 @@ async def test_closing_while_a_reply_is_read_fails_all_callers_at_once(monkeypat
     assert [inspect.getgeneratorstate(generator) for generator in generators] == ["GEN_CLOSED"]
 
 
+@pytest.mark.slow
 async def test_a_caller_that_leaves_while_the_reply_is_read_does_not_stop_the_reading() -> None:
     reading = Reading(ODD)
     async with reading.client, anyio.create_task_group() as group, anyio.create_task_group() as leaving:
@@ -270,6 +273,7 @@ async def test_a_caller_that_leaves_while_the_reply_is_read_does_not_stop_the_re
     assert {type(end) for end in reading.ends} == {StatusRecord}
 
 
+@pytest.mark.slow
 async def test_a_mistake_while_a_long_reply_is_read_is_every_caller_s_error(monkeypatch: pytest.MonkeyPatch) -> None:
     good: Callable[[Any], StatusRecord] = jsonfast._record
 
@@ -304,6 +308,7 @@ def left_in_trio(main: Callable[[], Awaitable[None]]) -> None:
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [left_in_asyncio, left_in_trio])
 def test_a_client_whose_loop_ends_while_a_reply_is_read_works_in_another(run: Callable[..., None]) -> None:
     """The end of a loop cancels what runs in it."""

@@ -150,6 +150,7 @@ async def test_twins_within_a_second_share_a_request(pause: float, requests: int
     assert outcomes[1].ref is not ref
 
 
+@pytest.mark.slow
 async def test_no_record_is_kept_until_somebody_may_be_given_one_again() -> None:
     """Neither checks nor trackers need any; `max_age` and streams do."""
     emulator = Emulator()

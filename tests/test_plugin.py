@@ -106,6 +106,7 @@ def test_unused(smsc_client):
 """
 
 
+@pytest.mark.slow
 def test_the_module_loads_nothing_but_itself_beside_pytest() -> None:
     """pytest imports it at the start of each run, in projects that do not use it too."""
     code = "import sys, pytest; before = set(sys.modules); import pytest_smsc_status; print(set(sys.modules) - before)"

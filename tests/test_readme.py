@@ -54,6 +54,7 @@ def test_both_languages_have_the_same_sections() -> None:
     assert levels(README_RU) == levels(README)
 
 
+@pytest.mark.slow
 def test_the_web_app_answers_and_says_when_to_come_back(server: EmulatorServer, tmp_path: Path) -> None:
     """It answers, and says when to come back."""
     app = module(README, "Starlette", tmp_path).app

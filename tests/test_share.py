@@ -160,6 +160,7 @@ def test_without_a_place_for_the_log_the_process_shares_alone_and_says_why_once(
     assert "its mode is 0777: expected 0700" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_two_processes_keep_the_limits_of_an_account_by_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

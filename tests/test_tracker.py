@@ -111,6 +111,7 @@ async def test_a_young_message_is_checked_soon_beside_a_backlog() -> None:
     assert day.emulator.referee.no_violations
 
 
+@pytest.mark.slow
 async def test_a_mailing_is_followed_by_the_bulk_lane() -> None:
     """One id, many phones: single checks find no token, and hold nobody up."""
     day = Day()
@@ -213,6 +214,7 @@ async def test_faults_are_outlived() -> None:
     assert day.emulator.referee.no_violations
 
 
+@pytest.mark.slow
 async def test_requests_of_an_earlier_process_cost_no_message() -> None:
     """The vendor still counts them: the next process is refused, waits, and loses nothing."""
     day = Day()

@@ -127,6 +127,7 @@ async def test_odd_times_of_sending_and_change_are_survived(sent_at: datetime, r
     assert [o.status for o in outcomes if isinstance(o, StatusRecord)][-1:] == [1]
 
 
+@pytest.mark.slow
 async def test_a_message_that_is_sent_later_is_asked_once_a_minute() -> None:
     day = Day(says_date=True)
     ref = MessageRef(1, PHONE, day.true() + timedelta(hours=1))
@@ -192,6 +193,7 @@ async def test_a_speed_that_rounds_makes_nobody_busy(speed: float, monkeypatch: 
     assert looks <= 5 * requests
 
 
+@pytest.mark.slow
 async def test_one_reply_with_a_wrong_date_ends_no_message() -> None:
     """Hours ahead, of a mirror or a cache; the replies before and after it are right."""
 

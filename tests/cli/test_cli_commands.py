@@ -92,6 +92,7 @@ def test_delete_is_silent_when_done() -> None:
     assert again.err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "delete"])
 def test_wrong_credentials_are_told_in_one_line(command: str) -> None:
     """One line that says what to do, and the status of a refusal."""
@@ -282,6 +283,7 @@ def test_wrong_usage_is_told_in_one_line(arguments: list[str], command: str) -> 
     assert ended.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_help_says_the_exit_statuses() -> None:
     """For the program and for each command; nothing typed is a wrong usage."""
     for arguments in (

@@ -78,6 +78,7 @@ def test_wrong_credentials_end_the_run() -> None:
     assert len(ended.err.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_a_missing_server_is_an_error_of_the_network() -> None:
     """If nothing at all came through."""
     env = {"SMSC_BASE_URL": "http://127.0.0.1:1", "SMSC_APIKEY": "s3cret-key"}
@@ -88,6 +89,7 @@ def test_a_missing_server_is_an_error_of_the_network() -> None:
     assert {row["error"] for row in rows} == {"TransportError"}
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_is_given_up() -> None:
     """Long before every message has had all its tries, each after a longer pause."""
     env = {"SMSC_BASE_URL": "http://127.0.0.1:1", "SMSC_APIKEY": "s3cret-key"}
@@ -97,6 +99,7 @@ def test_a_server_that_never_answers_is_given_up() -> None:
     assert "SMSC_BASE_URL" in ended.err.splitlines()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"id,phone\n", b"\n"])
 def test_an_empty_list_is_done_without_a_request(content: bytes) -> None:
     """Without a request."""
@@ -161,6 +164,7 @@ def test_no_bar_is_shown_among_the_outcomes() -> None:
     assert len(ended.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_huge_file_is_not_read_ahead(tmp_path: Path) -> None:
     """Memory is bounded by what a client holds, whatever the file; the total is estimated from its size."""
     source = tmp_path / "in.csv"
@@ -184,6 +188,7 @@ def test_a_huge_file_is_not_read_ahead(tmp_path: Path) -> None:
     assert all(total is not None and 40_000 < total < 80_000 for total in totals)  # the first lines are shorter
 
 
+@pytest.mark.slow
 def test_outcomes_of_an_earlier_run_are_not_written_over(tmp_path: Path) -> None:
     """Unless that is asked for; both ways on are named."""
     source, out = tmp_path / "in.csv", tmp_path / "out.jsonl"

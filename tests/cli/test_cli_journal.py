@@ -97,6 +97,7 @@ def outcomes() -> list[StatusRecord | FailedCheck]:
     return [record, FailedCheck(refs[1], TransportError("+cut")), StatusRecord(status=1, ref=refs[2], message="-\x1b")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guard", [True, False])
 def test_csv_reads_its_own_output_back(guard: bool, tmp_path: Path) -> None:
     """Cells that are kept from running included, and texts of several lines."""

@@ -94,6 +94,7 @@ def test_a_deletion_that_has_to_wait_says_so(log: Path) -> None:
     assert ended.err == "smsc-status: waiting: the limits do not allow the deletion yet\n"
 
 
+@pytest.mark.slow
 def test_fetch_and_track_share_too(log: Path, tmp_path: Path) -> None:
     with serving(messages=3) as server:
         source = tmp_path / "in.csv"
@@ -107,6 +108,7 @@ def test_fetch_and_track_share_too(log: Path, tmp_path: Path) -> None:
     assert shown["limits"]["period"] == 1.0
 
 
+@pytest.mark.slow
 def test_other_limits_than_another_process_s_are_an_error(log: Path) -> None:
     with serving(messages=1) as server:
         check = ("check", "1", phone_of(server), "--share", str(log))
@@ -117,6 +119,7 @@ def test_other_limits_than_another_process_s_are_an_error(log: Path) -> None:
     assert ended.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_time_of_a_quarantine_is_told(log: Path, tmp_path: Path) -> None:
     """Once, and at once: nothing else would show why no outcome comes."""
     anyio.run(lambda: FileStore(log).begin([encode(Quarantine(2.0, "it was lost"))], instead_of=""))

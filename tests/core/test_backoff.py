@@ -17,6 +17,7 @@ def test_the_delay_doubles_from_half_a_second_to_a_minute(tries: int, seconds: f
     assert delay(tries, 0.0) == seconds
 
 
+@pytest.mark.slow
 @given(st.integers(1, 10**9), st.floats(0.0, 1.0, exclude_max=True))
 def test_jitter_takes_off_up_to_half(tries: int, jitter: float) -> None:
     """And adds nothing."""

@@ -77,6 +77,7 @@ def read(body: bytes, format: Format, detail: Detail, charset: str, *, bulk: boo
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bulk", [True, False])
 @pytest.mark.parametrize("detail", [Detail.BASIC, Detail.EXTENDED])
 @pytest.mark.parametrize("format", Format)

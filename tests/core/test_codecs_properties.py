@@ -77,6 +77,7 @@ def test_any_bytes_are_rows_a_refusal_or_a_protocol_error(
             assert isinstance(row, BadRow) or not sent(row).keys() & {"ref", "checked_at"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", Format)
 @settings(max_examples=40, deadline=None)
 @given(body=BODIES)
@@ -105,6 +106,7 @@ def answers(records: list[StatusRecord], format: Format, detail: Detail, asked: 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", [Format.XML, Format.JSON])
 @settings(max_examples=100, deadline=None)
 @given(texts=st.lists(TEXTS, min_size=3, max_size=3))
@@ -126,6 +128,7 @@ def misread(row: StatusRecord, whole: StatusRecord) -> set[str]:
     return {name for name in found | expected if found.get(name) != expected.get(name)} - {*row.unclear, "unclear"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [ASKED, MAILING], ids=["ids", "mailing"])
 @pytest.mark.parametrize("detail", [Detail.FULL, Detail.EXTENDED])
 @pytest.mark.parametrize("format", [Format.PLAIN, Format.CSV])

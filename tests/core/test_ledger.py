@@ -276,6 +276,7 @@ def test_a_renewed_ticket_keeps_its_place_and_an_expired_one_does_not() -> None:
     assert ticket.since == 5.0
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 2), st.sampled_from([0.0, 0.4, 0.8, 1.2, 2.5])),
@@ -405,6 +406,7 @@ def play(steps: list[Step]) -> tuple[Log, list[Ledger], list[Sent], float]:
     return log, replicas, sent, now
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(steps)
 def test_the_server_never_sees_more_than_the_vendor_allows(steps: list[Step]) -> None:
@@ -412,6 +414,7 @@ def test_the_server_never_sees_more_than_the_vendor_allows(steps: list[Step]) ->
     assert broken(sent, LIMITS) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(steps, st.floats(0, 20))
 def test_replicas_of_the_same_log_give_the_same_answers(steps: list[Step], later: float) -> None:
@@ -426,6 +429,7 @@ def test_replicas_of_the_same_log_give_the_same_answers(steps: list[Step], later
     assert [answers(replica, now) for replica in replicas] == [answers(fresh, now)] * len(replicas)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(steps, st.floats(0, 20))
 def test_entries_that_are_not_needed_change_no_answer(steps: list[Step], later: float) -> None:

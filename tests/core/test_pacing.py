@@ -437,6 +437,7 @@ def test_tokens_are_as_the_whole_history_counts_them(limits: Limits, history: li
             assert refused or tokens == naive
 
 
+@pytest.mark.slow
 @given(some_limits, histories, st.sampled_from([0, 1, 2]))
 @settings(max_examples=200, deadline=None)
 def test_due_at_is_never_too_late(limits: Limits, history: list[tuple[float, Start | End]], spare: int) -> None:
@@ -508,6 +509,7 @@ def test_ids_without_tokens_out_are_forgotten_by_themselves(
     assert set(account.pacer._out) == {name for sent in account.open for name in sent.names()} - no_buckets
 
 
+@pytest.mark.slow
 @given(some_limits, histories)
 @settings(max_examples=100, deadline=None)
 def test_a_slot_is_free_when_it_is_due(limits: Limits, history: list[tuple[float, Start | End]]) -> None:

@@ -150,6 +150,7 @@ def test_callers_that_left_are_forgotten() -> None:
     assert len(waiting) == 10
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0.0, 1.0, 2.0, 5.0, 9.0])), max_size=12),
     st.lists(st.tuples(st.floats(0, 4), st.dictionaries(st.integers(0, 5), st.floats(0, 12))), max_size=6),

@@ -54,6 +54,7 @@ def test_ranges_are_half_open() -> None:
     assert {draws.one_of("ab") for _ in range(100)} == {"a", "b"}
 
 
+@pytest.mark.slow
 def test_lives_of_sms_have_the_documented_shares() -> None:
     bands: Counter[str] = Counter()
     clicked = delivered = 0

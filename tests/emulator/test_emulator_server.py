@@ -111,6 +111,7 @@ def test_time_passes_for_any_thread() -> None:
         assert emulator.elapsed() > before + 1
 
 
+@pytest.mark.slow
 def test_connections_are_counted_with_the_idle_ones() -> None:
     ready = threading.Barrier(3)  # making a client may take longer than an answer
 
@@ -192,6 +193,7 @@ def test_only_loopback_is_served_unless_told_otherwise(host: str) -> None:
         EmulatorServer(Emulator(), host=host)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"host": "localhost"}, {"host": "0.0.0.0", "allow_remote": True}])
 def test_other_hosts_are_served_when_allowed(options: dict[str, Any], client: httpx.Client) -> None:
     with EmulatorServer(Emulator(), **options) as server:

@@ -128,6 +128,7 @@ async def check_each(client: StatusClient, refs: Iterable[MessageRef]) -> list[S
 # Of a server that works.
 
 
+@pytest.mark.slow
 async def test_each_of_many_callers_gets_the_answer_to_its_own_message() -> None:
     """Also callers of one message, callers of a mailing, and the caller of a message that the vendor refuses."""
     emulator = Emulator()
@@ -144,6 +145,7 @@ async def test_each_of_many_callers_gets_the_answer_to_its_own_message() -> None
     ]
 
 
+@pytest.mark.slow
 @both_inputs
 async def test_a_stream_gives_out_each_item_once(is_async: bool) -> None:
     """Each with the caller's own object: messages, twins, a mailing, unknown messages, and what is no message."""
@@ -159,6 +161,7 @@ async def test_a_stream_gives_out_each_item_once(is_async: bool) -> None:
     assert errors == {id(item): ConfigError for item in BAD} | {id(refused): ParametersError}
 
 
+@pytest.mark.slow
 @both_inputs
 async def test_a_tracker_ends_each_item_once(is_async: bool) -> None:
     """A message that changes comes out with each change, and ends once; nothing comes of it after its end."""
@@ -237,6 +240,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "seed", "anyio_backend"),
     [(kind, seed, loop_by_turns(n, seed)) for n, kind in enumerate(["check", "stream", "track"]) for seed in range(3)],
@@ -259,6 +263,7 @@ async def test_faults_of_every_kind_lose_no_message(kind: str, seed: int) -> Non
     assert all("left this message out" in str(failed.error) for failed in failures_of(outcomes))
 
 
+@pytest.mark.slow
 async def test_one_bad_message_costs_the_others_nothing() -> None:
     """The vendor refuses the whole bulk request; smaller ones find the culprit."""
     emulator = Emulator()
@@ -273,6 +278,7 @@ async def test_one_bad_message_costs_the_others_nothing() -> None:
     assert isinstance(failure.error, ParametersError)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "anyio_backend"),  # whose a record is, is found by a module that knows no loop
     [
@@ -361,6 +367,7 @@ async def _take_all(outcomes: Any, into: list[Any]) -> None:
         into.append(outcome)  # noqa: PERF401 (a list of its own would be lost with the error)
 
 
+@pytest.mark.slow
 @both_kinds
 @both_inputs
 async def test_what_had_not_come_out_when_it_was_closed_is_pending(kind: str, is_async: bool) -> None:
@@ -414,6 +421,7 @@ async def test_a_closed_client_gives_back_what_has_not_come_out(kind: str) -> No
     assert objects_of([*(outcome.ref for outcome in came), *caught.value.pending]) == objects_of(refs)
 
 
+@pytest.mark.slow
 @both_kinds
 async def test_an_account_error_gives_back_what_has_not_come_out(kind: str) -> None:
     """Twins twice; put in again once the account is taken, all of it comes out."""

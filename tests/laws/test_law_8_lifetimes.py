@@ -307,6 +307,7 @@ def test_a_stream_belongs_to_the_loop_that_began_it(kind: str, left: int) -> Non
     assert len(outcomes.pending()) == left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", [on_asyncio, on_trio])
 @pytest.mark.parametrize("first", [on_asyncio, on_trio])
 @pytest.mark.parametrize("end", ["exhausted", "closed", "refused"])

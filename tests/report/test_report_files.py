@@ -42,6 +42,7 @@ def facts(figures: Figures) -> Any:
     return figures.messages, figures.look_ups, figures.statuses, figures.reasons, named, curves, slowest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", list(OutputFormat))
 def test_a_file_has_the_figures_of_its_outcomes(format: OutputFormat, tmp_path: Path) -> None:
     """With every kind of message, texts in quotes over several lines, failures, and several outcomes of a message."""

@@ -20,6 +20,7 @@ def histogram(seconds: list[int]) -> Histogram:
     return made
 
 
+@pytest.mark.slow
 @given(st.lists(SECONDS, min_size=1, max_size=200), st.sampled_from([0.01, 0.5, 0.9, 0.99, 1.0]))
 def test_a_quantile_is_exact_below_two_minutes_and_within_its_error_above(seconds: list[int], share: float) -> None:
     """By the definition: the least that at least this share of all do not exceed."""

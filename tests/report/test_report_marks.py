@@ -63,6 +63,7 @@ def test_of_several_rows_the_last_one_counts(rows: list[Row], expected: list[Mar
     assert marks_of(*rows) == expected
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from([-1, 0, 1, 2, 4, 20, None])), max_size=30))
 def test_each_message_counts_once(given: list[tuple[int, int | None]]) -> None:
     """Whatever comes in whatever order: one row for each message, at most one delivery and one failure."""
@@ -74,6 +75,7 @@ def test_each_message_counts_once(given: list[tuple[int, int | None]]) -> None:
             assert count == 1 if mark is Mark.MESSAGE else count <= limit
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([-3, -1, 0, 1, 2, 3, 4, 20, None]), max_size=8))
 def test_messages_with_one_row_each_need_no_second_reading(statuses: list[int | None]) -> None:
     """Their marks are those of each row alone."""

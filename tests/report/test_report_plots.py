@@ -56,6 +56,7 @@ def test_a_plot_scales_and_has_a_title_and_no_script(bars: Plot) -> None:
         assert not re.search(r"<script|href|url\(|<image|\bid=", svg)
 
 
+@pytest.mark.slow
 def test_every_colour_of_a_plot_is_one_of_the_page(bars: Plot) -> None:
     """Otherwise it would not follow light and dark."""
     series = [Series("var(--s1)", [(1, 0), (5, 1)])]

@@ -42,6 +42,7 @@ def held(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
+@pytest.mark.slow
 async def test_a_locked_file_is_waited_for_in_pauses(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store, log = await begun(path, b"one")
     async with anyio.create_task_group() as tasks:

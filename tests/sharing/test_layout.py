@@ -42,6 +42,7 @@ def raw(path: Path) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=400)
 @given(data=st.data())
 def test_damage_gives_an_error_or_the_entries_that_were_written(path: Path, raw: bytes, data: st.DataObject) -> None:

@@ -36,6 +36,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+@pytest.mark.slow
 async def test_commands_that_arrive_too_late(server: Server, proxy: Proxy, store_at: StoreAt) -> None:
     """The server can't know whether its clock was set or the command is late. Nothing is stamped wrongly."""
     store = store_at(f"redis://127.0.0.1:{proxy.port}", tolerance=0.1)
@@ -154,6 +155,7 @@ async def test_no_text_shows_the_password(start: Start, store_at: StoreAt, caplo
     assert store.where == f"redis://127.0.0.1:{server.port}/0 (key {KEY})"
 
 
+@pytest.mark.slow
 async def test_over_tls(server: Server, store_at: StoreAt, tmp_path: Path) -> None:
     """The certificate is verified."""
     authority = trustme.CA()

@@ -65,6 +65,7 @@ def test_now_is_never_ahead_and_comes_close() -> None:
     assert -25 - 2 * DRIFT_PPM - 2 <= world.error() <= 0
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 60 * SECOND)), min_size=1))
 def test_without_a_step_nothing_is_corrected(trips: list[tuple[int, int, int]]) -> None:
     """Whatever the delays are, the intervals overlap, and the time is never ahead."""

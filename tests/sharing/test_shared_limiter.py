@@ -64,6 +64,7 @@ async def test_two_processes_share_the_bulk_slot_in_turns() -> None:
     assert all(Counter(taken[i : i + 3]) == Counter("abc") for i in range(0, 12, 3)), taken
 
 
+@pytest.mark.slow
 async def test_a_check_waits_two_round_trips_at_most_beside_a_greedy_process() -> None:
     log = MemoryLog()
     greedy, web = process(log), process(log)
@@ -107,6 +108,7 @@ async def test_no_process_starves_among_greedy_ones() -> None:
     assert min(counts.values()) > 0.5 * max(counts.values())
 
 
+@pytest.mark.slow
 async def test_a_busy_process_keeps_its_ticket_between_two_requests() -> None:
     """It would write two more entries for each request otherwise. A ticket is renewed once a second."""
     log, keys = MemoryLog(), iter(range(10**6))

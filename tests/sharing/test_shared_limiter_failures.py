@@ -304,6 +304,7 @@ async def test_a_wake_sets_the_alarm_that_its_selector_names() -> None:
                 await anyio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_a_selector_that_always_names_the_present_does_not_stop_the_loop() -> None:
     limiter = process(MemoryLog())
     with anyio.move_on_after(0.001):

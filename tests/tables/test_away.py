@@ -195,6 +195,7 @@ async def test_many_rows_that_fill_a_gap_are_found_at_once(sqlite: sa.Engine, mo
         assert await until(partial(has_rows, sync, 109), step=0.1) <= 2.0
 
 
+@pytest.mark.slow
 async def test_of_gaps_with_too_many_open_rows_in_between_the_lowest_are_given_up(
     sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +237,7 @@ async def test_keys_that_are_no_numbers_have_no_gaps(sqlite: sa.Engine, monkeypa
             await until(partial(has_rows, sync, id))
 
 
+@pytest.mark.slow
 async def test_rows_that_come_behind_many_newer_ones_are_found_by_the_sweep(
     sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +254,7 @@ async def test_rows_that_come_behind_many_newer_ones_are_found_by_the_sweep(
             assert await until(partial(has_rows, sync, count)) <= 8.0
 
 
+@pytest.mark.slow
 async def test_many_new_rows_are_found_at_once(sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look reads on until a page has nothing new."""
     monkeypatch.setattr(rows_module.OpenRows.newest, "__defaults__", (5,))
@@ -264,6 +267,7 @@ async def test_many_new_rows_are_found_at_once(sqlite: sa.Engine, monkeypatch: p
         assert await until(partial(has_rows, sync, 60), step=0.1) <= 2.0
 
 
+@pytest.mark.slow
 async def test_if_the_key_is_no_number_the_newest_rows_are_those_sent_last(
     engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

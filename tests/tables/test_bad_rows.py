@@ -215,6 +215,7 @@ async def test_a_row_without_a_key_is_left_alone_and_reported(sqlite: sa.Engine)
     assert not any("id=1&" in str(body) for body in office.network.bodies)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["number", "phone"])
 async def test_a_text_that_is_not_utf_8_costs_its_row_alone(
     sqlite: sa.Engine, column: str, monkeypatch: pytest.MonkeyPatch

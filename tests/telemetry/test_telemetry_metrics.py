@@ -209,6 +209,7 @@ async def test_a_tracked_message_waits_from_when_it_is_due(watch: Watch) -> None
     assert 1 < seconds < 61 * count
 
 
+@pytest.mark.slow
 async def test_a_last_call_does_not_wait(watch: Watch) -> None:
     """It goes before all others, and has no instant at which it is due."""
     clock = Clock()

@@ -258,6 +258,7 @@ def instrumented(watch: Watch) -> Iterator[None]:
     instrumentor.uninstrument()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("instrumented")
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_the_spans_of_instrumented_httpx_are_children_of_the_requests(
