@@ -33,7 +33,7 @@ from smsc_status._runtime.engine import COALESCING_SECONDS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-MANY = 3000
+MANY = 2000
 WRONG_LOGIN = b'{"error": "authorise error", "error_code": 2}'
 BULK = b"[" + b",".join(b'{"id": %d, "phone": "%s", "status": 1}' % (id, PHONE.encode()) for id in range(1000)) + b"]"
 
@@ -228,7 +228,7 @@ Inputs = Callable[[Turns], Any]
 
 
 def a_list_that_is_read(turns: Turns) -> Iterator[tuple[int, str]]:
-    for number in range(5000):
+    for number in range(3000):
         turns.note()
         yield number, PHONE
 

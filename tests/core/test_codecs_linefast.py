@@ -114,7 +114,7 @@ COLUMNS = sorted({name for format in (PLAIN, CSV) for level in LAYOUTS[format] f
 @pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("layout", [cells, pairs])
 @pytest.mark.parametrize("name", [name for name in COLUMNS if name not in TEXT_FIELDS])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_whatever_a_pattern_lets_through_can_be_read(
     layout: Callable[[Columns], Line], name: str, data: st.DataObject

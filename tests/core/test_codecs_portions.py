@@ -81,7 +81,7 @@ def read(body: bytes, format: Format, detail: Detail, charset: str, *, bulk: boo
 @pytest.mark.parametrize("bulk", [True, False])
 @pytest.mark.parametrize("detail", [Detail.BASIC, Detail.EXTENDED])
 @pytest.mark.parametrize("format", Format)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_portions_of_any_size_give_the_same_as_one_go(
     format: Format, detail: Detail, bulk: bool, data: st.DataObject

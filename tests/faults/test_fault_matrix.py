@@ -260,7 +260,11 @@ async def test_a_stream_during_a_fault_gives_out_each_message_once(row: Row, for
 
 
 @long
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
+@pytest.mark.parametrize(
+    ("row", "anyio_backend"),
+    [pytest.param(row, loop_by_turns(n), id=row.name) for n, row in enumerate(ROWS)],
+    indirect=["anyio_backend"],
+)
 async def test_a_tracker_during_a_fault_ends_each_message_once(row: Row) -> None:
     """Messages that are followed through a fault end once, as the server holds them."""
     bench = Bench()

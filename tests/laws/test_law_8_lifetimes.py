@@ -317,7 +317,7 @@ def test_a_stream_that_has_ended_stays_so_in_another_loop(
 ) -> None:
     """Also if its first loop ended before all waiting checks were given up."""
     reply = b'{"error": "who", "error_code": 2}' if end == "refused" else b'{"status": 1}'
-    count = 2 if end == "exhausted" else 3000
+    count = 2 if end == "exhausted" else 1500
     outcomes = getattr(answered_by(reply, after=1.0), kind)([(id, PHONE) for id in range(count)])
 
     async def begin() -> None:
