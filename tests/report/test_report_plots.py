@@ -105,3 +105,34 @@ def test_the_labels_of_an_axis_have_room(count: int) -> None:
         days = [text for text in texts(svg) if text.startswith("day")]
         assert days[0] == "day 0"
         assert 1 <= len(days) <= plots.MOST_LABELS[size]
+
+
+DURATIONS: dict[float, str] = {
+    1: "1 с",
+    10: "10 с",
+    60: "1 мин",
+    600: "10 мин",
+    3600: "1 ч",
+    21_600: "6 ч",
+    86_400: "1 дн",
+}
+SERIES = [Series("var(--s1)", [(1, 0.0), (3000, 1.0)])]
+
+
+def shown(svg: str) -> list[str]:
+    """The labels that Vega does not hide for want of room."""
+    return [element.text or "" for element in elements(svg) if element.tag == "text" and element.get("opacity") == "1"]
+
+
+def test_the_labels_of_an_axis_are_all_shown() -> None:
+    """Also on a phone, and in Russian: Vega takes them for wider than they are."""
+    times = {seconds: text for seconds, text in DURATIONS.items() if seconds <= 3600}
+    plot = curves(SERIES, Axis(times), Axis({0.0: "0 %", 0.99: "99 %"}), title="x")
+    for svg in (plot.wide, plot.narrow):
+        assert shown(svg) == [*times.values(), "0 %", "99 %"]
+
+
+def test_a_phone_shows_every_other_of_many_durations() -> None:
+    plot = curves(SERIES, Axis(DURATIONS), Axis({0.0: "0 %"}), title="x")
+    assert shown(plot.wide) == [*DURATIONS.values(), "0 %"]
+    assert shown(plot.narrow) == ["1 с", "1 мин", "1 ч", "1 дн", "0 %"]

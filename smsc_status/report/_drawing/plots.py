@@ -21,6 +21,9 @@ WIDE, NARROW = (936, 280), (343, 230)
 MOST_LABELS = {WIDE: 12, NARROW: 4}
 """So many labels stand on an axis of days."""
 
+MOST_DURATIONS = 6
+"""A phone has room for so many durations on an axis. If there are more, every other one is left out."""
+
 # The root element that Vega writes. What it says is replaced.
 _ROOT = re.compile(r"<svg [^>]*>")
 
@@ -37,6 +40,8 @@ _CONFIG = {
         "domainColor": "var(--line)",
         "tickColor": "var(--line)",
         "labelPadding": 6,
+        # Vega does not know the page's font, takes labels for nearly twice as wide, and would leave out some that fit.
+        "labelOverlap": False,
         "title": None,
     },
     "line": {"strokeCap": "round", "strokeJoin": "round"},
@@ -70,6 +75,10 @@ class Axis:
         """The axis for Vega-Lite."""
         texts = json.dumps({f"{value:g}": label for value, label in self.labels.items()}, ensure_ascii=False)
         return {"values": list(self.labels), "labelExpr": f"({texts})[format(datum.value, '~g')]"}
+
+    def thinned(self) -> Axis:
+        """The axis with every other mark, from the first one on."""
+        return Axis(dict(list(self.labels.items())[::2]))
 
 
 def stacked_bars(periods: Sequence[str], parts: Mapping[str, Sequence[int]], *, title: str, locale: str) -> Plot:
@@ -119,14 +128,15 @@ def curves(series: Sequence[Series], x: Axis, y: Axis, *, title: str) -> Plot:
     first = min(x.labels)
     last = max([*x.labels, *(seconds for one in series for seconds, _ in one.points)])
 
-    def spec(_size: tuple[int, int]) -> dict[str, Any]:
+    def spec(size: tuple[int, int]) -> dict[str, Any]:
+        durations = x.thinned() if size == NARROW and len(x.labels) > MOST_DURATIONS else x
         return _lines(
             series,
             {
                 "field": "x",
                 "type": "quantitative",
                 "scale": {"type": "log", "domain": [first, last], "nice": False},
-                "axis": {**x.spec(), "grid": False},
+                "axis": {**durations.spec(), "grid": False},
             },
             {
                 "field": "y",
