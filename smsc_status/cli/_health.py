@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
 import anyio
 import h11
-from anyio.abc import SocketStream, TaskStatus
+from anyio.abc import Listener, SocketStream
 
 from smsc_status.errors import ConfigError
 
@@ -57,24 +57,28 @@ def health_pages(report: Report) -> dict[str, Page]:
 
 
 @asynccontextmanager
-async def answering(address: tuple[str, int], pages: Mapping[str, Page]) -> AsyncGenerator[int, None]:
-    """Serve the pages at this address while the block runs; gives the port.
+async def answering(pages: Mapping[tuple[str, int], Mapping[str, Page]]) -> AsyncGenerator[list[int], None]:
+    """Serve at each address its pages, while the block runs; gives the ports.
 
     Raises:
-        OSError: the address can't be taken.
+        ConfigError: an address can't be taken. Nothing is served then.
     """
-    async with anyio.create_task_group() as tasks:
-        port: int = await tasks.start(_serve, address, pages)
-        yield port
-        tasks.cancel_scope.cancel()
+    async with AsyncExitStack() as stack:
+        # Outside the task group, which would wrap the error.
+        listeners = [await stack.enter_async_context(await _listener(address)) for address in pages]
+        async with anyio.create_task_group() as tasks:
+            for listener, some in zip(listeners, pages.values(), strict=True):
+                tasks.start_soon(listener.serve, partial(_answer, pages=some))
+            yield [listener.extra(anyio.abc.SocketAttribute.local_port) for listener in listeners]  # noqa: S610 (no Django)
+            tasks.cancel_scope.cancel()
 
 
-async def _serve(address: tuple[str, int], pages: Mapping[str, Page], *, task_status: TaskStatus[int]) -> None:
+async def _listener(address: tuple[str, int]) -> Listener[SocketStream]:
     host, port = address
-    listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
-    async with listener:
-        task_status.started(listener.extra(anyio.abc.SocketAttribute.local_port))  # noqa: S610 (no Django)
-        await listener.serve(lambda stream: _answer(stream, pages))
+    try:
+        return await anyio.create_tcp_listener(local_host=host, local_port=port)
+    except OSError as error:
+        raise ConfigError(f"{host}, port {port}: can't listen there: {error.strerror or error}") from None
 
 
 async def _answer(stream: SocketStream, pages: Mapping[str, Page]) -> None:

@@ -136,9 +136,8 @@ class Run:
             await stack.enter_async_context(self.sync)
             if self.sync.fields:
                 self.meter.say(f"writes also {', '.join(self.sync.fields)}")
+            await stack.enter_async_context(answering(self._pages()))
             await stack.enter_async_context(self._ended_by_signals())
-            for address, pages in self._pages().items():
-                await stack.enter_async_context(answering(address, pages))
             try:
                 async with ticking(self._tick):
                     if self.ended_by is None:  # a signal may have come before there was anything to stop

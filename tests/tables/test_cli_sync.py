@@ -292,7 +292,7 @@ REAL = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @REAL
 async def test_probes_are_answered(anyio_backend: str) -> None:
     probes = Probes()
-    async with answering(("127.0.0.1", 0), health_pages(probes.report)) as port:
+    async with answering({("127.0.0.1", 0): health_pages(probes.report)}) as (port,):
         get = "GET {} HTTP/1.1\r\nHost: x\r\n\r\n".format
         assert (await answer(port, get("/healthz").encode())).startswith(b"HTTP/1.1 200")
         probes.is_well = False
@@ -313,9 +313,22 @@ async def test_what_is_no_request_gets_no_answer_and_harms_nobody(
 ) -> None:
     monkeypatch.setattr(_health, "PATIENCE", 0.3)
     probes = Probes()
-    async with answering(("127.0.0.1", 0), health_pages(probes.report)) as port:
+    async with answering({("127.0.0.1", 0): health_pages(probes.report)}) as (port,):
         assert await answer(port, request_) == b""
         assert (await answer(port, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
+@REAL
+@pytest.mark.usefixtures("inline")
+async def test_an_address_that_is_taken_is_named(anyio_backend: str, sqlite: sa.Engine) -> None:
+    """Not by a traceback; and the other address is free again."""
+    async with answering({("127.0.0.1", 0): {}}) as (port,):
+        with pytest.raises(ConfigError, match=f"^127.0.0.1, port {port}: can't listen there: Address already in use$"):
+            async with answering({("127.0.0.1", 0): {}, ("127.0.0.1", port): {}}):
+                pytest.fail("it serves")
+        work = run_of(Office(sqlite), health=("127.0.0.1", port), once=True)
+        with pytest.raises(ConfigError, match="can't listen there"):
+            await work._run()
 
 
 @pytest.mark.parametrize(("text", "address"), [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:0", ("::1", 0))])

@@ -136,7 +136,7 @@ async def test_the_page_has_what_the_client_measures(anyio_backend: str, metrics
     delivered(emulator, [1])
     async with client_of(emulator, telemetry=metrics.telemetry) as client:
         await client.check(1, PHONE)
-        async with answering(("127.0.0.1", 0), {"/metrics": metrics.page}) as port:
+        async with answering({("127.0.0.1", 0): {"/metrics": metrics.page}}) as (port,):
             url = f"http://127.0.0.1:{port}/metrics"
             body = await anyio.to_thread.run_sync(read, url)
     assert 'smsc_request_kind="single"' in body
