@@ -14,9 +14,10 @@ import pytest
 
 if TYPE_CHECKING:
     from smsc_status import StatusClient
-    from smsc_status.emulator import Emulator, EmulatorServer
+    from smsc_status.emulator import Emulator, EmulatorServer, Referee
 
 _MARK = "smsc_may_break_limits"
+_MOST_IDS = 5
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,10 +36,16 @@ def smsc_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     emulator = Emulator()
     yield emulator
     if not emulator.referee.no_violations and request.node.get_closest_marker(_MARK) is None:
-        broken = ", ".join(f"{limit.value} ({times} times)" for limit, times in emulator.referee.refusals.items())
-        pytest.fail(
-            f"limits of the server were broken: {broken}. A test that may do so is marked {_MARK}.", pytrace=False
-        )
+        pytest.fail(f"{_broken(emulator.referee)} A test that may do so is marked {_MARK}.", pytrace=False)
+
+
+def _broken(referee: Referee) -> str:
+    """Which limits were broken, and by which ids."""
+    limits = ", ".join(f"{limit.value} ({times} times)" for limit, times in referee.refusals.items())
+    told = f"limits of the server were broken: {limits}."
+    for id, requests in list(referee.asked_too_often.items())[:_MOST_IDS]:
+        told += f" {requests} requests named id {id} within {referee.period:g} s: at most {referee.checks_per_id} may."
+    return told
 
 
 @pytest.fixture

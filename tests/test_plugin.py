@@ -33,6 +33,11 @@ def break_a_limit(emulator):
 def test_that_breaks_a_limit(smsc_emulator):
     break_a_limit(smsc_emulator)
 
+def test_that_asks_too_often(smsc_emulator):
+    for at in range(7):
+        smsc_emulator.referee.arrived([7, "ab"] if at else [7], Kind.SINGLE, at=at, is_bulk=False)
+        smsc_emulator.referee.left()
+
 @pytest.mark.smsc_may_break_limits
 def test_that_may_break_a_limit(smsc_emulator):
     break_a_limit(smsc_emulator)
@@ -206,14 +211,17 @@ def test_the_server_hides_the_account_that_the_environment_names() -> None:
 
 
 def test_a_test_that_breaks_a_limit_fails_at_its_teardown_unless_it_is_marked(pytester: pytest.Pytester) -> None:
-    """The mark is a known one."""
+    """It says which limit, and which id. The mark is a known one."""
     pytester.makepyfile(BREAKS_A_LIMIT)
     result = pytester.runpytest_inprocess(*NOT_ASYNC, "--strict-markers")
-    result.assert_outcomes(passed=3, errors=1)
+    result.assert_outcomes(passed=4, errors=2)
     result.stdout.fnmatch_lines(
         [
             "*ERROR at teardown of test_that_breaks_a_limit*",
             "*limits of the server were broken: bulk_requests (2 times)*",
+            "*ERROR at teardown of test_that_asks_too_often*",
+            "*limits of the server were broken: checks_per_id (2 times).*"
+            " 7 requests named id 7 within 60 s: at most 5 may.*",
         ]
     )
 

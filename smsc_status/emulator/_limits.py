@@ -15,6 +15,9 @@ from smsc_status.models import Key
 
 _BULK = object()
 
+MOST_NAMED = 100
+"""So many ids are remembered that were asked too often."""
+
 
 class Refusal(StrEnum):
     """The limit that a request broke."""
@@ -98,6 +101,9 @@ class Referee:
         self.requests: Counter[Kind] = Counter()
         self.refusals: Counter[Refusal] = Counter()
         self.messages = 0
+        self.asked_too_often: dict[Key, int] = {}
+        """The ids that broke `checks_per_id`, and the most requests that named them within a period; a hundred ids at
+        most."""
         self._window = Window(period)
 
     def arrived(
@@ -112,14 +118,23 @@ class Referee:
         self.peak_open = max(self.peak_open, self.open)
         self.requests[kind] += 1
         counts = is_valid or self.count_invalid
-        checks = max((self._window.add(key, at) for key in set(ids)), default=0) if counts else 0
+        checks_of = {key: self._window.add(key, at) for key in set(ids)} if counts else {}
+        checks = max(checks_of.values(), default=0)
         self.peak_checks_per_id = max(self.peak_checks_per_id, checks)
         bulk = self._window.add(_BULK, at) if is_bulk and counts else 0
         self.peak_bulk = max(self.peak_bulk, bulk)
         refusal = self._refusal(checks, bulk)
         if refusal is not None:
             self.refusals[refusal] += 1
+        if refusal is Refusal.CHECKS_PER_ID:
+            self._remember(checks_of)
         return refusal
+
+    def _remember(self, checks_of: dict[Key, int]) -> None:
+        for key, checks in checks_of.items():
+            is_known = key in self.asked_too_often
+            if checks > self.checks_per_id and (is_known or len(self.asked_too_often) < MOST_NAMED):
+                self.asked_too_often[key] = max(checks, self.asked_too_often.get(key, 0))
 
     def _refusal(self, checks: int, bulk: int) -> Refusal | None:
         if self.open > self.connections:

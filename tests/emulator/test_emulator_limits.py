@@ -41,6 +41,22 @@ def test_a_refused_check_counts() -> None:
     assert verdicts == [None] * 5 + [Refusal.CHECKS_PER_ID] + [None] * 4 + [Refusal.CHECKS_PER_ID]
 
 
+def test_ids_that_were_asked_too_often_are_known_with_their_most_checks() -> None:
+    """A hundred of them, and not those that a bulk request names beside them."""
+    referee = Referee(bulk_requests=10)
+    for at in range(8):
+        single(referee, at, 7)
+    assert referee.asked_too_often == {7: 8}
+    single(referee, 67.5, 7)
+    assert referee.asked_too_often == {7: 8}
+    referee = Referee(checks_per_id=1, bulk_requests=10)
+    bulk(referee, 0, *range(200))
+    bulk(referee, 1, *range(200), 999)
+    bulk(referee, 2, *range(200))
+    assert [*referee.asked_too_often.values()] == [3] * 100
+    assert 999 not in referee.asked_too_often
+
+
 def test_other_ids_have_windows_of_their_own() -> None:
     referee = Referee()
     assert [single(referee, 0, id) for id in (1, 1, 1, 1, 1, 2, "a")] == [None] * 7
