@@ -7,7 +7,7 @@ done when metrics are read, or for many values at once.
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
@@ -61,22 +61,19 @@ class Counts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[str, Counter[Key]] = {}
+        self._counts: defaultdict[str, Counter[Key]] = defaultdict(Counter)
         self._of_logs: Counter[str] = Counter()
         self._seen_of_logs: WeakKeyDictionary[LogTally, Mapping[str, int]] = WeakKeyDictionary()
 
     def add(self, name: str, key: Key, number: int = 1) -> None:
         """Add to the time series of this metric with these attributes."""
         with self._lock:
-            counts = self._counts.get(name)
-            if counts is None:
-                counts = self._counts[name] = Counter()
-            counts[key] += number
+            self._counts[name][key] += number
 
     def of(self, name: str) -> list[tuple[Key, int]]:
         """All time series of a metric."""
         with self._lock:
-            return list(self._counts.get(name, Counter()).items())
+            return list(self._counts[name].items())
 
     def take_in(self, tally: LogTally) -> None:
         """Add what this tally has counted since it was last taken in. The counts remain when the limiter is gone."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -75,10 +74,11 @@ class ClientObserver:
         """See `Observer.close`."""
         self.instruments.leave(self.client)
 
-    def count_record(self, operation: str, record: StatusRecord[Any]) -> None:
-        """A call, a stream or a tracker of this name gives this record."""
-        key = operation, _title_of(record.status), record.channel.value, ""
-        self.instruments.counts.add(table.OUTCOMES.name, key)
+    def count_record(self, operation: str, record: StatusRecord[Any]) -> tuple[str, str]:
+        """A call, a stream or a tracker of this name gives this record. Returns its status' title, and its channel."""
+        title, channel = _title_of(record.status), record.channel.value
+        self.instruments.counts.add(table.OUTCOMES.name, (operation, title, channel, ""))
+        return title, channel
 
     def count_failure(self, operation: str, error: Exception | None) -> None:
         """It gives this error for a message; or, if it is a deletion, nothing."""
@@ -117,16 +117,14 @@ class CallObserver:
 
     __slots__ = ("_observer", "_operation", "_span", "link")
 
+    @guarded
     def __init__(self, observer: ClientObserver, operation: str) -> None:
         self._observer = observer
         self._operation = operation
         self._span: Span = INVALID_SPAN
         self.link: SpanContext | None = None
-        self._start()
-
-    @guarded
-    def _start(self) -> None:
-        self._span = self._observer.tracer.start_span(f"smsc.{self._operation}")
+        # What may fail comes last.
+        self._span = observer.tracer.start_span(f"smsc.{operation}")
         self.link = _link(self._span)
 
     @guarded
@@ -134,9 +132,8 @@ class CallObserver:
         """See `ObservedCall.ended`."""
         span = self._span
         if isinstance(outcome, StatusRecord):
-            self._observer.count_record(self._operation, outcome)
+            title, channel = self._observer.count_record(self._operation, outcome)
             if span.is_recording():
-                title, channel = _title_of(outcome.status), outcome.channel.value
                 span.set_attributes({table.STATUS: title, table.CHANNEL: channel})
         elif outcome is None or isinstance(outcome, Exception):  # otherwise it is cancelled
             self._observer.count_failure(self._operation, outcome)
@@ -151,20 +148,17 @@ class RequestObserver:
 
     __slots__ = ("_context", "_error_type", "_http_status", "_linked", "_observer", "_request", "_span", "_token")
 
+    @guarded
     def __init__(self, observer: ClientObserver, request: StartedRequest) -> None:
         self._observer = observer
         self._request = request
         self._span: Span = INVALID_SPAN
         self._context = NO_CONTEXT
-        # By the ids of trace and span, because a span's context is not hashable.
-        self._linked: dict[tuple[int, int], SpanContext] = {}
+        # By its identity, because a span's context is not hashable. A span has one, and keeps it.
+        self._linked: dict[int, SpanContext] = {}
         self._http_status: int | None = None
         self._error_type = ""
-        self._start()
-
-    @guarded
-    def _start(self) -> None:
-        observer, request = self._observer, self._request
+        # What may fail comes last.
         observer.client.active[request.address.host, request.address.port] += 1
         observer.instruments.request_wait.add(request.waited, _OF_KINDS[request.kind])
         self._span = observer.tracer.start_span(
@@ -182,15 +176,17 @@ class RequestObserver:
         if self._span.get_span_context().is_valid:
             self._context = trace.set_span_in_context(self._span, NO_CONTEXT)
 
-    def _new_links(self) -> Iterator[SpanContext]:
+    def _new_links(self) -> list[SpanContext]:
         """The spans that the request serves and is not linked to yet, as far as there is room for links."""
         linked = self._linked
+        links = []
         for link in self._request.links():
-            if isinstance(link, SpanContext) and (link.trace_id, link.span_id) not in linked:
+            if id(link) not in linked and isinstance(link, SpanContext):
                 if len(linked) >= MAX_LINKS:
-                    return
-                linked[link.trace_id, link.span_id] = link
-                yield link
+                    break
+                linked[id(link)] = link
+                links.append(link)
+        return links
 
     def current(self) -> RequestObserver:
         """See `ObservedRequest.current`. The instrumentation of an HTTP client finds the request's span there."""
@@ -235,8 +231,8 @@ class RequestObserver:
             attributes[table.HTTP_STATUS] = self._http_status
         if error is not None:
             attributes[table.ERROR_TYPE] = self._error_type or type(error).__name__
-        if isinstance(error, ApiError):
-            attributes[table.ERROR_CODE] = error.code
+            if isinstance(error, ApiError):
+                attributes[table.ERROR_CODE] = error.code
         return attributes
 
     def _count(self, outcome: str, error: SmscError | None) -> None:
@@ -244,7 +240,7 @@ class RequestObserver:
         observer.client.active[request.address.host, request.address.port] -= 1
         counts = observer.instruments.counts
         counts.add(table.REQUESTS.name, (request.kind, outcome, "" if error is None else type(error).__name__))
-        if isinstance(error, ApiError):
+        if error is not None and isinstance(error, ApiError):
             code = str(error.code) if error.code in KNOWN_CODES else table.OTHER
             counts.add(table.REFUSALS.name, (code,))
 
