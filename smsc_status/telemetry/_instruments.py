@@ -83,7 +83,7 @@ class Instruments:
         sums: Counter[tuple[str, int]] = Counter()
         for client in self.clients:
             for server, number in list(client.active.items()):
-                sums[server] += number
+                sums[server] += 0 if client.is_over else number
         for server, number in sums.items():
             yield Observation(number, {table.HTTP_METHOD: "POST", **_of_server(server)})
 

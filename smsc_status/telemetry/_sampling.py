@@ -65,9 +65,14 @@ class Sampled:
         self._sample: Sample | None = None
         self._taken_at = float("-inf")
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its event loop has ended, perhaps without closing it. Nothing of it is open or waits any more."""
+        return _loops.has_ended(self._loop)
+
     def sample(self) -> Sample | None:
         """How the client is now, or was when its event loop last had time to say. `None` if that is not known."""
-        if _loops.has_ended(self._loop):
+        if self.is_over:
             return None
         if _is_here(self._loop):
             self._take()

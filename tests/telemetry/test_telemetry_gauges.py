@@ -15,6 +15,7 @@ import anyio.to_thread
 import httpx
 import pytest
 from helpers import PHONE, answered_by, client_of, delivered
+from network import Network
 from watching import Watch
 
 from smsc_status import LocalLimiter, StatusClient, _loops
@@ -177,6 +178,21 @@ async def test_a_client_whose_loop_has_ended_is_not_asked(watch: Watch, monkeypa
         assert watch.series("smsc.messages.waiting") == {SERVER: 0}
         monkeypatch.setattr(_loops, "has_ended", lambda _: True)
         assert watch.series("smsc.messages.waiting") == {}
+        monkeypatch.undo()
+
+
+async def test_a_request_whose_loop_has_ended_is_not_active(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that is closed without cancelling its tasks tells nobody of it."""
+    emulator = Emulator()
+    (ref,) = delivered(emulator, [1])
+    slow = Network(emulator, round_trip=9)
+    client = client_of(emulator, telemetry=watch.telemetry, transport=slow)
+    async with client, anyio.create_task_group() as tasks:
+        tasks.start_soon(client.check, ref.id, ref.phone)
+        await anyio.sleep(1)
+        assert list(watch.series("http.client.active_requests").values()) == [1]
+        monkeypatch.setattr(_loops, "has_ended", lambda _: True)
+        assert list(watch.series("http.client.active_requests").values()) == [0]
         monkeypatch.undo()
 
 
