@@ -8,6 +8,7 @@ import builtins
 import functools
 import importlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -59,6 +60,7 @@ USED = {
         "import respx",
         "def at_sixty_times_the_speed",
     },
+    "howto/telemetry.md": {"ConsoleMetricExporter"},
     "reference/models.md": {"def keys_of_delivered"},
     "tutorial.md": {"sys.argv"},
 }
@@ -104,6 +106,32 @@ def test_a_program_prints_what_the_page_says(code: str, output: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == output, done.stderr
+
+
+CHECKS_ONCE = """
+import asyncio, httpx
+from smsc_status import StatusClient
+from smsc_status.emulator import Emulator
+
+async def main():
+    transport = httpx.ASGITransport(app=Emulator())
+    async with StatusClient(apikey="demo-key", base_url="http://localhost", transport=transport) as client:
+        await client.check(1, "79990000000")
+
+asyncio.run(main())
+"""
+
+
+def test_metrics_can_be_read_on_the_console() -> None:
+    """At the end of a program with the page's meter provider."""
+    (provider,) = [code for code in blocks(on_page("howto/telemetry.md")) if "ConsoleMetricExporter" in code]
+    run = [sys.executable, "-c", provider + CHECKS_ONCE]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    (resource,) = json.loads(done.stdout)["resource_metrics"]
+    assert {"smsc.outcomes", "http.client.request.duration"} <= {
+        metric["name"] for metric in resource["scope_metrics"][0]["metrics"]
+    }
 
 
 def make_table_of_the_page(engine: sa.Engine) -> None:
