@@ -14,7 +14,7 @@ from smsc_status._runtime.account import Secret
 from smsc_status.cli._exits import Exit, print_on_stderr
 from smsc_status.cli._files import STDIN
 from smsc_status.cli._output import json_line, write_stdout
-from smsc_status.cli._reports import LineReporter
+from smsc_status.cli._reports import LineReporter, of_count
 from smsc_status.cli._sync import name_of
 from smsc_status.errors import ConfigError
 
@@ -115,9 +115,9 @@ def _file_of(results: Results) -> Path:
 def _told(summary: Summary, out: Path) -> str:
     """What the report says, for people."""
     parts = [
-        f"{summary.messages} messages: {summary.delivered} delivered, {summary.failed} not delivered, "
-        f"{summary.open} on the way, {summary.unknown} unknown"
+        f"{summary.messages} {of_count('message', summary.messages)}: {summary.delivered} delivered, "
+        f"{summary.failed} not delivered, {summary.open} on the way, {summary.unknown} unknown"
     ]
-    parts += [f"{summary.look_ups} look-ups"] if summary.look_ups else []
+    parts += [f"{summary.look_ups} {of_count('look-up', summary.look_ups)}"] if summary.look_ups else []
     parts += [f"{summary.bad_lines} could not be read"] if summary.bad_lines else []
     return f"{'; '.join(parts)}; written to {'standard output' if str(out) == STDIN else out}"

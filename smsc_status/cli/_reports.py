@@ -15,6 +15,11 @@ _VALUE = re.compile(r"""^(\w+) (?:'.*'|".*"|\S+): """, re.DOTALL)
 _NUMBER = re.compile(r"[0-9]+")
 
 
+def of_count(noun: str, count: int) -> str:
+    """The noun as it stands after this number: `message` after 1, `messages` after any other."""
+    return noun if count == 1 else f"{noun}s"
+
+
 @attrs.define
 class _Kind:
     number: int
@@ -53,5 +58,6 @@ class LineReporter:
         """Show the counts of the reports that were not shown one by one, and forget them."""
         kinds, self._kinds = self._kinds, {}
         for kind in kinds.values():
-            more = f", and {kind.count - 1:,} more {self._unit}s like it" if kind.count > 1 else ""
+            further = kind.count - 1
+            more = f", and {further:,} more {of_count(self._unit, further)} like it" if further else ""
             self._say(f"{self._name}, {self._unit} {kind.number}{more}: {kind.why}")

@@ -27,6 +27,12 @@ _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 _PLACE = re.compile(r" - at `\$\.(\w+)`")
 _LONGEST_SHOWN = 60
 
+_CLEARER = {
+    "Invalid decimal string": "expected a number with a decimal point, such as 2.50",
+    "Invalid RFC3339 encoded datetime": "expected a date and time in ISO 8601",
+}
+"""What a decoder says of a value, as a person would."""
+
 
 @attrs.frozen(slots=True, kw_only=True)
 class Row:
@@ -118,5 +124,6 @@ def why(error: msgspec.ValidationError, values: object) -> str:
     place = _PLACE.search(str(error))
     if place is None or not isinstance(values, Mapping):
         return text
-    expected = text.partition(" - at ")[0]
+    said = text.partition(" - at ")[0]
+    expected = _CLEARER.get(said, said)
     return f"{place[1]} {str(values[place[1]])[:_LONGEST_SHOWN]!r}: {expected[:1].lower()}{expected[1:]}"

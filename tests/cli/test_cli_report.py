@@ -44,6 +44,11 @@ def test_the_report_of_a_file_is_written_and_summed_up(results: Path, out: Path)
     assert "79990000000" not in page
 
 
+def test_one_message_is_summed_up_as_one(tmp_path: Path, out: Path) -> None:
+    ended = run("report", str(written(tmp_path / "one.jsonl", [record(1)])), "--out", str(out))
+    assert ended.err.startswith("smsc-status: 1 message: 1 delivered, ")
+
+
 def test_the_options_change_what_the_page_shows(results: Path, out: Path) -> None:
     options = ("--lang", "ru", "--title", "Март <1>", "--full-phones", "--timezone", "+10:00")
     ended = run("report", str(results), "--out", str(out), "--json", *options)

@@ -42,3 +42,12 @@ def test_the_number_of_kinds_is_bounded() -> None:
     reporter.sum_up()
     assert len(said) == ONE_BY_ONE + MOST_KINDS + 1
     assert said[-1].endswith("more lines like it: other reasons")
+
+
+def test_one_more_line_is_said_as_one() -> None:
+    said: list[str] = []
+    reporter = LineReporter(said.append, "in.csv")
+    for number in range(12):
+        reporter(number, "too long")
+    reporter.sum_up()
+    assert said[-1] == "in.csv, line 10, and 1 more line like it: too long"

@@ -137,7 +137,7 @@ def test_costs_are_exact_and_of_what_was_delivered() -> None:
 
 def test_the_page_says_of_how_many_messages_the_cost_is_known() -> None:
     outcomes = [record(1), record(2, cost=None), record(3, type=7, cost=None, operator=None)]
-    assert "The cost is known of 1 message." in section(html_of(outcomes), "cost")
+    assert "The cost is known for 1 message." in section(html_of(outcomes), "cost")
 
 
 def test_messages_that_cost_nothing_have_a_cost_of_nothing() -> None:
@@ -231,6 +231,30 @@ def test_many_days_are_shown_by_week_or_month(days: int, title: str, first: str)
     assert shown.startswith(title)
     assert f"{first} {1 if title.startswith('Day') else 2} " in shown
     assert first in section(page, "times")
+
+
+def test_a_section_says_for_how_many_messages_its_field_is_known() -> None:
+    """So that nobody misses the others in its table."""
+    nameless: dict[str, Any] = {"operator": None, "sender_id": None, "send_timestamp": None}
+    page = html_of([record(1), record(2, 20), record(3, **nameless)])
+    assert section(page, "days").endswith("The date of sending is known for 2 messages.")
+    assert section(page, "operators").endswith("The operator is known for 2 messages.")
+    assert section(page, "senders").endswith("The sender is known for 2 messages.")
+    assert "Оператор известен у 2\N{NO-BREAK SPACE}сообщений." in html_of(
+        [record(1), record(2), record(3, **nameless)], language="ru"
+    )
+    assert "known for" not in text_of(html_of([record(1), record(2, 20)]))
+
+
+def test_messages_of_too_many_days_are_said_to_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not shown day by day. They count elsewhere."""
+    monkeypatch.setattr(tallies, "MOST_NAMES", 2)
+    outcomes = [record(id, sent_at=SENT + timedelta(days=id)) for id in range(5)]
+    page = html_of(outcomes)
+    shown = section(page, "days")
+    assert "known for" not in shown
+    assert shown.endswith("There are more than 10,000 different days. Left out of further days: 3 messages.")
+    assert "5 messages" in text_of(page)
 
 
 def test_all_periods_follow_each_other_without_a_gap() -> None:

@@ -41,6 +41,8 @@ def test_texts_are_read_as_what_they_mean(values: dict[str, Any], field: str, ex
         ({"sent_at": "9999-12-31T23:59:59+00:00"}, "expected one of the years 2000 to 2199"),
         ({"channel": "pigeon"}, "channel 'pigeon': "),
         ({"cost": "much"}, "cost 'much': "),
+        ({"cost": "2,50"}, "cost '2,50': expected a number with a decimal point, such as 2.50"),
+        ({"sent_at": "today"}, "sent_at 'today': expected a date and time in ISO 8601"),
         ({"cost": "NaN"}, "cost 'NaN': expected a number of at most 20 digits"),
         ({"cost": "Infinity"}, "cost 'Infinity': "),
         ({"cost": "1E+40"}, "cost '1E+40': "),

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from enum import Enum
 from typing import Protocol, TypeVar
 
-from smsc_status.report._counting.tallies import GROUPS, ByName, Group, Tally
+from smsc_status.report._counting.tallies import GROUPS, MOST_NAMES, ByName, Group, Tally
 from smsc_status.report._drawing.plots import stacked_bars
 from smsc_status.report._page.blocks import Bar, Block, Cell, Drawing, Entry, Paragraph, Part, Section, Table
 from smsc_status.report._page.context import Context
@@ -127,7 +127,21 @@ def day_section(context: Context) -> Section:
     legend = [Entry(COLOURS[group], write.text(group.value)) for group in groups]
     rows = [(label(context, period, start), tally) for start, tally in zip(starts, tallies, strict=True) if tally.total]
     table = group_table(context, write.text(period.value), rows, summary=write.text("figures"), caption=title)
-    return Section("days", write.text(f"by_{period.value}"), [Drawing(plot, legend), table])
+    blocks: list[Block] = [Drawing(plot, legend), table, *_partly(context, "day", figures.by_day)]
+    if figures.by_day.others is not None:
+        left_out = write.counted("messages", figures.by_day.others.total)
+        blocks.append(Paragraph(write.text("day_others", write.number(MOST_NAMES), left_out)))
+    return Section("days", write.text(f"by_{period.value}"), blocks)
+
+
+def _partly(context: Context, field: str, found: ByName[KeyT, Tally]) -> list[Block]:
+    """For how many messages a field is known, if it is not known for all: so a table need not add up to all of them."""
+    others = 0 if found.others is None else found.others.total
+    known = others + sum(tally.total for _, tally in found.items())
+    if known == context.figures.messages.total:
+        return []
+    write = context.write
+    return [Paragraph(write.text(f"{field}_partly", write.counted("of_messages", known)))]
 
 
 def label(context: Context, period: Period, start: date) -> str:
@@ -150,7 +164,10 @@ def group_sections(context: Context) -> list[Section]:
         ("sender", figures.by_sender, "detail_full"),
     ):
         blocks: list[Block] = (
-            [group_table(context, write.text(field), named(context, found, Tally.add, Tally))]
+            [
+                group_table(context, write.text(field), named(context, found, Tally.add, Tally)),
+                *_partly(context, field, found),
+            ]
             if len(found)
             else [Paragraph(write.text(f"left_out_{field}", context.detail(level, _FIELDS[field])))]
         )

@@ -35,6 +35,11 @@ TEXTS: Mapping[str, Title] = {
         "Messages by the date of sending: delivered, not delivered, on the way, unknown",
         "Сообщения по дате отправки: доставлено, не доставлено, в пути, статус неизвестен",
     ),
+    "day_partly": Title("The date of sending is known for {}.", "Дата отправки известна у {}."),
+    "day_others": Title(
+        "There are more than {} different days. Left out of further days: {}.",
+        "Различных дней больше {}. За остальные дни не показано: {}.",
+    ),
     # How long it takes.
     "times": Title("How long delivery takes", "Сколько идёт доставка"),
     "times_note": Title("From sending to delivery, over {}.", "От отправки до доставки, по {}."),
@@ -71,6 +76,8 @@ TEXTS: Mapping[str, Title] = {
     "by_sender": Title("By sender", "По отправителям"),
     "channel": Title("Channel", "Канал"),
     "sender": Title("Sender", "Отправитель"),
+    "operator_partly": Title("The operator is known for {}.", "Оператор известен у {}."),
+    "sender_partly": Title("The sender is known for {}.", "Отправитель известен у {}."),
     # Cost.
     "cost": Title("Cost", "Стоимость"),
     "cost_note": Title("In the currency of the account.", "В валюте счёта."),
@@ -78,7 +85,7 @@ TEXTS: Mapping[str, Title] = {
     "cost_delivered": Title("What was delivered", "Доставленные"),
     "cost_each": Title("For each delivered message", "На одно доставленное"),
     "cost_look_ups": Title("Number look-ups", "Проверки номеров"),
-    "cost_partly": Title("The cost is known of {}.", "Стоимость известна у {}."),
+    "cost_partly": Title("The cost is known for {}.", "Стоимость известна у {}."),
     # The slowest.
     "slowest": Title("The slowest deliveries", "Самые долгие доставки"),
     "id": Title("Id", "ID"),
