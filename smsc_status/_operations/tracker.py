@@ -55,7 +55,7 @@ TOLD_APART = 2
 """A message spoils its own replies if this many replies about it alone can't be read, while others' can."""
 
 HELD = 10_000
-"""While so many outcomes have not been taken, nothing more is read or asked."""
+"""While this many outcomes have not been taken, nothing more is read or asked."""
 
 ONE_NIGHT = 6 * 3600.0
 """Seconds. Last calls are logged once in this time."""
@@ -64,8 +64,8 @@ logger = logging.getLogger("smsc_status")
 
 Until = Callable[[StatusRecord[Any]], bool]
 
-# How many trackers share a limiter's bulk requests. One whose loop was torn down stays counted, and so last calls come
-# earlier than they must.
+# How many trackers share a limiter's bulk requests. A tracker whose loop was torn down stays counted. Then last calls
+# come earlier than they must.
 _at_work: WeakKeyDictionary[Limiter, int] = WeakKeyDictionary()
 
 
@@ -108,7 +108,7 @@ class _Failures:
 class Tracker(Work):
     """A tracker at work: each message is asked again until it is done.
 
-    Its scheduler uses the server's time. That passes `speed` times as fast as ours, which an emulator makes possible.
+    Its scheduler uses the server's time. With an emulator, that may pass `speed` times as fast as real time.
     """
 
     operation = "track"
@@ -283,7 +283,7 @@ class Tracker(Work):
         self._has_warned_of_wall = False
         try:
             done = record.is_final if self._until is None else _verdict(self._until(record))
-        except BaseException as error:  # whatever it is, the caller gets it, and no other message is concerned
+        except BaseException as error:  # the caller gets any error of `until`, and other messages are not affected
             self.plan.put_back(item, now=now)
             self._input_error = error
             self.stop()
@@ -377,7 +377,10 @@ class Tracker(Work):
         return self._served(_loops.now())
 
     def _served(self, now: float) -> float:
-        """The instant in the server's time, a little later: what is due by our time must be due by the server's too."""
+        """The instant in the server's time.
+
+        It is made a little later, so that rounding does not make what is due by our time not yet due by the server's.
+        """
         return now if self._speed == 1.0 else now * self._speed + ROUNDING
 
     def _end_input(self, error: BaseException | None) -> None:

@@ -49,7 +49,7 @@ class ObservedRequest(Protocol):
 
 
 class ObservedCall(Protocol):
-    """Is told how a call of the client ends that waits for one message."""
+    """Is told how one call of the client ends. Such a call waits for one message."""
 
     @property
     def link(self) -> object:
