@@ -307,9 +307,9 @@ class StatusClient:
         ref = _ref(id, phone)
         level = self._detail if detail is None else _member(Detail, detail, "detail")
         max_age = seconds(max_age, "max_age")
-        patience = inf if max_wait is None else seconds(max_wait, "max_wait")
+        wait = inf if max_wait is None else seconds(max_wait, "max_wait")
         longest = None if timeout is None else seconds(timeout, "timeout")
-        return await check(self._engine, ref, level, max_wait=patience, max_age=max_age, timeout=longest)
+        return await check(self._engine, ref, level, max_wait=wait, max_age=max_age, timeout=longest)
 
     @overload
     def stream(self, messages: Refs[DataT], *, detail: Detail | None = None) -> OutcomeStream[DataT]: ...

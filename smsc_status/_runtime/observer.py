@@ -42,7 +42,7 @@ class ObservedRequest(Protocol):
         """The request is sent inside this block."""
 
     def replied(self, http_status: int | None, error: SmscError | None, *, seconds: float) -> None:
-        """After so many seconds there is a reply, or it is known that there is none that can be used, and why."""
+        """After this many seconds there is a reply, or it is known that there is none that can be used, and why."""
 
     def ended(self, outcome: str, error: SmscError | None) -> None:
         """It has ended, in one of the ways of `SentRequest`. Called once."""

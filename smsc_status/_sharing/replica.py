@@ -25,7 +25,7 @@ from smsc_status.limiter import Wanted
 from smsc_status.models import Limits
 
 ENTRIES_BETWEEN_CLEANUPS = 256
-"""After so many entries, the log's old ones are dropped if they are many."""
+"""After this many new entries, the old ones of the log are dropped if they are many."""
 
 logger = logging.getLogger("smsc_status")
 

@@ -39,10 +39,10 @@ LOCKED_FOR = 30.0
 """Seconds for which a row is not tried again that somebody else has locked. Each try may hold up the others for 2 s."""
 
 MAX_UNWRITTEN = 100_000
-"""While so many changes are not written, no more are taken. In ten minutes the vendor gives about 20,000."""
+"""While this many changes are not written, no more are taken. In ten minutes the vendor gives about 20,000."""
 
 MAX_FOUND = 10_000
-"""At the start, while so many rows were found and are not tracked yet, no more are read."""
+"""At the start, while this many rows were found and are not tracked yet, no more are read."""
 
 NEWEST_AT_START = 500
 """Rows that a look for the newest reads while not all rows are held. What it leaves out, the sweep finds soon."""

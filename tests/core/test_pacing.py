@@ -43,7 +43,7 @@ class TestTokens:
     def test_the_way_in_which_a_request_ends_says_when_its_tokens_come_back(
         self, how: RequestEnd, back_after: float
     ) -> None:
-        """A lost request counts longer than an answered one, and one that never left not at all."""
+        """An abandoned request counts longer than an answered one, and one that was not sent does not count."""
         pacer = Pacer(Limits())
         asked(pacer, 7, at=10.0, took=2.0, how=how)
         if back_after:

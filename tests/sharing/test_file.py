@@ -181,7 +181,7 @@ async def test_a_new_file_has_the_modes_and_the_group_of_the_old_one(
     monkeypatch.setattr(os, "fchown", lambda fd, *owner: owners.append(owner))
     monkeypatch.setattr(locked_module, "_is_at", lambda path, found: True)
     over = os.stat_result([*path.stat()[:4], 12, 34, *path.stat()[6:]])
-    locked_module.place(str(path), b"", over=over)
+    locked_module.put_file(str(path), b"", over=over)
     assert owners == ([(12, 34)] if is_root else [(-1, 34)])
     assert path.stat().st_mode & 0o777 == 0o664
 

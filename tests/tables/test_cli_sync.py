@@ -192,7 +192,7 @@ async def test_once_a_row_without_an_answer_is_a_failure(sqlite: sa.Engine) -> N
 async def test_once_a_server_that_never_answers_ends_it_with_the_reason(
     sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smsc_status.cli._account.PATIENCE", 0.0)
+    monkeypatch.setattr("smsc_status.cli._account.GIVE_UP_AFTER", 0.0)
     office = Office(sqlite, http_503=1.0)
     for id in range(1, 11):
         office.insert(id)
@@ -310,7 +310,7 @@ async def test_probes_are_answered(anyio_backend: str) -> None:
 async def test_what_is_no_request_gets_no_answer_and_harms_nobody(
     anyio_backend: str, request_: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_health, "PATIENCE", 0.3)
+    monkeypatch.setattr(_health, "REQUEST_TIMEOUT", 0.3)
     probes = Probes()
     async with answering(("127.0.0.1", 0), health_pages(probes.report)) as port:
         assert await answer(port, request_) == b""

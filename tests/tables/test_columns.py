@@ -169,8 +169,8 @@ def test_the_wanted_index_is_partial_where_the_database_has_such() -> None:
     mapped = found(f"id integer primary key, phone text, {OUT}")
     assert wanted_index(mapped, POSTGRESQL) == ("CREATE INDEX messages_open ON messages (id) WHERE outcome IS NULL")
     assert wanted_index(mapped, MYSQL) == "CREATE INDEX messages_open ON messages (outcome, id)"
-    _, place = mapped.out["outcome"]
-    long = attrs.evolve(mapped, out={"outcome": (sa.Column("outcome", sa.Text), place)})
+    _, written = mapped.out["outcome"]
+    long = attrs.evolve(mapped, out={"outcome": (sa.Column("outcome", sa.Text), written)})
     assert wanted_index(long, MYSQL) == "CREATE INDEX messages_open ON messages (outcome(20), id)"
 
 

@@ -143,7 +143,7 @@ async def test_a_blocked_loop_holds_a_reader_up_once_and_briefly(
     """However many clients it has. The reader then gets the last sample; the first time there is none, and other
     metrics come all the same.
     """
-    monkeypatch.setattr(_sampling, "PATIENCE", 0.05)
+    monkeypatch.setattr(_sampling, "ANSWER_TIMEOUT", 0.05)
     async with AsyncExitStack() as clients:
         for _ in range(5):
             await clients.enter_async_context(answered_by(b"", telemetry=watch.telemetry))

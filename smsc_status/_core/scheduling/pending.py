@@ -152,7 +152,7 @@ class PendingChecks:
         self.tally.requests[kind] += 1
 
     def count_seconds(self, kind: str, *, took: float, waited: float) -> None:
-        """A request of this kind has ended. It took so many seconds, after it had waited for so many."""
+        """A request of this kind has ended. It took `took` seconds, after it had waited for `waited` seconds."""
         self.tally.request_seconds[kind] += took
         self.tally.wait_seconds[kind] += waited
 
