@@ -40,7 +40,7 @@ def test_columns_are_found_by_their_usual_names(columns: str, id: str, phone: st
     assert (mapped.id.name, mapped.phone.name, mapped.sent_at) == (id, phone, None)
 
 
-def test_columns_are_named() -> None:
+def test_columns_have_the_names_that_the_user_gives() -> None:
     given = Columns.of({"id": "message_id", "outcome": "Ended", "err": None, "cost": "price", "sender_id": "sender"})
     mapped = found(
         "id integer primary key, message_id text, phone text, cost real, price real, sender text, message text, "

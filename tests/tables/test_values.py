@@ -102,5 +102,5 @@ def test_other_values_are_written_in_the_columns_type() -> None:
     ("type", "kind"),
     [(sa.Boolean(), Kind.OTHER), (sa.JSON(), Kind.OTHER), (sa.Uuid(), Kind.UUID), (sa.types.NullType(), Kind.TEXT)],
 )
-def test_the_kind_of_a_type(type: Any, kind: Kind) -> None:
+def test_each_type_of_column_has_its_kind(type: Any, kind: Kind) -> None:
     assert kind_of(type) is kind
