@@ -262,6 +262,7 @@ def test_an_id_that_is_always_in_use_costs_a_bounded_amount_of_memory() -> None:
         for number in range(room):
             pacer.finished([7], bulk=False, how=ends[(round + number) % 7], now=now + number)
         now = pacer.due_at(7, now=now + 5)
+        # Bounds of the memory, which nothing outside tells.
         assert len(pacer._review_queue) == len(pacer._review_at) <= 1
         assert len(pacer._lingering) <= 5
         assert all(len(out) <= 6 for out in pacer._out.values() if isinstance(out, list))
