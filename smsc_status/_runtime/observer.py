@@ -1,4 +1,4 @@
-"""What the engine and the operations tell whoever observes a client. Telemetry does so; without it nobody observes."""
+"""What the engine and the operations tell the observer of a client. Telemetry is one; without it there is none."""
 
 from __future__ import annotations
 
