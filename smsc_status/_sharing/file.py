@@ -52,7 +52,7 @@ LOOK_SECONDS = 0.02
 SMALLEST_DROP = 65_536
 """Bytes. A smaller file is not rewritten to drop old entries."""
 WORTH_DROPPING = 1 / 3
-"""The share of old entries from which on a file is rewritten without them. A newcomer reads the whole file."""
+"""The share of old entries from which on a file is rewritten without them. A process that joins reads all of it."""
 REMEMBERED = 64
 """Entries. While a call waits for the lock, another call of this process may read on. The first one then gets from
 memory what the second one has read, and the file is not read from its beginning."""

@@ -158,8 +158,8 @@ class Participant:
     async def _serve(self, *, takes_back: bool = False) -> None:
         """Call all selectors that are due, and give out permits, unless that is going on already.
 
-        With `takes_back`, the ticket is taken back, but only if nothing has been permitted since the watcher looked last.
-        A caller that gets a permit often asks for the next one at once. If it does not, the watcher looks again.
+        With `takes_back`, the ticket is taken back, but only if nothing was permitted since the watcher last looked. A
+        caller that gets a permit often asks for the next one at once. If it does not, the watcher looks again.
         """
         if self._is_serving:
             return

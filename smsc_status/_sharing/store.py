@@ -52,9 +52,10 @@ class Store(Protocol):
     """Where the log is, for people: without secrets."""
 
     def now(self) -> float:
-        """The present instant on the log's clock, which counts sleep. It is never ahead of the stamps to come.
+        """The present instant on the log's clock, which counts sleep.
 
-        Before the first call of another method it may be unknown; it is then -inf.
+        It may be ahead of the stamps to come by half of the margin at most. Before the first call of another method it
+        may be unknown; it is then -inf.
         """
 
     async def append(self, data: bytes | None, *, log: str, after: int) -> Tail:

@@ -197,7 +197,7 @@ class OpenRows:
         try:
             ref = RowRef(id, phone, sent_at, seen.key, number)
         except ConfigError as error:
-            what = str(error).partition(" ")[0]  # the text has the value, too, which does not belong into a log
+            what = str(error).partition(" ")[0]  # the text has the value, too, which does not belong in a log
             return BadRow(seen.key, (seen.id, seen.phone), what, number)
         # A ref's id and phone may be other values than the row's: without padding and invisible characters, say.
         return ref if (ref.id, ref.phone) == (seen.id, seen.phone) else RowRef(id, phone, sent_at, seen, number)

@@ -21,7 +21,7 @@ FRESH = 0.5
 
 
 LEFT_ALONE = 5.0
-"""An event loop that has not answered is not asked again for so long, in seconds, by whichever client of it."""
+"""Seconds. An event loop that has not answered is not asked again for this long, about any of its clients."""
 
 _silent: WeakKeyDictionary[object, float] = WeakKeyDictionary()
 """When loops were last asked that did not answer, on `time.monotonic`."""

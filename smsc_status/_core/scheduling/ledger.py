@@ -334,7 +334,7 @@ class Ledger:
             return 0.0
         if how is RequestEnd.ABANDONED:
             return self.limits.linger + self._back_after
-        return 2 * self._back_after  # the second or third refusal may stop all single requests for so long
+        return 2 * self._back_after  # a second or third refusal may stop all single requests for this long
 
     def _waits(self, record: Waits, now: float) -> None:
         if not record.slot and not record.bulk:
