@@ -105,7 +105,8 @@ class PendingChecks:
         self._checks: dict[Identity, PendingCheck] = {}
         self._start_deadlines: StartDeadlines[Subscriber] = StartDeadlines()
         self._recent = RecentRecords()
-        # The request to send next. Its messages count as waiting until `commit`.
+        # The request to send next. Its messages have left the dispatcher; `cancel_selection` puts them back. Until
+        # `commit` they are not sent: further subscribers may join, and `fail_waiting` ends them.
         self._selected: Request | None = None
         # The epoch is how often everything that waited was ended; `_refusal` is the last error that ended it. If a
         # request of an earlier epoch fails, its checks end with that error instead of a retry.
