@@ -1,7 +1,7 @@
-"""A simulated day of tracking: how soon is the end of a message noticed, and what would other plans do?
+"""A simulated day of tracking: how soon is the end of a message noticed, and what would other policies do?
 
-`python -m benchmarks.day [MESSAGES [HOURS]]` compares the plan with polling in turn, with fixed intervals and with the
-informed bound. Then it tries other values of each number of the policy, over a quarter of the day. Last it runs the
+`python -m benchmarks.day [MESSAGES [HOURS]]` compares the scheduler with polling in turn, with fixed intervals and with
+the informed bound. Then it tries other values of each number of the policy, over a quarter of the day. Last it runs the
 whole client against the emulator over a tenth of the day, and the same tenth in `lanes`, to show that both agree.
 
 `python -m benchmarks.day client [MESSAGES [HOURS]]` runs the whole client over the whole day, which takes minutes.
@@ -97,7 +97,7 @@ def bounds(messages: int, seconds: float, outcome: lanes.Outcome) -> dict[str, b
 
 
 def compare(messages: int, seconds: float) -> None:
-    """Print this library's plan beside the others, and beside the bound."""
+    """Print this library's scheduler beside the others, and beside the bound."""
     print(f"{messages:,} messages sent over {seconds / 3600:g} h, round trips of 50 to 300 ms, max_bulk 1000")
     print("from a message's end to its record, s".ljust(42), HEADER)
     policies = {"tracking": OURS, "in turn": IN_TURN} | {

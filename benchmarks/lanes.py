@@ -1,6 +1,6 @@
-"""Simulates the two lanes and a plan of tracking without HTTP: a day takes half a minute. It compares policies.
+"""Simulates the two lanes and tracking without HTTP: a day takes half a minute. It compares policies.
 
-The plan, the pacer and the referee that counts arrivals are the library's own. The client around them (its tasks,
+The scheduler, the pacer and the referee that counts arrivals are the library's own. The client around them (its tasks,
 httpx, JSON) is left out. The benchmark `day` runs both and prints them side by side.
 """
 
@@ -101,11 +101,11 @@ class Outcome:
 
 
 class Lanes:
-    """One run: messages are sent, are asked by the plan as the limits allow, and end.
+    """One run: messages are sent, are asked by the scheduler as the limits allow, and end.
 
     Args:
         day: the messages, in the order of sending.
-        policy: the policy of the plan.
+        policy: the policy of the scheduler.
         limits: the account's limits.
         seed: the seed of the round trips, which are distributed evenly over `ROUND_TRIPS`.
     """
@@ -114,14 +114,14 @@ class Lanes:
         self.limits = limits or Limits()
         self.outcome = Outcome()
         cycle = self.limits.period + self.limits.margin
-        self.plan = PollScheduler(
+        self.scheduler = PollScheduler(
             policy,
             max_bulk=self.limits.max_bulk,
             cycle=cycle,
             slots=self.limits.connections,
             checks=self.limits.checks_per_id,
         )
-        self.plan.dates.offset = START
+        self.scheduler.dates.offset = START
         self._day = day
         self._pacer = Pacer(self.limits)
         self._referee = Referee()
@@ -148,7 +148,7 @@ class Lanes:
             if wakes_at == inf:
                 break
             now = max(now, wakes_at)
-        for item in self.plan:
+        for item in self.scheduler:
             sent = self._day[int(item.ref.id) - 1]
             if self._is_archived(sent, now):
                 self._lose(sent)
@@ -159,38 +159,38 @@ class Lanes:
     def _send(self, sent: Sent, now: float) -> None:
         self._read += 1
         ref = MessageRef(self._read, phone_of(self._read), datetime.fromtimestamp(START + sent.at, UTC))
-        self.plan.add(ref, now=now)
-        self.outcome.most_tracked = max(self.outcome.most_tracked, len(self.plan))
+        self.scheduler.add(ref, now=now)
+        self.outcome.most_tracked = max(self.outcome.most_tracked, len(self.scheduler))
 
     def _ask(self, now: float) -> float:
         """Send what may be sent now. Returns when there may be more to send."""
-        plan, pacer = self.plan, self._pacer
+        scheduler, pacer = self.scheduler, self._pacer
         slot_at = pacer.bulk_due_at(now=now)
         if not self._is_bulk_out and slot_at <= now and pacer.free_slots(now=now):
             batch = []
-            for item in take_bulk(plan, self.limits.max_bulk, now=now):
+            for item in take_bulk(scheduler, self.limits.max_bulk, now=now):
                 if pacer.tokens(item.ref.identity[0], now=now):
                     batch.append(item)
                 else:
-                    plan.put_back_for_bulk(item, now=now)
+                    scheduler.put_back_for_bulk(item, now=now)
             if batch:
                 self._is_bulk_out = True
                 self.outcome.bulk += 1
                 self._start(batch, now, bulk=True)
-        while self._singles < plan.slots and pacer.free_slots(now=now):
-            urgent = plan.take_single(now=now)
+        while self._singles < scheduler.slots and pacer.free_slots(now=now):
+            urgent = scheduler.take_single(now=now)
             if urgent is None:
                 break
             if not pacer.tokens(urgent.ref.identity[0], now=now):
-                plan.put_back_for_bulk(urgent, now=now)
+                scheduler.put_back_for_bulk(urgent, now=now)
                 continue
             self._singles += 1
             self.outcome.singles += 1
             self._start([urgent], now, bulk=False)
         if not pacer.free_slots(now=now):
             return inf
-        bulk_at = inf if self._is_bulk_out else max(slot_at, plan.due_at())
-        return min(bulk_at, inf if self._singles >= plan.slots else max(now, plan.due_at(singly=True)))
+        bulk_at = inf if self._is_bulk_out else max(slot_at, scheduler.due_at())
+        return min(bulk_at, inf if self._singles >= scheduler.slots else max(now, scheduler.due_at(singly=True)))
 
     def _start(self, items: list[Tracked], now: float, *, bulk: bool) -> None:
         self._pacer.started(_keys(items), bulk=bulk, now=now)
@@ -229,7 +229,7 @@ class Lanes:
             self._is_bulk_out = False
         else:
             self._singles -= 1
-            self.plan.record_round_trip(now - request.started_at)
+            self.scheduler.record_round_trip(now - request.started_at)
         self.outcome.polled += len(request.items)
         for item, final in zip(request.items, request.final, strict=True):
             self._judge(item, final, now)
@@ -245,21 +245,21 @@ class Lanes:
             self.outcome.delays.append(now - ended_at)
         else:
             record = _PENDING
-        self.plan.polled(item, record, done=final is not False, now=now)
+        self.scheduler.polled(item, record, done=final is not False, now=now)
         if final is False:
-            self.plan.put_back(item, now=now)
+            self.scheduler.put_back(item, now=now)
         else:
-            self.plan.forget(item)
+            self.scheduler.forget(item)
 
     def _lose(self, sent: Sent) -> None:
         self.outcome.lost += 1
         self.outcome.lost_in_vain += archive_deadline(START + sent.at) - START - sent.at - sent.ends_after < LATE
 
 
-def take_bulk(plan: PollScheduler, max_bulk: int, *, now: float) -> list[Tracked]:
+def take_bulk(scheduler: PollScheduler, max_bulk: int, *, now: float) -> list[Tracked]:
     """The messages for a bulk request; none if no message is due."""
-    plan.call_last(now=now)
-    return plan.take(max_bulk, now=now) if plan.due_at() <= now else []
+    scheduler.call_last(now=now)
+    return scheduler.take(max_bulk, now=now) if scheduler.due_at() <= now else []
 
 
 def _keys(items: list[Tracked]) -> list[Key]:

@@ -96,7 +96,7 @@ now = _timeline.now
 here_and_now = _timeline.here_and_now
 """The running loop's identity and that instant, in one call. Raises RuntimeError where no loop runs."""
 
-# Elsewhere than on Linux no clock of Python's is sure to count sleep.
+# On other systems than Linux, none of Python's clocks is sure to count sleep.
 _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -241,10 +241,10 @@ def call_in(loop: Any, function: Callable[[], object]) -> None:
 class Call(Generic[ResultT]):
     """An async function that is called in an asyncio loop, by another thread. `told` gets this object when it is done.
 
-    `asyncio.run_coroutine_threadsafe` and `concurrent.futures.Future` take half as long again.
+    `asyncio.run_coroutine_threadsafe` and `concurrent.futures.Future` take 1.5 times as long.
 
     Raises:
-        ConfigError: the loop runs in this thread, so whoever waits would wait for himself.
+        ConfigError: the loop runs in this thread, so the thread would wait for itself.
     """
 
     def __init__(self, loop: Any, work: Callable[[], Awaitable[ResultT]], told: SimpleQueue[object]) -> None:

@@ -1,4 +1,4 @@
-"""Outcomes as plain JSON values, for the command line, for web frameworks and for whoever stores them.
+"""Outcomes as plain JSON values, for the command line, for web frameworks and for storage.
 
 A record's fields have the wire's names. Its views (the titles, the instants, whether it is final) stand beside them.
 """

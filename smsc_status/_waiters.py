@@ -162,12 +162,12 @@ class WaitQueue:
         return is_urgent is not None and bool(is_urgent(now=now))
 
     def has_work(self, waiter: Waiter) -> bool:
-        """Whether the waiter has something to send; so it is if its selector does not tell."""
+        """Whether the waiter has something to send. If its selector does not say, it counts as having something."""
         has_work = _find_method(waiter.select, "has_work")
         return has_work is None or bool(has_work())
 
     def wants_bulk(self, waiter: Waiter, *, now: float) -> bool:
-        """Whether the waiter would use the bulk slot; not if its selector does not tell."""
+        """Whether the waiter would use the bulk slot. If its selector does not say, it counts as not using it."""
         wants_bulk = _find_method(waiter.select, "wants_bulk")
         return wants_bulk is not None and bool(wants_bulk(now=now))
 

@@ -54,13 +54,13 @@ class Stats:
     """What a client has done, and what it is doing.
 
     - `requests`: the requests that were sent, by kind (`single`, `bulk`, `delete`).
-    - `request_seconds`: how long those that have ended took together, in seconds, by kind.
-    - `wait_seconds`: how long they waited for the limits together, in seconds, by kind. A request has waited as long as
+    - `request_seconds`: how long the requests that have ended took in total, in seconds, by kind.
+    - `wait_seconds`: how long they waited for the limits in total, in seconds, by kind. A request has waited as long as
       its message that waited longest.
     - `records`: the records that were received.
     - `refusals`: the vendor's errors, by code.
     - `retries`: the messages that had to be asked again.
-    - `open_requests`: the requests in flight, those of the account's other clients in this process included.
+    - `open_requests`: the account's requests in flight, including those of all clients and processes that share it.
     - `waiting`: the distinct messages that wait for a request.
     - `bulk_slot_in`: the seconds until the account's next bulk request may start; 0.0 means now.
     - `shared_by`: what the processes of the account share: `process` means nothing, otherwise where their log is.
@@ -118,16 +118,17 @@ class StatusClient:
         limits: the limits to keep; by default the vendor's.
         share: who keeps the limits together: `"process"` (this process), `"machine"` (all processes of this user on
             this machine), a path with a `/` (all who can write there), or the URL of a Redis or Valkey server (all who
-            can reach it), such as `redis://host`. By default the machine. But a server on the loopback, or behind a
-            `transport`, is probably an emulator, and is shared within this process.
+            can reach it), such as `redis://host`. The default is the machine. But for a server on the loopback, or
+            behind a `transport`, it is this process, because such a server is probably an emulator.
         limiter: a limiter of your own, or one that you share on purpose. It brings its own limits.
-        timeout: the longest time for each request as a whole. It is not sent later than this after the limiter let it
-            start, even if the process was stopped meanwhile.
+        timeout: the longest time for each request as a whole. It counts from the limiter's permit: if the process was
+            stopped in between and the time is over, the request is not sent.
         retries: how often a message is asked again after a failed connection, a time-out, an empty reply, or an HTTP
             status that says "later". Refusals because of the limits are waited out and do not count.
         transport: any `httpx.AsyncBaseTransport` that sends a request at most once. A client with a transport has a
             limiter of its own, so two of them do not keep one account's limits together: then give both one `limiter`.
-            If it ignores httpcore's `trace`, whether `timeout` is over is looked at only before it is called.
+            If it ignores httpcore's `trace`, the client checks only before it calls the transport whether `timeout` is
+            over.
         proxy: the URL of a proxy, instead of what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
             `socks5://` needs the package socksio (`pip install 'httpx[socks]'`).
         verify: whose certificates to trust: an `ssl.SSLContext`, or `True`. `True` means the system's certificate
@@ -306,9 +307,9 @@ class StatusClient:
         ref = _ref(id, phone)
         level = self._detail if detail is None else _member(Detail, detail, "detail")
         max_age = seconds(max_age, "max_age")
-        patience = inf if max_wait is None else seconds(max_wait, "max_wait")
+        wait = inf if max_wait is None else seconds(max_wait, "max_wait")
         longest = None if timeout is None else seconds(timeout, "timeout")
-        return await check(self._engine, ref, level, max_wait=patience, max_age=max_age, timeout=longest)
+        return await check(self._engine, ref, level, max_wait=wait, max_age=max_age, timeout=longest)
 
     @overload
     def stream(self, messages: Refs[DataT], *, detail: Detail | None = None) -> OutcomeStream[DataT]: ...

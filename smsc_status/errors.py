@@ -34,8 +34,8 @@ EXCERPT_CHARS = 200
 class SmscError(Exception):
     """The base of all errors of this library.
 
-    If an error ends more than one check (wrong credentials, a blocked address), `pending` holds the messages that were
-    given and not answered, ready to be given again.
+    If the account was refused or the client was closed, `pending` holds the messages that were put in and not answered,
+    ready to be put in again: all of a stream's, or the one of a `check` or a `delete`.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -193,7 +193,10 @@ class LimiterUnavailable(SmscError):
 
 
 class DatabaseUnavailable(SmscError):
-    """The database whose table is kept current could not be reached when the work began. Later it is waited for."""
+    """The database of the table could not be reached when the work began.
+
+    If it can't be reached later, nothing is raised: the work waits for it.
+    """
 
 
 _BY_CODE: dict[int, type[ApiError]] = {

@@ -33,8 +33,8 @@ TURN_TIMEOUT = 0.05
 """Seconds that a loop has to call the selector whose turn it is. After that, the next waiter's loop has the turn."""
 
 LOOP_WATCH_INTERVAL = 1.0
-"""Seconds. While several loops share a limiter, it looks this often whether the others still run: a loop that has
-stopped cannot report it."""
+"""Seconds. While several loops share a limiter, it checks this often that the others still run: a loop that has stopped
+cannot report it."""
 
 LONGEST_REQUEST = 30.0
 """How long a request may take, in seconds, unless a client says that its own requests may take longer."""
@@ -65,8 +65,8 @@ class Selector(Protocol[WantedT_co]):
     quick, take no lock and raise nothing.
 
     Two more optional methods tell other processes what this one waits for. `has_work() -> bool` says whether the
-    selector has anything to send at all; without it, it counts as having. `wants_bulk(*, now: float) -> bool` says
-    whether it would use the bulk slot.
+    selector has anything to send at all; a selector without it counts as having something.
+    `wants_bulk(*, now: float) -> bool` says whether it would use the bulk slot.
     """
 
     def __call__(self, pacer: Pacer, *, now: float) -> WantedT_co | float:
@@ -113,7 +113,7 @@ class Permit(Generic[WantedT_co]):
         self.lost: deque[Any] | None = lost
 
     def __del__(self) -> None:
-        # This may run anywhere, even while the pacer is at work. So only take a note.
+        # This may run anywhere, even while the pacer is at work. So it only takes a note.
         if not self.released and self.lost is not None:
             self.lost.append((self.loop, self.number))
 
@@ -390,7 +390,7 @@ class LocalLimiter:
             return
         if self._first_loop is not None and not _loops.has_ended(self._first_loop):
             self._is_shared = True
-            _loops.call_in(self._first_loop, self._wake_all)  # so that they look at the other loops from now on
+            _loops.call_in(self._first_loop, self._wake_all)  # from now on, its waiters watch the other loops
         else:
             self._first_loop = here
 
@@ -423,7 +423,7 @@ class LocalLimiter:
         return True
 
     def _find_lost(self, here: object, now: float) -> None:
-        # The first condition: other loops have requests in flight.
+        # The first condition means that other loops have requests in flight.
         if len(self._open) > (here in self._open) and (here is None or now >= self._watch_at):
             self._watch_at = now + LOOP_WATCH_INTERVAL
             for loop in [loop for loop in self._open if loop is not here and self._requests_are_over(loop, now)]:

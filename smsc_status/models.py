@@ -47,7 +47,7 @@ _WIRE_DATE = "%d.%m.%Y %H:%M:%S"
 
 
 _UNBOUND: Any = None
-"""The `ref` of a record that belongs to no message yet. Type checkers need not think of it."""
+"""The `ref` of a record that belongs to no message yet. It is `Any`, so that type checkers take `ref` as always set."""
 
 
 def is_look_up(type: int | None, flag: int | None) -> bool:

@@ -220,6 +220,7 @@ def stop_with_lock() -> None:
     _replace(file_module, "write", stopping)
 
 
+# The steps that hold the limits, to be replaced by ones that do not.
 append, finish, take_step = RedisStore.append, Ledger._finish, Replica._take_step
 follow_server = ServerClock.__init__
 

@@ -143,6 +143,8 @@ class Server:
         partial = self._offset_file.with_suffix(".new")
         partial.write_text(f"{seconds:+}\n")
         partial.rename(self._offset_file)
+        if Path(self.socket).exists():
+            self.call("TIME")  # one more command may be executed by the time that the server has read before
 
     def call(self, *command: str | bytes | int) -> Any:
         """Have a command executed. Raises hiredis's `ReplyError`."""

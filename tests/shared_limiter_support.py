@@ -64,6 +64,7 @@ async def ask(limiter: SharedLimiter, one: One, *, takes: float = 0.0, how: Requ
 
 
 def participant_of(limiter: SharedLimiter) -> Participant:
+    """What takes part for this event loop: to see, or to disturb, a single step of it."""
     return limiter._participants[_loops.this_loop()]
 
 

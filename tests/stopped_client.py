@@ -51,6 +51,7 @@ def stop_before(place: str, *, is_checked: bool) -> None:
         if not is_stopped:
             is_stopped = True
             os.kill(os.getpid(), signal.SIGSTOP)
+        # If the check is switched off, the request goes out late: that shows what the check prevents.
         send_by = progress._send_by
         if not is_checked:
             progress._send_by = inf

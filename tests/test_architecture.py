@@ -37,7 +37,7 @@ LAYERS = [
     ["report"],
     ["cli", "__main__"],
 ]
-CORE_ROOMS = {"scheduling", "tracking", "wire"}
+CORE_FOLDERS = {"scheduling", "tracking", "wire"}
 SHARED_IN_THE_CORE = {"drafts", "stale"}
 # Beside the client, not below it: what it may use of the library.
 EMULATOR_MAY_USE = {"errors", "codes", "models", "_core", "_core.wire", "emulator"}
@@ -65,7 +65,7 @@ def imports(path: Path) -> frozenset[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import hides its arrow"
+            assert node.level == 0, f"{path}: a relative import does not name its module"
             names.add(node.module or "")
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return frozenset(names)
@@ -87,14 +87,14 @@ def own_imports(path: Path) -> set[str]:
 
 
 def test_every_module_has_its_layer() -> None:
-    """A new module is added to the plan first."""
-    homeless = [name for name in modules() if layer_of(name) is None and name.partition(".")[0] != "emulator"]
-    assert not homeless
+    """A new module is added to one of the layers first."""
+    without_layer = [name for name in modules() if layer_of(name) is None and name.partition(".")[0] != "emulator"]
+    assert not without_layer
 
 
 @pytest.mark.parametrize("module", sorted(name for name in modules() if name.partition(".")[0] != "emulator"))
 def test_a_module_imports_only_from_above(module: str) -> None:
-    """No arrow points down."""
+    """No module imports from a layer below its own."""
     here = layer_of(module)
     for name in own_imports(modules()[module]) - {module, ""}:
         there = layer_of(name)
@@ -125,15 +125,15 @@ def test_the_parts_of_the_core_know_nothing_of_each_other() -> None:
     """What is sent, what goes next and what is tracked can each be read and changed alone."""
     for module, path in modules().items():
         if module.startswith("_core."):
-            room = module.split(".")[1]
+            folder = module.split(".")[1]
             used = {name.split(".")[1] for name in own_imports(path) if name.startswith("_core.")}
-            assert room in CORE_ROOMS | SHARED_IN_THE_CORE
-            assert used <= {room} | SHARED_IN_THE_CORE, f"{module} imports from {used - {room}}"
+            assert folder in CORE_FOLDERS | SHARED_IN_THE_CORE
+            assert used <= {folder} | SHARED_IN_THE_CORE, f"{module} imports from {used - {folder}}"
 
 
 @pytest.mark.parametrize("module", sorted(name for name in modules() if name.partition(".")[0] == "emulator"))
 def test_the_emulator_shares_only_values_and_codecs(module: str) -> None:
-    """The referee must not have the limiter's blind spots."""
+    """Otherwise the emulator would share the mistakes of the client."""
     for name in own_imports(modules()[module]) - {""}:
         assert name in EMULATOR_MAY_USE or name.startswith(("emulator.", "_core.wire.")), name
 
@@ -166,19 +166,19 @@ def test_loops_alone_knows_the_event_loop() -> None:
     assert {name for name in users if name.partition(".")[0] not in ("emulator", "cli")} == {"_loops"}
 
 
-REPORT_ROOMS = {"_reading": {"_counting"}, "_counting": set(), "_drawing": set(), "_page": {"_counting", "_drawing"}}
-"""For each room of `report`, the others that it may use. All may use what a row is."""
+REPORT_FOLDERS = {"_reading": {"_counting"}, "_counting": set(), "_drawing": set(), "_page": {"_counting", "_drawing"}}
+"""For each folder of `report`, the others that it may use. All may use `_rows`."""
 
 
 @pytest.mark.parametrize("module", sorted(name for name in modules() if name.startswith("report._")))
-def test_the_rooms_of_reports_know_only_what_they_need(module: str) -> None:
+def test_the_folders_of_reports_import_only_what_they_need(module: str) -> None:
     """Counting does no I/O and knows no page, and drawing knows no figures."""
-    room = module.split(".")[1]
-    if room not in REPORT_ROOMS:
+    folder = module.split(".")[1]
+    if folder not in REPORT_FOLDERS:
         return
     used = {name.split(".")[1] for name in own_imports(modules()[module]) if name.startswith("report._")}
-    assert used <= REPORT_ROOMS[room] | {room, "_rows"}
-    if room == "_counting":
+    assert used <= REPORT_FOLDERS[folder] | {folder, "_rows"}
+    if folder == "_counting":
         assert not {name.partition(".")[0] for name in imports(modules()[module])} & IMPURE
 
 

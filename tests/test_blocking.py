@@ -313,6 +313,7 @@ def test_a_forked_process_leaves_the_thread_to_its_parent(emulator: Emulator, mo
     monkeypatch.setattr("smsc_status._loops.keep", kept.append)
     with client_of(emulator) as client:
         client.check(1, PHONE)
+        # These are what the module has a fork call: before it, and in the child.
         before = list(background._running)
         background._lock_for_fork()
         assert not background._lock.acquire(blocking=False)

@@ -464,6 +464,7 @@ def test_the_reference_has_every_public_name() -> None:
 def test_the_reference_has_every_fixture_and_the_mark() -> None:
     """As the plugin has them."""
     fixtures = {name for name in vars(pytest_smsc_status) if name.startswith("smsc_")}
+    # The plugin names the mark once, for itself.
     assert {*fixtures, pytest_smsc_status._MARK} <= set(names(DOCS / "reference/emulator.md"))
 
 

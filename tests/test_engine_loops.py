@@ -192,6 +192,7 @@ def test_a_worker_left_behind_in_another_loop_selects_nothing() -> None:
 async def test_in_a_forked_process_a_client_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has counted, what waits, and its sockets are the parent's; whether it is closed stays."""
     one, other = answered_by(DELIVERED), answered_by(DELIVERED)
+    # Only these two, and none of other tests.
     monkeypatch.setattr(
         "smsc_status._runtime.engine._all", type(engine_module._all)([engine_of(one), engine_of(other)])
     )
@@ -200,6 +201,7 @@ async def test_in_a_forked_process_a_client_begins_anew(monkeypatch: pytest.Monk
     before = dict(vars(engine_of(one)))
     engine_module._reset_after_fork()  # what the module has a fork call in the child
     assert one.stats().records == 0
+    # Its sockets, which nothing outside shows.
     assert engine_of(one)._exchange is not before["_exchange"]
     assert (await one.check(2, PHONE)).is_delivered
     with pytest.raises(ConfigError, match="closed"):

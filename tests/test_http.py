@@ -489,6 +489,7 @@ class Stopped:
         self.now = 1000.0
         self.is_on = False
         monkeypatch.setattr(_loops, "boot_now", lambda: self.now)
+        # To come between two of httpcore's events.
         original = module._RequestProgress.on_event
 
         async def on_event(progress: Any, name: str, info: Any) -> None:

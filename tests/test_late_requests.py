@@ -316,4 +316,5 @@ def test_the_clock_of_permits_counts_sleep_where_the_system_has_such_a_clock(mon
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no clock is sure to count sleep")
 def test_on_linux_the_clock_of_permits_counts_sleep() -> None:
+    # The clock itself: no test can put the machine to sleep.
     assert time.CLOCK_BOOTTIME == _loops._BOOT_CLOCK

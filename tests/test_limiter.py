@@ -280,7 +280,7 @@ async def test_cancelled_waiters_take_nothing() -> None:
     assert limiter.pacer.open_requests == 0
 
 
-async def test_a_permit_is_settled_once() -> None:
+async def test_a_permit_is_released_once() -> None:
     limiter = LocalLimiter()
     permit = await limiter.acquire(One().select)
     await limiter.release(permit, RequestEnd.NOT_SENT)

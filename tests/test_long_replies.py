@@ -257,6 +257,7 @@ async def test_closing_while_a_reply_is_read_fails_all_callers_at_once(monkeypat
     assert reading.limiter.ends == [RequestEnd.REPLIED]
     assert reading.limiter.slots().open_requests == 0
     assert engine_of(reading.client).background_tasks == 0
+    # What the engine holds: nothing outside tells that it has let go.
     assert not engine_of(reading.client)._open
     assert [inspect.getgeneratorstate(generator) for generator in generators] == ["GEN_CLOSED"]
 
@@ -275,6 +276,7 @@ async def test_a_caller_that_leaves_while_the_reply_is_read_does_not_stop_the_re
 
 @pytest.mark.slow
 async def test_a_mistake_while_a_long_reply_is_read_is_every_caller_s_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A mistake in the midst of reading, which no reply brings about.
     good: Callable[[Any], StatusRecord] = jsonfast._record
 
     def bad(wire: Any) -> StatusRecord:
@@ -325,6 +327,7 @@ def test_a_client_whose_loop_ends_while_a_reply_is_read_works_in_another(run: Ca
 
     run(leave)
     assert {type(end) for end in reading.ends} <= {ClientClosed}
+    # As above: nothing outside tells that the engine has let go.
     assert not engine_of(reading.client)._open
     run(go_on)
     assert reading.limiter.ends == [RequestEnd.REPLIED] * 2
@@ -336,6 +339,7 @@ def test_a_task_that_is_destroyed_while_it_reads_leaves_nothing_behind(caplog: p
     client_engine = engine_of(reading.client)
     loop = VirtualLoop()
     request_tasks: list[Any] = []
+    # To have the coroutines, which the loop would destroy at a time of its own.
     carry_out = client_engine._carry_out
 
     def noted(*args: Any) -> Any:

@@ -185,7 +185,7 @@ async def test_a_ref_is_given_alone_and_an_id_with_a_phone(call: str) -> None:
 
 
 @pytest.mark.slow
-def test_pyright_agrees() -> None:
+def test_pyright_knows_the_types_of_a_user_s_data() -> None:
     """mypy reads this file with all others."""
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, __file__]
     root = Path(__file__).parents[1]

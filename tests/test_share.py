@@ -81,6 +81,7 @@ def test_a_path_names_the_log_or_the_directory_of_logs(tmp_path: Path, as_path: 
 async def test_a_log_is_named_by_the_account(tmp_path: Path) -> None:
     names = []
     for credentials in ({"apikey": "k", "login": None, "password": None}, {}):
+        # The store itself: a limiter opens it only when something is sent.
         store = await limiter_of(client(share=tmp_path, **credentials))._open_store()
         assert isinstance(store, FileStore)
         names.append(Path(store.where).name)

@@ -203,7 +203,7 @@ async def test_bad_input_is_a_failure_of_its_own() -> None:
 
 @pytest.mark.slow
 @pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
-async def test_faults_are_outlived() -> None:
+async def test_tracking_goes_on_after_each_fault() -> None:
     """Lost requests and refusals end no message."""
     day = Day(http_503=0.1, cut=0.1, spurious_9=0.05, missing_records=0.05)
     refs = [day.add(id) for id in range(1, 60)]

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import SpanContext, SpanKind
 
 from smsc_status.telemetry import Telemetry
+from smsc_status.telemetry._instruments import Instruments
 
 Series = dict[tuple[tuple[str, Any], ...], Any]
 """By its attributes, the value of each time series; of a histogram the number of its values and their sum."""
@@ -30,6 +31,11 @@ class Watch:
         self.meters = MeterProvider([self.reader], shutdown_on_exit=False)
         self.telemetry = Telemetry(tracer_provider=self.tracers, meter_provider=self.meters)
         self.tracer = self.tracers.get_tracer("the program")
+
+    @property
+    def instruments(self) -> Instruments:
+        """What the telemetry keeps between two reads, and which clients it asks. No metric shows that."""
+        return self.telemetry._instruments
 
     @property
     def spans(self) -> list[ReadableSpan]:

@@ -7,7 +7,7 @@ and the entry is skipped when it reaches the front. A queue is filtered when it 
 from __future__ import annotations
 
 SLACK = 64
-"""So few stale entries are never worth removing."""
+"""Up to this many stale entries are left in a queue, because removing them is not worth the time."""
 
 
 def has_outgrown(entries: int, live: int) -> bool:

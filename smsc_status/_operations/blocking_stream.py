@@ -21,7 +21,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 READ_FOR = 0.01
-"""Seconds for which is read before the reader looks again whether an outcome has come."""
+"""Seconds. The reader reads for this long, then checks again whether an outcome has come."""
 
 
 class Handover:

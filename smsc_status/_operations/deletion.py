@@ -68,7 +68,7 @@ class Deletion:
             raise
         finally:
             self._engine.cancellables.discard(self)
-            self._single.is_wanted = False  # one that could not connect is not tried again
+            self._single.is_wanted = False  # a deletion that could not connect is not tried again
             if not self._is_sent:
                 work.cancel()
         if call is not None:

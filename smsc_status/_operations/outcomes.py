@@ -23,7 +23,7 @@ from smsc_status.models import DataT_co, FailedCheck, MessageRef, StatusRecord
 Outcome = StatusRecord[Any] | FailedCheck[Any]
 
 YIELD_EVERY = 64
-"""Outcomes that are ready are given out without a pause, but other tasks get a turn after every so many."""
+"""Outcomes that are ready are given out without a pause, but other tasks get a turn after every this many."""
 
 
 ROUNDING = 1e-6
@@ -31,7 +31,7 @@ ROUNDING = 1e-6
 
 
 class Ready(NamedTuple):
-    """An outcome that waits for being taken."""
+    """An outcome that has not been taken yet."""
 
     outcome: Outcome
     of: Any
@@ -50,7 +50,7 @@ class Work(ABC):
         self.engine = engine
         self.loop: object = None
         self.link: object = None
-        """What an observer knows the caller by who began it."""
+        """The link of the caller that began it: what an observer knows the caller by."""
         self.is_over: bool = False
         """Nothing is read or asked any more."""
         self.ready: deque[Ready] = deque()
@@ -61,7 +61,7 @@ class Work(ABC):
         self._error: SmscError | None = None
         self._input_error: BaseException | None = None
         self._given_out = 0
-        # Something has come for whoever takes the outcomes; there is room for more input.
+        # `_news`: something has come for the task that takes the outcomes. `_room`: there is room for more input.
         self._news = Signal()
         self._room = Signal()
 
@@ -125,7 +125,7 @@ class Work(ABC):
 
     @abstractmethod
     async def _read_ahead(self) -> None:
-        """Read what is read by whoever takes the outcomes."""
+        """Read more of the input, if that is done by the task that takes the outcomes."""
 
     @abstractmethod
     def _taken(self, ready: Ready) -> None:
@@ -158,7 +158,7 @@ class Work(ABC):
             self.stop()
 
     async def _enter_loop(self) -> bool:
-        """Belong to the running event loop from now on. `False` if it does so already, or is over.
+        """Belong to the running event loop from now on. Returns `False` if it does so already, or is over.
 
         Raises:
             ConfigError: it belongs to another event loop, or the client does.

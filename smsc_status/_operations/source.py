@@ -20,7 +20,7 @@ MessageLike = MessageRef[DataT] | tuple[int | str, str] | tuple[int | str, str, 
 
 Refs = Iterable[MessageRef[DataT]] | AsyncIterable[MessageRef[DataT]]
 Messages = Iterable[MessageLike[DataT]] | AsyncIterable[MessageLike[DataT]]
-"""What is put in. A tuple has no data."""
+"""The inputs that `stream` and `track` take. A tuple has no data."""
 
 Source = Iterator[Any] | AsyncIterator[Any]
 
@@ -56,7 +56,7 @@ async def read(
     except anyio.get_cancelled_exc_class():
         error = RuntimeError("the input was cancelled")
         raise
-    except BaseException as caught:  # such as that of a failing test: it is the caller's, not the background's
+    except BaseException as caught:  # for example of a failing test: the caller must get it, not the background task
         error = caught
     finally:
         try:

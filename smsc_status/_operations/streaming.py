@@ -190,7 +190,7 @@ class Streaming(Work):
         self._room.send()
 
     def _tell(self) -> None:
-        """No more input comes: tell whoever waits for an outcome, or for room."""
+        """No more input comes: wake the tasks that wait for an outcome, or for room."""
         self._news.send()
         self._room.send()
 
@@ -218,6 +218,6 @@ class OutcomeStream(Outcomes[DataT_co]):
     def pending(self) -> list[MessageRef[DataT_co]]:
         """The messages that were read from the input and have not come out, in their order, ready to be put in again.
 
-        What can't be read as a message is among them as it was put in.
+        An item that can't be read as a message is among them as it was put in.
         """
         return self._work.pending()

@@ -55,7 +55,7 @@ TOLD_APART = 2
 """A message spoils its own replies if this many replies about it alone can't be read, while others' can."""
 
 HELD = 10_000
-"""While so many outcomes have not been taken, nothing more is read or asked."""
+"""While this many outcomes have not been taken, nothing more is read or asked."""
 
 ONE_NIGHT = 6 * 3600.0
 """Seconds. Last calls are logged once in this time."""
@@ -64,8 +64,8 @@ logger = logging.getLogger("smsc_status")
 
 Until = Callable[[StatusRecord[Any]], bool]
 
-# How many trackers share a limiter's bulk requests. One whose loop was torn down stays counted, and so last calls come
-# earlier than they must.
+# How many trackers share a limiter's bulk requests. A tracker whose loop was torn down stays counted. Then last calls
+# come earlier than they must.
 _at_work: WeakKeyDictionary[Limiter, int] = WeakKeyDictionary()
 
 
@@ -108,7 +108,7 @@ class _Failures:
 class Tracker(Work):
     """A tracker at work: each message is asked again until it is done.
 
-    Its scheduler uses the server's time. That passes `speed` times as fast as ours, which an emulator makes possible.
+    Its scheduler uses the server's time. With an emulator, that may pass `speed` times as fast as real time.
     """
 
     operation = "track"
@@ -127,7 +127,7 @@ class Tracker(Work):
         limits = engine.limits
         cycle = (limits.period + limits.margin) * speed
         super().__init__(engine)
-        self.plan: PollScheduler = PollScheduler(
+        self.scheduler: PollScheduler = PollScheduler(
             policy, max_bulk=limits.max_bulk, cycle=cycle, slots=limits.connections, checks=limits.checks_per_id
         )
         self._detail = detail
@@ -151,7 +151,7 @@ class Tracker(Work):
             item.ref if item is not None else outcome.ref for outcome, item, _ in self.ready if _ends(outcome, item)
         ]
         asked = [poll.item.ref for poll in self._polls]
-        return [*ended, *asked, *(item.ref for item in self.plan)]
+        return [*ended, *asked, *(item.ref for item in self.scheduler)]
 
     def stop(self) -> None:
         """See `Work.stop`."""
@@ -182,15 +182,15 @@ class Tracker(Work):
     @property
     def tracked(self) -> int:
         """How many messages are followed now."""
-        return len(self.plan) + len(self._polls)
+        return len(self.scheduler) + len(self._polls)
 
     def due(self) -> tuple[int, int]:
         """How many messages are due, and how many of them are overdue."""
-        return self.plan.due(now=self._now())
+        return self.scheduler.due(now=self._now())
 
     def stalest(self) -> float:
         """How stale the stalest answer is, in seconds of the server's time."""
-        return self.plan.stalest(now=self._now())
+        return self.scheduler.stalest(now=self._now())
 
     # For the dispatcher, which selects a request.
 
@@ -198,17 +198,17 @@ class Tracker(Work):
         """See `Feed.due_at`."""
         if self.is_over or not self._has_room():
             return inf
-        due_at = self.plan.urgent_due_at() if singly and self._is_full() else self.plan.due_at(singly=singly)
+        due_at = self.scheduler.urgent_due_at() if singly and self._is_full() else self.scheduler.due_at(singly=singly)
         return due_at / self._speed
 
     def _is_full(self) -> bool:
         """Whether single checks use their whole share of the connections. Those near a deadline may use more."""
-        return len(self._singles) >= self.plan.slots
+        return len(self._singles) >= self.scheduler.slots
 
     def has_priority(self, *, now: float) -> bool:
         """See `Feed.has_priority`."""
         self._call_last()
-        return self.plan.has_priority and self.due_at() < inf
+        return self.scheduler.has_priority and self.due_at() < inf
 
     def take(self, pacer: Pacer, *, at_most: int, until: float, now: float) -> list[PendingCheck]:
         """See `Feed.take`."""
@@ -217,7 +217,7 @@ class Tracker(Work):
         while len(checks) < at_most:
             left = at_most - len(checks)
             due_at = self.due_at()
-            items = self.plan.take(left, until=self._served(until), now=self._served(now))
+            items = self.scheduler.take(left, until=self._served(until), now=self._served(now))
             if not items:
                 break
             rank = min(until, now) if until > -inf else now - CALLER_HEAD_START
@@ -228,17 +228,17 @@ class Tracker(Work):
                     checks.append(check)
         for item in without_token:
             token_at = pacer.due_at(item.ref.identity[0], now=now)
-            self.plan.put_back_until_token(item, self._served(token_at), now=self._served(now))
+            self.scheduler.put_back_until_token(item, self._served(token_at), now=self._served(now))
         return checks
 
     def take_single(self, pacer: Pacer, *, now: float) -> PendingCheck | None:
         """See `Feed.take_single`."""
         due_at = self.due_at(singly=True)
-        item = self.plan.take_single(now=self._served(now), near_deadline=self._is_full())
+        item = self.scheduler.take_single(now=self._served(now), near_deadline=self._is_full())
         if item is None:
             return None
         if not pacer.tokens(item.ref.identity[0], now=now):
-            self.plan.put_back_for_bulk(item, now=self._served(now))
+            self.scheduler.put_back_for_bulk(item, now=self._served(now))
             return None
         return self._ask(item, now, now, due_at, is_single=True)
 
@@ -269,7 +269,7 @@ class Tracker(Work):
         now, item = _loops.now(), poll.item
         try:
             if poll.is_single:
-                self.plan.record_round_trip((now - poll.started_at) * self._speed)
+                self.scheduler.record_round_trip((now - poll.started_at) * self._speed)
             if isinstance(outcome, StatusRecord):
                 self._take_record(item, outcome, self._served(now))
             else:
@@ -283,15 +283,15 @@ class Tracker(Work):
         self._has_warned_of_wall = False
         try:
             done = record.is_final if self._until is None else _verdict(self._until(record))
-        except BaseException as error:  # whatever it is, the caller gets it, and no other message is concerned
-            self.plan.put_back(item, now=now)
+        except BaseException as error:  # the caller gets any error of `until`, and other messages are not affected
+            self.scheduler.put_back(item, now=now)
             self._input_error = error
             self.stop()
             return
-        changed = self.plan.polled(item, record, done=done, now=now)
+        changed = self.scheduler.polled(item, record, done=done, now=now)
         if changed and self.engine.observer is not None:
             self.engine.observer.noticed(record)
-        ending = None if done else self.plan.ending(item)
+        ending = None if done else self.scheduler.ending(item)
         if changed or done:
             self._put_out(record, item if done else None)
         if done:
@@ -299,13 +299,13 @@ class Tracker(Work):
         elif ending is not None:
             self._fail(item, ending)
         else:
-            self.plan.put_back(item, now=now)
+            self.scheduler.put_back(item, now=now)
 
     def _take_error(self, item: Tracked, error: SmscError, now: float, *, is_alone: bool) -> None:
         if self._is_outcome(item, error, now, is_alone=is_alone):
             self._fail(item, error)
         else:
-            self.plan.put_back_unanswered(item, now=now)
+            self.scheduler.put_back_unanswered(item, now=now)
 
     def _is_outcome(self, item: Tracked, error: SmscError, now: float, *, is_alone: bool) -> bool:
         """Whether the error ends the message. It does not if it only says something of the server's present state.
@@ -328,7 +328,7 @@ class Tracker(Work):
             failures.count += 1
             failures.read = read
         is_enough = failures.count >= max(MAX_FAILURES, self.engine.retries + 1)
-        return is_enough or now - failures.since >= self.plan.expire_after
+        return is_enough or now - failures.since >= self.scheduler.expire_after
 
     def _fail(self, item: Tracked, error: SmscError) -> None:
         self._put_out(FailedCheck(item.ref, error), item)
@@ -336,7 +336,7 @@ class Tracker(Work):
 
     def _finish(self, item: Tracked, outcome: str) -> None:
         self._failures.pop(item, None)
-        self.plan.forget(item)
+        self.scheduler.forget(item)
         self.engine.pending.count_done(outcome)
         self._room.send()
 
@@ -377,7 +377,10 @@ class Tracker(Work):
         return self._served(_loops.now())
 
     def _served(self, now: float) -> float:
-        """The instant in the server's time, a little later: what is due by our time must be due by the server's too."""
+        """The instant in the server's time.
+
+        It is made a little later, so that rounding does not make what is due by our time not yet due by the server's.
+        """
         return now if self._speed == 1.0 else now * self._speed + ROUNDING
 
     def _end_input(self, error: BaseException | None) -> None:
@@ -393,7 +396,7 @@ class Tracker(Work):
             self._put_out(FailedCheck(value, error), None)
             self.engine.pending.count_done(ConfigError.__name__)
         else:
-            self.plan.add(ref, now=self._now())
+            self.scheduler.add(ref, now=self._now())
             self.engine.look_again()
         while (self.tracked >= self._look_ahead or not self._has_room()) and not self.is_over:
             await self._room.wait()
@@ -402,8 +405,8 @@ class Tracker(Work):
 
     def told(self, date: float) -> None:
         """See `Follower.told`."""
-        self.plan.read_server_date(date, now=self._now())
-        if self.plan.is_clock_overruled and not self._has_warned_of_clock:
+        self.scheduler.read_server_date(date, now=self._now())
+        if self.scheduler.is_clock_overruled and not self._has_warned_of_clock:
             self._has_warned_of_clock = True
             logger.warning("this machine's clock differs from the server's by more than a minute: the server's counts")
 
@@ -414,13 +417,13 @@ class Tracker(Work):
             self.engine.look_again()
 
     def _look_at_clock(self) -> None:
-        self.plan.read_local_date(self.engine.wall_clock().timestamp(), now=self._now())
+        self.scheduler.read_local_date(self.engine.wall_clock().timestamp(), now=self._now())
         self._call_last()
 
     def _call_last(self) -> None:
         now = self._now()
-        self.plan.call_last(now=now, shared_by=max(1, _at_work.get(self.engine.limiter, 1)))
-        if self.plan.last_calls and now > self._called_last_at + ONE_NIGHT:
+        self.scheduler.call_last(now=now, shared_by=max(1, _at_work.get(self.engine.limiter, 1)))
+        if self.scheduler.last_calls and now > self._called_last_at + ONE_NIGHT:
             self._called_last_at = now
             logger.info("an archive deadline is near: the messages that it concerns are asked first")
 

@@ -18,7 +18,7 @@ import attrs
 from smsc_status.errors import ConfigError
 
 LEAST_SHOWN = 3
-"""At the end of a text, at most this many first characters of a secret are not hidden: so few may be anything."""
+"""If a text ends with only this many first characters of a secret, or fewer, they are not hidden: it may be chance."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -26,7 +26,7 @@ _LOOPBACK = {"127.0.0.1", "::1"}
 
 
 class Secret:
-    """A text that only `reveal` gives: it is not in a `repr`, a log line or a traceback's locals."""
+    """A text that only `reveal` shows. It is in no `repr` and no log line, and not in a traceback's locals."""
 
     __slots__ = ("_text",)
 

@@ -1,6 +1,6 @@
 """One background thread with an event loop, for callers that are not async.
 
-It starts with the first call, and in a forked process anew. It ends with the process.
+It starts with the first call, and in a forked process with the first call there. It ends with the process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ ResultT = TypeVar("ResultT")
 
 
 class _Thread:
-    """A running event loop. anyio's `start_blocking_portal` would try to stop the parent's in a forked process."""
+    """A thread with a running event loop.
+
+    anyio's `start_blocking_portal` is not used: in a forked process it would try to stop the parent's loop.
+    """
 
     def __init__(self) -> None:
         has_begun: Future[tuple[BlockingPortal, Any]] = Future()
@@ -55,7 +58,7 @@ def begin(work: Callable[[], Awaitable[ResultT]], told: SimpleQueue[object]) -> 
     """Call an async function in the background thread. `told` gets the call when it is done.
 
     Raises:
-        ConfigError: this is that thread: it would wait for itself.
+        ConfigError: the caller is that thread, which would wait for itself.
     """
     with _lock:
         if not _running:
@@ -64,7 +67,9 @@ def begin(work: Callable[[], Awaitable[ResultT]], told: SimpleQueue[object]) -> 
 
 
 def call(function: Callable[..., Awaitable[ResultT]], *args: Any, **options: Any) -> ResultT:
-    """Call it there, and wait. If the waiting is interrupted (Ctrl-C), the call is cancelled.
+    """Call an async function in the background thread, and wait for it.
+
+    If the waiting is interrupted (Ctrl-C), the call is cancelled.
 
     Raises:
         ConfigError: as from `begin`.
@@ -79,13 +84,13 @@ def call(function: Callable[..., Awaitable[ResultT]], *args: Any, **options: Any
 
 
 async def plainly(function: Callable[[], ResultT]) -> ResultT:
-    """Call a function that is not async, as an async one."""
+    """Call a function that is not async, where an async one is expected."""
     return function()
 
 
 @atexit.register
 def end() -> None:
-    """Close what is to be closed, and end the thread. A later call starts another one."""
+    """Close the objects in `closed_at_exit`, and end the thread. A later call starts another one."""
     for thing in list(closed_at_exit) if _running else ():
         thing.close()
     while _running:

@@ -49,7 +49,7 @@ from smsc_status.limiter import Limiter, Permit, Selector, WantedT
 from smsc_status.models import Detail, Limits
 
 COALESCING_SECONDS = 0.1
-"""How long requests wait, at most once a second, while inputs are being read: a bulk request is then fuller."""
+"""While inputs are being read, requests wait for this long at most once a second, so that a bulk request is fuller."""
 
 CLOSING = 10.0
 """How long `aclose` waits for what it has cancelled, in seconds. It waits as long again for the sockets."""
@@ -266,7 +266,7 @@ class Engine:
         self._exchange.hide_secrets(error)
 
     def spawn(self, work: Callable[[], Awaitable[None]], *, context: Context | None = None) -> _loops.BackgroundTask:
-        """Run the work in the background. It is cancelled when the client is closed, if not over by then."""
+        """Run the work in the background. If it is not over when the client is closed, it is cancelled then."""
         return _loops.spawn(work, context=context, among=self._background)
 
     async def aclose(self) -> None:
@@ -353,7 +353,7 @@ class Engine:
     async def _wake_after(self, pause: float, failure: tuple[Exception, float]) -> None:
         """Wake the waiting worker after the pause: it may not know of the work that came meanwhile."""
         await anyio.sleep(pause)
-        if self._limiter_failure is failure:  # or else it has failed again
+        if self._limiter_failure is failure:  # otherwise it has failed again meanwhile
             self._limiter_failure = None
         self._wake_worker()
 
@@ -453,7 +453,7 @@ class Engine:
         return self._loop is _loops.this_loop() and self.pending.has_work
 
     def wants_bulk(self, *, now: float) -> bool:
-        """Whether this client would use the bulk slot, were it free."""
+        """Whether this client would use the bulk slot if it were free."""
         return self.pending.wants_bulk(self.limits.connections, now=now)
 
     def _is_coalescing(self, now: float) -> bool:
@@ -577,7 +577,7 @@ class Engine:
             observer.close()
 
     def reset_after_fork(self) -> None:
-        """Start afresh in a forked process: all that waits, all requests in flight and the sockets are the parent's."""
+        """Start afresh in a forked process: what waits, the requests in flight and the sockets belong to the parent."""
         _loops.keep(dict(vars(self)))
         is_closed = self.closed
         self._reinitialize(self)

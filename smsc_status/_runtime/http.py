@@ -45,10 +45,10 @@ closely find the connection open anyway, and bulk requests are a minute apart, w
 """
 
 A_MOMENT = 0.2
-"""Seconds. So late after its permit a request may begin, and still have its whole time."""
+"""Seconds. A request that begins at most this long after its permit still has its whole time."""
 
 # Raised before a byte of the request is written.
-_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 # Raised when a connection ends with a request on it. httpx raises RemoteProtocolError both for a reply that breaks the
 # rules of HTTP and for no reply at all; only the text differs. (The same text comes if a part of the status line has
@@ -255,7 +255,8 @@ class HttpExchange:
     async def _post(self, mirror: int, fields: Mapping[str, str], most: int, send_by: float) -> Reply | NoReply:
         progress = _RequestProgress(send_by)
         try:
-            # If its process was stopped between the permit and here, others count it as over so much sooner.
+            # If the process was stopped between the permit and here, others count the request as over earlier by that
+            # time. So it has less time here, too.
             with anyio.move_on_after(min(self.timeout, send_by - _loops.boot_now() + A_MOMENT)):
                 return await self._exchange(mirror, fields, most, progress)
             return NoReply(self._end_of(None, progress), RequestTimeout(f"no whole answer within {self.timeout:g} s"))
@@ -267,9 +268,8 @@ class HttpExchange:
         except Exception as caught:  # a transport that the user supplied may raise anything
             how, cause = self._end_of(caught, progress), self._redactor.copy(caught)
             is_timeout = isinstance(caught, httpx.TimeoutException | TimeoutError)
-        except (
-            BaseException
-        ) as caught:  # cancellation: its traceback must not show the frames that hold the credentials
+        except BaseException as caught:
+            # This is a cancellation. Its traceback must not show the frames that hold the credentials.
             raise without_traceback(caught)  # noqa: B904 (it is the same one)
         kind = RequestTimeout if is_timeout and how is not RequestEnd.NOT_SENT else TransportError
         error = kind(f"no {'connection' if how is RequestEnd.NOT_SENT else 'whole answer'}: {reason(cause)}")
@@ -278,10 +278,10 @@ class HttpExchange:
 
     def _end_of(self, caught: Exception | None, progress: _RequestProgress) -> RequestEnd:
         """How a request without a reply has ended: with this error, or (`None`) because its time was over."""
-        if isinstance(caught, _NEVER_LEFT):
+        if isinstance(caught, _NOT_SENT):
             return RequestEnd.NOT_SENT
         if isinstance(caught, _TooLate) and not progress.has_left:
-            return RequestEnd.NOT_SENT  # whoever's transport it is: it was stopped just before it would have sent
+            return RequestEnd.NOT_SENT  # with any transport: it was stopped just before it would have sent
         if self._has_own_connections and progress.is_known and not progress.has_left:
             return RequestEnd.NOT_SENT  # a proxy has refused, or connecting took too long
         if caught is not None and progress.is_closed_by_server(caught):
@@ -323,7 +323,7 @@ class HttpExchange:
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     """The body, as it comes. It needs no decompression, so `aiter_bytes` would only take more time."""
-    if response.is_stream_consumed:  # a transport of the user's own has read it, to log it, say
+    if response.is_stream_consumed:  # a transport of the user's own has read it, for example to log it
         return response.aiter_bytes()
     stream: Any = response.stream  # of an asynchronous transport
     return aiter(stream)

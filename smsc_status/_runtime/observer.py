@@ -1,4 +1,4 @@
-"""What the engine and the operations tell whoever observes a client. Telemetry does so; without it nobody observes."""
+"""What the engine and the operations tell the observer of a client. Telemetry is one; without it there is none."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class ObservedRequest(Protocol):
         """The request is sent inside this block."""
 
     def replied(self, http_status: int | None, error: SmscError | None, *, seconds: float) -> None:
-        """After so many seconds there is a reply, or it is known that there is none that can be used, and why."""
+        """After this many seconds there is a reply, or it is known that there is none that can be used, and why."""
 
     def ended(self, outcome: str, error: SmscError | None) -> None:
         """It has ended, in one of the ways of `SentRequest`. Called once."""
 
 
 class ObservedCall(Protocol):
-    """Is told how a call of the client ends that waits for one message."""
+    """Is told how one call of the client ends. Such a call waits for one message."""
 
     @property
     def link(self) -> object:

@@ -34,7 +34,7 @@ class SentRequest:
     - `refused`: the vendor refused it as a whole.
     - `unusable`: there is a reply that can't be used.
     - `abandoned`: it was given up without a reply.
-    - `not_sent`: it surely never left.
+    - `not_sent`: it was surely not sent.
     """
 
     __slots__ = (
@@ -68,7 +68,7 @@ class SentRequest:
         self.links: Callable[[], Iterable[object]] = links
         self.began_at: float = now
         self.came_at: float | None = None
-        """When its reply had come, or it was known that there is none."""
+        """When its reply came, or when it became known that there is none."""
         self._has_ended = False
         self._end_without_reply: str | None = None
         self._observed = None if observer is None else observer.request_started(self)

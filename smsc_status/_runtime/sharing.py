@@ -1,4 +1,4 @@
-"""Which limiter a client gets: with whom does it share the account?"""
+"""Chooses a client's limiter, by who shares the account with it."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from smsc_status._sharing.layout import (
     records,
     require_log,
 )
-from smsc_status._sharing.locked import Busy, File, locked, place, write
+from smsc_status._sharing.locked import Busy, File, locked, put_file, write
 from smsc_status._sharing.store import NoLog, Tail
 from smsc_status.errors import ConfigError, LimiterUnavailable
 
@@ -46,13 +46,13 @@ logger = logging.getLogger("smsc_status")
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
 """Seconds between two tries to lock the file."""
 QUIET_SECONDS, REPEAT_SECONDS = 2.0, 60.0
-"""After so many seconds of waiting for the lock a warning is logged, and then each so many seconds."""
+"""After `QUIET_SECONDS` of waiting for the lock a warning is logged, and then one every `REPEAT_SECONDS`."""
 LOOK_SECONDS = 0.02
 """Seconds between two looks at a file that has not changed."""
 SMALLEST_DROP = 65_536
 """Bytes. A smaller file is not rewritten to drop old entries."""
 WORTH_DROPPING = 1 / 3
-"""The share of old entries from which on a file is rewritten without them. A newcomer reads the whole file."""
+"""The share of old entries from which on a file is rewritten without them. A process that joins reads all of it."""
 REMEMBERED = 64
 """Entries. While a call waits for the lock, another call of this process may read on. The first one then gets from
 memory what the second one has read, and the file is not read from its beginning."""
@@ -261,8 +261,8 @@ class FileStore:
         header = Header(machine(), os.urandom(16).hex(), generation=0, first=1, checksum=0)
         raw, checksum = records([(each, at) for each in data], 0)
         committed = START + len(raw)
-        placed = place(self._path, bytes(header) + cell(committed, checksum) + raw, over=over)
-        self._saw(placed, _Position(bytes(header), header, committed, len(data), at, checksum))
+        new_stat = put_file(self._path, bytes(header) + cell(committed, checksum) + raw, over=over)
+        self._saw(new_stat, _Position(bytes(header), header, committed, len(data), at, checksum))
         entries = [Entry(number, at, each) for number, each in enumerate(data, 1)]
         return Tail(header.log, entries, is_whole=True)
 
@@ -277,11 +277,11 @@ class FileStore:
             kept = os.pread(file.fd, end.offset - offset, offset)
             committed = START + len(kept)
             try:
-                placed = place(self._path, bytes(header) + cell(committed, end.checksum) + kept, over=file.stat)
+                new_stat = put_file(self._path, bytes(header) + cell(committed, end.checksum) + kept, over=file.stat)
             except OSError as error:
                 self._warn(f"old entries can't be dropped: {what_happened(error)}")
                 return
-            self._saw(placed, attrs.evolve(end, raw_header=bytes(header), header=header, offset=committed))
+            self._saw(new_stat, attrs.evolve(end, raw_header=bytes(header), header=header, offset=committed))
 
     def _forget(self) -> None:
         with suppress(FileNotFoundError), locked(self._path) as file:

@@ -58,7 +58,7 @@ class SharedLimiter:
         self._participant().wake(select)
 
     def slots(self) -> Slots:
-        """See `Limiter.slots`: what this process has read of the log. In other threads than a loop's: nothing."""
+        """See `Limiter.slots`. It tells what this event loop has read of the log; elsewhere it tells nothing."""
         try:
             participant = self._participants.get(_loops.this_loop())
         except RuntimeError:

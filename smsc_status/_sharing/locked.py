@@ -72,7 +72,7 @@ def write(fd: int, content: bytes, at: int) -> None:
         content, at = content[done:], at + done
 
 
-def place(path: str, content: bytes, *, over: os.stat_result | None) -> os.stat_result:
+def put_file(path: str, content: bytes, *, over: os.stat_result | None) -> os.stat_result:
     """Put a new file at the path, in one step: in the place of the locked file `over`, or where there is none.
 
     It gets the modes and the group of the file that it replaces. Where there is none, its modes are 0660 if the

@@ -84,7 +84,7 @@ class Participant:
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
         """See `Limiter.release`."""
-        # First let those go on who have got their answers: they need not wait until the log is written.
+        # First let the callers that have their answers go on: they need not wait until the log is written.
         await cancel_shielded_checkpoint()
         if self._permits.get(permit.number) is permit:
             await self._report(permit, how)
@@ -158,8 +158,8 @@ class Participant:
     async def _serve(self, *, takes_back: bool = False) -> None:
         """Call all selectors that are due, and give out permits, unless that is going on already.
 
-        The watcher takes back the ticket, and only if nothing has been permitted since it looked last. Whoever gets a
-        permit often asks for the next one at once. If not, the watcher looks again, because the log watcher ends.
+        With `takes_back`, the ticket is taken back, but only if nothing was permitted since the watcher last looked. A
+        caller that gets a permit often asks for the next one at once. If it does not, the watcher looks again.
         """
         if self._is_serving:
             return
@@ -260,7 +260,7 @@ class Participant:
         waiter.woken.set()
 
     def _fail_waiters(self, error: Exception) -> None:
-        """Nobody who has something to send can go on; those who wait without work stay."""
+        """Give this error to the waiters that have something to send. Waiters without work go on waiting."""
         for waiter in list(self._queue.waiting):
             self._queue.unmark(waiter)
             if self._wants(waiter):
@@ -371,5 +371,5 @@ class Participant:
 
 
 def _wants_more(one: Waits | Ticket, other: Waits | Ticket) -> bool:
-    """Whether the one wants something that the other does not want."""
+    """Whether `one` wants something that `other` does not want."""
     return one.slot > other.slot or one.urgent > other.urgent or one.bulk > other.bulk

@@ -32,10 +32,10 @@ BLOCK_SECONDS: Final = 20.0
 """`wait` returns after this time at the latest. So a connection that nobody serves any more is noticed."""
 
 WORTH_DROPPING: Final = 300
-"""Old entries are dropped so many at a time at least."""
+"""Old entries are dropped when there are at least this many."""
 
 TRIES: Final = 3
-"""A command that arrives too late is sent so often at most."""
+"""A command that arrives too late is sent at most this many times."""
 
 
 class RedisStore:

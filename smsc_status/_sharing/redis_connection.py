@@ -1,6 +1,6 @@
 """One connection to a Redis or Valkey server, on asyncio and on trio.
 
-The bytes are hiredis's work, the sockets are anyio's. A connection is opened by the first call. A call that fails or
+hiredis handles the bytes, and anyio the sockets. A connection is opened by the first call. A call that fails or
 is cancelled closes it, because its reply may still come; the next call opens another one. No task is kept running.
 """
 

@@ -25,7 +25,7 @@ from smsc_status.limiter import Wanted
 from smsc_status.models import Limits
 
 ENTRIES_BETWEEN_CLEANUPS = 256
-"""After so many entries, the log's old ones are dropped if they are many."""
+"""After this many new entries, the old ones of the log are dropped if they are many."""
 
 logger = logging.getLogger("smsc_status")
 
@@ -186,7 +186,7 @@ class Replica:
                 yield from self.catch_up()
             self.ledger.check_limits(now=self.ledger.at)
             if self.ledger.at < self._quiet_until and self.ledger.quiet_until < self._quiet_until:
-                # Whoever has begun this log did not know of the one that this process has used.
+                # The process that has begun this log did not know of the one that this process has used.
                 seconds = self._quiet_until - self.ledger.at
                 yield from self.append(Quarantine(seconds, "another log has taken the place of one in use"))
                 continue
@@ -243,12 +243,12 @@ class Replica:
             self._appending = 0
 
     def end(self, serial: int, how: RequestEnd) -> Steps[None]:
-        """Append the end of this process's request, unless the log knows it as ended."""
+        """Append the end of this process's request, unless the log says already that it has ended."""
         while self.ledger.is_open(self.pacer.who, serial):
             yield from self.append(records.ended(who=self.pacer.who, serial=serial, how=how))
 
     def end_orphans(self, permitted: Container[int]) -> Steps[None]:
-        """Append the ends of all orphans. A request that has a permit after all is none."""
+        """Append the ends of all orphans. A request that has got a permit after all is no orphan."""
         for serial, how in list(self.orphans.items()):
             if serial not in permitted:
                 yield from self.end(serial, how)

@@ -1,4 +1,4 @@
-"""What a store of the shared log does: it orders entries, stamps them, and adds one only to what its writer has read.
+"""What a store of the shared log does: it orders and stamps entries, and appends one if its writer has read the others.
 
 What the entries mean is in `smsc_status._core.scheduling.ledger`. A store does not look into them.
 """
@@ -22,14 +22,14 @@ class Tail:
     entries: Sequence[Entry]
     """All entries after the given position, the appended one included, in order without a gap."""
     is_whole: bool = False
-    """Whether `entries` is all that the log holds. It is if the log is another one than was asked for, or if some
+    """Whether `entries` is all that the log holds. That is so if the log is not the one that was asked for, or if some
     entries after the given position have been dropped already. The reader then begins anew."""
     is_appended: bool = False
     """Whether the given data was appended. If so, it is the last of `entries`, and the only one."""
 
 
 class NoLog(Exception):
-    """There is no log that can be gone on with. `Store.begin` begins one.
+    """There is no log that can be continued. `Store.begin` begins one.
 
     `quiet_from` is the instant on the store's clock from which nothing must be started for a while, because requests
     before it have been forgotten; `None` if there is nothing to be forgotten.
@@ -52,9 +52,10 @@ class Store(Protocol):
     """Where the log is, for people: without secrets."""
 
     def now(self) -> float:
-        """The present instant on the log's clock, which counts sleep. It is never ahead of the stamps to come.
+        """The present instant on the log's clock, which counts sleep.
 
-        Before the first call of another method it may be unknown; it is then -inf.
+        It may be ahead of the stamps to come by half of the margin at most. Before the first call of another method it
+        may be unknown; it is then -inf.
         """
 
     async def append(self, data: bytes | None, *, log: str, after: int) -> Tail:
@@ -77,7 +78,10 @@ class Store(Protocol):
         """
 
     async def wait(self, *, log: str, after: int) -> None:
-        """Wait until there may be entries after this one. It may return early, and must be cancelled to end."""
+        """Wait until there may be entries after this one. It may return early.
+
+        A caller that need not wait any longer cancels it.
+        """
 
     async def drop(self, *, log: str, before: int) -> None:
         """Forget the entries before this number. Does nothing if that is not worth the effort yet."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 CREDENTIALS_HINT = "set SMSC_APIKEY, or SMSC_LOGIN and SMSC_PASSWORD, in the environment"
 
-PATIENCE, ENOUGH_REQUESTS = 30.0, 3
-"""After so many seconds and requests without any answer, the server is given up. One that has answered never is."""
+GIVE_UP_AFTER, ENOUGH_REQUESTS = 30.0, 3
+"""After this many seconds and requests without any answer, the server is given up. One that has answered never is."""
 
 
 def open_client(limits: Limits, share: str | None, *, telemetry: Telemetry | None = None) -> StatusClient:
@@ -106,8 +106,8 @@ def require_answers(stats: Stats, seconds: float) -> None:
         TransportError: none had, although there were enough requests and time: the address is probably wrong.
     """
     ended = sum(stats.requests.values()) - stats.open_requests
-    if ended >= ENOUGH_REQUESTS and not stats.records and not stats.refusals and seconds > PATIENCE:
-        raise TransportError(f"no answer that can be read to {ended} requests in {PATIENCE:g} s")
+    if ended >= ENOUGH_REQUESTS and not stats.records and not stats.refusals and seconds > GIVE_UP_AFTER:
+        raise TransportError(f"no answer that can be read to {ended} requests in {GIVE_UP_AFTER:g} s")
 
 
 def _missing_credentials() -> dict[str, Secret]:

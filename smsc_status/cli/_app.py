@@ -342,7 +342,7 @@ def sync(
         float, typer.Option(min=0, max=1, help="The share of the connections for single requests about young messages.")
     ] = 0.5,
     expire_after: Annotated[
-        float, typer.Option(min=1, help="A message is given up so many seconds after it was sent.")
+        float, typer.Option(min=1, help="A message is given up this many seconds after it was sent.")
     ] = 172_800.0,
     detail: DetailOption = DetailName.BASIC,
     timezone: Timezone = "Europe/Moscow",

@@ -15,7 +15,7 @@ from anyio.abc import Listener, SocketStream
 
 from smsc_status.errors import ConfigError
 
-PATIENCE = 5.0
+REQUEST_TIMEOUT = 5.0
 """Seconds that a request may take."""
 
 MOST_BYTES = 8_192
@@ -83,7 +83,10 @@ async def _listener(address: tuple[str, int]) -> Listener[SocketStream]:
 
 async def _answer(stream: SocketStream, pages: Mapping[str, Page]) -> None:
     async with stream:
-        with anyio.move_on_after(PATIENCE), suppress(h11.RemoteProtocolError, anyio.BrokenResourceError, OSError):
+        with (
+            anyio.move_on_after(REQUEST_TIMEOUT),
+            suppress(h11.RemoteProtocolError, anyio.BrokenResourceError, OSError),
+        ):
             connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_BYTES)
             request = await _request(stream, connection)
             if request is not None:

@@ -36,7 +36,7 @@ Margin = Annotated[float, typer.Option("--margin", min=0, help="Seconds that are
 MaxBulk = Annotated[int, typer.Option("--max-bulk", min=1, help="The largest number of messages in a bulk request.")]
 MaxWait = Annotated[
     float | None,
-    typer.Option("--max-wait", min=0, help="Give up if the limits do not allow the request within so many seconds."),
+    typer.Option("--max-wait", min=0, help="Give up if the limits do not allow the request within this many seconds."),
 ]
 Share = Annotated[
     str | None,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from smsc_status.tables import SyncStats, TableSync
 
 UNANSWERED = 180.0
-"""Seconds. If messages are due and no answer came for so long, the vendor counts as not reached."""
+"""Seconds. If messages are due and no answer came for this long, the vendor counts as not reached."""
 
 
 @attrs.frozen(kw_only=True)

@@ -78,7 +78,7 @@ def _numbers(key: str) -> Iterator[float]:
         yield from ((number >> 11) / 2**53 for number in unpack("<8Q", digest))
 
 
-class Plan(NamedTuple):
+class WayToEnd(NamedTuple):
     """A way to end: between `low` and `high` seconds after sending, with one of `endings` (weight, (status, err))."""
 
     low: float
@@ -86,7 +86,7 @@ class Plan(NamedTuple):
     endings: Sequence[tuple[float, tuple[int, int | None]]]
 
 
-Plans = Sequence[tuple[float, Plan]]
+WaysToEnd = Sequence[tuple[float, WayToEnd]]
 
 # The gateway refuses these messages itself, so they never have the status "passed to the operator".
 AT_THE_GATEWAY = {22, 23, 24, 25}
@@ -129,31 +129,31 @@ REFUSED: Sequence[tuple[float, tuple[int, int | None]]] = (
     (6, (25, 248)),
 )
 
-SMS_PLANS: Plans = (
-    (70, Plan(2, 20, DELIVERED)),
-    (15, Plan(20, 10 * MINUTE, DELIVERED)),
-    (8, Plan(10 * MINUTE, 6 * HOUR, LATE)),
-    (7, Plan(1.5, 10, REFUSED)),
+SMS_WAYS: WaysToEnd = (
+    (70, WayToEnd(2, 20, DELIVERED)),
+    (15, WayToEnd(20, 10 * MINUTE, DELIVERED)),
+    (8, WayToEnd(10 * MINUTE, 6 * HOUR, LATE)),
+    (7, WayToEnd(1.5, 10, REFUSED)),
 )
-HLR_PLANS: Plans = (
-    (85, Plan(2, 20, ((88, (1, 0)), (6, (1, 6)), (3, (1, 13)), (2, (1, 11)), (1, (2, 0))))),
-    (8, Plan(20, 10 * MINUTE, ((50, (1, 0)), (30, (3, 6)), (20, (20, 12))))),
-    (7, Plan(2, 10, ((60, (20, 1)), (15, (20, 255)), (10, (22, 249)), (10, (25, 248)), (5, (24, None))))),
+HLR_WAYS: WaysToEnd = (
+    (85, WayToEnd(2, 20, ((88, (1, 0)), (6, (1, 6)), (3, (1, 13)), (2, (1, 11)), (1, (2, 0))))),
+    (8, WayToEnd(20, 10 * MINUTE, ((50, (1, 0)), (30, (3, 6)), (20, (20, 12))))),
+    (7, WayToEnd(2, 10, ((60, (20, 1)), (15, (20, 255)), (10, (22, 249)), (10, (25, 248)), (5, (24, None))))),
 )
-CALL_PLANS: Plans = (
-    (68, Plan(8, 90, DELIVERED)),
-    (14, Plan(30, 5 * MINUTE, ((100, (20, 237)),))),
-    (8, Plan(5, MINUTE, ((100, (20, 240)),))),
-    (4, Plan(5, MINUTE, ((100, (20, 242)),))),
-    (1, Plan(1.5, 10, ((100, (20, 241)),))),
-    (5, Plan(1.5, 10, REFUSED)),
+CALL_WAYS: WaysToEnd = (
+    (68, WayToEnd(8, 90, DELIVERED)),
+    (14, WayToEnd(30, 5 * MINUTE, ((100, (20, 237)),))),
+    (8, WayToEnd(5, MINUTE, ((100, (20, 240)),))),
+    (4, WayToEnd(5, MINUTE, ((100, (20, 242)),))),
+    (1, WayToEnd(1.5, 10, ((100, (20, 241)),))),
+    (5, WayToEnd(1.5, 10, REFUSED)),
 )
-EMAIL_PLANS: Plans = (
-    (85, Plan(2, MINUTE, ((95, (1, None)), (5, (1, 0))))),
-    (5, Plan(10 * MINUTE, 6 * HOUR, ((50, (1, None)), (25, (3, 245)), (25, (20, 2))))),
+EMAIL_WAYS: WaysToEnd = (
+    (85, WayToEnd(2, MINUTE, ((95, (1, None)), (5, (1, 0))))),
+    (5, WayToEnd(10 * MINUTE, 6 * HOUR, ((50, (1, None)), (25, (3, 245)), (25, (20, 2))))),
     (
         10,
-        Plan(
+        WayToEnd(
             1.5,
             10,
             (
@@ -172,7 +172,7 @@ EMAIL_PLANS: Plans = (
         ),
     ),
 )
-PLANS: dict[int, Plans] = {**dict.fromkeys(LOOK_UPS, HLR_PLANS), CALL: CALL_PLANS, EMAIL: EMAIL_PLANS}
+WAYS: dict[int, WaysToEnd] = {**dict.fromkeys(LOOK_UPS, HLR_WAYS), CALL: CALL_WAYS, EMAIL: EMAIL_WAYS}
 
 CLICKED_SHARE = 0.05
 READ_SHARE = 0.4
@@ -180,10 +180,10 @@ READ_SHARE = 0.4
 
 def draw_life(kind: int, draws: Draws) -> Life:
     """The life of a message of this type (the vendor's `type`), from waiting to its last status."""
-    plan = draws.weighted(PLANS.get(kind, SMS_PLANS))
-    status, err = draws.weighted(plan.endings)
+    way = draws.weighted(WAYS.get(kind, SMS_WAYS))
+    status, err = draws.weighted(way.endings)
     accepted = draws.between(0.2, 1.5)
-    ended = draws.between(plan.low, plan.high)
+    ended = draws.between(way.low, way.high)
     steps = [Step(0.0, -1)]
     if status not in AT_THE_GATEWAY:
         steps.append(Step(accepted, 0))

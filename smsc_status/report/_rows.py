@@ -19,7 +19,7 @@ OLDEST, NEWEST = 2000, 2199
 """The date of a year outside of these is a misread number."""
 
 MOST_DIGITS = 20
-"""A cost has at most so many digits. With longer ones, an exact sum could become arbitrarily long."""
+"""A cost has at most this many digits. With longer ones, an exact sum could become arbitrarily long."""
 
 _SHORT = Context(prec=MOST_DIGITS, traps=[Inexact])
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]

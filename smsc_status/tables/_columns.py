@@ -15,7 +15,7 @@ from smsc_status._core.wire.layouts import LAYOUTS
 from smsc_status.errors import ConfigError
 from smsc_status.models import Detail, Format, HlrRecord
 from smsc_status.tables import _values
-from smsc_status.tables._values import Kind, Place, kind_of, place_of
+from smsc_status.tables._values import Kind, WrittenColumn, kind_of, written_column
 
 _USUAL: Mapping[str, tuple[str, ...]] = {
     "id": ("id", "message_id", "sms_id"),
@@ -122,7 +122,7 @@ class Mapped:
     id: sa.Column[Any]
     phone: sa.Column[Any]
     sent_at: sa.Column[Any] | None
-    out: Mapping[str, tuple[sa.Column[Any], Place]]
+    out: Mapping[str, tuple[sa.Column[Any], WrittenColumn]]
     missing: tuple[sa.Column[Any], ...]
 
     @property
@@ -161,7 +161,7 @@ def find(connection: sa.Connection, name: str, columns: Columns, zone: tzinfo) -
     if "outcome" in out and connection.dialect.name != "sqlite":  # SQLite does not keep to lengths
         _check_length(name, out["outcome"])
     _check_distinct(name, found, out, table)
-    places = {field: (column, place_of(column.type, connection.dialect, zone)) for field, column in out.items()}
+    written = {field: (column, written_column(column.type, connection.dialect, zone)) for field, column in out.items()}
     is_sqlite = connection.dialect.name == "sqlite"
     used = _untyped(table) if is_sqlite else table
     sent_at = found["sent_at"]
@@ -173,7 +173,7 @@ def find(connection: sa.Connection, name: str, columns: Columns, zone: tzinfo) -
         id=used.c[found["id"].name],  # type: ignore[union-attr]  # checked above
         phone=used.c[found["phone"].name],  # type: ignore[union-attr]  # likewise
         sent_at=None if sent_at is None else used.c[sent_at.name],
-        out={field: (used.c[column.name], place) for field, (column, place) in places.items()},
+        out={field: (used.c[column.name], form) for field, (column, form) in written.items()},
         missing=tuple(missing),
     )
 

@@ -54,7 +54,7 @@ _POSTGRESQL_LOCKED, _MYSQL_LOCKED = "55P03", frozenset({1205, 3572})
 """The errors of a statement that has waited too long for a lock."""
 
 SLOW = 15.0
-"""Seconds. A database that has not answered for so long seems to be gone."""
+"""Seconds. A database that has not answered for this long seems to be gone."""
 
 WAIT_FOR_LOCK = 2
 """Seconds for which a write waits for a row that somebody else has locked. Then the others are written without it."""

@@ -39,10 +39,10 @@ LOCKED_FOR = 30.0
 """Seconds for which a row is not tried again that somebody else has locked. Each try may hold up the others for 2 s."""
 
 MAX_UNWRITTEN = 100_000
-"""While so many changes are not written, no more are taken. In ten minutes the vendor gives about 20,000."""
+"""While this many changes are not written, no more are taken. In ten minutes the vendor gives about 20,000."""
 
 MAX_FOUND = 10_000
-"""At the start, while so many rows were found and are not tracked yet, no more are read."""
+"""At the start, while this many rows were found and are not tracked yet, no more are read."""
 
 NEWEST_AT_START = 500
 """Rows that a look for the newest reads while not all rows are held. What it leaves out, the sweep finds soon."""
@@ -252,7 +252,7 @@ class Following:
         self._take_out(batch)
         self.unwritten.extendleft(reversed(written.left))
         self._locked |= dict.fromkeys(written.locked, _loops.now() + LOCKED_FOR)
-        self._settle(batch, written, there)
+        self._apply(batch, written, there)
         self._room.send()
         if len(written.left) == len(batch) and not written.locked:
             self._tally.database_failed(Doing.WRITE, written.trouble)
@@ -280,7 +280,7 @@ class Following:
         keys = list({change.row.key: None for change in written.idle})
         return await self._database.run(partial(self._rows.named, keys=keys)) if keys else {}
 
-    def _settle(self, batch: list[Change], written: Written, there: dict[Key, tuple[Seen, str | None]]) -> None:
+    def _apply(self, batch: list[Change], written: Written, there: dict[Key, tuple[Seen, str | None]]) -> None:
         """Do what follows from the writing: rows that have ended, or are not there any more, are no longer held."""
         self._tally.written += written.count
         for change, reason in written.failed:

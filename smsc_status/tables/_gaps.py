@@ -22,7 +22,7 @@ KEPT_FOR = 3_600.0
 MAX_GAPS = 1_000
 
 MAX_RANGES = 100
-"""Gaps are joined into at most so many ranges, which takes the database a few milliseconds."""
+"""Gaps are joined into at most this many ranges, which takes the database a few milliseconds."""
 
 Range = tuple[int, int]
 """The keys between two keys, without these."""

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from smsc_status.tables._database import MySQLs
 
 SILENCE = 20
-"""Seconds. A lock whose holder was silent for so long is taken from it."""
+"""Seconds. If the holder of a lock is silent for this long, the lock is taken from it."""
 
 SIGN_OF_LIFE_EVERY = 4.0
 """Seconds between two signs of life over the lock's connection."""
@@ -45,7 +45,7 @@ class Lock(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Give the lock back. Fails never."""
+        """Give the lock back. Never fails."""
 
 
 class ServerLock(Lock):

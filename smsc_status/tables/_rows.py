@@ -30,7 +30,7 @@ from smsc_status.tables._gaps import Range
 from smsc_status.tables._values import id_of, instant_reader, phone_of
 
 PAGE = 5_000
-"""The newest rows, and those in gaps, are read in pages of so many."""
+"""The newest rows, and those in gaps, are read in pages of this many."""
 
 SWEEP = 10_000
 """Rows of one part of the sweep."""
@@ -129,9 +129,9 @@ class OpenRows:
         # Each column once: a value that is both key and id is one object.
         self._identity = list(dict.fromkeys([*mapped.key, mapped.id, mapped.phone]))
         self._columns = list(dict.fromkeys([*self._identity, *([] if mapped.sent_at is None else [mapped.sent_at])]))
-        places = {column: place for place, column in enumerate(self._columns)}
-        self._id_at, self._phone_at = places[mapped.id], places[mapped.phone]
-        self._sent_at_at = None if mapped.sent_at is None else places[mapped.sent_at]
+        positions = {column: position for position, column in enumerate(self._columns)}
+        self._id_at, self._phone_at = positions[mapped.id], positions[mapped.phone]
+        self._sent_at_at = None if mapped.sent_at is None else positions[mapped.sent_at]
         self._order = mapped.key if mapped.sent_at is None or mapped.key_is_number else (mapped.sent_at, *mapped.key)
 
     @property
@@ -197,7 +197,7 @@ class OpenRows:
         try:
             ref = RowRef(id, phone, sent_at, seen.key, number)
         except ConfigError as error:
-            what = str(error).partition(" ")[0]  # the text has the value, too, which does not belong into a log
+            what = str(error).partition(" ")[0]  # the text has the value, too, which does not belong in a log
             return BadRow(seen.key, (seen.id, seen.phone), what, number)
         # A ref's id and phone may be other values than the row's: without padding and invisible characters, say.
         return ref if (ref.id, ref.phone) == (seen.id, seen.phone) else RowRef(id, phone, sent_at, seen, number)

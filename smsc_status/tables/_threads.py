@@ -1,4 +1,4 @@
-"""Calls that block run in threads of their own, which hold nobody.
+"""Calls that block run in threads of their own, for which the program does not wait at its end.
 
 anyio's worker threads are not used. On asyncio a program can't exit until each of them has returned, and a call to a
 database that never answers does not return.

@@ -70,7 +70,7 @@ def kind_of(type: sa.types.TypeEngine[Any]) -> Kind:
 
 
 @attrs.frozen
-class Place:
+class WrittenColumn:
     """A column that is written: its kind, and the form of its values.
 
     `zone` is the zone of naive dates. `digits` is how many digits after the second's point the column keeps. In SQLite
@@ -117,7 +117,7 @@ class Place:
         return value.isoformat(" ", "microseconds") if self.is_sqlite else value
 
 
-def place_of(type: sa.types.TypeEngine[Any], dialect: sa.Dialect, zone: tzinfo) -> Place:
+def written_column(type: sa.types.TypeEngine[Any], dialect: sa.Dialect, zone: tzinfo) -> WrittenColumn:
     """How values are written into a column of this reflected type."""
     is_mysql = dialect.name in ("mysql", "mariadb")
     digits: int | None = getattr(type, "fsp" if is_mysql else "precision", None)
@@ -125,7 +125,7 @@ def place_of(type: sa.types.TypeEngine[Any], dialect: sa.Dialect, zone: tzinfo) 
         digits = _MICROSECOND
     elif digits is None:
         digits = 0 if is_mysql else _MICROSECOND
-    return Place(kind_of(type), zone, digits, dialect.name == "sqlite")
+    return WrittenColumn(kind_of(type), zone, digits, dialect.name == "sqlite")
 
 
 def id_of(value: Any) -> Any:

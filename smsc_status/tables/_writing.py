@@ -24,7 +24,7 @@ from smsc_status.tables._database import WAIT_FOR_LOCK, concerns_row, is_disconn
 from smsc_status.tables._rows import Row
 
 MAX_WAITING = 5
-"""If so many rows can't be written now, the batch's others are not tried either: it may be the database's trouble."""
+"""If this many rows can't be written now, the batch's others are not tried either: it may be the database's trouble."""
 
 
 @attrs.frozen(eq=False)

@@ -21,7 +21,7 @@ Key = tuple[str, ...]
 
 
 KEPT = 256
-"""A histogram's values are handed over at the latest when so many have come."""
+"""A histogram's values are handed over at the latest when this many have come."""
 
 Attributes = Mapping[str, str | int]
 

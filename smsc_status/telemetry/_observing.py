@@ -22,7 +22,7 @@ from smsc_status.telemetry._instruments import Instruments
 from smsc_status.telemetry._sampling import Sampled
 
 MAX_LINKS = 128
-"""A request is linked to at most so many spans. That is also the SDK's own limit."""
+"""A request is linked to at most this many spans. That is also the SDK's own limit."""
 
 NO_CONTEXT = Context()
 """Without anybody's span and baggage."""

@@ -13,15 +13,15 @@ from smsc_status import _loops
 from smsc_status._sharing.tally import LogTally
 from smsc_status.telemetry._guard import guarded
 
-PATIENCE = 0.5
+ANSWER_TIMEOUT = 0.5
 """How long a reader in another thread waits for the client's event loop, in seconds."""
 
 FRESH = 0.5
-"""A reader in another thread takes a sample that is at most so old, in seconds. One read asks for several metrics."""
+"""A reader in another thread takes a sample that is at most this old, in seconds. One read asks for several metrics."""
 
 
 LEFT_ALONE = 5.0
-"""An event loop that has not answered is not asked again for so long, in seconds, by whichever client of it."""
+"""Seconds. An event loop that has not answered is not asked again for this long, about any of its clients."""
 
 _silent: WeakKeyDictionary[object, float] = WeakKeyDictionary()
 """When loops were last asked that did not answer, on `time.monotonic`."""
@@ -90,7 +90,7 @@ class Sampled:
             is_taken.set()
 
         _loops.call_in(self._loop, take)
-        if not is_taken.wait(PATIENCE):
+        if not is_taken.wait(ANSWER_TIMEOUT):
             _silent[self._loop] = time.monotonic()
         self._taken_at = time.monotonic()
 

@@ -372,6 +372,7 @@ def test_emulator_says_how_to_use_it(out: Path | None, speed: float, expected: s
         _serve.serve_emulator("::1", 1, allow_remote=False, speed=speed, seed=1, messages=0, out=None)
         served.call_args.kwargs["started"]("http://[::1]:1")
     assert "SMSC_BASE_URL=http://[::1]:1 SMSC_APIKEY=demo-key" in out_stream.text()
+    # The greeting alone: the command would serve until Ctrl-C.
     assert _serve._greeting("u", speed, 3, out).endswith(expected)
 
 

@@ -77,6 +77,7 @@ def test_the_demo_counts_what_is_wrong_or_fails() -> None:
     assert report["exit"] == 1
     assert report["wrong"] == report["messages"]
     assert report["failed"] == report["checks"] - report["messages"] > 0
+    # One step of the demo alone: its own server gives no such failure.
     shown = mock.Mock(spec=_demo.Demo, checks=0, failed=0)
     _demo.Demo._take_in(shown, FailedCheck(MessageRef(1, "7"), error))
     assert (shown.checks, shown.failed) == (1, 1)

@@ -93,7 +93,7 @@ def test_a_missing_server_is_an_error_of_the_network() -> None:
 def test_a_server_that_never_answers_is_given_up() -> None:
     """Long before every message has had all its tries, each after a longer pause."""
     env = {"SMSC_BASE_URL": "http://127.0.0.1:1", "SMSC_APIKEY": "s3cret-key"}
-    with mock.patch("smsc_status.cli._account.PATIENCE", 0.2):
+    with mock.patch("smsc_status.cli._account.GIVE_UP_AFTER", 0.2):
         ended = run("fetch", "-", stdin=b"id,phone\n1,71\n2,72\n", env=env)
     assert (ended.status, ended.out) == (4, "")
     assert "SMSC_BASE_URL" in ended.err.splitlines()[0]

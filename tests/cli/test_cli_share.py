@@ -290,10 +290,10 @@ class Checks:
 
     def __init__(self, *outcomes: StatusRecord | SmscError) -> None:
         self.outcomes = list(outcomes)
-        self.patience: list[float | None] = []
+        self.max_waits: list[float | None] = []
 
     async def check(self, id: str, phone: str, *, detail: Detail, max_wait: float | None) -> StatusRecord:
-        self.patience.append(max_wait)
+        self.max_waits.append(max_wait)
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, SmscError):
             raise outcome
@@ -319,8 +319,8 @@ def test_a_check_waits_as_long_as_it_may(
 ) -> None:
     client = Checks(LimitExceeded("later", 1.4), RECORD)
     assert checked(client, max_wait) is RECORD
-    assert client.patience[0] == asked
-    assert client.patience[1] == pytest.approx(left, abs=1) if left is not None else client.patience[1] is None
+    assert client.max_waits[0] == asked
+    assert client.max_waits[1] == pytest.approx(left, abs=1) if left is not None else client.max_waits[1] is None
     assert capsys.readouterr().err == "smsc-status: waiting: the limits allow this check in 1 s\n"
 
 
@@ -332,7 +332,7 @@ def test_a_check_that_may_not_wait_so_long_fails_at_once(
     client = Checks(error)
     with pytest.raises(LimitExceeded):
         checked(client, max_wait)
-    assert client.patience == [min(1.0, max_wait)]
+    assert client.max_waits == [min(1.0, max_wait)]
     assert not capsys.readouterr().err
 
 

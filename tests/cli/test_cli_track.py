@@ -222,7 +222,7 @@ def test_a_server_that_never_answers_ends_the_run(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_text("id,phone\n1,79990000000\n")
     env = {"SMSC_BASE_URL": "http://127.0.0.1:9", "SMSC_APIKEY": "key"}
-    with mock.patch("smsc_status.cli._account.PATIENCE", 0.2):
+    with mock.patch("smsc_status.cli._account.GIVE_UP_AFTER", 0.2):
         ended = run("track", str(source), "--out", str(tmp_path / "out.jsonl"), env=env)
     assert ended.status == 4
     assert "check the network" in ended.err
@@ -230,7 +230,7 @@ def test_a_server_that_never_answers_ends_the_run(tmp_path: Path) -> None:
 
 def test_a_server_that_sends_only_pages_ends_the_run(tmp_path: Path) -> None:
     """Its pages are no answers, however many it sends."""
-    with serving(faults={"html": 1.0}) as server, mock.patch("smsc_status.cli._account.PATIENCE", 1.0):
+    with serving(faults={"html": 1.0}) as server, mock.patch("smsc_status.cli._account.GIVE_UP_AFTER", 1.0):
         source = populated(server, tmp_path)
         ended = run("track", str(source), "--out", str(tmp_path / "out.jsonl"), *FAST, env=account_of(server))
     assert ended.status == 4

@@ -107,6 +107,7 @@ def test_a_message_that_leaves_has_no_more_influence() -> None:
             deadlines.forget(item)
             deadlines.forget(item)
             watched.pop(item, None)
+    # A bound of the memory, which nothing outside tells.
     assert sum(len(bucket) for bucket in deadlines._buckets.values()) <= 64 * len(deadlines._buckets) + 3 * len(watched)
     taken = deadlines.take(100 * DAY, seconds_each=1.0, guard=0.0, at_most=10_000)
     assert {item for item, _ in taken} == set(watched)

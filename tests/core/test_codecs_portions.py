@@ -117,6 +117,7 @@ def test_values_that_are_counted_in_portions_are_each_counted_once(body: str, mo
     """As many texts and commas outside them are too many as if all had been counted at once."""
     raw, asked = body.encode(), ASKED[:1]
     texts = (raw.count(b'"') - raw.count(b'\\"')) // 4
+    # The count by itself: what a reply is refused for does not show how it was counted.
     commas = jsonform._STRING.sub(b"", raw).count(b",")
     with portions_of(*[size] * len(PLACES)), pytest.MonkeyPatch.context() as patched:
         patched.setattr(jsonform, "VALUES_A_ROW", 1)

@@ -260,7 +260,7 @@ class TestTokens:
         assert dispatcher.due_at(pacer, now=at) == 131.0
 
     def test_a_blocked_id_is_looked_at_after_a_refund(self) -> None:
-        """A request that never left gives its token back before its time."""
+        """A request that was not sent gives its token back before its time."""
         pacer = Pacer(Limits())
         used(pacer, 7, times=4)
         pacer.started([7], bulk=False, now=NOW)

@@ -43,7 +43,7 @@ class TestTokens:
     def test_the_way_in_which_a_request_ends_says_when_its_tokens_come_back(
         self, how: RequestEnd, back_after: float
     ) -> None:
-        """A lost request counts longer than an answered one, and one that never left not at all."""
+        """An abandoned request counts longer than an answered one, and one that was not sent does not count."""
         pacer = Pacer(Limits())
         asked(pacer, 7, at=10.0, took=2.0, how=how)
         if back_after:
@@ -262,6 +262,7 @@ def test_an_id_that_is_always_in_use_costs_a_bounded_amount_of_memory() -> None:
         for number in range(room):
             pacer.finished([7], bulk=False, how=ends[(round + number) % 7], now=now + number)
         now = pacer.due_at(7, now=now + 5)
+        # Bounds of the memory, which nothing outside tells.
         assert len(pacer._review_queue) == len(pacer._review_at) <= 1
         assert len(pacer._lingering) <= 5
         assert all(len(out) <= 6 for out in pacer._out.values() if isinstance(out, list))

@@ -102,7 +102,7 @@ def test_entries_that_have_no_meaning_any_more_are_dropped() -> None:
         pass
     assert list(p) == []
     # A bound of the memory: `len` counts messages, and these are the entries.
-    assert [line.entries for line in (p._young, p._old, p._bulk_only, p._last_call)] == [0, 0, 0, 0]
+    assert [queue.entries for queue in (p._young, p._old, p._bulk_only, p._last_call)] == [0, 0, 0, 0]
 
 
 def test_single_checks_that_are_slow_stretch_the_intervals() -> None:

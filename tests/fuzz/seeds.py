@@ -93,15 +93,15 @@ def _records(*, mailing: bool) -> list[StatusRecord]:
     """Records of several kinds, whose texts are hard to read, and one of a message that was not found."""
     world = World(1)
     records = []
-    for place, (id, phone) in enumerate(MAILING if mailing else ASKED):
-        kind = 4 if place == 1 else None
+    for position, (id, phone) in enumerate(MAILING if mailing else ASKED):
+        kind = 4 if position == 1 else None
         world.add(
             id,
             phone,
             sent_at=SENT_AT,
             kind=kind,
-            text=None if kind else NASTY_TEXTS[place * 2],
-            comment=None if kind else NASTY_COMMENTS[place],
+            text=None if kind else NASTY_TEXTS[position * 2],
+            comment=None if kind else NASTY_COMMENTS[position],
         )
         records.append(world.record(id, phone, at=SENT_AT + 3600))
     records[2] = StatusRecord(status=-3, id=records[2].id, phone=records[2].phone)

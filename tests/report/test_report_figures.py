@@ -154,6 +154,7 @@ def test_however_many_kinds_of_rows_there_are_only_some_are_kept(monkeypatch: py
     found = Figures(zone=expected.zone)
     for one in rows:
         found.take(one, 1)
+        # A bound of the memory, which nothing outside tells.
         assert len(found._sums) <= 10
     found.finish()
     assert (found.messages, found.statuses, found.reasons) == (expected.messages, expected.statuses, expected.reasons)

@@ -49,6 +49,7 @@ def test_what_is_remembered_of_many_different_values_is_bounded(monkeypatch: pyt
     made = maker()
     for status in range(20):
         assert made.make(7, "7999", AT, AT, (status, "МТС")).status == status
+        # A bound of the memory, which nothing outside tells.
         assert len(made._known) <= 3
 
 

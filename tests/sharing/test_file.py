@@ -181,7 +181,7 @@ async def test_a_new_file_has_the_modes_and_the_group_of_the_old_one(
     monkeypatch.setattr(os, "fchown", lambda fd, *owner: owners.append(owner))
     monkeypatch.setattr(locked_module, "_is_at", lambda path, found: True)
     over = os.stat_result([*path.stat()[:4], 12, 34, *path.stat()[6:]])
-    locked_module.place(str(path), b"", over=over)
+    locked_module.put_file(str(path), b"", over=over)
     assert owners == ([(12, 34)] if is_root else [(-1, 34)])
     assert path.stat().st_mode & 0o777 == 0o664
 
@@ -195,6 +195,7 @@ async def test_a_group_that_can_not_be_kept_is_no_obstacle(path: Path, monkeypat
     assert not (await store.begin([b"same group"], instead_of=log)).is_appended
     monkeypatch.setattr(os, "fchown", refuse)
     over = os.stat_result([*path.stat()[:5], 34, *path.stat()[6:]])
+    # This step alone: without root no file of another group can be made.
     locked_module._set_modes(os.open(path, os.O_RDWR | os.O_CLOEXEC), str(path.parent), over)
 
 
@@ -344,5 +345,6 @@ async def test_nothing_is_appended_at_once_while_the_file_is_locked(path: Path) 
 async def test_a_store_warns_once_in_a_minute(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store, _ = await begun(path, b"one")
     for _ in range(2):
+        # The warning alone: its causes can't be made to come twice here.
         store._warn("it happened")
     assert len(caplog.records) == 1

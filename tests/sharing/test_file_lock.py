@@ -120,6 +120,7 @@ async def test_a_fork_waits_until_the_file_is_unlocked(path: Path) -> None:
         thread.join(0.05)
         assert thread.is_alive()
     thread.join()
+    # What the module has each fork call afterwards.
     locked_module._transactions.release()
 
 

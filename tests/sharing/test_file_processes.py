@@ -71,7 +71,9 @@ anyio.run(main, arguments[0], int(arguments[1]), int(arguments[2]), backend=argu
 """
 
 
-async def test_four_processes_append(tmp_path: Path, anyio_backend_name: str) -> None:
+async def test_the_entries_of_four_processes_are_all_there_in_one_order(
+    tmp_path: Path, anyio_backend_name: str
+) -> None:
     """All entries are there, without a gap, in the order of their stamps, each writer's own in its own order."""
     path = tmp_path / "account.log"
     await FileStore(path).begin([b"begun"], instead_of="")
@@ -123,7 +125,7 @@ anyio.run(main)
 
 
 @pytest.mark.parametrize("is_damaged", [False, True], ids=["no file", "a damaged file"])
-async def test_several_begin_at_once(tmp_path: Path, is_damaged: bool) -> None:
+async def test_processes_that_begin_at_once_get_one_log(tmp_path: Path, is_damaged: bool) -> None:
     """All get the log of the one that was first, and never a part of it."""
     path = tmp_path / "account.log"
     rounds = 40

@@ -139,6 +139,7 @@ async def test_a_long_log_is_read_page_by_page(
     assert (numbers(tail), tail.is_whole) == (list(range(4, 36)), False)
     assert numbers(await other.append(b"x", log=log, after=3)) == list(range(4, 36))
 
+    # To come between two pages of one reading.
     read, calls = other._read, 0
 
     async def disturbed(start: bytes) -> redis_scripts.Answer:

@@ -37,7 +37,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.slow
-async def test_commands_that_arrive_too_late(server: Server, proxy: Proxy, store_at: StoreAt) -> None:
+async def test_a_command_that_arrives_too_late_appends_nothing(server: Server, proxy: Proxy, store_at: StoreAt) -> None:
     """The server can't know whether its clock was set or the command is late. Nothing is stamped wrongly."""
     store = store_at(f"redis://127.0.0.1:{proxy.port}", tolerance=0.1)
     log = await log_of(store)
@@ -49,7 +49,7 @@ async def test_commands_that_arrive_too_late(server: Server, proxy: Proxy, store
     assert (await store.append(b"x", log=log, after=1)).is_appended
 
 
-async def test_a_server_that_does_not_answer(
+async def test_a_server_that_does_not_answer_is_out_of_reach(
     server: Server, store_at: StoreAt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_at(server.url)
@@ -61,7 +61,7 @@ async def test_a_server_that_does_not_answer(
     server.send_signal(signal.SIGCONT)
 
 
-async def test_a_server_without_memory(server: Server, store_at: StoreAt) -> None:
+async def test_a_server_without_memory_is_out_of_reach_until_it_has_some(server: Server, store_at: StoreAt) -> None:
     store = store_at(server.url)
     log = await log_of(store)
     server.call("CONFIG", "SET", "maxmemory", "1")
@@ -71,7 +71,7 @@ async def test_a_server_without_memory(server: Server, store_at: StoreAt) -> Non
     assert (await store.append(b"x", log=log, after=1)).is_appended
 
 
-async def test_a_server_that_may_evict_the_log(
+async def test_a_server_that_may_evict_the_log_is_warned_of(
     start: Start, store_at: StoreAt, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is named once. If it happens, the whole log is gone, and that is noticed."""
@@ -90,8 +90,7 @@ async def test_a_server_that_may_evict_the_log(
     await refuses(store, log, 2, "there is no log")
 
 
-async def test_the_least_rights(server: Server, store_at: StoreAt) -> None:
-    """They are enough, and each is needed."""
+async def test_the_least_rights_are_enough_and_each_is_needed(server: Server, store_at: StoreAt) -> None:
     rights = RIGHTS.replace("(", "").replace(")", "").split()
     user = "ACL", "SETUSER", "app", "on", ">secret-word", "resetkeys", "~smsc_status:*", "-@all"
     server.call(*user, *rights)
@@ -156,8 +155,9 @@ async def test_no_text_shows_the_password(start: Start, store_at: StoreAt, caplo
 
 
 @pytest.mark.slow
-async def test_over_tls(server: Server, store_at: StoreAt, tmp_path: Path) -> None:
-    """The certificate is verified."""
+async def test_the_certificate_of_a_server_over_tls_is_verified(
+    server: Server, store_at: StoreAt, tmp_path: Path
+) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -196,8 +196,10 @@ async def test_over_tls(server: Server, store_at: StoreAt, tmp_path: Path) -> No
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not such a server"),
     ],
 )
-async def test_refusals(kind: str, parrot: Parrot, store_at: StoreAt, reply: bytes, text: str) -> None:
-    """Each is an error that names the server and says what happened."""
+async def test_a_refusal_is_an_error_that_names_the_server(
+    kind: str, parrot: Parrot, store_at: StoreAt, reply: bytes, text: str
+) -> None:
+    """It also says what happened."""
     parrot.reply = reply
     store = store_at(f"redis://127.0.0.1:{parrot.port}")
     with pytest.raises(LimiterUnavailable, match=rf"the shared log at 127\.0\.0\.1:{parrot.port}: .*{text}"):
@@ -238,7 +240,7 @@ async def test_a_sentinel_names_the_master(server: Server, start: Start, parrot:
         await store_at(f"redis://127.0.0.1:{parrot.port}?sentinel=main").append(None, log="", after=0)
 
 
-async def test_a_host_that_does_not_exist(kind: str, store_at: StoreAt) -> None:
+async def test_a_host_without_a_server_is_out_of_reach(kind: str, store_at: StoreAt) -> None:
     store = store_at(f"redis://localhost:{free_port()}")
     with pytest.raises(LimiterUnavailable, match=r"localhost:.*can't connect"):
         await store.append(None, log="", after=0)

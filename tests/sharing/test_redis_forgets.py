@@ -28,7 +28,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-async def test_a_flushed_log(server: Server, store_at: StoreAt) -> None:
+async def test_a_flushed_log_counts_as_lost(server: Server, store_at: StoreAt) -> None:
     one, other = store_at(server.url), store_at(server.url)
     log = await log_of(one, 3)
     server.call("FLUSHALL")
@@ -38,7 +38,7 @@ async def test_a_flushed_log(server: Server, store_at: StoreAt) -> None:
     assert (await other.begin([b"late"], instead_of=log)).log == new.log
 
 
-async def test_a_server_that_restarts_empty(server: Server, store_at: StoreAt) -> None:
+async def test_after_a_restart_without_data_the_log_counts_as_lost(server: Server, store_at: StoreAt) -> None:
     store = store_at(server.url)
     log = await log_of(store, 3)
     server.kill()
@@ -51,7 +51,7 @@ async def test_a_server_that_restarts_empty(server: Server, store_at: StoreAt) -
     await goes_on(store, log)
 
 
-async def test_a_server_that_restarts_from_an_old_snapshot(server: Server, store_at: StoreAt) -> None:
+async def test_after_a_restart_from_an_old_snapshot_the_log_counts_as_lost(server: Server, store_at: StoreAt) -> None:
     """It was killed after entries that it had not saved."""
     one, other = store_at(server.url), store_at(server.url)
     log = await log_of(one, 3)
@@ -71,7 +71,7 @@ def is_linked(replica: Server) -> bool:
 
 
 @pytest.mark.slow
-async def test_a_replica_that_lags_takes_over(start: Start, store_at: StoreAt) -> None:
+async def test_if_a_replica_that_lags_takes_over_the_log_counts_as_lost(start: Start, store_at: StoreAt) -> None:
     """It lacks an entry, and it has another run_id. When the first server comes back, it lacks that entry too."""
     first, second = start(), start()
     link, entrance = Proxy(first.port), Proxy(first.port)
@@ -197,7 +197,9 @@ async def test_the_bounds_of_the_time_are_needed(
 
 
 @pytest.mark.parametrize("step", [30, -30])
-async def test_the_clock_is_set(start: Start, store_at: StoreAt, step: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_stamps_do_not_jump_when_the_clock_is_set(
+    start: Start, store_at: StoreAt, step: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """The log's time goes on evenly, for those who were there and for those who come. It is logged once."""
     server = start(fake_time=True)
     one, other = store_at(server.url), store_at(server.url)

@@ -135,6 +135,7 @@ async def test_old_entries_are_dropped() -> None:
             await ask(limiter, One((key,)), takes=0.1)
         await anyio.sleep(300)
     assert log.entries[0].number > 300
+    # A bound of the memory, which nothing outside tells.
     assert len(participant_of(limiter)._replica.ledger.members) == 1
 
 

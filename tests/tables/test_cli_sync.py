@@ -60,6 +60,11 @@ def run_of(office: Office, **options: Any) -> command.Run:
     )
 
 
+async def ran(work: command.Run) -> Exit:
+    """How it ends, in the test's event loop. The public `run` would start a loop of its own."""
+    return await work._run()
+
+
 def meter_of(work: command.Run) -> Saying:
     assert isinstance(work.meter, Saying)
     return work.meter
@@ -149,7 +154,7 @@ async def test_a_signal_ends_it(sqlite: sa.Engine, number: signal.Signals, statu
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(end)
-        assert await work._run() == status
+        assert await ran(work) == status
     assert work.summary(status)["outcomes"] == {"Delivered": 1}
 
 
@@ -160,6 +165,7 @@ async def test_a_signal_that_comes_before_the_work_begins_ends_it(
     office = Office(sqlite)
     office.insert(1)
     work = run_of(office)
+    # To be there before the work begins, when no real signal could be caught.
     receive = work._receive_signals
 
     async def receive_one(*, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -168,7 +174,7 @@ async def test_a_signal_that_comes_before_the_work_begins_ends_it(
 
     monkeypatch.setattr(type(work), "_receive_signals", lambda _, **given: receive_one(**given))
     with anyio.fail_after(60):
-        assert await work._run() == Exit.DONE
+        assert await ran(work) == Exit.DONE
     assert office.asked() == 0
 
 
@@ -178,7 +184,7 @@ async def test_a_refused_account_ends_it_with_the_vendors_word(sqlite: sa.Engine
     office.client = client_of(office.emulator, apikey="another")
     office.insert(1)
     work = run_of(office)
-    assert await work._run() == Exit.REFUSED
+    assert await ran(work) == Exit.REFUSED
     assert any("SMSC_APIKEY" in said for said in meter_of(work).said)
 
 
@@ -186,20 +192,20 @@ async def test_a_refused_account_ends_it_with_the_vendors_word(sqlite: sa.Engine
 async def test_once_a_row_without_an_answer_is_a_failure(sqlite: sa.Engine) -> None:
     office = Office(sqlite, http_503=1.0)
     office.insert(1)
-    assert await run_of(office, once=True)._run() == Exit.SOME_FAILED
+    assert await ran(run_of(office, once=True)) == Exit.SOME_FAILED
 
 
 @pytest.mark.usefixtures("inline")
 async def test_once_a_server_that_never_answers_ends_it_with_the_reason(
     sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smsc_status.cli._account.PATIENCE", 0.0)
+    monkeypatch.setattr("smsc_status.cli._account.GIVE_UP_AFTER", 0.0)
     office = Office(sqlite, http_503=1.0)
     for id in range(1, 11):
         office.insert(id)
     work = run_of(office, once=True)
     with anyio.fail_after(120):
-        assert await work._run() == Exit.NETWORK
+        assert await ran(work) == Exit.NETWORK
     assert any("no answer that can be read" in said for said in meter_of(work).said)
     assert work.report()[1]["role"] == "once"
 
@@ -210,12 +216,13 @@ async def test_once_an_end_by_a_signal_is_not_the_end_of_the_work(sqlite: sa.Eng
     office.insert(1)
     work = run_of(office, once=True)
     work.ended_by = signal.SIGTERM
-    assert await work._run() == Exit.INTERRUPTED
+    assert await ran(work) == Exit.INTERRUPTED
 
 
 def test_what_is_told_below_a_warning_is_not_shown() -> None:
     meter = Saying()
     logger = logging.getLogger("smsc_status.test")
+    # The handler alone: the command removes it at its end.
     logger.addHandler(command._InMeter(meter))
     logger.setLevel(logging.INFO)
     logger.info("standing by")
@@ -225,6 +232,7 @@ def test_what_is_told_below_a_warning_is_not_shown() -> None:
 
 async def test_what_is_shown_and_reported(sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it stands by, while the database is away, and while the vendor does not answer."""
+    # States that take minutes to come about are set, and `_tick` shows them as it does each second.
     office = Office(sqlite)
     work = run_of(office)
     work._tick()
@@ -311,7 +319,7 @@ async def test_probes_are_answered(anyio_backend: str) -> None:
 async def test_what_is_no_request_gets_no_answer_and_harms_nobody(
     anyio_backend: str, request_: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_health, "PATIENCE", 0.3)
+    monkeypatch.setattr(_health, "REQUEST_TIMEOUT", 0.3)
     probes = Probes()
     async with answering({("127.0.0.1", 0): health_pages(probes.report)}) as (port,):
         assert await answer(port, request_) == b""

@@ -40,7 +40,7 @@ def test_columns_are_found_by_their_usual_names(columns: str, id: str, phone: st
     assert (mapped.id.name, mapped.phone.name, mapped.sent_at) == (id, phone, None)
 
 
-def test_columns_are_named() -> None:
+def test_columns_have_the_names_that_the_user_gives() -> None:
     given = Columns.of({"id": "message_id", "outcome": "Ended", "err": None, "cost": "price", "sender_id": "sender"})
     mapped = found(
         "id integer primary key, message_id text, phone text, cost real, price real, sender text, message text, "
@@ -169,8 +169,8 @@ def test_the_wanted_index_is_partial_where_the_database_has_such() -> None:
     mapped = found(f"id integer primary key, phone text, {OUT}")
     assert wanted_index(mapped, POSTGRESQL) == ("CREATE INDEX messages_open ON messages (id) WHERE outcome IS NULL")
     assert wanted_index(mapped, MYSQL) == "CREATE INDEX messages_open ON messages (outcome, id)"
-    _, place = mapped.out["outcome"]
-    long = attrs.evolve(mapped, out={"outcome": (sa.Column("outcome", sa.Text), place)})
+    _, written = mapped.out["outcome"]
+    long = attrs.evolve(mapped, out={"outcome": (sa.Column("outcome", sa.Text), written)})
     assert wanted_index(long, MYSQL) == "CREATE INDEX messages_open ON messages (outcome(20), id)"
 
 

@@ -371,6 +371,7 @@ def test_each_connection_to_mysql_is_prepared() -> None:
     class Connection:
         cursor = Cursor
 
+    # What each new connection to such a database calls.
     assert sa.event.contains(Database("mysql://u@h/d").engine, "connect", database_module._prepare_mysql)
     database_module._prepare_mysql(Connection(), None)
     assert said == ["SET time_zone = '+00:00', innodb_lock_wait_timeout = 2"]

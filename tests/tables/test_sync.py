@@ -409,6 +409,7 @@ async def test_at_the_start_no_more_is_read_than_can_be_tracked(
         newest.extend([statement] * ("DESC" in statement))
 
     async with office.client, office.sync() as sync, anyio.create_task_group() as tasks:
+        # To take single steps of the work, which `run` takes in its own order.
         following = sync._begin()
         sa.event.listen(sqlite, "before_cursor_execute", note)
         tasks.start_soon(following.find_on)

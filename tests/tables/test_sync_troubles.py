@@ -98,6 +98,7 @@ async def test_a_row_that_waits_is_trouble_only_if_nothing_else_can_be_written(s
             raise sa.exc.OperationalError("", None, Exception("lock timeout"))
 
     async with office.client, office.sync() as sync:
+        # To take single steps of the work, which `run` takes in its own order.
         following = sync._begin()
         await following._sweep_on()
         for row in following.held.values():
@@ -125,6 +126,7 @@ async def test_rows_that_somebody_has_locked_hold_up_no_others(
             raise sa.exc.OperationalError("", None, Exception("lock timeout"))
 
     async with office.client, office.sync() as sync:
+        # To take single steps of the work, which `run` takes in its own order.
         following = sync._begin()
         await following._sweep_on()
         for row in following.held.values():
@@ -183,6 +185,7 @@ async def test_a_row_that_was_replaced_is_neither_written_nor_let_go_by_its_form
     office = Office(sqlite)
     async with office.client, running(office.sync()) as sync:
         await until(lambda: sync.stats().is_leading)
+        # To let go of a row at this very moment, which the work decides by itself.
         following = sync._following
         assert following is not None
         former, present = RowRef(1, PHONE, None, 1), RowRef(2, PHONE, None, 1)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
 from smsc_status import ConfigError
-from smsc_status.tables._values import Kind, id_of, instant_reader, kind_of, phone_of, place_of
+from smsc_status.tables._values import Kind, id_of, instant_reader, kind_of, phone_of, written_column
 
 POSTGRESQL, MYSQL, SQLITE = (
     sa.make_url(f"{name}://").get_dialect()() for name in ("postgresql+psycopg", "mysql+pymysql", "sqlite")
@@ -87,20 +87,20 @@ def test_what_is_no_time_of_sending_is_refused(stored: Any) -> None:
 )
 def test_an_instant_is_written_as_the_column_keeps_it(dialect: Any, type: Any, written: Any) -> None:
     """Cut to its precision, and never rounded up: a later answer must not look older than an earlier one."""
-    assert place_of(type, dialect, EAST).of(MOMENT) == written
+    assert written_column(type, dialect, EAST).of(MOMENT) == written
 
 
 def test_other_values_are_written_in_the_columns_type() -> None:
-    assert place_of(sa.Text(), POSTGRESQL, UTC).of(20) == "20"
-    assert place_of(sa.Integer(), POSTGRESQL, UTC).of(20) == 20
-    assert place_of(sa.Integer(), POSTGRESQL, UTC).of(None) is None
-    assert place_of(sa.Numeric(), POSTGRESQL, UTC).of(Decimal("1.5")) == Decimal("1.5")
-    assert repr(place_of(sa.Numeric(), SQLITE, UTC).of(Decimal("1.5"))) == "1.5"
+    assert written_column(sa.Text(), POSTGRESQL, UTC).of(20) == "20"
+    assert written_column(sa.Integer(), POSTGRESQL, UTC).of(20) == 20
+    assert written_column(sa.Integer(), POSTGRESQL, UTC).of(None) is None
+    assert written_column(sa.Numeric(), POSTGRESQL, UTC).of(Decimal("1.5")) == Decimal("1.5")
+    assert repr(written_column(sa.Numeric(), SQLITE, UTC).of(Decimal("1.5"))) == "1.5"
 
 
 @pytest.mark.parametrize(
     ("type", "kind"),
     [(sa.Boolean(), Kind.OTHER), (sa.JSON(), Kind.OTHER), (sa.Uuid(), Kind.UUID), (sa.types.NullType(), Kind.TEXT)],
 )
-def test_the_kind_of_a_type(type: Any, kind: Kind) -> None:
+def test_each_type_of_column_has_its_kind(type: Any, kind: Kind) -> None:
     assert kind_of(type) is kind

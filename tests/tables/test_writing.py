@@ -20,7 +20,7 @@ from smsc_status.tables._writing import Change, Writer, Written, change_of, outc
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 
 
-class Desk:
+class WrittenTable:
     """A table, and what writes into it."""
 
     def __init__(self, engine: sa.Engine, columns: str = f"{IN}, {OUT}", zone: tzinfo = UTC) -> None:
@@ -52,11 +52,11 @@ class Desk:
 
 
 def test_changes_of_a_row_are_written_in_their_order(engine: sa.Engine) -> None:
-    desk = Desk(engine)
-    ended = change_of(desk.rows[2], FailedCheck(desk.rows[2], Archived("gone")))
-    written = desk.write(desk.change(1, 0), desk.change(2, 0), ended, desk.change(1, 1, minutes=1))
+    table = WrittenTable(engine)
+    ended = change_of(table.rows[2], FailedCheck(table.rows[2], Archived("gone")))
+    written = table.write(table.change(1, 0), table.change(2, 0), ended, table.change(1, 1, minutes=1))
     assert written == Written(count=4)
-    assert desk.content() == [(1, 1, 0, "Delivered"), (2, 0, 0, "Archived"), (3, None, None, None)]
+    assert table.content() == [(1, 1, 0, "Delivered"), (2, 0, 0, "Archived"), (3, None, None, None)]
 
 
 @pytest.mark.parametrize(
@@ -70,72 +70,72 @@ def test_changes_of_a_row_are_written_in_their_order(engine: sa.Engine) -> None:
     ids=["same", "later", "ended", "another"],
 )
 def test_a_change_that_must_not_be_written_has_no_effect(engine: sa.Engine, before: str, change: Any) -> None:
-    desk = Desk(engine)
-    desk.sql(f"update messages set {before} where id = 1")
-    content = desk.content("*")
-    written = desk.write(desk.change(1, **change))
+    table = WrittenTable(engine)
+    table.sql(f"update messages set {before} where id = 1")
+    content = table.content("*")
+    written = table.write(table.change(1, **change))
     assert written == Written(idle=written.idle)
-    assert [idle.row for idle in written.idle] == [desk.rows[1]]
-    assert desk.content("*") == content
+    assert [idle.row for idle in written.idle] == [table.rows[1]]
+    assert table.content("*") == content
 
 
 def test_a_final_answer_is_written_even_if_a_clock_was_ahead(engine: sa.Engine) -> None:
-    desk = Desk(engine)
-    desk.sql("update messages set checked_at = '2027-01-01 00:00:00'")
-    desk.write(desk.change(1, 1))
-    assert desk.content()[0] == (1, 1, 0, "Delivered")
+    table = WrittenTable(engine)
+    table.sql("update messages set checked_at = '2027-01-01 00:00:00'")
+    table.write(table.change(1, 1))
+    assert table.content()[0] == (1, 1, 0, "Delivered")
 
 
 def test_an_answer_is_written_when_the_zones_clocks_were_set_back(engine: sa.Engine) -> None:
     """In a column without a zone it looks older than the one before. One that is older by more stays out."""
-    desk = Desk(engine, zone=ZoneInfo("Europe/Berlin"))
+    table = WrittenTable(engine, zone=ZoneInfo("Europe/Berlin"))
     before = datetime(2026, 10, 25, 0, 50, tzinfo=UTC)
     for minutes, status in ((0, -1), (20, 0), (-50, -1)):
         record = StatusRecord(status=status, checked_at=before + timedelta(minutes=minutes), err=0)
-        desk.write(change_of(desk.rows[1], record))
-    [row, *_] = desk.content("status, checked_at")
+        table.write(change_of(table.rows[1], record))
+    [row, *_] = table.content("status, checked_at")
     assert (row[0], str(row[1])[:16]) == (0, "2026-10-25 02:10")
 
 
 def test_one_rows_failure_costs_that_row_alone(engine: sa.Engine) -> None:
-    desk = Desk(engine, f"{IN}, {OUT}, operator varchar(9), check (length(operator) < 5)")
-    changes = desk.change(1, 1), desk.change(2, 1, operator="a long name"), desk.change(3, 1)
-    written = desk.write(*changes)
+    table = WrittenTable(engine, f"{IN}, {OUT}, operator varchar(9), check (length(operator) < 5)")
+    changes = table.change(1, 1), table.change(2, 1, operator="a long name"), table.change(3, 1)
+    written = table.write(*changes)
     assert written.count == 2
     [(failed, reason)] = written.failed
-    assert failed.row is desk.rows[2]
+    assert failed.row is table.rows[2]
     assert "79990000002" not in reason
     assert reason
-    assert [row[3] for row in desk.content()] == ["Delivered", None, "Delivered"]
+    assert [row[3] for row in table.content()] == ["Delivered", None, "Delivered"]
 
 
 def test_a_value_that_the_driver_cannot_send_costs_its_row_alone(engine: sa.Engine) -> None:
     """SQLite's driver then raises an error that SQLAlchemy does not know."""
-    desk = Desk(engine, f"{IN}, {OUT}, sms_cnt integer")
-    written = desk.write(desk.change(1, 1), desk.change(2, 1, sms_cnt=2**70), desk.change(3, 1))
+    table = WrittenTable(engine, f"{IN}, {OUT}, sms_cnt integer")
+    written = table.write(table.change(1, 1), table.change(2, 1, sms_cnt=2**70), table.change(3, 1))
     assert written.count == 2
     [(failed, _)] = written.failed
-    assert failed.row is desk.rows[2]
-    assert [row[3] for row in desk.content()] == ["Delivered", None, "Delivered"]
+    assert failed.row is table.rows[2]
+    assert [row[3] for row in table.content()] == ["Delivered", None, "Delivered"]
 
 
 def test_what_a_reply_does_not_say_stays_as_it_was(engine: sa.Engine) -> None:
-    desk = Desk(engine, f"{IN}, {OUT}, operator text, region text")
-    desk.sql("update messages set operator = 'MTS'")
-    desk.write(desk.change(1, 0, region="Moscow"))
-    assert desk.content("id, operator, region")[0] == (1, "MTS", "Moscow")
+    table = WrittenTable(engine, f"{IN}, {OUT}, operator text, region text")
+    table.sql("update messages set operator = 'MTS'")
+    table.write(table.change(1, 0, region="Moscow"))
+    assert table.content("id, operator, region")[0] == (1, "MTS", "Moscow")
 
 
 def test_a_new_column_is_filled_though_the_status_is_the_same(engine: sa.Engine) -> None:
-    desk = Desk(engine, f"{IN}, {OUT}, region text")
-    desk.sql("update messages set status = 0, err = 0")
-    assert desk.write(desk.change(1, 0, region="Moscow")).count == 1
-    assert desk.write(desk.change(1, 0, region="Tver", minutes=1)).count == 0
+    table = WrittenTable(engine, f"{IN}, {OUT}, region text")
+    table.sql("update messages set status = 0, err = 0")
+    assert table.write(table.change(1, 0, region="Moscow")).count == 1
+    assert table.write(table.change(1, 0, region="Tver", minutes=1)).count == 0
 
 
 def test_a_row_that_can_not_be_written_now_waits_and_so_do_its_later_changes(sqlite: sa.Engine) -> None:
     """Even if they could be written by now. Other rows do not wait for it."""
-    desk, refusals = Desk(sqlite), 2
+    table, refusals = WrittenTable(sqlite), 2
 
     def refuse(_conn: Any, _cursor: Any, _statement: str, parameters: Any, _context: Any, many: bool) -> None:
         nonlocal refusals
@@ -144,8 +144,8 @@ def test_a_row_that_can_not_be_written_now_waits_and_so_do_its_later_changes(sql
             raise sa.exc.OperationalError("", None, Exception("lock timeout"))
 
     sa.event.listen(sqlite, "before_cursor_execute", refuse)
-    changes = desk.change(1, 0), desk.change(2, 0), desk.change(2, 1, minutes=1), desk.change(3, 0)
-    written = desk.write(*changes)
+    changes = table.change(1, 0), table.change(2, 0), table.change(2, 1, minutes=1), table.change(3, 0)
+    written = table.write(*changes)
     assert refusals == 0
     assert written.left == [changes[1], changes[2]]
     assert written.trouble == "lock timeout"
@@ -155,8 +155,8 @@ def test_a_row_that_can_not_be_written_now_waits_and_so_do_its_later_changes(sql
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_without_a_connection_nothing_is_lost(sqlite: sa.Engine, after: int) -> None:
     """After the batch failed because of a row, each row is written by itself until the connection is lost."""
-    desk = Desk(sqlite, f"{IN}, {OUT}, operator varchar(9), check (length(operator) < 5)")
-    changes = [desk.change(1, 1), desk.change(2, 1, operator="a long name"), desk.change(3, 1)]
+    table = WrittenTable(sqlite, f"{IN}, {OUT}, operator varchar(9), check (length(operator) < 5)")
+    changes = [table.change(1, 1), table.change(2, 1, operator="a long name"), table.change(3, 1)]
     updates = 0
 
     def lose(_conn: Any, _cursor: Any, _statement: str, _parameters: Any, _context: Any, many: bool) -> None:
@@ -168,7 +168,7 @@ def test_without_a_connection_nothing_is_lost(sqlite: sa.Engine, after: int) -> 
             )
 
     sa.event.listen(sqlite, "before_cursor_execute", lose)
-    written = desk.write(*changes)
+    written = table.write(*changes)
     sa.event.remove(sqlite, "before_cursor_execute", lose)
     assert updates == after + 1  # none is tried after that
     assert written.left == changes[after:]
@@ -177,12 +177,12 @@ def test_without_a_connection_nothing_is_lost(sqlite: sa.Engine, after: int) -> 
 
 
 def test_rows_are_opened_again_only_from_the_named_outcomes(engine: sa.Engine) -> None:
-    desk = Desk(engine)
-    desk.sql("update messages set outcome = 'ConfigError' where id < 3")
-    desk.sql("update messages set outcome = 'Delivered' where id = 2")
+    table = WrittenTable(engine)
+    table.sql("update messages set outcome = 'ConfigError' where id < 3")
+    table.sql("update messages set outcome = 'Delivered' where id = 2")
     with engine.begin() as connection:
-        desk.writer.reopen(connection, [desk.rows[1], desk.rows[2]], ["ConfigError"])
-    assert desk.content("outcome") == [(None,), ("Delivered",), (None,)]
+        table.writer.reopen(connection, [table.rows[1], table.rows[2]], ["ConfigError"])
+    assert table.content("outcome") == [(None,), ("Delivered",), (None,)]
 
 
 def test_an_unknown_final_status_is_named_by_its_number() -> None:
@@ -255,7 +255,7 @@ def test_which_errors_say_that_a_row_is_locked(cause: Exception, expected: bool)
 
 def test_without_a_connection_nothing_is_tried_one_by_one(sqlite: sa.Engine) -> None:
     """Each try may take seconds."""
-    desk, tries = Desk(sqlite), 0
+    table, tries = WrittenTable(sqlite), 0
 
     def refuse(*_: Any) -> None:
         nonlocal tries
@@ -264,8 +264,8 @@ def test_without_a_connection_nothing_is_tried_one_by_one(sqlite: sa.Engine) -> 
 
     sqlite.dispose()
     sa.event.listen(sqlite, "do_connect", refuse)
-    changes = [desk.change(id, 1) for id in (1, 2, 3)]
-    assert desk.write(*changes) == Written(left=changes, trouble="connection timed out")
+    changes = [table.change(id, 1) for id in (1, 2, 3)]
+    assert table.write(*changes) == Written(left=changes, trouble="connection timed out")
     assert tries == 1
 
 
@@ -273,7 +273,7 @@ def test_if_many_rows_can_not_be_written_now_the_others_are_not_tried(
     sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_writing, "MAX_WAITING", 2)
-    desk, tries = Desk(sqlite), 0
+    table, tries = WrittenTable(sqlite), 0
 
     def refuse(*_: Any) -> None:
         nonlocal tries
@@ -281,8 +281,8 @@ def test_if_many_rows_can_not_be_written_now_the_others_are_not_tried(
         raise sa.exc.OperationalError("", None, Exception("database is locked"))
 
     sa.event.listen(sqlite, "before_cursor_execute", refuse)
-    changes = [desk.change(id, 1) for id in (1, 2, 3)]
-    assert desk.write(*changes) == Written(left=changes, trouble="database is locked")
+    changes = [table.change(id, 1) for id in (1, 2, 3)]
+    assert table.write(*changes) == Written(left=changes, trouble="database is locked")
     assert tries == 3
 
 
@@ -295,25 +295,25 @@ def test_a_row_that_somebody_has_locked_waits_and_the_others_are_written(
     for module in (_writing, _database):
         monkeypatch.setattr(module, "WAIT_FOR_LOCK", 1)
     engine: sa.Engine = request.getfixturevalue(kind)
-    desk = Desk(engine)
+    table = WrittenTable(engine)
     database = Database(engine.url.render_as_string(hide_password=False))
-    changes = [desk.change(id, 1) for id in (1, 2, 3)]
+    changes = [table.change(id, 1) for id in (1, 2, 3)]
     with engine.connect() as other:
         other.execute(sa.text("select * from messages where id = 2 for update"))
-        written = desk.writer.write(database.engine, changes)
+        written = table.writer.write(database.engine, changes)
     database.engine.dispose()
     assert (written.count, written.left, written.locked) == (2, [changes[1]], {changes[1].row})
-    assert [row[3] for row in desk.content()] == ["Delivered", None, "Delivered"]
+    assert [row[3] for row in table.content()] == ["Delivered", None, "Delivered"]
 
 
 @pytest.mark.slow
 def test_a_trigger_of_postgresql_that_refuses_a_row_costs_that_row(postgresql: sa.Engine) -> None:
-    desk = Desk(postgresql)
-    desk.sql(
+    table = WrittenTable(postgresql)
+    table.sql(
         "create function refuse() returns trigger as $$ begin if new.id = 2 then raise exception 'no'; end if; "
         "return new; end $$ language plpgsql"
     )
-    desk.sql("create trigger t before update on messages for each row execute function refuse()")
-    written = desk.write(desk.change(1, 1), desk.change(2, 1), desk.change(3, 1))
-    assert [(change.row, reason) for change, reason in written.failed] == [(desk.rows[2], "no")]
+    table.sql("create trigger t before update on messages for each row execute function refuse()")
+    written = table.write(table.change(1, 1), table.change(2, 1), table.change(3, 1))
+    assert [(change.row, reason) for change, reason in written.failed] == [(table.rows[2], "no")]
     assert written.count == 2

@@ -42,7 +42,7 @@ class Client:
 
 def test_a_client_that_opens_while_clients_are_listed_does_not_disturb_the_list(watch: Watch) -> None:
     """It waits until the reader has its list."""
-    instruments, late = watch.telemetry._instruments, Client()
+    instruments, late = watch.instruments, Client()
     opening = threading.Thread(target=instruments.enter, args=(late,))
 
     class Listed(weakref.WeakSet[Any]):
@@ -124,7 +124,7 @@ async def test_a_reader_in_another_thread_gets_what_is_true_now(
             asked.append(threading.get_ident())
             return stats()
 
-        (sampled,) = watch.telemetry._instruments.clients
+        (sampled,) = watch.instruments.clients
         monkeypatch.setattr(sampled, "_stats", lambda: counted)
         for id in range(1, 8):
             tasks.start_soon(client.check, id, PHONE)
@@ -144,7 +144,7 @@ async def test_a_blocked_loop_holds_a_reader_up_once_and_briefly(
     """However many clients it has. The reader then gets the last sample; the first time there is none, and other
     metrics come all the same.
     """
-    monkeypatch.setattr(_sampling, "PATIENCE", 0.05)
+    monkeypatch.setattr(_sampling, "ANSWER_TIMEOUT", 0.05)
     async with AsyncExitStack() as clients:
         for _ in range(5):
             await clients.enter_async_context(answered_by(b"", telemetry=watch.telemetry))
@@ -171,7 +171,7 @@ async def test_a_client_whose_loop_has_ended_is_not_asked(watch: Watch, monkeypa
     """Nor one whose loop stands still: then the last sample counts."""
     async with answered_by(b"", telemetry=watch.telemetry):
         assert watch.series("smsc.messages.waiting") == {SERVER: 0}
-        (sampled,) = watch.telemetry._instruments.clients
+        (sampled,) = watch.instruments.clients
         monkeypatch.setattr(sampled, "_ask", lambda: pytest.fail("it was asked"))
         monkeypatch.setattr(_sampling, "_is_here", lambda _: False)
         monkeypatch.setattr(_loops, "is_running", lambda _: False)
@@ -223,6 +223,7 @@ async def test_a_limiter_that_cannot_say_how_it_is_ends_nothing(
 
 
 def test_where_no_loop_runs_no_client_is_here() -> None:
+    # This question alone: telemetry asks it only of the threads of its readers.
     assert not _sampling._is_here(object())
 
 
@@ -250,6 +251,7 @@ async def test_a_closed_client_is_asked_no_more_and_is_gone(watch: Watch) -> Non
 async def test_a_client_that_nobody_closes_is_not_kept(watch: Watch) -> None:
     """It goes as soon as nobody has it."""
     client = answered_by(b"", telemetry=watch.telemetry)
+    # By hand, because a client would keep its observer itself.
     observer = watch.telemetry._observe(weakref.WeakMethod(client.stats), ("localhost", 80), None)
     assert watch.series("smsc.messages.waiting") == {SERVER: 0}
     gone = weakref.ref(client)
@@ -259,7 +261,7 @@ async def test_a_client_that_nobody_closes_is_not_kept(watch: Watch) -> None:
     assert watch.series("smsc.messages.waiting") == {}
     del observer
     gc.collect()
-    assert not watch.telemetry._instruments.clients
+    assert not watch.instruments.clients
 
 
 async def test_a_forked_process_counts_from_zero(watch: Watch) -> None:

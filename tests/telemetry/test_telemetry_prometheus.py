@@ -164,6 +164,7 @@ def test_probes_and_prometheus_may_have_one_address(tmp_path: Path, metrics: Met
     one, other = ("127.0.0.1", 1), ("127.0.0.1", 2)
 
     def pages(**options: Any) -> dict[tuple[str, int], set[str]]:
+        # Which page is served where, without serving them.
         return {address: set(found) for address, found in run_of(tmp_path, metrics, **options)._pages().items()}
 
     assert pages(health=one, metrics=one) == {one: {"/healthz", "/livez", "/metrics"}}

@@ -7,7 +7,7 @@ kept for a bulk request, which answers many messages with it. A group without to
 not in `_ready` have an alarm, at which they are put back into it. Before a group is used, the pacer is asked for its
 tokens, because other clients take tokens of the same account.
 
-An entry stays behind in a heap or among the alarms when its group moves to another place. The move gives the group a
+An entry stays behind in a heap or among the alarms when its group moves to another heap. The move gives the group a
 new stamp. An entry with an older stamp is stale: it is skipped, and dropped later.
 
 In addition there are feeds. A feed holds many messages of its own, says when the next one is due, and is asked for some
@@ -69,8 +69,9 @@ def _is_current(entry: tuple[float, int, PendingCheck]) -> bool:
 
 
 def _slot_at(pacer: Pacer, now: float) -> float:
-    """The earliest instant at which a slot can be free: `now` if a request is in flight, for its reply may come at
-    once.
+    """The earliest instant at which a slot can be free.
+
+    It is `now` if a request is in flight, because its reply may come at any moment.
     """
     return now if pacer.open_requests else pacer.slot_due_at(now=now)
 
@@ -166,7 +167,7 @@ class Dispatcher:
         return bool(self.waiting) or any(feed.due_at() < inf for feed in self.feeds)
 
     def promote(self, check: PendingCheck, rank: float, *, head_start: float = 0.0) -> None:
-        """Another subscriber, which may be in more of a hurry, waits for the check too."""
+        """Another subscriber waits for the check too. If its rank is smaller, the check gets that rank."""
         check.head_start = max(check.head_start, head_start)
         if check.state is CheckState.WAITING and check.head_start:
             self._caller_checks[check] = None
@@ -353,7 +354,7 @@ class Dispatcher:
 
     @property
     def has_caller_checks(self) -> bool:
-        """Whether a message waits that a caller waits for at this moment."""
+        """Whether a caller waits at this moment for one of the waiting messages."""
         return bool(self._caller_checks)
 
     def _feed_goes_first(self, feed: Feed, entry: _Entry | None, now: float) -> bool:

@@ -15,8 +15,8 @@ The entries are records of five kinds:
 Whose turn is it? A process lets others go first:
 
 - A free slot goes to a process in which a caller waits for a `check`; then to the one with the fewest requests open;
-  then to one that has waited `PATIENCE` seconds longer than the other. The order of two processes never contradicts a
-  third's, so of those that wait there is always one that need not wait for the others.
+  then to one that has waited `HANDOVER_AFTER` seconds longer than the other. There is no circle of processes that let
+  each other go first, so one of those that wait can always go.
 - The bulk slot goes to the process whose last bulk request was the longest ago.
 """
 
@@ -39,18 +39,18 @@ VERSION: Final = 1
 """The version of these records. Processes of different versions do not share an account."""
 
 TICKET_SECONDS: Final = 2.0
-"""A ticket expires after this many seconds, unless its process renews it. So one that has stopped delays the others no
-longer."""
+"""A ticket expires after this many seconds, unless its process renews it. So a process that has stopped does not delay
+the others for longer."""
 
-PATIENCE: Final = 1.0
+HANDOVER_AFTER: Final = 1.0
 """Seconds. A process that uses its slots again and again gives one up to a process that has waited this much longer.
 
-In a file the others learn of a free slot some milliseconds late, and the slot is idle meanwhile. With a handover a
-second that costs little.
+If the log is a file, the others learn of a free slot some milliseconds late, and the slot is idle until then. At one
+handover a second that costs little.
 """
 
 MARK_SECONDS: Final = 1.0
-"""Entries within so many seconds are needed, or not, together."""
+"""The entries within this many seconds are kept or dropped together."""
 
 SHARED_LIMITS: Final = ("checks_per_id", "bulk_requests", "period", "connections", "margin", "linger")
 """The limits that must be the same for all processes of an account."""
@@ -62,7 +62,8 @@ _ENDS: Final = tuple(RequestEnd)
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """An entry of a log: its number (the first is 1, and none is left out), its stamp in seconds, and its data.
 
-    It is a struct because a newcomer makes thousands at once: one is made in a third of the time of an attrs class.
+    It is a struct because a process that joins makes thousands at once: a struct is made in a third of the time of an
+    attrs class.
     """
 
     number: int
@@ -73,7 +74,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Joined(msgspec.Struct, frozen=True, array_like=True, tag=0):
     """A process uses the account. `who` is the number of its first such entry, or 0 in that entry itself.
 
-    `last_bulk_at` is when its last bulk request was permitted. By then the entry that told so may have been dropped.
+    `last_bulk_at` is when its last bulk request was permitted. The entry of that request may have been dropped already.
     """
 
     version: int
@@ -193,14 +194,14 @@ class Member:
     name: str
     joined_at: float
     limits: tuple[float, ...] = ()
-    """Its `SHARED_LIMITS`; empty if the log does not tell."""
+    """Its `SHARED_LIMITS`; empty if the log does not say."""
     joined_number: int = 0
-    """The number of its last `Joined`; 0 if the log does not tell."""
+    """The number of its last `Joined`; 0 if the log does not say."""
     open: int = 0
     last_took_at: float = -inf
     last_bulk_at: float = -inf
     matters_until: float = -inf
-    """When none of its requests that have ended matters any more."""
+    """The instant from which none of its ended requests matters any more."""
 
 
 @attrs.define
@@ -251,7 +252,8 @@ class Ledger:
         self.changes: int = 0
         """How often something has happened after which a selector may name another instant than before.
 
-        A single request that was answered only frees a slot: those who lack one are called when there is one."""
+        An answered single request does not count. It only frees a slot, and the selectors that lack a slot are called
+        then anyway."""
         self._open: dict[tuple[int, int], _Open] = {}
         # When budgets end: instants and requests. Requests that have ended stay in it until then.
         self._ends: list[tuple[float, int, int]] = []
@@ -291,13 +293,14 @@ class Ledger:
         return record
 
     def advance(self, now: float) -> None:
-        """Nothing but what is known has happened up to `now`."""
+        """The log has no further entries up to `now`. Requests whose budgets are over by then count as abandoned."""
         while self._ends and self._ends[0][0] <= now:
             expires_at, *request = heappop(self._ends)
             self._finish((request[0], request[1]), RequestEnd.ABANDONED, expires_at)
         self.at = max(self.at, now)
 
     def _took(self, record: Took, now: float) -> None:
+        # So an entry with a thousand ids takes 0.23 ms. With `isinstance` it takes 0.28, with a call for each id 0.36.
         keys = tuple([_from_wire(id) if id.__class__ is str else id for id in record.ids])
         expires_at = now + record.budget
         self.pacer.started(keys, record.bulk, now)
@@ -332,7 +335,7 @@ class Ledger:
             return 0.0
         if how is RequestEnd.ABANDONED:
             return self.limits.linger + self._back_after
-        return 2 * self._back_after  # the second or third refusal may stop all single requests for so long
+        return 2 * self._back_after  # a second or third refusal may stop all single requests for this long
 
     def _waits(self, record: Waits, now: float) -> None:
         if not record.slot and not record.bulk:
@@ -451,7 +454,10 @@ class Ledger:
         return ((other, ticket) for other, ticket in self._tickets.items() if other != who and ticket.expires_at > now)
 
     def _slot_turn(self, who: int, urgent: bool, now: float) -> tuple[bool, int, float]:
-        """Smaller ones go first: is no caller waiting, how many requests are open, and since when does it wait?"""
+        """The process's turn for a slot: whether no caller waits, its open requests, and since when it waits.
+
+        The smallest turn goes first.
+        """
         member, ticket = self.members.get(who), self._tickets.get(who)
         since = now if ticket is None or ticket.expires_at <= now else ticket.since
         if member is None:
@@ -467,4 +473,4 @@ def _goes_first(one: tuple[bool, int, float], other: tuple[bool, int, float]) ->
     if one[:2] != other[:2]:
         return one[:2] < other[:2]
     # Among callers the one that has waited longer goes first, at once.
-    return one[2] < other[2] - (PATIENCE if one[0] else 0.0)
+    return one[2] < other[2] - (HANDOVER_AFTER if one[0] else 0.0)

@@ -269,10 +269,8 @@ class Pacer:
 
     def _schedule_review(self, names: Sequence[Key], at: float) -> None:
         """Queue a review of these ids at the instant `at`, or as soon after it as the order of the queue allows."""
-        if (
-            self._review_at and self._review_at[-1] > at
-        ):  # a shared log tells of events that are older than the last question
-            at = self._review_at[-1]
+        if self._review_at and self._review_at[-1] > at:
+            at = self._review_at[-1]  # a shared log tells of events that are older than the last question
         self._review_at.append(at)
         self._review_queue.append(names[0] if len(names) == 1 else tuple(names))
         self._next_at = min(self._next_at, at)

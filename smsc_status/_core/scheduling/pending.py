@@ -3,8 +3,8 @@
 A *pending check* is one distinct message that is to be asked. Its *subscribers* are those that wait for it. Calls for
 the same message share one pending check.
 
-This module only keeps books: nothing here waits, and nothing is sent. What concerns the whole account is returned, and
-the runtime acts on it. Outcomes go into an outbox, which the runtime empties in portions.
+This module does no more than note all this: nothing here waits, and nothing is sent. What concerns the whole account is
+returned, and the runtime acts on it. Outcomes go into an outbox, which the runtime empties in portions.
 """
 
 from __future__ import annotations
@@ -105,10 +105,11 @@ class PendingChecks:
         self._checks: dict[Identity, PendingCheck] = {}
         self._start_deadlines: StartDeadlines[Subscriber] = StartDeadlines()
         self._recent = RecentRecords()
-        # The request to send next. Its messages count as waiting until `commit`.
+        # The request to send next. Its messages have left the dispatcher; `cancel_selection` puts them back. Until
+        # `commit` they are not sent: further subscribers may join, and `fail_waiting` ends them.
         self._selected: Request | None = None
-        # How often everything that waited was ended, and the last error that ended it. A check of an earlier epoch ends
-        # with that error instead of a retry.
+        # The epoch is how often everything that waited was ended; `_refusal` is the last error that ended it. If a
+        # request of an earlier epoch fails, its checks end with that error instead of a retry.
         self._epoch = 0
         self._refusal: SmscError | None = None
 
@@ -129,7 +130,7 @@ class PendingChecks:
 
     @property
     def waiting_with_deadline(self) -> int:
-        """How many callers wait who can't wait for ever."""
+        """How many of the waiting callers have a `max_wait`."""
         return len(self._start_deadlines)
 
     @property
@@ -152,7 +153,7 @@ class PendingChecks:
         self.tally.requests[kind] += 1
 
     def count_seconds(self, kind: str, *, took: float, waited: float) -> None:
-        """A request of this kind has ended. It took so many seconds, after it had waited for so many."""
+        """A request of this kind has ended. It took `took` seconds, after it had waited for `waited` seconds."""
         self.tally.request_seconds[kind] += took
         self.tally.wait_seconds[kind] += waited
 
@@ -487,10 +488,10 @@ class PendingChecks:
         return self._selected
 
     def commit(self, wanted: object) -> Request | None:
-        """Return the selected request, which is sent now; `None` if the permit is for another. Then every message waits
-        on.
+        """Return the selected request, which is sent now.
 
-        `wanted` is what the limiter's permit names: the request itself, or one with the same tokens.
+        If the permit is for another request, this returns `None`, and every message goes on waiting. `wanted` is what
+        the limiter's permit names: the request itself, or one with the same tokens.
         """
         request = self._selected
         if request is None or not _takes_same_tokens(wanted, request):
@@ -507,14 +508,17 @@ class PendingChecks:
         return request
 
     def waited(self, request: Request, *, now: float) -> float:
-        """How long the limits have held up a request that starts now, in seconds: its message that waited longest.
+        """How long the limits have delayed a request that starts now, in seconds.
 
-        Pauses after failures do not count.
+        A request has waited as long as its message that waited longest. Pauses after failures do not count.
         """
         return max(0.0, now - max(request.since, self._outage.until_at))
 
     def wants_bulk(self, slots: int, *, now: float) -> bool:
-        """Whether a bulk request would go, were its slot free: more messages wait than `slots` single requests take."""
+        """Whether a bulk request would be sent if its slot were free.
+
+        It would if more messages wait than `slots` single requests take, or if a message of a feed is due.
+        """
         feeds = self._dispatcher.feeds
         return self._dispatcher.waiting > slots or any(feed.due_at() <= now for feed in feeds)
 

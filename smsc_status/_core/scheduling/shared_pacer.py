@@ -96,7 +96,7 @@ class SharedPacer(Pacer):
         return len(self.ledger.pacer)
 
     def _here(self, at: float, now: float) -> float:
-        """An instant of the log's clock on this process's clock; exactly `now` if it is over.
+        """An instant of the log's clock on this process's clock; exactly `now` if it has passed.
 
         A difference of two sums may differ from `now` by rounding. A selector would then wait for ever.
         """

@@ -46,7 +46,7 @@ RETRY_AFTER = 5.0
 
 FURTHEST_AHEAD = 31 * DAY
 LONGEST_AGO = 3650 * DAY
-"""A time of sending further in the future, or longer ago, counts as a mistake, so as not known."""
+"""A time of sending further in the future, or longer ago, counts as a mistake. It is treated as not known."""
 
 NOT_FOUND, STOPPED = int(Status.NOT_FOUND), int(Status.STOPPED)
 
@@ -158,7 +158,7 @@ class PollScheduler:
             self._deadlines.watch(item)
 
     def polled(self, item: Tracked, record: StatusRecord, *, done: bool, now: float) -> bool:
-        """Take in a record; whether its status or error differs from what was last seen, if anything was."""
+        """Take in a record. Returns whether its status or error differs from what was last seen, if anything was."""
         before = item.second
         if record.send_timestamp is not None or record.send_date is not None:
             self._learn_sent_at(item, record, now)
@@ -183,11 +183,11 @@ class PollScheduler:
         return True
 
     def put_back(self, item: Tracked, *, now: float) -> None:
-        """Plan the next check of a message that was answered and is not done."""
+        """Schedule the next check of a message that was answered and is not done."""
         self._schedule(item, now=now, first=False)
 
     def put_back_unanswered(self, item: Tracked, *, now: float) -> None:
-        """Plan another check, since the last one got no answer. If that was the last call, it is called again."""
+        """Schedule another check, since the last one got no answer. If that was the last call, it is called again."""
         age = now + self.dates.offset - item.sent_at
         at = now + max(RETRY_AFTER, self.policy.least_interval)
         if item.checks_in_cycle >= self._checks:
@@ -307,7 +307,7 @@ class PollScheduler:
                     taken.append(self._mark_taken(item, now))
                 else:
                     without_token.append(item)
-        for item in without_token:  # in the batch they would only occupy places
+        for item in without_token:  # they would only take up room in the batch
             self._leave(item)
             self._enter(item, self._old, self._tokens_back_at(item))
         return taken

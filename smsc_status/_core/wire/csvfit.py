@@ -81,8 +81,8 @@ def runs_of(columns: Columns) -> LayoutRuns:
 def fit_layout(cells: Sequence[str], columns: Columns, phone: str | None) -> FittedLine | None:
     """Read a line in this layout; `None` if it has another.
 
-    A line has a layout with a phone if the phone is there, and any other layout if the number of cells and the first
-    time are right.
+    If the layout has a phone, the line fits if the right phone is there. If the layout has none, the line fits if the
+    number of cells and the first time are right.
 
     Args:
         cells: the line, split at its commas.

@@ -179,7 +179,7 @@ class _Reply:
         yield first, len(self._segments) - 1
 
     def read_complete(self) -> bool:
-        """Find the messages' parts if the reply may answer all of them; whether it may.
+        """Find the messages' parts, if the reply may answer all messages. Returns whether it may.
 
         If it does, message `n` begins with segment `n` or later, by at most the number of segments minus messages.
         """
@@ -235,7 +235,7 @@ class _Reply:
                 self._record_doubt(level)
 
     def _read_simple(self, first: int, last: int) -> bool:
-        """Read a block in which each segment is the whole part of one message; whether it is one.
+        """Read a block in which each segment is the whole part of one message. Returns whether it is such a block.
 
         A message may be repeated if the text is the same.
         """

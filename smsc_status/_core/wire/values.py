@@ -1,6 +1,6 @@
 """Turns the wire's texts into a record's fields and back, and defines the rows that a reply is made of.
 
-If a value can't be its field's, the field is `None` and named in `unclear`; if it is a field of `VITAL`, the whole
+If a value does not fit its field, the field is `None` and named in `unclear`; if it is a field of `VITAL`, the whole
 record can't be read. A number sent as an empty text is `None`. An empty text stays an empty text if its key was sent.
 In the two formats for people (`PLAIN`, `CSV`) it is `None`, except for `message` and `comment`, because these formats
 print a missing name as an empty text.
@@ -70,7 +70,7 @@ _SHOWN = Repr()
 _SHOWN.maxlevel = 3
 _SHOWN.maxdict = len(FIELDS)
 _SHOWN.maxstring = _SHOWN.maxother = EXCERPT_CHARS
-"""Limits the size and depth of what is shown, as a server may send anything."""
+"""Limits the size and depth of what is shown, because a server may send anything."""
 
 
 def refuse_too_many_rows(rows: int, asked: Sequence[Identity]) -> None:
@@ -92,7 +92,7 @@ class Number(str):
 
 
 class BadValue(ValueError):
-    """A value that can't be its field's."""
+    """A value that does not fit its field."""
 
 
 @attrs.frozen(slots=True)

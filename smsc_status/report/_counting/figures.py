@@ -20,7 +20,7 @@ MOST_SLOWEST = 10
 """How many of the slowest deliveries are kept."""
 
 MOST_KINDS = 50_000
-"""Rows that are alike are first counted together, of so many kinds at most. That takes a third of the time."""
+"""Rows that are alike are first counted together, for at most this many kinds. That takes a third of the time."""
 
 MAX_NAME_CHARS = 100
 """Names that are alike so far are one name."""

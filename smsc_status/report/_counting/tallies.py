@@ -16,7 +16,7 @@ T = TypeVar("T")
 _EXACT = Context(prec=100, traps=[Inexact])
 
 MOST_NAMES = 10_000
-"""So many different names are counted apart. All further ones are counted together."""
+"""At most this many different names are counted apart. All further ones are counted together."""
 
 
 class Group(Enum):

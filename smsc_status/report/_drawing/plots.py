@@ -19,7 +19,7 @@ WIDE, NARROW = (936, 280), (343, 230)
 """Width and height in pixels, with axes and labels."""
 
 MOST_LABELS = {WIDE: 12, NARROW: 4}
-"""So many labels stand on an axis of days."""
+"""How many labels stand on an axis of days."""
 
 MOST_DURATIONS = 6
 """A phone has room for so many durations on an axis. If there are more, every other one is left out."""

@@ -11,7 +11,7 @@ from smsc_status.report._page.language import Writer
 MAX_NAME_CHARS = 60
 MIN_HIDDEN = 4
 MIN_DIGITS = 7
-"""A text that has so many digits of a phone in a row shows the phone."""
+"""A text that has this many digits of a phone in a row shows the phone."""
 
 SHOWN_FIRST, SHOWN_LAST = 4, 2
 

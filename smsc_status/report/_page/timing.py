@@ -91,7 +91,7 @@ def _name(context: Context, share: float) -> str:
 
 
 def _points(times: Histogram) -> list[tuple[float, float]]:
-    """The curve with at most so many points that nobody sees the difference, from zero on."""
+    """The curve, from zero on, with about `MOST_POINTS` points at most. With more it would look the same."""
     points = [(max(1.0, seconds), share) for seconds, share in times.curve()]
     step = -(-len(points) // MOST_POINTS)
     return [(1.0, 0.0), *points[:-1:step], points[-1]]

@@ -17,7 +17,7 @@ from smsc_status.errors import ConfigError
 from smsc_status.report._rows import NEWEST, OLDEST, Row, row_of
 
 MOST_KNOWN = 20_000
-"""So many different further values are remembered at most."""
+"""At most this many different further values are remembered."""
 
 OWN = ("id", "phone", "sent_at", "changed_at")
 """The fields that each row has for itself."""
