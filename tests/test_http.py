@@ -33,6 +33,13 @@ from smsc_status.emulator import Emulator
 pytestmark = pytest.mark.anyio
 
 ANSWER = b'{"status": 1}'
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
+MORE = {
+    "answer twice": REPLY.replace(ANSWER, b'{"status":20}'),
+    "answer, and end the line": b"\r\n",
+    "answer, and go on": b"</html>",
+}
+"""What comes in the same segment after a reply."""
 CERTIFICATES = trustme.CA()
 SERVER_TRUST = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 CERTIFICATES.issue_cert("localhost").configure_cert(SERVER_TRUST)
@@ -92,7 +99,10 @@ class Server:
         self.asked.append(request.partition(b"\r\n")[0])
         way = self.ways.pop(0)
         if way == "answer":
-            await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER))
+            await stream.send(REPLY)
+            return True
+        if way in MORE:
+            await stream.send(REPLY + MORE[way])
             return True
         if way == "say nothing":
             await anyio.sleep_forever()
@@ -190,6 +200,23 @@ async def test_a_kept_connection_that_has_begun_a_reply_may_have_carried_its_req
     async with on_route("http", "answer", way, timeout=0.3) as (_, opened):
         assert isinstance(await opened.post({"id": "1"}, messages=1, send_by=inf), Reply)
         assert (await ended(opened)).how is RequestEnd.ABANDONED
+
+
+@pytest.mark.parametrize("way", MORE)
+@pytest.mark.parametrize("route", ROUTES)
+async def test_what_comes_after_a_reply_is_not_the_reply_to_the_next_request(route: str, way: str) -> None:
+    """That goes on another connection, even if it waits for one already."""
+    async with on_route(route, way, "answer", "answer", connections=1) as (server, opened):
+        replies: list[Reply | NoReply] = []
+
+        async def ask() -> None:
+            replies.append(await opened.post({"id": "1"}, messages=1, send_by=inf))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(ask)
+        assert [reply.body for reply in replies if isinstance(reply, Reply)] == [ANSWER] * 3
+        assert server.connections == 2 * (1 + (route == "a tunnel"))  # TLS inside counts here as another
 
 
 @pytest.mark.slow
@@ -409,8 +436,23 @@ class Endless(httpx.AsyncByteStream):
             yield bytes(module.REPLY_BYTES)
 
 
-async def test_a_body_without_end_is_left_when_it_waits() -> None:
-    body = Endless()
+class EndlessIterator(Endless):
+    """One that is no generator: it goes on after it was cancelled."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self.given == 1000:
+            raise StopAsyncIteration
+        self.given += 1
+        await checkpoint()
+        return bytes(module.REPLY_BYTES)
+
+
+@pytest.mark.parametrize("body", [Endless(), EndlessIterator()], ids=["a generator", "an iterator"])
+async def test_a_body_without_end_is_left_when_it_waits(body: Endless) -> None:
+    body.given = 0
 
     class Transport(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
