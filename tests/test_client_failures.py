@@ -195,6 +195,15 @@ async def test_a_time_out_says_how_the_tries_before_it_failed() -> None:
     assert isinstance(caught.value.__cause__, TransportError)
 
 
+async def test_a_time_out_after_a_refusal_does_not_say_when_to_ask_again() -> None:
+    """The vendor does not say it."""
+    async with answered_by(b'{"error": "duplicate request, wait a minute", "error_code": 9}') as client:
+        with pytest.raises(RequestTimeout) as caught:
+            await client.check(1, PHONE, timeout=20)
+    assert isinstance(caught.value.__cause__, RateLimited)
+    assert caught.value.http_status is caught.value.retry_after is None
+
+
 @pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_an_outage_does_not_use_up_everybody_s_retries() -> None:
     """All sending pauses, longer and longer; when the server is back, nearly everything is still there."""
