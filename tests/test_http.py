@@ -107,8 +107,7 @@ class Server:
         if way == "say nothing":
             await anyio.sleep_forever()
         if way == "reset":
-            linger = struct.pack("ii", 1, 0)
-            stream.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self._reset(stream)
         replies = {
             "refuse the tunnel": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
             "begin": b"HTTP/1.1 20",
@@ -116,7 +115,17 @@ class Server:
             "talk nonsense": b"nonsense\r\n\r\n",
         }
         await stream.send(replies.get(way, b""))
+        if way == "reset in the body":
+            await stream.send(REPLY[:-1])
+            await anyio.sleep(0.05)
+            self._reset(stream)
         return False
+
+    @staticmethod
+    def _reset(stream: ByteStream) -> None:
+        """Have the connection reset when it is closed."""
+        linger = struct.pack("ii", 1, 0)
+        stream.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 @asynccontextmanager
@@ -194,7 +203,7 @@ async def test_a_new_connection_that_ends_without_a_reply_may_have_carried_its_r
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["cut the body", "talk nonsense", "say nothing"])
+@pytest.mark.parametrize("way", ["cut the body", "reset in the body", "talk nonsense", "say nothing"])
 async def test_a_kept_connection_that_has_begun_a_reply_may_have_carried_its_request(way: str) -> None:
     """So may one that says nothing until the time is over."""
     async with on_route("http", "answer", way, timeout=0.3) as (_, opened):

@@ -477,6 +477,7 @@ async def test_a_deletion_whose_caller_was_cancelled_while_connecting_is_not_sen
             await client.delete(1, PHONE)
         await anyio.sleep(100)
         assert len(transport.requests) == 1
+        assert engine_of(client).background_tasks == 0
         await client.delete(2, PHONE)
         assert len(transport.requests) == 3
 
