@@ -15,7 +15,15 @@ import pytest
 from engine_support import note
 from helpers import PHONE, Answering, client_of, delivered, engine_of
 
-from smsc_status import LimiterUnavailable, LimitExceeded, LocalLimiter, MessageRef, StatusClient, StatusRecord
+from smsc_status import (
+    LimiterUnavailable,
+    LimitExceeded,
+    LocalLimiter,
+    MessageRef,
+    StatusClient,
+    StatusRecord,
+    _loops,
+)
 from smsc_status._core.scheduling.checks import Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status.emulator import Emulator
@@ -365,6 +373,8 @@ async def test_a_limiter_that_permits_something_else_each_time_is_asked_with_pau
 
     limiter = Wrong()
     await assert_one_request_answers(limiter)
+    assert limiter.slots().open_requests == 0
+    assert limiter.pacer.free_slots(now=_loops.now()) == 4, "no permit counts as abandoned"
     pauses = [after - before for before, after in pairwise(limiter.asked_at)]
     assert len(pauses) >= 10
     assert pauses[0] == 0

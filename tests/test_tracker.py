@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from anyio.lowlevel import checkpoint
 from helpers import PHONE, answered_by, client_of, engine_of
 from network import Network
 
@@ -416,8 +417,24 @@ async def test_a_slow_consumer_s_tracker_fills_up_no_more_bulk_requests(monkeypa
 async def test_many_outcomes_that_are_there_do_not_starve_others() -> None:
     day = Day()
     refs = [day.add(id, [(0, 1)], ago=60) for id in range(1, 200)]
-    async with day.client() as client:
-        assert len([o async for o in client.track(refs, eagerness=0, look_ahead=None)]) == 199
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await checkpoint()
+
+    async with day.client() as client, client.track(refs, eagerness=0, look_ahead=None) as stream:
+        await anext(stream)
+        await anyio.sleep(600)
+        async with anyio.create_task_group() as group:
+            group.start_soon(other)
+            for _ in range(150):
+                await anext(stream)
+            assert turns >= 1
+            group.cancel_scope.cancel()
+        assert len([o async for o in stream]) == 48
 
 
 @pytest.mark.slow

@@ -338,7 +338,7 @@ def test_a_date_that_is_corrected_between_two_answers_gives_the_hazard_model_no_
     p.dates.offset, p.hazard = 1_000_000.0, Told()
     item = p.add(ref(1, 1_000_100.0), now=100.0)
     p.polled(item, StatusRecord(status=0), done=False, now=400.0)
-    p.dates.offset -= 300.0
+    p.dates.offset -= 330.0
     p.polled(item, StatusRecord(status=0), done=False, now=460.0)
     assert Told.lows == [0.0, 0.0]
 
