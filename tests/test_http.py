@@ -420,6 +420,16 @@ async def test_a_reply_that_is_refused_unread_has_been_a_reply(reply: httpx.Resp
     assert outcome.error.__traceback__ is None
 
 
+async def test_of_an_http_error_no_more_than_the_bound_is_kept() -> None:
+    """Its status is told all the same."""
+    reply = httpx.Response(500, content=bytes(3_000_000))
+    async with exchange("http://localhost", transport=Answering(reply), verify=True) as opened:
+        outcome = await opened.post({"id": "1"}, messages=1, send_by=inf)
+    assert isinstance(outcome, Reply)
+    assert outcome.status == 500
+    assert len(outcome.body) == module.REPLY_BYTES + module.REPLY_BYTES_A_MESSAGE + 1
+
+
 class Chunks(httpx.AsyncByteStream):
     """A body that comes in chunks, and can be read once."""
 
