@@ -195,6 +195,32 @@ async def test_a_time_out_says_how_the_tries_before_it_failed() -> None:
     assert isinstance(caught.value.__cause__, TransportError)
 
 
+async def test_each_caller_s_time_out_has_a_cause_of_its_own() -> None:
+    """So that no caller sees the traceback of another."""
+    causes: list[BaseException | None] = []
+
+    async def wait(client: StatusClient) -> None:
+        with pytest.raises(RequestTimeout) as caught:
+            await client.check(1, PHONE, timeout=20)
+        causes.append(caught.value.__cause__)
+
+    busy = httpx.Response(503, headers={"retry-after": "7"})
+    async with answered_by(busy) as client, anyio.create_task_group() as group:
+        group.start_soon(wait, client)
+        group.start_soon(wait, client)
+    assert len({id(cause) for cause in causes}) == 2
+    assert {type(cause) for cause in causes} == {TransportError}
+
+
+async def test_a_time_out_after_a_refusal_does_not_say_when_to_ask_again() -> None:
+    """The vendor does not say it."""
+    async with answered_by(b'{"error": "duplicate request, wait a minute", "error_code": 9}') as client:
+        with pytest.raises(RequestTimeout) as caught:
+            await client.check(1, PHONE, timeout=20)
+    assert isinstance(caught.value.__cause__, RateLimited)
+    assert caught.value.http_status is caught.value.retry_after is None
+
+
 @pytest.mark.slow
 @pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_an_outage_does_not_use_up_everybody_s_retries() -> None:

@@ -213,6 +213,30 @@ def test_a_mailing_costs_no_message_its_last_call(clients: int, loop: str) -> No
 
 
 @LOOPS
+@pytest.mark.parametrize(("tracked", "others"), [(100, 3), (300, 1)])
+def test_last_calls_have_the_bulk_requests_whatever_other_clients_mail(tracked: int, others: int, loop: str) -> None:
+    """All of them have one id. Their single checks leave it a token for each bulk request."""
+
+    async def main() -> None:
+        world = World(SWEEP - timedelta(minutes=15))
+        sent_at = world.emulator.now() - 9 * 3600
+        refs = [world.emulator.world.add(1, f"7999{k:07}", sent_at=sent_at, life=[(0, 0)]) for k in range(tracked)]
+        mailing = [world.client() for _ in range(others)]
+        async with world.client() as client, anyio.create_task_group() as group:
+            for number, other in enumerate(mailing):
+                group.start_soon(world.mailing, other, 100_000 + number)
+            await anyio.sleep(10)
+            group.start_soon(world.track, client, refs)
+            await anyio.sleep(10 * CYCLE)
+            assert client.stats().requests["bulk"] >= 8
+            assert sum(other.stats().requests["bulk"] for other in mailing) <= 3
+            assert world.emulator.referee.no_violations
+            group.cancel_scope.cancel()
+
+    run(main, loop)
+
+
+@LOOPS
 @pytest.mark.parametrize("clients", [1, 2])
 def test_two_trackers_share_the_bulk_requests(clients: int, loop: str) -> None:
     """Of one client or of two: the first answers of both come within the bound, and so do all that follow."""

@@ -33,6 +33,13 @@ from smsc_status.emulator import Emulator
 pytestmark = pytest.mark.anyio
 
 ANSWER = b'{"status": 1}'
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
+MORE = {
+    "answer twice": REPLY.replace(ANSWER, b'{"status":20}'),
+    "answer, and end the line": b"\r\n",
+    "answer, and go on": b"</html>",
+}
+"""What comes in the same segment after a reply."""
 CERTIFICATES = trustme.CA()
 SERVER_TRUST = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 CERTIFICATES.issue_cert("localhost").configure_cert(SERVER_TRUST)
@@ -92,13 +99,15 @@ class Server:
         self.asked.append(request.partition(b"\r\n")[0])
         way = self.ways.pop(0)
         if way == "answer":
-            await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER))
+            await stream.send(REPLY)
+            return True
+        if way in MORE:
+            await stream.send(REPLY + MORE[way])
             return True
         if way == "say nothing":
             await anyio.sleep_forever()
         if way == "reset":
-            linger = struct.pack("ii", 1, 0)
-            stream.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self._reset(stream)
         replies = {
             "refuse the tunnel": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
             "begin": b"HTTP/1.1 20",
@@ -106,7 +115,17 @@ class Server:
             "talk nonsense": b"nonsense\r\n\r\n",
         }
         await stream.send(replies.get(way, b""))
+        if way == "reset in the body":
+            await stream.send(REPLY[:-1])
+            await anyio.sleep(0.05)
+            self._reset(stream)
         return False
+
+    @staticmethod
+    def _reset(stream: ByteStream) -> None:
+        """Have the connection reset when it is closed."""
+        linger = struct.pack("ii", 1, 0)
+        stream.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 @asynccontextmanager
@@ -184,12 +203,29 @@ async def test_a_new_connection_that_ends_without_a_reply_may_have_carried_its_r
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["cut the body", "talk nonsense", "say nothing"])
+@pytest.mark.parametrize("way", ["cut the body", "reset in the body", "talk nonsense", "say nothing"])
 async def test_a_kept_connection_that_has_begun_a_reply_may_have_carried_its_request(way: str) -> None:
     """So may one that says nothing until the time is over."""
     async with on_route("http", "answer", way, timeout=0.3) as (_, opened):
         assert isinstance(await opened.post({"id": "1"}, messages=1, send_by=inf), Reply)
         assert (await ended(opened)).how is RequestEnd.ABANDONED
+
+
+@pytest.mark.parametrize("way", MORE)
+@pytest.mark.parametrize("route", ROUTES)
+async def test_what_comes_after_a_reply_is_not_the_reply_to_the_next_request(route: str, way: str) -> None:
+    """That goes on another connection, even if it waits for one already."""
+    async with on_route(route, way, "answer", "answer", connections=1) as (server, opened):
+        replies: list[Reply | NoReply] = []
+
+        async def ask() -> None:
+            replies.append(await opened.post({"id": "1"}, messages=1, send_by=inf))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(ask)
+        assert [reply.body for reply in replies if isinstance(reply, Reply)] == [ANSWER] * 3
+        assert server.connections == 2 * (1 + (route == "a tunnel"))  # TLS inside counts here as another
 
 
 @pytest.mark.slow
@@ -384,6 +420,16 @@ async def test_a_reply_that_is_refused_unread_has_been_a_reply(reply: httpx.Resp
     assert outcome.error.__traceback__ is None
 
 
+async def test_of_an_http_error_no_more_than_the_bound_is_kept() -> None:
+    """Its status is told all the same."""
+    reply = httpx.Response(500, content=bytes(3_000_000))
+    async with exchange("http://localhost", transport=Answering(reply), verify=True) as opened:
+        outcome = await opened.post({"id": "1"}, messages=1, send_by=inf)
+    assert isinstance(outcome, Reply)
+    assert outcome.status == 500
+    assert len(outcome.body) == module.REPLY_BYTES + module.REPLY_BYTES_A_MESSAGE + 1
+
+
 class Chunks(httpx.AsyncByteStream):
     """A body that comes in chunks, and can be read once."""
 
@@ -409,8 +455,23 @@ class Endless(httpx.AsyncByteStream):
             yield bytes(module.REPLY_BYTES)
 
 
-async def test_a_body_without_end_is_left_when_it_waits() -> None:
-    body = Endless()
+class EndlessIterator(Endless):
+    """One that is no generator: it goes on after it was cancelled."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self.given == 1000:
+            raise StopAsyncIteration
+        self.given += 1
+        await checkpoint()
+        return bytes(module.REPLY_BYTES)
+
+
+@pytest.mark.parametrize("body", [Endless(), EndlessIterator()], ids=["a generator", "an iterator"])
+async def test_a_body_without_end_is_left_when_it_waits(body: Endless) -> None:
+    body.given = 0
 
     class Transport(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

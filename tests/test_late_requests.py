@@ -20,7 +20,7 @@ import attrs
 import httpx
 import pytest
 from anyio.lowlevel import checkpoint
-from helpers import PHONE, delivered, engine_of
+from helpers import PHONE, answered_by, delivered, engine_of
 from stopped_client import LIMITS, TIMEOUT
 
 from smsc_status import LocalLimiter, RequestTimeout, StatusClient, TransportError, _loops
@@ -250,6 +250,17 @@ async def test_a_limiter_may_give_an_instant_from_which_the_time_counts() -> Non
             assert (await client.check(1, PHONE)).is_delivered
             assert client.stats().retries == tries
             assert engine_of(client).limiter.slots().open_requests == 0
+
+
+@pytest.mark.anyio
+async def test_a_request_that_began_late_is_given_up_with_its_time() -> None:
+    """Others count it as over by then."""
+    client = answered_by(b"", after=100.0, limiter=Early(1, 25.0), retries=0)
+    async with client:
+        began_at = anyio.current_time()
+        with pytest.raises(RequestTimeout):
+            await client.check(1, PHONE)
+        assert anyio.current_time() - began_at < 6
 
 
 @pytest.mark.anyio

@@ -12,9 +12,18 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
+from engine_support import note
 from helpers import PHONE, Answering, client_of, delivered, engine_of
 
-from smsc_status import LimiterUnavailable, LimitExceeded, LocalLimiter, MessageRef, StatusClient, StatusRecord
+from smsc_status import (
+    LimiterUnavailable,
+    LimitExceeded,
+    LocalLimiter,
+    MessageRef,
+    StatusClient,
+    StatusRecord,
+    _loops,
+)
 from smsc_status._core.scheduling.checks import Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status.emulator import Emulator
@@ -364,6 +373,8 @@ async def test_a_limiter_that_permits_something_else_each_time_is_asked_with_pau
 
     limiter = Wrong()
     await assert_one_request_answers(limiter)
+    assert limiter.slots().open_requests == 0
+    assert limiter.pacer.free_slots(now=_loops.now()) == 4, "no permit counts as abandoned"
     pauses = [after - before for before, after in pairwise(limiter.asked_at)]
     assert len(pauses) >= 10
     assert pauses[0] == 0
@@ -432,6 +443,42 @@ async def test_a_closed_client_does_not_tell_a_limiter_that_is_away_again() -> N
     assert limiter.failed == 1
 
 
+class Slow(LocalLimiter):
+    """Takes a second to note the end of a request."""
+
+    async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
+        await anyio.sleep(1.0)
+        await super().release(permit, how)
+
+
+@pytest.mark.parametrize("kind", ["check", "delete"])
+async def test_closing_while_a_limiter_of_one_s_own_is_told_of_a_reply_waits_until_it_knows(kind: str) -> None:
+    """Or else the request would hold a slot for ever."""
+    limiter, transport = Slow(), Answering(b'{"status": 1}' if kind == "check" else b"OK", after=1.0)
+    client = StatusClient(apikey="k", base_url="http://localhost", transport=transport, limiter=limiter)
+    async with anyio.create_task_group() as group:
+        group.start_soon(note, [], getattr(client, kind)(1, PHONE))
+        await anyio.sleep(1.5)
+        assert limiter.slots().open_requests == 1
+        await client.aclose()
+        assert limiter.slots().open_requests == 0
+    assert not limiter.is_idle()
+    await anyio.sleep(61.0)
+    assert limiter.is_idle()
+
+
+async def test_a_closed_client_does_not_wait_for_ever_for_a_limiter_that_does_not_answer() -> None:
+    class Silent(LocalLimiter):
+        async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
+            await anyio.sleep_forever()
+
+    transport = Answering(b'{"status": 1}')
+    client = StatusClient(apikey="k", base_url="http://localhost", transport=transport, limiter=Silent())
+    await client.check(1, PHONE)
+    with anyio.fail_after(11):
+        await client.aclose()
+
+
 async def test_a_deletion_whose_caller_was_cancelled_while_connecting_is_not_sent_later() -> None:
     """It is tried again only while its caller waits for it."""
     transport = Answering(httpx.ConnectError("refused"), httpx.ConnectError("refused"), b"OK", after=2.0)
@@ -440,6 +487,7 @@ async def test_a_deletion_whose_caller_was_cancelled_while_connecting_is_not_sen
             await client.delete(1, PHONE)
         await anyio.sleep(100)
         assert len(transport.requests) == 1
+        assert engine_of(client).background_tasks == 0
         await client.delete(2, PHONE)
         assert len(transport.requests) == 3
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,8 +11,9 @@ import httpx
 import pytest
 from helpers import PHONE, Answering, answered_by, client_of, delivered, engine_of
 from network import Network
+from virtual import block
 
-from smsc_status import Detail, FailedCheck, MessageRef, ProtocolError, SmscError, StatusClient, StatusRecord
+from smsc_status import Detail, FailedCheck, Limits, MessageRef, ProtocolError, SmscError, StatusClient, StatusRecord
 from smsc_status._core.scheduling.recent import MAX_BYTES, RecentRecords
 from smsc_status._core.tracking.polling import PollScheduler
 from smsc_status._operations.streaming import Streaming
@@ -129,6 +130,23 @@ async def test_a_stream_that_is_fed_a_message_again_two_hours_later_asks_again()
         outcomes = [outcome async for outcome in client.stream(feed())]
         assert client.stats().requests["single"] == 2
     assert [outcome.status for outcome in outcomes if isinstance(outcome, StatusRecord)] == [0, 1]
+
+
+async def test_a_record_is_not_given_again_after_an_input_that_has_held_up_the_loop() -> None:
+    """Such as one that reads a slow file: what came in just before it is old by then."""
+    emulator = Emulator()
+    ref = emulator.world.add(1, PHONE, sent_at=emulator.now(), life=[(0, 0, 0), (3600, 1, 0)])
+    others = delivered(emulator, [2, 3, 4])
+
+    def feed() -> Iterator[MessageRef]:
+        yield from [ref, *others]
+        block(7200)
+        yield ref
+
+    async with client_of(emulator, limits=Limits(max_bulk=1)) as client:
+        outcomes = [outcome async for outcome in client.stream(feed())]
+    came = [outcome.status for outcome in outcomes if isinstance(outcome, StatusRecord) and outcome.ref is ref]
+    assert came == [0, 1]
 
 
 @pytest.mark.parametrize(("pause", "requests"), [(0.0, 1), (0.05, 1), (0.9, 1), (1.5, 2)])

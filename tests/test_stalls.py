@@ -11,6 +11,7 @@ import anyio
 import httpx
 import pytest
 from anyio.lowlevel import checkpoint
+from engine_support import note
 from helpers import PHONE, Answering
 from virtual import block
 
@@ -346,3 +347,24 @@ async def test_a_large_request_is_made_in_another_turn_than_its_selection(monkey
     assert all(isinstance(outcome, StatusRecord) for outcome in outcomes)
     assert len(turns) == 1
     assert turns[0] >= 1
+
+
+async def test_a_large_request_whose_client_is_closed_in_that_turn_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing of it was sent, so others may send at once."""
+
+    async def held_up() -> None:
+        await anyio.sleep(1.0)
+
+    monkeypatch.setattr(engine, "checkpoint", held_up)
+    limiter, transport = LocalLimiter(), Answering(BULK)
+    client = StatusClient(apikey="k", base_url="http://localhost", limiter=limiter, transport=transport)
+    async with anyio.create_task_group() as group:
+        for id in range(1000):
+            group.start_soon(note, [], client.check(id, PHONE))
+        await anyio.sleep(0.5)
+        assert limiter.slots().open_requests >= 1
+        await client.aclose()
+    assert limiter.slots().bulk_slot_in == 0.0
+    assert not transport.requests

@@ -10,7 +10,8 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from helpers import PHONE, answered_by
+from anyio.lowlevel import checkpoint
+from helpers import PHONE, answered_by, client_of, engine_of
 from network import Network
 
 from smsc_status import (
@@ -19,12 +20,16 @@ from smsc_status import (
     Detail,
     FailedCheck,
     Limits,
+    LocalLimiter,
     MessageRef,
     StatusClient,
     StatusRecord,
     TrackingTimeout,
     TrackStream,
+    _loops,
 )
+from smsc_status._core.tracking.polling import PollScheduler
+from smsc_status._core.tracking.tracked import Policy
 from smsc_status._operations import source
 from smsc_status._operations import tracker as tracking
 from smsc_status.emulator import Emulator
@@ -414,8 +419,24 @@ async def test_a_slow_consumer_s_tracker_fills_up_no_more_bulk_requests(monkeypa
 async def test_many_outcomes_that_are_there_do_not_starve_others() -> None:
     day = Day()
     refs = [day.add(id, [(0, 1)], ago=60) for id in range(1, 200)]
-    async with day.client() as client:
-        assert len([o async for o in client.track(refs, eagerness=0, look_ahead=None)]) == 199
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await checkpoint()
+
+    async with day.client() as client, client.track(refs, eagerness=0, look_ahead=None) as stream:
+        await anext(stream)
+        await anyio.sleep(600)
+        async with anyio.create_task_group() as group:
+            group.start_soon(other)
+            for _ in range(150):
+                await anext(stream)
+            assert turns >= 1
+            group.cancel_scope.cancel()
+        assert len([o async for o in stream]) == 48
 
 
 @pytest.mark.slow
@@ -443,3 +464,64 @@ async def test_done_messages_stay_counted_after_their_tracker_is_gone() -> None:
             assert len([o async for o in client.track([ref])]) == 1
             gc.collect()
         assert client.stats().done == {"Delivered": 3}
+
+
+async def test_last_calls_count_on_the_bulk_requests_that_other_trackers_of_the_limiter_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So they begin earlier while others are at work."""
+    shared_by: list[int] = []
+
+    def call_last(scheduler: PollScheduler, **options: Any) -> None:
+        shared_by.append(options["shared_by"])
+        original(scheduler, **options)
+
+    original = PollScheduler.call_last
+    monkeypatch.setattr(PollScheduler, "call_last", call_last)
+    emulator, limiter = Emulator(), LocalLimiter()
+    clients = [client_of(emulator, limiter=limiter) for _ in range(2)]
+    refs = [emulator.world.add(id, PHONE, sent_at=emulator.now(), life=[(0, 0)]) for id in (1, 2)]
+    async with clients[0], clients[1], anyio.create_task_group() as group:
+        group.start_soon(_drain, clients[0].track(refs[:1]))
+        await anyio.sleep(40)
+        assert shared_by[-1] == 1
+        async with clients[1].track(refs[1:]) as other:
+            await anext(other)
+            await anyio.sleep(40)
+            assert shared_by[-2:] == [2, 2]
+        await anyio.sleep(40)
+        assert shared_by[-1] == 1
+        group.cancel_scope.cancel()
+
+
+async def test_single_checks_leave_a_token_of_a_mailing_for_bulk_requests() -> None:
+    """Once a bulk request has found that more of its messages wait than it has tokens."""
+    day = Day()
+    refs = [day.add(1, [(0, 0)], phone=f"7999{k:07}") for k in range(40)]
+    async with day.client(limits=Limits(max_bulk=10)) as client, anyio.create_task_group() as group:
+        group.start_soon(_drain, client.track(refs))
+        await anyio.sleep(5)
+        assert client.stats().requests["bulk"] == 1
+        before = client.stats().requests["single"]
+        pacer = engine_of(client).limiter.pacer  # type: ignore[attr-defined]  # a `LocalLimiter`
+        for _ in range(300):
+            await anyio.sleep(1)
+            assert pacer.tokens(1, now=_loops.now()) >= 1
+        assert client.stats().requests["single"] - before >= 4
+        assert client.stats().requests["bulk"] >= 5
+        group.cancel_scope.cancel()
+
+
+async def test_a_mailing_of_long_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "MANY_MAILINGS", 1)
+    async with Day().client() as client:
+        tracker = tracking.Tracker(
+            engine_of(client), [], detail=Detail.BASIC, until=None, policy=Policy(), look_ahead=None, speed=1.0
+        )
+        for id, now in [(1, 0.0), (2, 100.0), (3, tracking.MAILING_KEPT + 50.0)]:
+            tracker._note_mailings(
+                [], [tracker.plan.add(MessageRef(id, f"7999{k:07}"), now=now) for k in range(6)], now
+            )
+        assert list(tracker._mailings) == [2, 3]
+        tracker._note_mailings([], [tracker.plan.add(MessageRef(4, PHONE), now=0.0) for _ in range(5)], 0.0)
+        assert list(tracker._mailings) == [2, 3]

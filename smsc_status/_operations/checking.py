@@ -12,7 +12,7 @@ from smsc_status import _loops
 from smsc_status._core.scheduling.pending import CALLER_HEAD_START
 from smsc_status._core.scheduling.subscribers import own
 from smsc_status._runtime.engine import Engine
-from smsc_status.errors import RequestTimeout, SmscError
+from smsc_status.errors import ProtocolError, RequestTimeout, SmscError, TransportError
 from smsc_status.models import Detail, MessageRef, StatusRecord
 
 
@@ -97,7 +97,8 @@ def _timed_out(text: str, last: SmscError | None) -> RequestTimeout:
     """The error of a check whose time is over. `last` is how its last request failed, if one did."""
     if last is None:
         return RequestTimeout(text)
-    status, retry_after = getattr(last, "http_status", None), getattr(last, "retry_after", None)
-    error = RequestTimeout(text, http_status=status, retry_after=retry_after)
+    error = RequestTimeout(text)
+    if isinstance(last, TransportError | ProtocolError):  # other errors do not say when the server may be asked again
+        error.http_status, error.retry_after = last.http_status, last.retry_after
     error.__cause__ = own(last)
     return error

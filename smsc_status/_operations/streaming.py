@@ -180,6 +180,8 @@ class Streaming(Work):
             return
         known = self.engine.pending.known(ref, self.detail, max_age=TWIN_AGE, now=now)
         if known is not None:
+            known = self.engine.pending.known(ref, self.detail, max_age=TWIN_AGE, now=_loops.now())
+        if known is not None:
             self.take_in(item, known)
         else:
             self.asked += 1

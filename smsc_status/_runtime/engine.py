@@ -223,37 +223,48 @@ class Engine:
     ) -> Reply | NoReply:
         """Send a permitted request with these fields. The caller releases the permit, and ends `sent`.
 
-        If it is cancelled, the request counts as abandoned, and the permit is released here.
+        If it is cancelled, the request counts as abandoned once it is being sent, and the permit is released here.
         """
+        how = RequestEnd.NOT_SENT
         try:
             send_by = permit.granted_at + self._exchange.timeout
             if sent.messages > PORTION:  # selecting them has taken long, so other tasks have their turn
                 await checkpoint()
             with sent.current():
+                how = RequestEnd.ABANDONED
                 reply = await self._exchange.post(fields(), messages=sent.messages, send_by=send_by)
         except BaseException:
             sent.abandoned()
             with anyio.CancelScope(shield=True):
-                await self.release(permit, RequestEnd.ABANDONED)
+                await self.release(permit, how)
             raise
         sent.replied(reply)
         self.pending.count_seconds(sent.kind, took=sent.seconds, waited=sent.waited)
         return reply
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
-        """Tell the limiter how a request has ended. If the limiter fails, it is told again in the background."""
+        """Tell the limiter how a request has ended. If the limiter fails, it is told again in the background.
+
+        If this is cancelled, for the client is closed, the limiter is told all the same.
+        """
         try:
             await self.limiter.release(permit, how)
         except Exception as error:
             self._warn_of_limiter(error)
             if not self.closed:
-                self.spawn(partial(self._release_at_last, permit, how))
+                self.spawn(partial(self._release_at_last, permit, how, failures=1))
+        except GeneratorExit:  # the event loop was closed
+            raise
+        except BaseException:
+            with anyio.move_on_after(CLOSING, shield=True):
+                await self._release_at_last(permit, how, failures=0)
+            raise
 
-    async def _release_at_last(self, permit: Permit[Any], how: RequestEnd) -> None:
-        tries = 0
+    async def _release_at_last(self, permit: Permit[Any], how: RequestEnd, *, failures: int) -> None:
         while True:
-            tries += 1
-            await anyio.sleep(backoff.delay(tries, random.random()))
+            if failures:
+                await anyio.sleep(backoff.delay(failures, random.random()))
+            failures += 1
             try:
                 await self.limiter.release(permit, how)
             except Exception as error:

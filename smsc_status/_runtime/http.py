@@ -11,6 +11,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlencode
 
@@ -301,7 +302,7 @@ class HttpExchange:
             progress.is_answered = True
             status, headers = response.status_code, response.headers
             is_answer = status == 200  # any other status tells enough without the body
-            if headers.get("content-encoding", "identity").lower() != "identity":
+            if "content-encoding" in headers and headers["content-encoding"].lower() != "identity":
                 if is_answer:
                     return _refused("a compressed reply, though none was asked for", status, headers)
                 return Reply(status, headers, b"", mirror)
@@ -311,6 +312,9 @@ class HttpExchange:
                 if len(body) > most:
                     del body[most + 1 :]
                     await _end(chunks)
+                    break
+            else:
+                _leave_if_more_came(response)
             if len(body) > most and is_answer:
                 return _refused(f"a reply over {most} bytes", status, headers)
             return Reply(status, headers, bytes(body), mirror)
@@ -332,12 +336,29 @@ def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 async def _end(chunks: AsyncIterator[bytes]) -> None:
     """End the iteration early: the next time that it waits, it is cancelled.
 
-    A `break` would leave async generators unfinished, and trio warns of that.
+    A `break` alone would leave async generators unfinished, and trio warns of that.
     """
     with anyio.CancelScope() as reading:
         reading.cancel()
         async for _ in chunks:
             pass
+
+
+# The parser of the connection that a reply came on. httpcore tells nobody else what has come after the reply.
+_parser_of = attrgetter("stream._httpcore_stream._stream._connection._h11_state")
+
+
+def _leave_if_more_came(response: httpx.Response) -> None:
+    """Have the connection closed if more than this reply has come on it, which would be read as the next request's.
+
+    Does nothing for a transport that has no such parser.
+    """
+    try:
+        parser = _parser_of(response)
+    except AttributeError:
+        return
+    if parser.trailing_data[0]:
+        parser.send_failed()  # a connection with an error is not kept
 
 
 async def _close(transports: list[httpx.AsyncBaseTransport]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from math import inf
+from typing import ClassVar
 
 import pytest
 from polling_support import asked, bulk, due_of, is_just_after, plan, ref
@@ -321,6 +322,25 @@ def test_the_hazard_model_is_told_the_ages_at_which_messages_were_followed_and_e
         ("followed", 30.0, 40.0),
     ]
     assert of(1_000_120, now=160.0, before=130.0)[1:] == [("ended", 30.0, 30.0), ("followed", 30.0, 30.0)]
+
+
+def test_a_date_that_is_corrected_between_two_answers_gives_the_hazard_model_no_age_below_0() -> None:
+    """An age is counted by the date, the time between two answers by the monotonic clock."""
+
+    class Told(HazardModel):
+        lows: ClassVar[list[float]] = []
+
+        def survived(self, low: float, high: float) -> None:
+            self.lows.append(low)
+            super().survived(low, high)
+
+    p = plan()
+    p.dates.offset, p.hazard = 1_000_000.0, Told()
+    item = p.add(ref(1, 1_000_100.0), now=100.0)
+    p.polled(item, StatusRecord(status=0), done=False, now=400.0)
+    p.dates.offset -= 330.0
+    p.polled(item, StatusRecord(status=0), done=False, now=460.0)
+    assert Told.lows == [0.0, 0.0]
 
 
 def test_a_new_message_has_the_date_that_its_sender_gave() -> None:

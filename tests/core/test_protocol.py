@@ -97,6 +97,7 @@ class TestMatch:
             pytest.param(MAILING, [record(7), record(8), record(7)], [None, None, None], id="ids don't line up"),
             pytest.param([(7, A)], [record()], [0], id="the only one"),
             pytest.param([(7, A)], [record(8)], [None], id="the only one is another"),
+            pytest.param([(7, A)], [record(None, B)], [None], id="the only one has another phone"),
             pytest.param([], [record(7, A)], [], id="nothing asked"),
         ],
     )
