@@ -216,13 +216,22 @@ def has_wanted_index(connection: sa.Connection, mapped: Mapped) -> bool:
 def _reflected(connection: sa.Connection, name: str) -> sa.Table:
     schema, _, table = name.rpartition(".")
     try:
-        return sa.Table(table, sa.MetaData(), schema=schema or None, autoload_with=connection, resolve_fks=False)
+        found = sa.Table(table, sa.MetaData(), schema=schema or None, autoload_with=connection, resolve_fks=False)
     except sa.exc.NoSuchTableError:
         inspector = sa.inspect(connection)
         there = ", ".join(sorted(inspector.get_table_names(schema=schema or None))[:20]) or "no tables"
         where = f"the schema {schema or inspector.default_schema_name!r}, which has {there}"
         others = "" if schema else "; a table of another schema is named as schema.table"
         raise ConfigError(f"table {name!r}: expected a table of {where}{others}") from None
+    for column in found.columns:
+        column.type = _without_domain(column.type)
+    return found
+
+
+def _without_domain(type: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
+    """The type itself, or the one that a domain of PostgreSQL narrows. Values are read and written as of that one."""
+    narrowed: sa.types.TypeEngine[Any] | None = getattr(type, "data_type", None)
+    return type if narrowed is None else _without_domain(narrowed)
 
 
 def _find_in(by_name: Mapping[str, sa.Column[Any]], field: str, name: str | None) -> sa.Column[Any] | None:
