@@ -71,7 +71,10 @@ async def answering(address: tuple[str, int], pages: Mapping[str, Page]) -> Asyn
 
 async def _serve(address: tuple[str, int], pages: Mapping[str, Page], *, task_status: TaskStatus[int]) -> None:
     host, port = address
-    listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
+    try:
+        listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{host}:{port}") from None
     async with listener:
         task_status.started(listener.extra(anyio.abc.SocketAttribute.local_port))  # noqa: S610 (no Django)
         await listener.serve(lambda stream: _answer(stream, pages))
