@@ -284,7 +284,8 @@ def _check_found(table: str, columns: Columns, found: Mapping[str, sa.Column[Any
         given = getattr(columns, field)
         if found[field] is None and (given or field in _NEEDED):
             usual = " or ".join(_USUAL.get(field, (field,)))
-            wanted.append(f"{given or f'{usual}, or of a name that is given,'} for the {field}")
+            given_otherwise = f"{usual}, or of a name that is given (columns, --column {field}=NAME),"
+            wanted.append(f"{given or given_otherwise} for the {field}")
     if wanted:
         there = ", ".join(column.name for column in whole.columns)
         raise ConfigError(f"table {table!r}: expected a column {', and a column '.join(wanted)}; it has {there}")

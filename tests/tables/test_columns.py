@@ -81,7 +81,8 @@ def test_the_level_of_detail_is_what_the_fields_need(fields: str, detail: Detail
         (
             "number integer primary key, phone text",
             {},
-            "expected a column id or message_id or sms_id, or of a name that is given, for the id; it has number",
+            "expected a column id or message_id or sms_id, or of a name that is given .columns, --column id=NAME., "
+            "for the id; it has number",
         ),
         (
             "id integer primary key",
