@@ -154,6 +154,8 @@ def find(connection: sa.Connection, name: str, columns: Columns, zone: tzinfo) -
     _check_found(name, columns, found, table)
     if not table.primary_key.columns:
         raise ConfigError(f"table {name!r}: expected a primary key, by which its rows are told apart")
+    if connection.dialect.name != "sqlite":  # which keeps values as they are, whatever the type
+        _check_key(table)
     out, missing = _out_columns(columns, by_name, connection.dialect)
     for field, column in [*found.items(), *out.items()]:
         if column is not None:
@@ -289,6 +291,16 @@ def _check_found(table: str, columns: Columns, found: Mapping[str, sa.Column[Any
     if wanted:
         there = ", ".join(column.name for column in whole.columns)
         raise ConfigError(f"table {table!r}: expected a column {', and a column '.join(wanted)}; it has {there}")
+
+
+def _check_key(table: sa.Table) -> None:
+    """Check that a row is found by the key that was read: a value of a short float is another one when it is sent."""
+    for column in table.primary_key.columns:
+        if not column.type.hashable or isinstance(column.type, sa.REAL | sa.FLOAT):
+            raise ConfigError(
+                f"table {table.name!r}, column {column.name!r} of type {column.type}: "
+                "expected a type for the primary key that can be compared exactly"
+            )
 
 
 def _check_type(table: str, field: str, column: sa.Column[Any]) -> None:
