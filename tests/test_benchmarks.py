@@ -13,6 +13,7 @@ import pytest
 from redis_servers import Server
 
 from benchmarks import (
+    blocking,
     bound,
     client,
     day,
@@ -60,6 +61,13 @@ def test_the_client_s_tables_name_all_that_is_compared(capsys: CapSys, monkeypat
     for name in ("bare socket", "aiohttp", "check, bulk slot free", "stream, the vendor's limits", "smsc_status"):
         assert f"\n{name} " in out
     assert "virtual time" in out
+
+
+def test_what_a_blocking_call_costs_more_is_printed(capsys: CapSys) -> None:
+    """It is more than nothing and, even on a busy machine, less than twenty times its goal."""
+    blocking.main(200, 3)
+    more = int(capsys.readouterr().out.split()[-2])
+    assert 0 < more < 3_000
 
 
 def test_a_fleet_that_shares_a_log_is_not_refused(capsys: CapSys, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -443,6 +443,38 @@ def test_a_process_ends_without_closing_its_client_and_leaves_nothing() -> None:
 
 
 @pytest.mark.slow
+def test_a_call_when_the_interpreter_goes_away_does_not_hang() -> None:
+    """At exit, after the background thread has ended. A handler of `atexit` may still call."""
+    program = """
+        import atexit
+
+        class Last:
+            def __init__(self):
+                self.check = client.check
+
+            def __del__(self):
+                try:
+                    self.check(3, "79990000000")
+                except Exception as error:
+                    print(error)
+
+        last = Last()
+        print(client.check(1, "79990000000").status)
+        atexit.register(lambda: print(client.check(2, "79990000000").status))
+    """
+    assert run(program) == "1\n1\na blocking call while the interpreter goes away: expected one before\n"
+
+
+def test_a_call_while_the_interpreter_goes_away_is_refused(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client_of(httpx.ASGITransport(app=emulator)) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "is_finalizing", lambda: True)
+            with pytest.raises(ConfigError, match="while the interpreter goes away"):
+                client.stats()
+        client.stats()
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where a process can be forked")
 def test_a_client_of_before_a_fork_works_in_parent_and_child() -> None:
     """Each has a thread of its own, also if other threads are in the middle of a call."""

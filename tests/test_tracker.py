@@ -520,8 +520,8 @@ async def test_a_mailing_of_long_ago_is_forgotten(monkeypatch: pytest.MonkeyPatc
         )
         for id, now in [(1, 0.0), (2, 100.0), (3, tracking.MAILING_KEPT + 50.0)]:
             tracker._note_mailings(
-                [], [tracker.plan.add(MessageRef(id, f"7999{k:07}"), now=now) for k in range(6)], now
+                [], [tracker.scheduler.add(MessageRef(id, f"7999{k:07}"), now=now) for k in range(6)], now
             )
         assert list(tracker._mailings) == [2, 3]
-        tracker._note_mailings([], [tracker.plan.add(MessageRef(4, PHONE), now=0.0) for _ in range(5)], 0.0)
+        tracker._note_mailings([], [tracker.scheduler.add(MessageRef(4, PHONE), now=0.0) for _ in range(5)], 0.0)
         assert list(tracker._mailings) == [2, 3]

@@ -6,6 +6,7 @@ It starts with the first call, and in a forked process with the first call there
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -18,6 +19,7 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from smsc_status import _loops
+from smsc_status.errors import ConfigError
 
 ResultT = TypeVar("ResultT")
 
@@ -58,8 +60,11 @@ def begin(work: Callable[[], Awaitable[ResultT]], told: SimpleQueue[object]) -> 
     """Call an async function in the background thread. `told` gets the call when it is done.
 
     Raises:
-        ConfigError: the caller is that thread, which would wait for itself.
+        ConfigError: the caller is that thread, which would wait for itself. Or the interpreter is going away, as in
+            `__del__` of a global: no thread runs any more, so nobody would answer.
     """
+    if sys.is_finalizing():
+        raise ConfigError("a blocking call while the interpreter goes away: expected one before")
     with _lock:
         if not _running:
             _running.append(_Thread())

@@ -156,7 +156,7 @@ async def ticking(tick: Callable[[], None]) -> AsyncGenerator[None, None]:
             yield
             group.cancel_scope.cancel()
     except BaseExceptionGroup as errors:
-        raise _first(errors) from None
+        raise first_of(errors) from None
 
 
 async def _tick_on(tick: Callable[[], None]) -> None:
@@ -165,7 +165,8 @@ async def _tick_on(tick: Callable[[], None]) -> None:
         await anyio.sleep(TICK)
 
 
-def _first(error: BaseException) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
+    """The first error of a group, or the error itself."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -154,6 +154,8 @@ def find(connection: sa.Connection, name: str, columns: Columns, zone: tzinfo) -
     _check_found(name, columns, found, table)
     if not table.primary_key.columns:
         raise ConfigError(f"table {name!r}: expected a primary key, by which its rows are told apart")
+    if connection.dialect.name != "sqlite":  # which keeps values as they are, whatever the type
+        _check_key(table)
     out, missing = _out_columns(columns, by_name, connection.dialect)
     for field, column in [*found.items(), *out.items()]:
         if column is not None:
@@ -216,13 +218,22 @@ def has_wanted_index(connection: sa.Connection, mapped: Mapped) -> bool:
 def _reflected(connection: sa.Connection, name: str) -> sa.Table:
     schema, _, table = name.rpartition(".")
     try:
-        return sa.Table(table, sa.MetaData(), schema=schema or None, autoload_with=connection, resolve_fks=False)
+        found = sa.Table(table, sa.MetaData(), schema=schema or None, autoload_with=connection, resolve_fks=False)
     except sa.exc.NoSuchTableError:
         inspector = sa.inspect(connection)
         there = ", ".join(sorted(inspector.get_table_names(schema=schema or None))[:20]) or "no tables"
         where = f"the schema {schema or inspector.default_schema_name!r}, which has {there}"
         others = "" if schema else "; a table of another schema is named as schema.table"
         raise ConfigError(f"table {name!r}: expected a table of {where}{others}") from None
+    for column in found.columns:
+        column.type = _without_domain(column.type)
+    return found
+
+
+def _without_domain(type: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
+    """The type itself, or the one that a domain of PostgreSQL narrows. Values are read and written as of that one."""
+    narrowed: sa.types.TypeEngine[Any] | None = getattr(type, "data_type", None)
+    return type if narrowed is None else _without_domain(narrowed)
 
 
 def _find_in(by_name: Mapping[str, sa.Column[Any]], field: str, name: str | None) -> sa.Column[Any] | None:
@@ -275,10 +286,21 @@ def _check_found(table: str, columns: Columns, found: Mapping[str, sa.Column[Any
         given = getattr(columns, field)
         if found[field] is None and (given or field in _NEEDED):
             usual = " or ".join(_USUAL.get(field, (field,)))
-            wanted.append(f"{given or f'{usual}, or of a name that is given,'} for the {field}")
+            given_otherwise = f"{usual}, or of a name that is given (columns, --column {field}=NAME),"
+            wanted.append(f"{given or given_otherwise} for the {field}")
     if wanted:
         there = ", ".join(column.name for column in whole.columns)
         raise ConfigError(f"table {table!r}: expected a column {', and a column '.join(wanted)}; it has {there}")
+
+
+def _check_key(table: sa.Table) -> None:
+    """Check that a row is found by the key that was read: a value of a short float is another one when it is sent."""
+    for column in table.primary_key.columns:
+        if not column.type.hashable or isinstance(column.type, sa.REAL | sa.FLOAT):
+            raise ConfigError(
+                f"table {table.name!r}, column {column.name!r} of type {column.type}: "
+                "expected a type for the primary key that can be compared exactly"
+            )
 
 
 def _check_type(table: str, field: str, column: sa.Column[Any]) -> None:

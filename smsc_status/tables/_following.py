@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from smsc_status import _loops
 from smsc_status._runtime.signals import Signal
 from smsc_status._texts import one_line
-from smsc_status.errors import ApiError, ConfigError, RateLimited
+from smsc_status.errors import ApiError, ConfigError, DatabaseUnavailable, RateLimited
 from smsc_status.models import FailedCheck, StatusRecord
 from smsc_status.tables import _bad, _threads
 from smsc_status.tables._bad import BadRows
@@ -50,6 +50,9 @@ NEWEST_AT_START = 500
 RANGES_AT_ONCE = 50
 """Ranges of keys that one statement names. PostgreSQL needs four times as long to plan one of twice as many."""
 
+LONGEST_REFUSAL = 60.0
+"""Seconds. Who checks each row once waits no longer for a database that writes nothing."""
+
 LONGEST_PAUSE = 5.0
 """Seconds. The pauses between tries grow up to this while the database is away."""
 
@@ -77,6 +80,7 @@ class Following:
         self._gaps = Gaps()
         # Until when the changes of a row are not tried, because somebody has locked it.
         self._locked: dict[Row, float] = {}
+        self._waits_since = 0.0
         # A row was found; a change has come; changes were written; most of what was found is tracked.
         self._more_found, self._more_to_write, self._room = Signal(), Signal(), Signal()
         self._read_on = Signal()
@@ -123,6 +127,8 @@ class Following:
             await self.take(outcome)
 
     def _put(self, change: Change) -> None:
+        if not self.unwritten:
+            self._waits_since = _loops.now()
         self.unwritten.append(change)
         self._more_to_write.send()
 
@@ -238,6 +244,19 @@ class Following:
             if not await self.write_some():
                 await anyio.sleep(GATHER)
 
+    async def fail_if_refused(self) -> None:
+        """Wait until not one change could be written for `LONGEST_REFUSAL` seconds, though some wait.
+
+        Raises:
+            DatabaseUnavailable: then, with what the database said.
+        """
+        while True:
+            await anyio.sleep(LOOK_EVERY)
+            if self.unwritten and _loops.now() > self._waits_since + LONGEST_REFUSAL:
+                is_refused = Doing.WRITE in self._tally.troubles
+                reason = self._tally.trouble if is_refused else "somebody has locked their rows"
+                raise DatabaseUnavailable(f"{len(self.unwritten)} changes can't be written: {reason}")
+
     async def write_some(self) -> bool:
         """Write the oldest changes. Returns whether none of them has to be written again."""
         batch = self._next_batch()
@@ -249,6 +268,8 @@ class Following:
         except sa.exc.SQLAlchemyError as error:
             self._tally.database_failed(Doing.WRITE, said(error))
             return False
+        if len(written.left) < len(batch):
+            self._waits_since = _loops.now()
         self._take_out(batch)
         self.unwritten.extendleft(reversed(written.left))
         self._locked |= dict.fromkeys(written.locked, _loops.now() + LOCKED_FOR)

@@ -204,7 +204,7 @@ class TableSync:
         """Check each open row once, write what is new, and return. Another one may lead meanwhile.
 
         Raises:
-            DatabaseUnavailable: the rows can't be read.
+            DatabaseUnavailable: the rows can't be read, or nothing could be written for a minute.
             AuthError, AddressBlocked, ClientClosed, ConfigError: as from `run`.
         """
         following = self._begin()
@@ -222,12 +222,18 @@ class TableSync:
 
     async def _check_all(self, following: Following) -> None:
         async with _group() as tasks:
+            tasks.start_soon(following.fail_if_refused)
+            await self._check_each(following)
+            await following.write_all()
+            tasks.cancel_scope.cancel()
+
+    async def _check_each(self, following: Following) -> None:
+        async with _group() as tasks:
             tasks.start_soon(following.write_on)
             async with self._client.stream(following.messages_once(), detail=self._level) as outcomes:
                 async for outcome in outcomes:
                     await following.take_checked(outcome)
             tasks.cancel_scope.cancel()
-        await following.write_all()
 
     async def _until_stopped(self, work: Callable[[], Awaitable[object]], stop: anyio.Event) -> None:
         async def cancel_when_stopped() -> None:

@@ -66,6 +66,8 @@ class Tally:
     reported: Counter[str] = attrs.field(factory=Counter)
     troubles: set[Doing] = attrs.field(factory=set)
     """What the database failed to do when it was last asked for it."""
+    trouble: str = ""
+    """What the database said when it last failed."""
     trouble_since: float = 0.0
 
     def report(self, kind: str, text: str) -> None:
@@ -84,6 +86,7 @@ class Tally:
 
     def database_failed(self, doing: Doing, text: str) -> None:
         """The database does not answer, or refuses to do this."""
+        self.trouble = text
         if not self.troubles:
             self.trouble_since = _loops.now()
             logger.warning("the database does not do its work, and is tried again: %s", text)

@@ -162,7 +162,7 @@ class Writer:
             checked_at = mapped.out["checked_at"][0]
             highest = sa.bindparam("highest", type_=checked_at.type)
             is_newer = sa.or_(checked_at.is_(None), checked_at <= highest)
-            condition.append(sa.or_(bound["outcome"].is_not(None), is_newer))
+            condition.append(sa.or_(_is_filled(outcome, bound["outcome"]), is_newer))
             condition.append(
                 sa.or_(*(_differs(mapped.out[field][0], field, bound[field]) for field in _deciding(fields)))
             )
@@ -204,7 +204,16 @@ def _differs(column: sa.Column[Any], field: str, value: sa.BindParameter[Any]) -
     """
     if field in ("status", "err", "outcome"):
         return column.is_distinct_from(value)
-    return sa.and_(column.is_(None), value.is_not(None))
+    return sa.and_(column.is_(None), _is_filled(column, value))
+
+
+def _is_filled(empty: sa.Column[Any], value: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
+    """Whether there is a value for a column that is NULL.
+
+    The column is named so that PostgreSQL knows the value's type. It refuses `:value IS NOT NULL` if the value is NULL
+    and the driver does not tell its type, as psycopg does not of a number.
+    """
+    return sa.func.coalesce(value, empty).is_not(None)
 
 
 def _value_of(record: StatusRecord, field: str) -> Any:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,7 +15,7 @@ import attrs
 import pytest
 import sqlalchemy as sa
 from helpers import client_of
-from table_support import Office, until
+from table_support import IN, OUT, Office, until
 
 import smsc_status.tables
 from smsc_status import ConfigError
@@ -94,6 +96,24 @@ def test_wrong_usage_is_told_in_one_line(
     line = capsys.readouterr().err
     assert expected in line
     assert line.count("\n") == 1
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize("option", ["--health", "--metrics"])
+def test_an_address_that_is_taken_is_told_in_one_line(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'app.db'}"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"create table messages ({IN}, {OUT})"))
+    engine.dispose()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run(["sync", url, "--table", "messages", option, f"127.0.0.1:{port}"]) == Exit.USAGE
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"smsc-status: 127.0.0.1, port {port}: can't listen there: ")
+    assert line.endswith("; see smsc-status sync --help")
 
 
 @pytest.mark.usefixtures("account")

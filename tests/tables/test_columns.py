@@ -81,7 +81,8 @@ def test_the_level_of_detail_is_what_the_fields_need(fields: str, detail: Detail
         (
             "number integer primary key, phone text",
             {},
-            "expected a column id or message_id or sms_id, or of a name that is given, for the id; it has number",
+            "expected a column id or message_id or sms_id, or of a name that is given .columns, --column id=NAME., "
+            "for the id; it has number",
         ),
         (
             "id integer primary key",
@@ -215,3 +216,26 @@ def test_each_outcome_has_room_in_a_column_of_the_least_length() -> None:
 
 def test_a_column_may_be_left_out() -> None:
     assert found(f"id integer primary key, phone text, sent_at text, {OUT}", Columns(sent_at=None)).sent_at is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "type"),
+    [("postgresql", "jsonb"), ("postgresql", "int[]"), ("postgresql", "real"), ("mysql", "float")],
+)
+def test_a_key_that_cannot_be_compared_exactly_is_refused(kind: str, type: str, request: pytest.FixtureRequest) -> None:
+    """Its rows would not be found again when they are to be written."""
+    engine: sa.Engine = request.getfixturevalue(kind)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"create table t (k {type}, id bigint, phone varchar(40), primary key (k, id))"))
+        with pytest.raises(ConfigError, match=r"column .k. of type .*: expected a type for the primary key"):
+            find(connection, "t", Columns(), UTC)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_a_key_may_be_a_double(kind: str, request: pytest.FixtureRequest) -> None:
+    engine: sa.Engine = request.getfixturevalue(kind)
+    with engine.begin() as connection:
+        connection.execute(sa.text("create table t (k double precision primary key, id bigint, phone varchar(40))"))
+        find(connection, "t", Columns(), UTC)

@@ -275,6 +275,31 @@ async def test_keys_ids_and_phones_may_have_any_type(engine: sa.Engine, key: str
         await until(lambda: [row[0] for row in office.rows("outcome")] == ["Delivered"])
 
 
+@pytest.mark.slow
+async def test_columns_may_have_the_type_of_a_domain(postgresql: sa.Engine) -> None:
+    """A domain is a type with a condition. The one of the key is a domain of a domain."""
+    office = Office(postgresql)
+    office.sql("create domain phone as varchar(20) check (value ~ '^[0-9]+$')")
+    office.sql("create domain number as bigint check (value > -9)")
+    office.sql("create domain key as number")
+    office.sql("create domain instant as timestamp")
+    office.sql("create domain price as numeric(8, 2)")
+    office.sql("create domain result as text")
+    office.sql("drop table messages")
+    office.sql(
+        "create table messages (key key primary key, id number, phone phone, sent_at instant, status number, "
+        "err number, changed_at instant, checked_at instant, outcome result, cost price)"
+    )
+    office.send(1)
+    office.sql(
+        "insert into messages (key, id, phone, sent_at) values (5, 1, :phone, '2026-03-10 09:00:00')", phone=PHONE
+    )
+    async with office.client, running(office.sync()):
+        await until(lambda: [row[0] for row in office.rows("outcome")] == ["Delivered"])
+    [(checked_at,)] = office.rows("checked_at")
+    assert checked_at.isoformat()[:13] == "2026-03-10T09"  # Moscow's
+
+
 async def test_a_time_of_sending_that_cannot_be_read_is_reported_and_ignored(sqlite: sa.Engine) -> None:
     office = Office(sqlite)
     office.insert(1)

@@ -202,3 +202,41 @@ async def test_once_needs_a_database_that_answers(sqlite: sa.Engine) -> None:
         office.sql("drop table messages")
         with pytest.raises(DatabaseUnavailable, match="the rows can't be read: no such table"):
             await sync.check_once()
+
+
+async def test_once_does_not_wait_for_ever_for_a_database_that_writes_nothing(sqlite: sa.Engine) -> None:
+    office = Office(sqlite)
+    office.insert(1)
+
+    def refuse(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE"):
+            raise sa.exc.OperationalError("", None, Exception("permission denied"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    async with office.client, office.sync() as sync:
+        with pytest.raises(DatabaseUnavailable, match="1 changes can't be written: permission denied"):
+            await sync.check_once()
+        assert 60.0 < anyio.current_time() - office.began_at < 80.0
+        sa.event.remove(sqlite, "before_cursor_execute", refuse)
+        await sync.check_once()
+    assert office.outcome(1) == "Delivered"
+
+
+async def test_once_does_not_wait_for_ever_for_a_row_that_somebody_has_locked(
+    sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = Office(sqlite)
+    for id in (101, 102):
+        office.insert(id, [(0, 1, 0)])
+    monkeypatch.setattr(_writing, "is_locked", lambda error: True)
+
+    def refuse(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        rows = parameters if many else [parameters]
+        if statement.startswith("UPDATE") and any(101 in row for row in rows):
+            raise sa.exc.OperationalError("", None, Exception("lock timeout"))
+
+    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    async with office.client, office.sync() as sync:
+        with pytest.raises(DatabaseUnavailable, match="1 changes can't be written: somebody has locked their rows"):
+            await sync.check_once()
+    assert [office.outcome(id) for id in (101, 102)] == [None, "Delivered"]

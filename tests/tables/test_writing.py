@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -131,6 +132,20 @@ def test_a_new_column_is_filled_though_the_status_is_the_same(engine: sa.Engine)
     table.sql("update messages set status = 0, err = 0")
     assert table.write(table.change(1, 0, region="Moscow")).count == 1
     assert table.write(table.change(1, 0, region="Tver", minutes=1)).count == 0
+
+
+@pytest.mark.parametrize("type", ["numeric(8, 2)", "double precision"])
+def test_an_answer_without_a_cost_is_written_beside_one_that_has_it(engine: sa.Engine, type: str) -> None:
+    table = WrittenTable(engine, f"{IN}, {OUT}, cost {type}")
+    written = table.write(table.change(1, -3), table.change(2, 1, cost=Decimal("2.5")), table.change(3, 1))
+    assert written == Written(count=3)
+    assert table.content("id, status, outcome, cost") == [
+        (1, -3, None, None),
+        (2, 1, "Delivered", 2.5),
+        (3, 1, "Delivered", None),
+    ]
+    assert table.write(table.change(1, -3, minutes=1, cost=Decimal("2.5"))) == Written(count=1)
+    assert table.content("cost")[0] == (2.5,)
 
 
 def test_a_row_that_can_not_be_written_now_waits_and_so_do_its_later_changes(sqlite: sa.Engine) -> None:
