@@ -467,13 +467,25 @@ async def test_closing_while_a_limiter_of_one_s_own_is_told_of_a_reply_waits_unt
     assert limiter.is_idle()
 
 
-async def test_a_closed_client_does_not_wait_for_ever_for_a_limiter_that_does_not_answer() -> None:
-    class Silent(LocalLimiter):
-        async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
-            await anyio.sleep_forever()
+class Asleep(LocalLimiter):
+    """Never notes the end of a request."""
 
+    async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
+        await anyio.sleep_forever()
+
+
+async def test_a_limiter_that_waits_when_its_event_loop_is_closed_is_not_told_again() -> None:
+    """Nothing can wait any more: a coroutine that does not end when it is closed is an error."""
+    client = StatusClient(apikey="k", base_url="http://localhost", transport=Answering(b""), limiter=Asleep())
+    async with client:
+        ending = engine_of(client).release(Permit(Request((), (7,), bulk=False)), RequestEnd.REPLIED)
+        ending.send(None)
+        ending.close()
+
+
+async def test_a_closed_client_does_not_wait_for_ever_for_a_limiter_that_does_not_answer() -> None:
     transport = Answering(b'{"status": 1}')
-    client = StatusClient(apikey="k", base_url="http://localhost", transport=transport, limiter=Silent())
+    client = StatusClient(apikey="k", base_url="http://localhost", transport=transport, limiter=Asleep())
     await client.check(1, PHONE)
     with anyio.fail_after(11):
         await client.aclose()

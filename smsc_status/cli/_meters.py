@@ -156,7 +156,7 @@ async def ticking(tick: Callable[[], None]) -> AsyncGenerator[None, None]:
             yield
             group.cancel_scope.cancel()
     except BaseExceptionGroup as errors:
-        raise first_of(errors) from None
+        raise _first(errors) from None
 
 
 async def _tick_on(tick: Callable[[], None]) -> None:
@@ -165,8 +165,7 @@ async def _tick_on(tick: Callable[[], None]) -> None:
         await anyio.sleep(TICK)
 
 
-def first_of(error: BaseException) -> BaseException:
-    """The first error of a group, or the error itself."""
+def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

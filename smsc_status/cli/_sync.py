@@ -17,7 +17,7 @@ from smsc_status._runtime.account import Secret
 from smsc_status.cli._account import open_client, require_answers
 from smsc_status.cli._exits import Exit, exit_of, explained, print_on_stderr
 from smsc_status.cli._health import Page, answering, health_pages
-from smsc_status.cli._meters import Meter, first_of, meter_of, note_of, ticking
+from smsc_status.cli._meters import Meter, meter_of, note_of, ticking
 from smsc_status.cli._metrics import Metrics
 from smsc_status.cli._output import json_line, write_stdout
 from smsc_status.client import Stats, StatusClient
@@ -125,8 +125,6 @@ class Run:
                 return anyio.run(self._run)
         except KeyboardInterrupt:  # where signals can't be received
             return Exit.INTERRUPTED
-        except BaseExceptionGroup as errors:
-            raise first_of(errors) from None
         finally:
             logger.removeHandler(handler)
             if self.metrics is not None:
