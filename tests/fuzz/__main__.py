@@ -20,9 +20,10 @@ with atheris.instrument_imports(include=["smsc_status"]):
     from fuzz.guarantee import try_reply
     from fuzz.seeds import TOKENS, seeds
     from smsc_status import Format
+    from smsc_status._core.wire import codecs
 
-    for name in ("columns", "plain", "xmlform"):  # else they are loaded later, when nothing is instrumented any more
-        importlib.import_module(f"smsc_status._core.wire.codecs.{name}")
+    for format in Format:  # else they are loaded later, when nothing is instrumented any more
+        codecs._form(format)
 
 
 def main() -> None:
