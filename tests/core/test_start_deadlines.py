@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from math import inf
 
 import pytest
@@ -56,6 +57,16 @@ class TestOneByOne:
         waiting.join("b", TWO, 10.0)
         assert waiting.take_too_late(Starts(_1=10.1), soonest=0.0, now=0.0) == [TooLate("a", ONE, 10.1)]
         assert len(waiting) == 1
+
+    def test_the_last_caller_that_leaves_is_not_kept_alive(self) -> None:
+        """However far its deadline is."""
+        waiting: StartDeadlines[Starts] = StartDeadlines()
+        caller = Starts()
+        waiting.join(caller, ONE, 10.0)
+        waiting.leave(caller)
+        alive = weakref.ref(caller)
+        del caller
+        assert alive() is None
 
     def test_nothing_is_looked_up_for_callers_whose_time_is_too_short_for_any_start(self) -> None:
         """Callers whose time ends before any start is possible are told first."""
