@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -115,7 +116,7 @@ asyncio.run(main())
 def test_the_worker_of_a_how_to_does_its_tasks_in_two_processes(
     name: str, command: list[str], ask: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They keep the limits together, and end when told."""
+    """They keep the limits together, by the log that they are told, and end when told."""
     (code,) = [code for code in blocks(ROOT / "docs/howto/task-queues.md") if f"from {name[9:]} import" in code]
     (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
     redis = Server("redis", tmp_path)
@@ -133,6 +134,9 @@ def test_the_worker_of_a_how_to_does_its_tasks_in_two_processes(
                     asking, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
                 )
                 assert asked.stdout == f"{['Delivered'] * 10}\n", asked.stderr
+                limits = [sys.executable, "-m", "smsc_status", "limits", "--json"]
+                shown = subprocess.run(limits, check=True, env=environment, capture_output=True, timeout=60).stdout
+                assert 1 <= len(json.loads(shown)["processes"]) <= 2, shown
             finally:
                 worker.terminate()
                 assert worker.wait(timeout=30) == 0
