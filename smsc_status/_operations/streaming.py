@@ -179,7 +179,7 @@ class Streaming(Work):
         if self._has_all_input:  # it is too late to ask it: it stays pending
             return
         known = self.engine.pending.known(ref, self.detail, max_age=TWIN_AGE, now=now)
-        if known is not None:
+        if known is not None:  # once more by the clock: the input may have held up the loop since `now` was read
             known = self.engine.pending.known(ref, self.detail, max_age=TWIN_AGE, now=_loops.now())
         if known is not None:
             self.take_in(item, known)

@@ -245,7 +245,7 @@ class Engine:
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
         """Tell the limiter how a request has ended. If the limiter fails, it is told again in the background.
 
-        If this is cancelled, for the client is closed, the limiter is told all the same.
+        If this is cancelled because the client is closed, the limiter is told all the same.
         """
         try:
             await self.limiter.release(permit, how)

@@ -48,6 +48,14 @@ class Stopped:
         assert not self.is_on
         return outcome
 
+    async def post_stopped(self, opened: HttpExchange, *, is_kept: bool) -> NoReply:
+        """Send a request during which the process is stopped, on a connection that has carried one before or not."""
+        if is_kept:
+            assert isinstance(await self.post(opened, is_stopped=False), Reply)
+        outcome = await self.post(opened, is_stopped=True)
+        assert isinstance(outcome, NoReply)
+        return outcome
+
 
 @pytest.mark.parametrize("is_kept", [False, True])
 @pytest.mark.parametrize("route", ROUTES)
@@ -57,10 +65,7 @@ async def test_a_request_that_was_stopped_before_its_headers_is_not_sent(
     """Its connection is closed, be it a new or a kept one, and the next request is sent."""
     process = Stopped(monkeypatch, HEADERS)
     async with on_route(route, "answer", "answer") as (server, opened):
-        if is_kept:
-            assert isinstance(await process.post(opened, is_stopped=False), Reply)
-        outcome = await process.post(opened, is_stopped=True)
-        assert isinstance(outcome, NoReply)
+        outcome = await process.post_stopped(opened, is_kept=is_kept)
         assert outcome.how is RequestEnd.NOT_SENT
         assert type(outcome.error) is TransportError
         assert str(outcome.error) == "nothing was sent within 5 s of the limiter's permit"
@@ -77,10 +82,7 @@ async def test_a_request_that_was_stopped_before_its_body_is_not_sent_whole(
     """Its headers may have left, so it counts as abandoned."""
     process = Stopped(monkeypatch, BODY)
     async with on_route(route, "answer", "answer") as (server, opened):
-        if is_kept:
-            assert isinstance(await process.post(opened, is_stopped=False), Reply)
-        outcome = await process.post(opened, is_stopped=True)
-        assert isinstance(outcome, NoReply)
+        outcome = await process.post_stopped(opened, is_kept=is_kept)
         assert outcome.how is RequestEnd.ABANDONED
         assert type(outcome.error) is RequestTimeout
         assert str(outcome.error) == "not all was sent within 5 s of the limiter's permit"

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,9 @@ class Shop:
         with self.engine.begin() as connection:
             return [tuple(row) for row in connection.execute(sa.text(query))]
 
+    def differs(self, query: str, before: list[tuple[Any, ...]]) -> bool:
+        return self.rows(query) != before
+
     def insert(self, id: int, life: list[tuple[float, int, int]]) -> None:
         """A message that was sent a minute ago, so it is asked at once."""
         ref = self.emulator.world.add(id, PHONE, sent_at=self.emulator.now() - AGE, life=life)
@@ -161,7 +165,7 @@ def test_killed_twenty_times_every_row_has_its_final_status_and_no_row_goes_back
         else:  # it is killed while it writes
             for id in range(3 * number + 1, 3 * number + 7):
                 shop.insert(id, [(0.2, 0, 0), (AGE + id % 6, 1, 0)])
-            wait_until(lambda before=before: shop.rows("select count(*) from history") != before)  # type: ignore[misc]
+            wait_until(partial(shop.differs, "select count(*) from history", before))
             time.sleep(0.05 * draw.random())
         kill(child)
     shop.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -17,6 +18,17 @@ from smsc_status.tables._rows import RowRef
 from smsc_status.tables._writing import change_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("inline")]
+
+
+def refuse_updates(engine: sa.Engine, text: str) -> Callable[..., None]:
+    """The database refuses each update with this text, until the listener that is returned is removed."""
+
+    def refuse(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE"):
+            raise sa.exc.OperationalError("", None, Exception(text))
+
+    sa.event.listen(engine, "before_cursor_execute", refuse)
+    return refuse
 
 
 async def test_a_row_that_fails_is_left_alone_until_it_changes(engine: sa.Engine) -> None:
@@ -51,12 +63,7 @@ async def test_an_end_that_a_trigger_ignores_is_not_asked_for_again(sqlite: sa.E
 async def test_what_cannot_be_written_at_the_end_is_told(sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     office = Office(sqlite)
     office.insert(1)
-
-    def refuse(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("UPDATE"):
-            raise sa.exc.OperationalError("", None, Exception("lock timeout"))
-
-    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    refuse_updates(sqlite, "lock timeout")
     with told() as log:
         async with office.client, running(office.sync()) as sync:
             await until(lambda: sync.stats().unwritten)
@@ -68,21 +75,16 @@ async def test_what_cannot_be_written_at_the_end_is_told(sqlite: sa.Engine, monk
 
 async def test_a_database_that_only_reads_is_in_trouble_until_it_writes(sqlite: sa.Engine) -> None:
     """Looks that succeed do not hide it."""
-    office, is_refused = Office(sqlite), [True]
+    office = Office(sqlite)
     office.insert(1)
-
-    def refuse(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("UPDATE") and is_refused[0]:
-            raise sa.exc.OperationalError("", None, Exception("permission denied"))
-
-    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    refuse = refuse_updates(sqlite, "permission denied")
     with told() as log:
         async with office.client, running(office.sync()) as sync:
             await until(lambda: not sync.stats().is_database_reached)
             looks = sync.stats().looks
             await until(lambda: sync.stats().looks > looks + 10)
             assert not sync.stats().is_database_reached
-            is_refused[0] = False
+            sa.event.remove(sqlite, "before_cursor_execute", refuse)
             await until(lambda: office.outcome(1) and sync.stats().is_database_reached)
     assert len(log.about("the database does not do its work")) == 1
     assert len(log.about("the database does its work again")) == 1
@@ -207,12 +209,7 @@ async def test_once_needs_a_database_that_answers(sqlite: sa.Engine) -> None:
 async def test_once_does_not_wait_for_ever_for_a_database_that_writes_nothing(sqlite: sa.Engine) -> None:
     office = Office(sqlite)
     office.insert(1)
-
-    def refuse(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("UPDATE"):
-            raise sa.exc.OperationalError("", None, Exception("permission denied"))
-
-    sa.event.listen(sqlite, "before_cursor_execute", refuse)
+    refuse = refuse_updates(sqlite, "permission denied")
     async with office.client, office.sync() as sync:
         with pytest.raises(DatabaseUnavailable, match="1 changes can't be written: permission denied"):
             await sync.check_once()
