@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,19 +14,18 @@ from hypothesis import strategies as st
 from test_codecs_properties import PIECES, TEXTS
 
 from smsc_status import ProtocolError
-from smsc_status._core.wire import codecs, jsonfast, jsonform, lineup, portions, values, xmlform
+from smsc_status._core.wire import codecs, jsonfast, jsonform, lineup, portions, replytext, values, xmlform
 from smsc_status._core.wire.codecs import BadRow, ErrorReply
 from smsc_status._core.wire.portions import in_one_go, list_in_portions
+from smsc_status._core.wire.replytext import ReplyText
 from smsc_status.models import Detail, Format, Identity
 
 WHOLE = 1 << 30
 PLACES = [
     (portions, "ROWS"),
-    (portions, "CHARS"),
-    (xmlform, "CHARS"),
     (xmlform, "ROWS"),
     (lineup, "LINES"),
-    (values, "DECODED"),
+    (replytext, "DECODED"),
     (jsonform, "COUNTED"),
     (jsonform, "SKIPPED"),
     (jsonfast, "PORTION"),
@@ -95,16 +95,23 @@ def test_portions_of_any_size_give_the_same_as_one_go(
 
 
 @pytest.mark.parametrize("charset", codecs.CHARSETS)
-@settings(max_examples=60, deadline=None)
-@given(body=st.text().map(str.encode) | st.binary(), size=st.integers(1, 9))
-def test_a_character_that_a_portion_cuts_is_decoded_as_a_whole(charset: str, body: bytes, size: int) -> None:
-    """And a byte that is no character becomes U+FFFD in the same place."""
+@settings(max_examples=100, deadline=None)
+@given(
+    body=st.lists(st.sampled_from(["\n", "\r", "<sms>", "Ё", " "]) | st.text(max_size=3)).map("".join).map(str.encode)
+    | st.binary(),
+    size=st.integers(1, 9),
+)
+def test_a_text_that_is_made_in_portions_is_the_whole_text(charset: str, body: bytes, size: int) -> None:
+    """A character that a portion cuts is decoded as a whole. A byte that is no character is U+FFFD in its place."""
     text = body.removeprefix(b"\xef\xbb\xbf").decode(charset, "replace")
+    reply = ReplyText(body, charset)
+    assert reply.whole == text
     with portions_of(*[size] * len(PLACES)):
-        if text.strip():
-            assert values.text_of(body, charset) == text
+        assert "".join(reply.pieces()) == text
+        assert in_one_go(reply.split("<sms>")) == text.split("<sms>")
+        assert in_one_go(reply.lines()) == text.strip("\r\n").split("\n")
         if charset != "utf-8":
-            assert in_one_go(values.in_utf8(body, charset)) == text.encode()
+            assert in_one_go(reply.in_utf8()) == text.encode()
 
 
 @settings(max_examples=200, deadline=None)
@@ -132,33 +139,35 @@ def test_values_that_are_counted_in_portions_are_each_counted_once(body: str, mo
 
 
 @pytest.mark.parametrize(
-    ("place", "format", "charset", "changes"),
+    ("place", "format", "changes"),
     [
-        (0, Format.PLAIN, "utf-8", {}),
-        (0, Format.CSV, "utf-8", {}),
-        (0, Format.JSON, "utf-8", {"message": "undocumented"}),
-        (1, Format.PLAIN, "utf-8", {}),
-        (1, Format.CSV, "utf-8", {}),
-        (1, Format.XML, "utf-8", {}),
-        (2, Format.XML, "utf-8", {"message": "undocumented"}),
-        (3, Format.XML, "utf-8", {}),
-        (4, Format.PLAIN, "utf-8", {"message": "two\nlines"}),
-        (5, Format.CSV, "utf-8", {}),
-        (5, Format.XML, "koi8-r", {}),
-        (5, Format.JSON, "windows-1251", {}),
-        (6, Format.JSON, "utf-8", {"message": "undocumented"}),
-        (7, Format.JSON, "utf-8", {"message": "undocumented" + "," * 60_000}),
-        (8, Format.JSON, "utf-8", {}),
+        ((portions, "ROWS"), Format.PLAIN, {}),
+        ((portions, "ROWS"), Format.CSV, {}),
+        ((portions, "ROWS"), Format.JSON, {"message": "undocumented"}),
+        ((replytext, "DECODED"), Format.PLAIN, {}),
+        ((replytext, "DECODED"), Format.CSV, {}),
+        ((replytext, "DECODED"), Format.XML, {}),
+        ((replytext, "DECODED"), Format.XML, {"message": "undocumented"}),
+        ((replytext, "DECODED"), Format.JSON, {"charset": "windows-1251"}),
+        ((xmlform, "ROWS"), Format.XML, {}),
+        ((lineup, "LINES"), Format.PLAIN, {"message": "two\nlines"}),
+        ((jsonform, "COUNTED"), Format.JSON, {"message": "undocumented"}),
+        ((jsonform, "SKIPPED"), Format.JSON, {"message": "undocumented" + "," * 60_000}),
+        ((jsonfast, "PORTION"), Format.JSON, {}),
     ],
 )
-def test_each_step_that_may_be_long_pauses(place: int, format: Format, charset: str, changes: dict[str, Any]) -> None:
+def test_each_step_that_may_be_long_pauses(
+    place: tuple[ModuleType, str], format: Format, changes: dict[str, Any]
+) -> None:
+    changes = changes.copy()
+    charset = changes.pop("charset", "utf-8")
     records = [record(format, Detail.EXTENDED, who, bulk=True, **changes) for who in ASKED]
     body = codecs.encode(records, format=format, detail=Detail.EXTENDED, charset=charset, bulk=True)
     if changes.get("message", "").startswith("undocumented"):
         body = body.replace(b'"status": 1', b'"status": "1"').replace(b"<status>", b"<status a='1'>")
 
-    def pauses(**sizes: int) -> int:
-        with portions_of(*(sizes.get(f"place_{index}", WHOLE) for index in range(len(PLACES)))):
+    def pauses(size: int) -> int:
+        with portions_of(*[size if one == place else WHOLE for one in PLACES]):
             return sum(
                 1
                 for _ in codecs.decode_in_portions(
@@ -166,8 +175,8 @@ def test_each_step_that_may_be_long_pauses(place: int, format: Format, charset: 
                 )
             )
 
-    assert pauses() == 0
-    assert pauses(**{f"place_{place}": 1}) >= len(ASKED) - 1
+    assert pauses(WHOLE) == 0
+    assert pauses(1) >= len(ASKED) - 1
 
 
 @pytest.mark.parametrize(("count", "pauses"), [(0, 0), (1, 0), (50, 0), (51, 1), (100, 1), (101, 2)])

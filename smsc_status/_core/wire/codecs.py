@@ -1,10 +1,10 @@
 """Encodes replies for the emulator and decodes them for the client, in all four formats.
 
-`layouts` is the table of fields, and `values` turns the wire's texts into a record's fields. `plainform`, `csvform`,
-`xmlform` and `jsonform` are the formats. `linefast` and `jsonfast` quickly read what is written as the vendor's page
-shows it. Two formats quote nothing. For them `csvfit` finds the columns of a line; `lineup` and `segments` find the
-messages of a reply whose texts hold newlines; `asked` finds the message that a phone in the reply names; `truncation`
-finds a last line that may have been cut.
+`replytext` decodes the bytes, `layouts` is the table of fields, and `values` turns the wire's texts into a record's
+fields. `plainform`, `csvform`, `xmlform` and `jsonform` are the formats. `linefast` and `jsonfast` quickly read what is
+written as the vendor's page shows it. Two formats quote nothing. For them `csvfit` finds the columns of a line;
+`lineup` and `segments` find the messages of a reply whose texts hold newlines; `asked` finds the message that a phone in
+the reply names; `truncation` finds a last line that may have been cut.
 
 Decoding accepts what it can and does not guess. A status that can be read is returned, and a field that can't be told
 is named in its record's `unclear`. If it is not certain which message a line belongs to, the messages in question
@@ -19,19 +19,10 @@ from typing import Protocol
 
 from smsc_status._core.wire import jsonform
 from smsc_status._core.wire.portions import Portions, in_one_go
+from smsc_status._core.wire.replytext import CHARSETS, ReplyText
 from smsc_status._core.wire.truncation import without_cut_end
-from smsc_status._core.wire.values import (
-    CHARSETS,
-    BadRow,
-    ErrorReply,
-    Row,
-    in_utf8,
-    plain_error,
-    text_in_portions,
-    text_of,
-    unreadable,
-    with_index,
-)
+from smsc_status._core.wire.values import BadRow, ErrorReply, Row, plain_error, unreadable, with_index
+from smsc_status.errors import ProtocolError
 from smsc_status.models import Detail, Format, Identity, StatusRecord
 
 __all__ = [
@@ -75,11 +66,11 @@ def decode_in_portions(
     Raises:
         ProtocolError: the reply as a whole can't be read. Nothing else is ever raised, whatever the bytes.
     """
+    text = _text(body, charset)
     if format is Format.JSON:
-        rows = yield from jsonform.decode_documented((yield from in_utf8(body, charset)), asked)
+        rows = yield from jsonform.decode_documented((yield from text.in_utf8()), asked)
         if rows is not None:
             return rows
-    text = yield from text_in_portions(body, charset)
     reply = plain_error(text) or (yield from _form(format).decode(text, detail, asked, bulk=bulk))
     if isinstance(reply, ErrorReply):
         return reply
@@ -96,15 +87,20 @@ def decode_deletion(body: bytes, *, format: Format, charset: str) -> ErrorReply 
     """
     from smsc_status._core.wire import csvform  # noqa: PLC0415 (loaded when it is first used, see `_form`)
 
-    text = text_of(body, charset)
-    result: str | ErrorReply | None = text if text.strip() == "OK" else plain_error(text) or csvform.error(text)
-    if result is None:
-        result = _form(format).decode_result(text)
-    if isinstance(result, ErrorReply):
-        return result
-    if result is None or result.strip() != "OK":
-        raise unreadable("neither deleted nor refused", text)
-    return None
+    text = _text(body, charset)
+    result: str | ErrorReply | None = plain_error(text) or csvform.error(text)
+    if result is None and text.whole.strip() != "OK":
+        result = _form(format).decode_result(text.whole)
+        if result is None or (isinstance(result, str) and result.strip() != "OK"):
+            raise unreadable("neither deleted nor refused", text.whole)
+    return result if isinstance(result, ErrorReply) else None
+
+
+def _text(body: bytes, charset: str) -> ReplyText:
+    text = ReplyText(body, charset)
+    if not text.body.strip():
+        raise ProtocolError("an empty reply")
+    return text
 
 
 def encode(
@@ -144,7 +140,7 @@ class _Form(Protocol):
     """The functions of a format's module."""
 
     def decode(
-        self, text: str, _detail: Detail, _asked: Sequence[Identity], /, *, bulk: bool
+        self, text: ReplyText, _detail: Detail, _asked: Sequence[Identity], /, *, bulk: bool
     ) -> Portions[list[Row] | ErrorReply]: ...
 
     def decode_result(self, text: str, /) -> str | ErrorReply | None: ...

@@ -14,7 +14,8 @@ from smsc_status._core.wire.asked import Asked
 from smsc_status._core.wire.csvfit import MAX_COMMAS, FittedLine, fit_layout, has_network, is_phone
 from smsc_status._core.wire.layouts import LAYOUTS, NOT_FOUND, Columns, columns_of
 from smsc_status._core.wire.lineup import LineFormat, line_up
-from smsc_status._core.wire.portions import Portions, list_in_portions, split_in_portions
+from smsc_status._core.wire.portions import Portions, list_in_portions
+from smsc_status._core.wire.replytext import ReplyText
 from smsc_status._core.wire.segments import RecordEnd, RecordStart
 from smsc_status._core.wire.values import (
     INTS,
@@ -31,7 +32,7 @@ from smsc_status._core.wire.values import (
 )
 from smsc_status.models import Detail, Format, HlrRecord, Identity, StatusRecord, is_look_up, phone_key
 
-_ERROR = re.compile(r"\s*0, ?-(\d{1,9})\s*", re.ASCII)
+_ERROR = re.compile(rb"\s*0, ?-(\d{1,9})\s*")
 _START = re.compile(r"\s*-?\d{1,9}\s*(?:,|$)", re.ASCII)
 _SHORT = re.compile(r"\s*-[123](?:, ?\d*, ?\d*)?, ?([\w.-]+)(?:, ?([^,]++))?\s*+", re.ASCII)
 _RECORD_START = re.compile(r"\s*-?\d{1,9}, ?\d{0,12}, ?\d*, ?\d*,", re.ASCII)
@@ -53,7 +54,9 @@ _SMS_PHONE, _HLR_PHONE = 4, 12
 _MAX_CELLS, _MAX_LAST_CELLS = 60, 6
 
 
-def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row] | ErrorReply]:
+def decode(
+    text: ReplyText, detail: Detail, asked: Sequence[Identity], *, bulk: bool
+) -> Portions[list[Row] | ErrorReply]:
     """Read a reply: its rows, or the refusal.
 
     Raises:
@@ -62,14 +65,13 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
     refusal = error(text)
     if refusal:
         return refusal
-    body = text.strip("\r\n")
-    lines = (yield from split_in_portions(body, "\n")) if bulk else [body]
+    lines = (yield from text.lines()) if bulk else [text.whole.strip("\r\n")]
     if not any(map(_START.match, lines)):
-        raise unreadable("no line starts with a status", text)
+        raise unreadable("no line starts with a status", text.whole)
     who = Asked(asked)
     reader = _Reader(detail, who, bulk=bulk)
     if not bulk:
-        return [reader.read(body, asked[0])]
+        return [reader.read(lines[0], asked[0])]
     if detail is Detail.BASIC:
         lines = [line for line in lines if line.strip()]
         refuse_too_many_rows(len(lines), asked)
@@ -78,9 +80,9 @@ def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) 
     return (yield from line_up(lines, who, form))
 
 
-def error(text: str) -> ErrorReply | None:
+def error(text: ReplyText) -> ErrorReply | None:
     """The refusal, if the text is one. It has no wording in this format."""
-    found = _ERROR.fullmatch(text)
+    found = _ERROR.fullmatch(text.body)
     return ErrorReply(int(found[1]), "") if found else None
 
 

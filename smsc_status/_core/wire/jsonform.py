@@ -15,6 +15,7 @@ import msgspec
 from smsc_status._core.wire import jsonfast
 from smsc_status._core.wire.layouts import NOT_FOUND, columns_of
 from smsc_status._core.wire.portions import Portions, list_in_portions
+from smsc_status._core.wire.replytext import ReplyText
 from smsc_status._core.wire.values import (
     FIELDS,
     INTS,
@@ -70,16 +71,18 @@ def decode_documented(body: bytes, asked: Sequence[Identity]) -> Portions[list[R
     return None
 
 
-def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row] | ErrorReply]:
+def decode(
+    text: ReplyText, _detail: Detail, asked: Sequence[Identity], *, bulk: bool
+) -> Portions[list[Row] | ErrorReply]:
     """Read any reply: its rows, or the refusal. A list is accepted where an object is expected, and the reverse."""
     del bulk
-    parsed = _parsed(text)
+    parsed = _parsed(text.whole)
     if isinstance(parsed, dict):
         return error_reply(parsed) or [record_of(parsed)]
     if isinstance(parsed, list):
         refuse_too_many_rows(len(parsed), asked)
         return (yield from list_in_portions(map(_row_of, parsed)))
-    raise unreadable("neither a record nor a list", text)
+    raise unreadable("neither a record nor a list", text.whole)
 
 
 def decode_result(text: str) -> str | ErrorReply | None:

@@ -14,7 +14,8 @@ from smsc_status._core.wire.asked import Asked, are_alike
 from smsc_status._core.wire.layouts import HLR_KEYS, NOT_FOUND, columns_of
 from smsc_status._core.wire.linefast import Line, pairs
 from smsc_status._core.wire.lineup import LineFormat, line_up
-from smsc_status._core.wire.portions import Portions, list_in_portions, split_in_portions
+from smsc_status._core.wire.portions import Portions, list_in_portions
+from smsc_status._core.wire.replytext import ReplyText
 from smsc_status._core.wire.segments import RecordEnd, RecordStart
 from smsc_status._core.wire.values import (
     FIELDS,
@@ -53,7 +54,7 @@ _SHORT = re.compile(
 # The end of a reply that was cut: a status alone, unless it is one that may stand alone (-1 to -3), or a date that is
 # not complete or is followed by a part of a key.
 _CUT = re.compile(
-    rf"(?:(?:\A|\n)Status ?= ?+(?!-[123]\s*\Z)-?\d+|, ?(?:check_time|send_date) ?= ?+(?!{_DATE}\s*\Z)[^=]+)\Z",
+    rf"(?:\nStatus ?= ?+(?!-[123]\s*\Z)-?\d+|, ?(?:check_time|send_date) ?= ?+(?!{_DATE}\s*\Z)[^=]+)\Z",
     re.ASCII | re.IGNORECASE,
 )
 _CUT_CHARS = 60
@@ -65,27 +66,35 @@ _PHONE = re.compile(r", ?phone ?= ?([^,\n]+)", re.IGNORECASE)
 _PAIRS_AFTER_TEXT = re.compile(r", ?type ?= ?\d*+(?:, ?\w++ ?= ?[^,\n]*+)*+\s*+", re.ASCII | re.IGNORECASE)
 
 
-def decode(text: str, detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row]]:
+def decode(text: ReplyText, detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row]]:
     """Read a reply.
 
     Raises:
         ProtocolError: no line begins with a status, or there are far too many lines.
     """
-    body = text.strip("\r\n")
-    lines = (yield from split_in_portions(body, "\n")) if bulk else [body]
+    lines = (yield from text.lines()) if bulk else [text.whole.strip("\r\n")]
     if not any(map(_START.match, lines)):
-        raise unreadable("no line starts with a status", text)
-    cut = _CUT.search(body, len(body) - _CUT_CHARS)
+        raise unreadable("no line starts with a status", text.whole)
+    is_cut = _is_cut(lines)
     if not bulk:
-        return [bad_row("the line is cut", {}) if cut else _read(body, asked[0])]
+        return [bad_row("the line is cut", {}) if is_cut else _read(lines[0], asked[0])]
     layouts = _layouts(detail)
     if detail is Detail.BASIC:
         lines = [line.strip() for line in lines if line.strip()]
         refuse_too_many_rows(len(lines), asked)
         rows = yield from list_in_portions(_ordinary(line, layouts) or _read(line, None) for line in lines)
-        return [*rows[:-1], bad_row("the line is cut", {})] if cut else rows
+        return [*rows[:-1], bad_row("the line is cut", {})] if is_cut else rows
     form = LineFormat(_record_start, _record_ends, lambda line, whose: _ordinary(line, layouts, whose), _read)
     return (yield from line_up(lines, Asked(asked), form))
+
+
+def _is_cut(lines: Sequence[str]) -> bool:
+    end = ""
+    for line in reversed(lines):
+        end = f"\n{line}{end}"
+        if len(end) > _CUT_CHARS:
+            break
+    return bool(_CUT.search(end, len(end) - _CUT_CHARS))
 
 
 def encode(records: Sequence[StatusRecord], detail: Detail, charset: str, *, bulk: bool) -> bytes:

@@ -17,9 +17,6 @@ Portions = Generator[None, None, T]
 ROWS = 50
 """How many rows are read in a portion. That takes 1 to 3 ms."""
 
-CHARS = 1 << 20
-"""How many characters of a text are looked at in a portion, at least. That takes about 1 ms."""
-
 
 def in_one_go(portions: Portions[T]) -> T:
     """Do all portions now, and return the result."""
@@ -29,18 +26,6 @@ def in_one_go(portions: Portions[T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
-
-
-def split_in_portions(text: str, separator: str) -> Portions[list[str]]:
-    """What `text.split(separator)` gives."""
-    parts: list[str] = []
-    began_at = 0
-    while (ended_at := text.find(separator, began_at + CHARS)) >= 0:
-        parts += text[began_at:ended_at].split(separator)
-        began_at = ended_at + len(separator)
-        yield
-    parts += text[began_at:].split(separator)
-    return parts
 
 
 def list_in_portions(rows: Iterable[T]) -> Portions[list[T]]:

@@ -8,7 +8,6 @@ print a missing name as an empty text.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -19,11 +18,9 @@ import attrs
 
 from smsc_status._core.drafts import finished, new_draft, new_hlr_draft
 from smsc_status._core.wire.layouts import HLR_KEYS, Columns
-from smsc_status._core.wire.portions import Portions, in_one_go
+from smsc_status._core.wire.replytext import ReplyText
 from smsc_status.errors import EXCERPT_CHARS, ProtocolError
 from smsc_status.models import HlrRecord, Identity, Key, StatusRecord, id_key
-
-CHARSETS = ("windows-1251", "utf-8", "koi8-r")
 
 OURS = frozenset({"ref", "checked_at", "timezone", "unclear"})
 """The fields of a record that never come from the wire."""
@@ -43,9 +40,6 @@ NAMES = frozenset(
 ROWS_A_MESSAGE = 4
 MORE_ROWS = 1000
 
-DECODED = 1 << 20
-"""How many bytes are turned into a text in a portion."""
-
 MAX_CACHED = 4096
 MAX_CACHED_CHARS = 64
 
@@ -58,12 +52,10 @@ _COST = re.compile(r"\s*([-+]?\d{1,30}(?:\.\d{1,30})?(?:[eE][-+]?\d)?)\s*", re.A
 # Another script of the vendor appends the id. The text may hold brackets. It ends at the bracket that closes the first
 # one, if there is such a bracket.
 _PLAIN_ERROR = re.compile(
-    r"\s*+ERROR\s*+=\s*+(\d{1,9})\s*+(?:\Z|,|\(((?:[^()]++|\([^()]*+\))*+)\)|\((.*)\))",
-    re.IGNORECASE | re.ASCII | re.DOTALL,
+    rb"\s*+ERROR\s*+=\s*+(\d{1,9})\s*+(?:\Z|,|\(((?:[^()]++|\([^()]*+\))*+)\)|\((.*)\))", re.IGNORECASE | re.DOTALL
 )
 _NUMERIC_ID = re.compile(r"0|[1-9][0-9]{0,39}", re.ASCII)
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_BOM = b"\xef\xbb\xbf"
 
 
 _SHOWN = Repr()
@@ -119,45 +111,6 @@ class ErrorReply:
 Row = StatusRecord | BadRow
 
 
-def text_of(body: bytes, charset: str) -> str:
-    """The body as text; a byte that the charset lacks becomes U+FFFD.
-
-    Raises:
-        ProtocolError: the body is empty.
-    """
-    return in_one_go(text_in_portions(body, charset))
-
-
-def text_in_portions(body: bytes, charset: str) -> Portions[str]:
-    """As `text_of`."""
-    body = body.removeprefix(_BOM)
-    if len(body) <= DECODED:
-        text = body.decode(charset, "replace")
-    else:
-        decoder = codecs.getincrementaldecoder(charset)("replace")
-        pieces = []
-        for began_at in range(0, len(body), DECODED):
-            pieces.append(decoder.decode(body[began_at : began_at + DECODED]))
-            yield
-        text = "".join([*pieces, decoder.decode(b"", final=True)])
-    if not text.strip():
-        raise ProtocolError("an empty reply")
-    return text
-
-
-def in_utf8(body: bytes, charset: str) -> Portions[bytes]:
-    """The body, translated to UTF-8 if its charset is another. A byte that this charset lacks becomes U+FFFD."""
-    body = body.removeprefix(_BOM)
-    if charset == "utf-8":
-        return body
-    pieces = []
-    for began_at in range(0, len(body), DECODED):  # in these charsets a character is one byte
-        if began_at:
-            yield
-        pieces.append(body[began_at : began_at + DECODED].decode(charset, "replace").encode())
-    return b"".join(pieces)
-
-
 def bytes_of(text: str, charset: str, errors: str = "replace") -> bytes:
     """The text as the bytes that the server would send."""
     return without_surrogates(text).encode(charset, errors)
@@ -173,10 +126,10 @@ def unreadable(what: str, text: object) -> ProtocolError:
     return ProtocolError(what, excerpt=text if isinstance(text, str) else _SHOWN.repr(text))
 
 
-def plain_error(text: str) -> ErrorReply | None:
+def plain_error(text: ReplyText) -> ErrorReply | None:
     """The refusal, if the text is one in the wording of `fmt=0`."""
-    found = _PLAIN_ERROR.match(text)
-    return ErrorReply(int(found[1]), found[2] or found[3] or "") if found else None
+    found = _PLAIN_ERROR.match(text.body)
+    return ErrorReply(int(found[1]), text.text_of(found[2] or found[3] or b"")) if found else None
 
 
 def error_reply(wire: Mapping[str, Any]) -> ErrorReply | None:

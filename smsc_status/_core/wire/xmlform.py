@@ -7,12 +7,13 @@ parser. `expat` reads all other replies. If a reply is not well-formed as a whol
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from xml.parsers import expat
 
 from smsc_status._core.wire.layouts import NOT_FOUND, columns_of
-from smsc_status._core.wire.portions import CHARS, ROWS, Portions, in_one_go, list_in_portions, split_in_portions
+from smsc_status._core.wire.portions import ROWS, Portions, in_one_go, list_in_portions
+from smsc_status._core.wire.replytext import ReplyText
 from smsc_status._core.wire.values import (
     BadRow,
     ErrorReply,
@@ -44,17 +45,19 @@ Wire = dict[str, Any]
 _MESSAGES = (["sms"], ["list", "sms"], ["result"])
 
 
-def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool) -> Portions[list[Row] | ErrorReply]:
+def decode(
+    text: ReplyText, _detail: Detail, asked: Sequence[Identity], *, bulk: bool
+) -> Portions[list[Row] | ErrorReply]:
     """Read a reply: its rows, or the refusal."""
     rows = yield from _read_flat(text, asked)
     if rows is not None:
         return rows
     try:
-        reader = yield from _read(text)
+        reader = yield from _read(text.pieces())
     except expat.ExpatError as error:
-        chunks = list(_chunks(text))
+        chunks = list(_chunks(text.whole))
         if not chunks:
-            raise unreadable("not XML", text) from error
+            raise unreadable("not XML", text.whole) from error
         return (yield from _piecewise(chunks, asked, bulk=bulk))
     if reader.root == "result":
         refusal = error_reply(reader.result)
@@ -63,13 +66,13 @@ def decode(text: str, _detail: Detail, asked: Sequence[Identity], *, bulk: bool)
     elif reader.root in ("sms", "list"):
         refuse_too_many_rows(len(reader.messages), asked)
         return (yield from list_in_portions(record_of(_with_id(wire)) for wire in reader.messages))
-    raise unreadable("neither messages nor a refusal", text)
+    raise unreadable("neither messages nor a refusal", text.whole)
 
 
 def decode_result(text: str) -> str | ErrorReply | None:
     """The result in the reply to a deletion, or the refusal; `None` if neither can be read."""
     try:
-        reader = in_one_go(_read(text))
+        reader = in_one_go(_read([text]))
     except expat.ExpatError as error:
         raise unreadable("not XML", text) from error
     if reader.root != "result":
@@ -157,7 +160,7 @@ class _Reader:
             self.texts.append(text)
 
 
-def _read(text: str) -> Portions[_Reader]:
+def _read(pieces: Iterable[str]) -> Portions[_Reader]:
     """Parse a document. The encoding in its prologue is ignored, since it is decoded already.
 
     Raises:
@@ -171,16 +174,21 @@ def _read(text: str) -> Portions[_Reader]:
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.data
     parser.StartDoctypeDeclHandler = _refuse
-    text = text.strip()
-    for began_at in range(0, len(text), CHARS):
-        if began_at:
+    has_begun, blank = False, ""  # the whitespace around the document is left out
+    for piece in pieces:
+        if has_begun:
             yield
-        parser.Parse(text[began_at : began_at + CHARS], False)
+        text = blank + piece if has_begun else piece.lstrip()
+        filled = text.rstrip()
+        blank = text[len(filled) :]
+        if filled:
+            has_begun = True
+            parser.Parse(filled, False)
     parser.Parse("", True)
     return reader
 
 
-def _read_flat(text: str, asked: Sequence[Identity]) -> Portions[list[Row] | None]:
+def _read_flat(text: ReplyText, asked: Sequence[Identity]) -> Portions[list[Row] | None]:
     """The rows of a document that is one message, or a list of messages, whose elements hold only texts.
 
     `None` for any other document, and for one that has an element twice or an entity that XML does not define. Control
@@ -189,7 +197,7 @@ def _read_flat(text: str, asked: Sequence[Identity]) -> Portions[list[Row] | Non
     Raises:
         ProtocolError: there are far more messages than were asked about.
     """
-    head, *parts = yield from split_in_portions(text, "<sms>")
+    head, *parts = yield from text.split("<sms>")
     refuse_too_many_rows(len(parts), asked)
     begun = _FLAT_HEAD.fullmatch(head)
     if not begun or not parts:
@@ -266,7 +274,7 @@ def _chunks(text: str) -> Iterator[str]:
 
 def _chunk(chunk: str) -> Row:
     try:
-        reader = in_one_go(_read(chunk))
+        reader = in_one_go(_read([chunk]))
     except expat.ExpatError:
         return bad_row("not XML", {"chunk": chunk})
     return record_of(_with_id(reader.messages[0]))
