@@ -6,6 +6,7 @@ which way of reading was taken.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
 from time import process_time
@@ -13,7 +14,7 @@ from unittest.mock import patch
 
 from smsc_status import ApiError, Detail, Format, HlrRecord, MessageRef, ProtocolError, StatusRecord, TransportError
 from smsc_status._core.drafts import bind
-from smsc_status._core.wire import codecs, jsonfast, protocol
+from smsc_status._core.wire import codecs, jsonfast, lineup, portions, protocol, replytext, xmlform
 from smsc_status._core.wire.codecs import CHARSETS, BadRow
 from smsc_status._core.wire.protocol import Outcome, Wire
 from smsc_status.models import MOSCOW, Identity, id_key, phone_key
@@ -29,16 +30,21 @@ TEXTS = {
 }  # fmt: skip
 HLR_TEXTS = {"imsi", "msc", "mcc", "mnc", "cn", "net", "rcn", "rnet"}
 
+PORTIONS = [(jsonfast, "PORTION"), (replytext, "DECODED"), (portions, "ROWS"), (xmlform, "ROWS"), (lineup, "LINES")]
+
 SECONDS = 0.5
 SECONDS_A_BYTE = 30e-6
 
 
 def try_reply(format: Format, data: bytes) -> None:
-    """Read a reply; its first two bytes say how it was asked for, and in which portions JSON is parsed."""
+    """Read a reply; its first two bytes say how it was asked for, and how long the portions are."""
     how, body = data[:2].ljust(2, b"\0"), data[2:]
     bulk = bool(how[0] & 4)
     asked = MAILING if how[0] & 8 else ASKED
-    with patch.object(jsonfast, "PORTION", how[0] >> 4 or jsonfast.PORTION):
+    with ExitStack() as patches:
+        if size := how[0] >> 4:
+            for module, name in PORTIONS:
+                patches.enter_context(patch.object(module, name, size))
         check(
             body,
             format=format,
