@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import anyio
@@ -90,8 +90,7 @@ def machine() -> Machine:
 _loops.at_fork(machine.cache_clear)
 
 
-@attrs.frozen
-class _Position:
+class _Position(NamedTuple):
     """The end of a record in a file: all that is needed to read on from there, or to append.
 
     `recent` are the last records up to there, at most `REMEMBERED`.
@@ -281,7 +280,7 @@ class FileStore:
             except OSError as error:
                 self._warn(f"old entries can't be dropped: {what_happened(error)}")
                 return
-            self._saw(new_stat, attrs.evolve(end, raw_header=bytes(header), header=header, offset=committed))
+            self._saw(new_stat, end._replace(raw_header=bytes(header), header=header, offset=committed))
 
     def _forget(self) -> None:
         with suppress(FileNotFoundError), locked(self._path) as file:
@@ -312,18 +311,19 @@ class FileStore:
         committed, checksum = read_cell(raw[HEADER_BYTES:])
         if committed < start.offset or committed > file.stat.st_size:
             raise Damaged("the file is shorter than it was")
-        end, found = start, Found([], [])
+        end, found = start, Found(start.recent, [])
         if committed > start.offset:
             new = os.pread(file.fd, committed - start.offset, start.offset)
             found = read_records(new, at=start.offset, number=start.number + 1, checksum=start.checksum)
             end = start.after(found.entries, offset=committed, checksum=found.ends[-1][1])
+            found = Found([*start.recent, *found.entries], found.ends)
         if end.checksum != checksum or (log == end.header.log and after > end.number):
             raise Damaged("the file has been put back to an earlier state")
         if end.at > clock() + CLOCK_SLACK:
             raise Damaged("the file is ahead of this machine's clock")
         if file.stat.st_size > committed:  # a killed process has left it; without it each append makes the file longer
             os.ftruncate(file.fd, committed)
-        return Found([*start.recent, *found.entries], found.ends), end
+        return found, end
 
     def _check_machine(self, theirs: Machine, written_at: float) -> None:
         here = machine()

@@ -16,7 +16,8 @@ goes on in another way than its readers know. All numbers are little-endian.
 from __future__ import annotations
 
 import struct
-from typing import Final, Self
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Self
 from zlib import crc32
 
 import attrs
@@ -137,11 +138,10 @@ def records(entries: list[tuple[bytes, float]], checksum: int) -> tuple[bytes, i
     return b"".join(parts), checksum
 
 
-@attrs.frozen
-class Found:
+class Found(NamedTuple):
     """Records that were read: the entries, and of each the offset at which its record ends, and its checksum."""
 
-    entries: list[Entry]
+    entries: Sequence[Entry]
     ends: list[tuple[int, int]]
 
 

@@ -9,11 +9,8 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Final
-
-import attrs
+from contextlib import suppress
+from typing import Final, NamedTuple
 
 from smsc_status import _loops
 from smsc_status.errors import ConfigError
@@ -27,42 +24,60 @@ class Busy(Exception):
     """Somebody else has locked the file, or has just replaced it. Try again later."""
 
 
-@attrs.frozen
-class File:
+class File(NamedTuple):
     """A locked file: its descriptor, and what it was when it was locked."""
 
     fd: int
     stat: os.stat_result
 
 
-@contextmanager
-def locked(path: str) -> Iterator[File]:
-    """Open the file and lock it, without waiting. The block inside must not wait either.
+class locked:  # noqa: N801 (named like `suppress`)
+    """A context: the file is open and locked. Nothing waits for the lock, and the block inside must not wait either.
+
+    It is a class because it is entered twice for each request, and a generator takes longer.
 
     Raises:
         Busy: it can't be locked now.
         ConfigError: it is not a regular file.
         OSError: it can't be opened; a symbolic link is not followed.
     """
-    with _transactions:
-        fd = os.open(path, _FLAGS)
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+
+    def __enter__(self) -> File:
+        _transactions.acquire()
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Busy from None
-            try:
-                found = os.fstat(fd)
-                if not stat.S_ISREG(found.st_mode):
-                    raise ConfigError("expected a file, got a device, a pipe or the like")
-                if not _is_at(path, found):
-                    raise Busy
-                yield File(fd, found)
-            finally:
+            self._fd = os.open(self._path, _FLAGS)
+            return File(self._fd, self._lock())
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._fd >= 0:
                 # To close it would not be enough if a process that was forked by other means has a copy.
-                fcntl.flock(fd, fcntl.LOCK_UN)
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
         finally:
-            os.close(fd)
+            if self._fd >= 0:
+                os.close(self._fd)
+            _transactions.release()
+
+    def _lock(self) -> os.stat_result:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy from None
+        found = os.fstat(self._fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError("expected a file, got a device, a pipe or the like")
+        if not _is_at(self._path, found):
+            raise Busy
+        return found
 
 
 def write(fd: int, content: bytes, at: int) -> None:
@@ -108,9 +123,10 @@ def put_file(path: str, content: bytes, *, over: os.stat_result | None) -> os.st
 
 def _is_at(path: str, found: os.stat_result) -> bool:
     try:
-        return os.path.samestat(os.stat(path, follow_symlinks=False), found)
+        here = os.lstat(path)
     except FileNotFoundError:
         return False
+    return here.st_ino == found.st_ino and here.st_dev == found.st_dev
 
 
 def _sweep(directory: str, name: str) -> None:

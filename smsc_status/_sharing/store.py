@@ -6,15 +6,12 @@ What the entries mean is in `smsc_status._core.scheduling.ledger`. A store does 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
-
-import attrs
+from typing import NamedTuple, Protocol
 
 from smsc_status._core.scheduling.ledger import Entry
 
 
-@attrs.frozen
-class Tail:
+class Tail(NamedTuple):
     """What a store answers: how its log goes on after the position that was asked for."""
 
     log: str
