@@ -122,7 +122,9 @@ def main(count: int = 20_000, every: float = 4.0) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["work"]:
         kind, url_, share_, number, *rest = sys.argv[2:]
-        work = follow(url_, share_, int(number)) if kind == "follow" else check(url_, share_, int(number), float(*rest))
-        print(json.dumps(asyncio.run(work)))  # type: ignore[arg-type]  # either of them
+        work: Any = (
+            follow(url_, share_, int(number)) if kind == "follow" else check(url_, share_, int(number), float(*rest))
+        )
+        print(json.dumps(asyncio.run(work)))
     else:
-        main(*(float(one) if "." in one else int(one) for one in sys.argv[1:]))  # type: ignore[arg-type]  # as they come
+        main(*map(int, sys.argv[1:2]), *map(float, sys.argv[2:3]))

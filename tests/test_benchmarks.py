@@ -13,6 +13,7 @@ import pytest
 from redis_servers import Server
 
 from benchmarks import (
+    beside,
     blocking,
     bound,
     client,
@@ -81,6 +82,15 @@ def test_a_fleet_that_shares_a_log_is_not_refused(capsys: CapSys, monkeypatch: p
         assert row.split()[-2] == "0"
         assert int(row.split()[-1]) <= 4
     assert len([line for line in lines if line]) == 1 + 4 + 1 + 3 + 1 + 2
+
+
+def test_a_job_and_checks_beside_each_other_are_both_answered(capsys: CapSys) -> None:
+    beside.main(1_040, 0.2)
+    job, *checks = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"the job: [\d.]+ s alone, [\d.]+ s beside checks \([\d.]+\)", job)
+    assert [re.sub(r"[\d.]+", "N", line) for line in checks] == [
+        f"N checks {name}: median N ms, N in a hundred N ms" for name in ("alone", "beside the job")
+    ]
 
 
 def test_looking_for_new_rows_of_a_table_costs_the_database_little(
