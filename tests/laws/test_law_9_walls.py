@@ -314,6 +314,35 @@ async def test_a_message_that_spoils_its_own_reply_fails_alone(work: Work, messa
     assert not bench.broken_limits()
 
 
+async def test_a_bulk_reply_that_cannot_be_read_is_held_against_no_tracked_message() -> None:
+    """However often it comes, and though the replies to other requests can be read meanwhile."""
+    bench = Bench()
+    refs = bench.delivered(400)
+    tracked, others = refs[:200], refs[200:]
+    got = Got()
+    walls = 0
+
+    async def way(carry: Carry, request: httpx.Request) -> httpx.Response:
+        nonlocal walls
+        if "," in parse_qs(request.content.decode())["id"][0] and walls < 12:
+            walls += 1
+            return await said(403)
+        return await carry(request)
+
+    async def check_others() -> None:
+        for ref in others:
+            await client.check(ref.id, ref.phone)
+            await anyio.sleep(10)
+
+    async with bench.client() as client, on_the_way(way)(bench), anyio.create_task_group() as group:
+        group.start_soon(check_others)
+        await a_track(client, tracked, got, eagerness=0)
+        group.cancel_scope.cancel()
+    assert walls == 12
+    assert not got.failed
+    assert {record.ref for record in got.records} == set(tracked)
+
+
 @pytest.mark.parametrize("work", [a_stream, a_track, many_checks])
 async def test_a_pause_that_half_of_the_replies_ask_for_is_kept(work: Work) -> None:
     """`Retry-After` concerns the server, whatever the others are answered."""
