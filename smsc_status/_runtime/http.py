@@ -293,7 +293,7 @@ class HttpExchange:
         self, mirror: int, fields: Mapping[str, str], most: int, progress: _RequestProgress
     ) -> Reply | NoReply:
         secrets = {name: secret.reveal() for name, secret in self._account.credentials.items()}
-        form = urlencode({**secrets, **fields}).encode()
+        form = urlencode({**secrets, **fields}, safe=",").encode()  # a bulk request has thousands of commas
         url, transport = self._urls[mirror], self._transports[mirror]
         extensions = {**self._extensions, "trace": progress.on_event}
         request = httpx.Request("POST", url, headers=_HEADERS, content=form, extensions=extensions)

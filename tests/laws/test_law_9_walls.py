@@ -397,7 +397,7 @@ def slow(each: float) -> Way:
     """The server takes so many seconds a message."""
 
     async def way(carry: Carry, request: httpx.Request) -> httpx.Response:
-        count = request.content.count(b"%2C") // 2 + 1
+        count = request.content.count(b",") // 2 + 1
         response = await carry(request)
         await anyio.sleep(count * each)
         return response
