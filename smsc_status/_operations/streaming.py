@@ -59,6 +59,8 @@ class Streaming(Work):
         self.detail = detail
         self.held: dict[_Item, None] = {}
         self.limit = HELD_BULKS * engine.limits.max_bulk
+        # Many messages are read at once, in a quarter of the time that reading one after each outcome takes.
+        self._portion = min(source.READ_AT_ONCE, self.limit // 8)
         self.asked = 0
         self.reader: _loops.BackgroundTask | None = None
         self._source: Iterator[Any] | None = None
@@ -69,6 +71,8 @@ class Streaming(Work):
             self._source = iter(messages)
 
     async def _read_ahead(self) -> None:
+        if self.ready and self._room_left() < self._portion:
+            return
         while self._source is not None and self._has_room():
             if self._read_on(self._source):
                 await self.engine.read_on_later()
@@ -135,12 +139,15 @@ class Streaming(Work):
         return self._has_all_input and (not self.asked or (self.is_over and is_told))
 
     def _has_room(self) -> bool:
-        return len(self.held) < self.limit + self.batch_size and not self._has_all_input
+        return self._room_left() > 0 and not self._has_all_input
+
+    def _room_left(self) -> int:
+        return self.limit + self.batch_size - len(self.held)
 
     def _read_on(self, messages: Iterator[Any]) -> bool:
         """Read some messages. Returns whether there is room for more, and there may be more."""
         now = _loops.now()
-        for _ in range(source.READ_AT_ONCE):
+        for _ in range(min(source.READ_AT_ONCE, self._room_left())):
             try:
                 value = next(messages)
             except StopIteration:
@@ -149,9 +156,9 @@ class Streaming(Work):
                 self._end_input(error)
             else:
                 self._put_in(value, now=now)
-            if not self._has_room():
+            if self._has_all_input:
                 return False
-        return True
+        return self._has_room()
 
     async def _put_in_and_wait(self, value: Any) -> None:
         self._put_in(value, now=_loops.now())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 
 from smsc_status.models import Detail, Identity, StatusRecord
 
@@ -21,6 +22,8 @@ class RecentRecords:
         self._max_bytes = max_bytes
         self._keep_for = 0.0
         self._bytes = 0
+        # No record is too old before this instant.
+        self._next_old_at = inf
         # Each with its level of detail, the instant when it came in, and its size. The oldest first.
         self._records: OrderedDict[Identity, tuple[StatusRecord, Detail, float, int]] = OrderedDict()
 
@@ -39,9 +42,16 @@ class RecentRecords:
         size = _size(record)
         self._records[identity] = record, detail, now, size
         self._bytes += size
+        self._next_old_at = min(self._next_old_at, now + self._keep_for)
+        if self._next_old_at < now or self._bytes > self._max_bytes:
+            self._drop_old(now)
+
+    def _drop_old(self, now: float) -> None:
+        self._next_old_at = inf
         while self._records:
             oldest, (_, _, came_at, _) = next(iter(self._records.items()))
             if came_at >= now - self._keep_for and self._bytes <= self._max_bytes:
+                self._next_old_at = came_at + self._keep_for
                 break
             self.forget(oldest)
 
