@@ -255,7 +255,7 @@ class Following:
             if self.unwritten and _loops.now() > self._waits_since + LONGEST_REFUSAL:
                 is_refused = Doing.WRITE in self._tally.troubles
                 reason = self._tally.trouble if is_refused else "somebody has locked their rows"
-                raise DatabaseUnavailable(f"{len(self.unwritten)} changes can't be written: {reason}")
+                raise DatabaseUnavailable(f"changes can't be written ({len(self.unwritten)}): {reason}")
 
     async def write_some(self) -> bool:
         """Write the oldest changes. Returns whether none of them has to be written again."""
