@@ -234,6 +234,6 @@ async def test_once_does_not_wait_for_ever_for_a_row_that_somebody_has_locked(
 
     sa.event.listen(sqlite, "before_cursor_execute", refuse)
     async with office.client, office.sync() as sync:
-        with pytest.raises(DatabaseUnavailable, match=r"changes can't be written \(1\): somebody has locked their rows"):
+        with pytest.raises(DatabaseUnavailable, match="somebody has locked their rows"):
             await sync.check_once()
     assert [office.outcome(id) for id in (101, 102)] == [None, "Delivered"]
