@@ -34,8 +34,9 @@ import attrs
 from smsc_status import _loops
 from smsc_status._core.scheduling.checks import PendingCheck
 from smsc_status._core.scheduling.pacing import Pacer
-from smsc_status._core.scheduling.pending import CALLER_HEAD_START, CONCERNS_ACCOUNT
+from smsc_status._core.scheduling.pending import CALLER_HEAD_START, PendingChecks
 from smsc_status._core.scheduling.subscribers import unexpected
+from smsc_status._core.scheduling.verdicts import CONCERNS_ACCOUNT
 from smsc_status._core.tracking.polling import PollScheduler
 from smsc_status._core.tracking.tracked import Policy, Tracked
 from smsc_status._operations import source
@@ -120,6 +121,9 @@ class Tracker(Work):
 
     operation = "track"
 
+    _checks: PendingChecks
+    """Where its messages get their checks. Known once it has begun: a fork before that gives the engine new ones."""
+
     def __init__(
         self,
         engine: Engine,
@@ -172,7 +176,7 @@ class Tracker(Work):
         for poll in self._polls:
             check, poll.check = poll.check, None
             if check is not None:
-                self.engine.pending.drop(check, poll)
+                self.engine.drop(check, poll)
         self.engine.look_again()
         for work in self._tasks:
             work.cancel()
@@ -268,7 +272,7 @@ class Tracker(Work):
         self._polls[poll] = None
         detail = self._detail if item.is_dated else max(self._detail, Detail.FULL)
         since = due_at if due_at > -inf else inf  # a last call has no instant at which it is due
-        poll.check, is_new = self.engine.pending.adopt(detail, poll, rank=rank, since=since)
+        poll.check, is_new = self._checks.adopt(detail, poll, rank=rank, since=since)
         if not is_new:  # somebody else's request will answer it
             poll.is_single = False
             return None
@@ -303,7 +307,7 @@ class Tracker(Work):
         self._failures.pop(item, None)
         self._has_warned_of_wall = False
         try:
-            done = record.is_final if self._until is None else _verdict(self._until(record))
+            done = record.is_final if self._until is None else _is_done(self._until(record))
         except BaseException as error:  # the caller gets any error of `until`, and other messages are not affected
             self.scheduler.put_back(item, now=now)
             self._input_error = error
@@ -338,12 +342,12 @@ class Tracker(Work):
         if isinstance(error, TransportError | RateLimited):
             return False
         is_unreadable = isinstance(error, ProtocolError) and error.status is not None
-        if is_unreadable and self.engine.pending.is_in_outage and not self._has_warned_of_wall:
+        if is_unreadable and self.engine.is_in_outage and not self._has_warned_of_wall:
             self._has_warned_of_wall = True
             logger.warning("no reply can be read, and tracking goes on: %s", error)
         if is_unreadable and not is_alone:
             return False
-        read = self.engine.pending.replies_read
+        read = self.engine.replies_read
         failures = self._failures.setdefault(item, _Failures(now))
         if not is_unreadable or failures.count >= TOLD_APART or read > failures.read:
             failures.count += 1
@@ -358,7 +362,7 @@ class Tracker(Work):
     def _finish(self, item: Tracked, outcome: str) -> None:
         self._failures.pop(item, None)
         self.scheduler.forget(item)
-        self.engine.pending.count_done(outcome)
+        self.engine.count_done(outcome)
         self._room.send()
 
     # The work.
@@ -372,6 +376,7 @@ class Tracker(Work):
         self._is_counted = True
         _at_work[self.engine.limiter] = _at_work.get(self.engine.limiter, 0) + 1
         self._look_at_clock()
+        self._checks = self.engine.pending
         self.engine.follow(self)
         self._tasks = [self.engine.spawn(read, context=context), self.engine.spawn(self._watch_clock)]
 
@@ -415,7 +420,7 @@ class Tracker(Work):
             ref = MessageRef.of(value)
         except ConfigError as error:
             self._put_out(FailedCheck(value, error), None)
-            self.engine.pending.count_done(ConfigError.__name__)
+            self.engine.count_done(ConfigError.__name__)
         else:
             self.scheduler.add(ref, now=self._now())
             self.engine.look_again()
@@ -449,7 +454,7 @@ class Tracker(Work):
             logger.info("an archive deadline is near: the messages that it concerns are asked first")
 
 
-def _verdict(said: object) -> bool:
+def _is_done(said: object) -> bool:
     if isawaitable(said):
         if iscoroutine(said):
             said.close()
