@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from collections import Counter
 from collections.abc import AsyncIterable, Callable
 from functools import partial
 from inspect import isawaitable, iscoroutine
@@ -37,6 +36,7 @@ from smsc_status._core.scheduling.pacing import Pacer
 from smsc_status._core.scheduling.pending import CALLER_HEAD_START, PendingChecks
 from smsc_status._core.scheduling.subscribers import unexpected
 from smsc_status._core.scheduling.verdicts import CONCERNS_ACCOUNT
+from smsc_status._core.tracking.mailings import Mailings
 from smsc_status._core.tracking.polling import PollScheduler
 from smsc_status._core.tracking.tracked import Policy, Tracked
 from smsc_status._operations import source
@@ -45,7 +45,7 @@ from smsc_status._operations.source import Messages, Source
 from smsc_status._runtime.engine import Engine
 from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.limiter import Limiter
-from smsc_status.models import DataT_co, Detail, FailedCheck, Key, MessageRef, StatusRecord
+from smsc_status.models import DataT_co, Detail, FailedCheck, MessageRef, StatusRecord
 
 LOOK_AT_CLOCK = 30.0
 """Seconds between looks at the wall clock. The monotonic clock stops while the machine sleeps."""
@@ -61,12 +61,6 @@ HELD = 10_000
 
 ONE_NIGHT = 6 * 3600.0
 """Seconds. Last calls are logged once in this time."""
-
-MAILING_KEPT = 600.0
-"""Seconds. For so long after a bulk request has found many messages of an id, single checks leave it a token."""
-
-MANY_MAILINGS = 1000
-"""If there are more ids with many messages than this, those of which this was long ago are forgotten."""
 
 logger = logging.getLogger("smsc_status")
 
@@ -148,8 +142,7 @@ class Tracker(Work):
         self._polls: dict[_Poll, None] = {}
         self._singles: set[_Poll] = set()
         self._failures: dict[Tracked, _Failures] = {}
-        # Until when single checks leave a token of an id for bulk requests, which answer many of its messages at once.
-        self._mailings: dict[Key, float] = {}
+        self._mailings = Mailings(limits.checks_per_id)
         self._tasks: list[_loops.BackgroundTask] = []
         self._is_counted = False
         self._called_last_at = -inf
@@ -242,17 +235,9 @@ class Tracker(Work):
         for item in without_token:
             token_at = pacer.due_at(item.ref.identity[0], now=now)
             self.scheduler.put_back_until_token(item, self._served(token_at), now=self._served(now))
-        self._note_mailings(checks, without_token, now)
-        return checks
-
-    def _note_mailings(self, checks: list[PendingCheck], without_token: list[Tracked], now: float) -> None:
-        """Take note of ids that have more messages for a bulk request than they have tokens."""
         keys = [check.identity[0] for check in checks] + [item.ref.identity[0] for item in without_token]
-        for key, messages in Counter(keys).items():
-            if messages > self.engine.limits.checks_per_id:
-                self._mailings[key] = now + MAILING_KEPT
-        if len(self._mailings) > MANY_MAILINGS:
-            self._mailings = {key: until_at for key, until_at in self._mailings.items() if until_at > now}
+        self._mailings.found(keys, now=now)
+        return checks
 
     def take_single(self, pacer: Pacer, *, now: float) -> PendingCheck | None:
         """See `Feed.take_single`."""
@@ -261,8 +246,7 @@ class Tracker(Work):
         if item is None:
             return None
         key = item.ref.identity[0]
-        for_bulk = 1 if self._mailings.get(key, now) > now else 0
-        if pacer.tokens(key, now=now) <= for_bulk:
+        if pacer.tokens(key, now=now) <= self._mailings.tokens_left(key, now=now):
             self.scheduler.put_back_for_bulk(item, now=self._served(now))
             return None
         return self._ask(item, now, now, due_at, is_single=True)

@@ -376,6 +376,11 @@ class Engine:
         return self.pending.waiting
 
     @property
+    def open_requests(self) -> int:
+        """How many of its requests have messages without an outcome yet: in flight, or their replies are being read."""
+        return len(self._open)
+
+    @property
     def is_in_outage(self) -> bool:
         """Whether the server is taken to be unreachable."""
         return self.pending.is_in_outage
