@@ -33,6 +33,10 @@ class Waiter:
     error: Exception | None = None
     """The exception that its selector raised."""
 
+    def wake(self) -> None:
+        """Let its task go on, to see what has changed."""
+        self.woken.set()
+
     def __lt__(self, other: Waiter) -> bool:
         return self.number < other.number
 
@@ -81,7 +85,7 @@ class WaitQueue:
         """
         before, waiter.ask_at = waiter.ask_at, ask_at
         if ask_at < before:
-            waiter.woken.set()
+            waiter.wake()
         if ask_at < inf and ask_at != before:
             heappush(self._alarms, (ask_at, waiter.number, waiter))
             self._drop_stale()

@@ -460,7 +460,7 @@ class StatusClient:
         from smsc_status import _loops  # noqa: PLC0415 (see the module's docstring)
 
         engine = self._engine
-        slots, tally = engine.limiter.slots(), engine.pending.tally
+        slots, tally = engine.slots(), engine.tally
         trackers = [tracker for tracker in self._trackers if not tracker.is_over]
         busy = [tracker for tracker in trackers if tracker.loop is None or not _loops.has_ended(tracker.loop)]
         due = [tracker.due() for tracker in busy]
@@ -472,12 +472,12 @@ class StatusClient:
             refusals=MappingProxyType(dict(tally.refusals)),
             retries=tally.retries,
             open_requests=slots.open_requests,
-            waiting=engine.pending.waiting,
+            waiting=engine.waiting,
             bulk_slot_in=slots.bulk_slot_in,
             shared_by=slots.shared_by,
             processes=slots.processes,
             quarantine_in=slots.quarantine_in,
-            is_in_outage=engine.pending.is_in_outage,
+            is_in_outage=engine.is_in_outage,
             tracked=sum(tracker.tracked for tracker in busy),
             due=sum(waiting for waiting, _ in due),
             overdue=sum(overdue for _, overdue in due),
@@ -491,9 +491,7 @@ class StatusClient:
         It may be called from any task, and more than once.
         """
         await self._engine.aclose()
-        leave = getattr(self._engine.limiter, "leave", None)
-        if leave is not None:
-            await leave()
+        await self._engine.leave_limiter()
 
     async def __aenter__(self) -> Self:
         await self._engine.bind()

@@ -340,7 +340,7 @@ class LocalLimiter:
                 return
             waiter.permit = self._start(wanted, waiter.select, waiter.loop, now)
         self._queue.leave(waiter)
-        waiter.woken.set()
+        waiter.wake()
 
     def _give_turn_to(self, loop: object, here: object, now: float) -> None:
         self._turn = (loop, now + TURN_TIMEOUT)
@@ -397,7 +397,7 @@ class LocalLimiter:
     def _wake_all(self) -> None:
         with self.lock:
             for waiter in self._queue.in_loop(_loops.this_loop()):
-                waiter.woken.set()
+                waiter.wake()
 
     # Requests in flight.
 

@@ -252,7 +252,7 @@ async def test_a_deletion_given_up_in_the_moment_of_its_grant_is_not_sent() -> N
             group.start_soon(note, results, client.delete(1, PHONE))
             await anyio.sleep(1)
             await limiter.release(permit, RequestEnd.NOT_SENT)
-            for other in list(engine_of(client).cancellables):
+            for other in list(engine_of(client).enlisted):
                 other.give_up(AuthError(2))
         assert isinstance(results[0], AuthError)
         assert limiter.is_idle()

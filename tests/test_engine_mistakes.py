@@ -20,7 +20,7 @@ from smsc_status import (
 )
 from smsc_status._core.drafts import bind
 from smsc_status._core.scheduling.dispatch import Dispatcher
-from smsc_status._core.scheduling.pending import PendingChecks
+from smsc_status._core.scheduling.verdicts import Verdicts
 from smsc_status._runtime import engine as engine_module
 from smsc_status.emulator import Emulator
 
@@ -77,7 +77,7 @@ async def test_an_error_in_the_middle_of_a_reply_spoils_no_other_answer(
             raise ValueError("a bug")
         return bind(*args)
 
-    monkeypatch.setattr("smsc_status._core.scheduling.pending.bind", odd)
+    monkeypatch.setattr("smsc_status._core.scheduling.verdicts.bind", odd)
     emulator = Emulator()
     refs = delivered(emulator, range(1, 11))
     async with client_of(emulator) as client:
@@ -89,7 +89,7 @@ async def test_an_error_in_the_middle_of_a_reply_spoils_no_other_answer(
 @pytest.mark.parametrize("work", ["check", "stream", "track"])
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(engine_module, "read"), (PendingChecks, "conclude")],
+    [(engine_module, "read"), (Verdicts, "conclude")],
     ids=["while it is read", "while it is handed out"],
 )
 async def test_an_unexpected_error_with_a_reply_leaves_no_caller_waiting(

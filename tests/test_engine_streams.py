@@ -188,9 +188,9 @@ async def test_nothing_is_kept_of_a_stream_that_was_dropped_with_all_its_answers
         del stream
         gc.collect()
         await anyio.sleep(1)
-        assert not engine_of(client).cancellables
+        assert not engine_of(client).enlisted
         assert len([outcome async for outcome in client.stream(refs)]) == 10
-        assert not engine_of(client).cancellables
+        assert not engine_of(client).enlisted
 
 
 async def test_a_stream_item_can_fail_by_itself() -> None:
@@ -236,7 +236,7 @@ async def test_a_stream_that_was_closed_is_not_failed_by_an_error_in_the_same_mo
     async with client_of(emulator) as client:
         stream = client.stream(refs)
         await anext(stream)
-        others = list(engine_of(client).cancellables)
+        others = list(engine_of(client).enlisted)
         await stream.aclose()
         for other in others:
             other.give_up(ClientClosed("the client was closed"))

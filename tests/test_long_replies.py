@@ -257,8 +257,7 @@ async def test_closing_while_a_reply_is_read_fails_all_callers_at_once(monkeypat
     assert reading.limiter.ends == [RequestEnd.REPLIED]
     assert reading.limiter.slots().open_requests == 0
     assert engine_of(reading.client).background_tasks == 0
-    # What the engine holds: nothing outside tells that it has let go.
-    assert not engine_of(reading.client)._open
+    assert engine_of(reading.client).open_requests == 0
     assert [inspect.getgeneratorstate(generator) for generator in generators] == ["GEN_CLOSED"]
 
 
@@ -327,8 +326,7 @@ def test_a_client_whose_loop_ends_while_a_reply_is_read_works_in_another(run: Ca
 
     run(leave)
     assert {type(end) for end in reading.ends} <= {ClientClosed}
-    # As above: nothing outside tells that the engine has let go.
-    assert not engine_of(reading.client)._open
+    assert engine_of(reading.client).open_requests == 0
     run(go_on)
     assert reading.limiter.ends == [RequestEnd.REPLIED] * 2
 
@@ -355,7 +353,7 @@ def test_a_task_that_is_destroyed_while_it_reads_leaves_nothing_behind(caplog: p
         await client_engine.bind()
         while request_tasks:
             request_tasks.pop().close()
-        assert client_engine._open == set()
+        assert client_engine.open_requests == 0
         assert not client_engine._is_wake_scheduled
         async with reading.client:
             assert (await reading.client.check(1, PHONE)).status == 1
@@ -363,7 +361,7 @@ def test_a_task_that_is_destroyed_while_it_reads_leaves_nothing_behind(caplog: p
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(client_engine, "_carry_out", noted)
         loop.run_until_complete(leave())
-    assert len(client_engine._open) == 1
+    assert client_engine.open_requests == 1
     loop.close()
     left_in_asyncio(go_on)
     assert not reading.ends

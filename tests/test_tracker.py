@@ -29,7 +29,6 @@ from smsc_status import (
     _loops,
 )
 from smsc_status._core.tracking.polling import PollScheduler
-from smsc_status._core.tracking.tracked import Policy
 from smsc_status._operations import source
 from smsc_status._operations import tracker as tracking
 from smsc_status.emulator import Emulator
@@ -510,18 +509,3 @@ async def test_single_checks_leave_a_token_of_a_mailing_for_bulk_requests() -> N
         assert client.stats().requests["single"] - before >= 4
         assert client.stats().requests["bulk"] >= 5
         group.cancel_scope.cancel()
-
-
-async def test_a_mailing_of_long_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "MANY_MAILINGS", 1)
-    async with Day().client() as client:
-        tracker = tracking.Tracker(
-            engine_of(client), [], detail=Detail.BASIC, until=None, policy=Policy(), look_ahead=None, speed=1.0
-        )
-        for id, now in [(1, 0.0), (2, 100.0), (3, tracking.MAILING_KEPT + 50.0)]:
-            tracker._note_mailings(
-                [], [tracker.scheduler.add(MessageRef(id, f"7999{k:07}"), now=now) for k in range(6)], now
-            )
-        assert list(tracker._mailings) == [2, 3]
-        tracker._note_mailings([], [tracker.scheduler.add(MessageRef(4, PHONE), now=0.0) for _ in range(5)], 0.0)
-        assert list(tracker._mailings) == [2, 3]

@@ -66,8 +66,8 @@ async def _check(
 ) -> StatusRecord[Any]:
     now = _loops.now()
     if max_age > 0:
-        engine.pending.keep_records(max_age)
-        known = engine.pending.known(ref, detail, max_age=max_age, now=now)
+        engine.keep_records(max_age)
+        known = engine.known(ref, detail, max_age=max_age, now=now)
         if known is not None:
             await checkpoint()
             return known
@@ -82,7 +82,7 @@ async def _check(
     finally:
         if call.outcome is None:
             was_sent = pending_check.is_sent
-            engine.pending.drop(pending_check, call)
+            engine.drop(pending_check, call)
             engine.look_again()
     if call.outcome is None:
         error = None if was_sent else engine.unavailable()

@@ -59,7 +59,7 @@ class Deletion:
         if call is not None:
             self._link = call.link
         work = self._engine.spawn(self._run)
-        self._engine.cancellables.add(self)
+        self._engine.enlist(self)
         try:
             await self._ended.wait()
         except BaseException as error:
@@ -67,7 +67,7 @@ class Deletion:
                 call.ended(error)
             raise
         finally:
-            self._engine.cancellables.discard(self)
+            self._engine.delist(self)
             self._single.is_wanted = False  # a deletion that could not connect is not tried again
             if not self._is_sent:
                 work.cancel()
@@ -134,7 +134,7 @@ class Deletion:
         how = RequestEnd.REFUSED if isinstance(error, RateLimited) else RequestEnd.REPLIED
         await self._engine.release(permit, how)
         if error is None:
-            self._engine.pending.forget_record(self._ref)
+            self._engine.forget_record(self._ref)
             return None
         if isinstance(error, RateLimited):  # the id has no slot for a whole period now
             limits = self._engine.limits

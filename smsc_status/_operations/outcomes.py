@@ -228,7 +228,7 @@ class Outcomes(ABC, Generic[DataT_co]):
         Raises:
             ConfigError: `max_size` is no whole number of at least 1, or `max_seconds` no time of at least 0 seconds.
         """
-        return Batches(self, whole(max_size, "max_size", at_least=1), seconds(max_seconds, "max_seconds"))
+        return Batches(self, self._work, whole(max_size, "max_size", at_least=1), seconds(max_seconds, "max_seconds"))
 
     async def aclose(self) -> None:
         """End it: nothing more is read, asked or given out. `pending` stays."""
@@ -252,8 +252,9 @@ class Batches(Generic[DataT_co]):
     Iterate over it, at once or inside `async with`; leaving the loop early ends the stream.
     """
 
-    def __init__(self, outcomes: Outcomes[DataT_co], max_size: int, max_seconds: float) -> None:
+    def __init__(self, outcomes: Outcomes[DataT_co], work: Work, max_size: int, max_seconds: float) -> None:
         self._outcomes = outcomes  # the work stops when nobody holds these
+        self._work = work
         self._max_size = max_size
         self._max_seconds = max_seconds
 
@@ -264,7 +265,7 @@ class Batches(Generic[DataT_co]):
         return self
 
     async def __anext__(self) -> list[StatusRecord[DataT_co] | FailedCheck[DataT_co]]:
-        return await self._outcomes._work.batch(self._max_size, self._max_seconds)
+        return await self._work.batch(self._max_size, self._max_seconds)
 
     def pending(self) -> list[MessageRef[DataT_co]]:
         """See `OutcomeStream.pending`, and `TrackStream.pending`."""

@@ -15,7 +15,7 @@ import attrs
 
 from smsc_status import _loops
 from smsc_status._core.scheduling.checks import PendingCheck
-from smsc_status._core.scheduling.pending import CONCERNS_ACCOUNT
+from smsc_status._core.scheduling.verdicts import CONCERNS_ACCOUNT
 from smsc_status._operations import source
 from smsc_status._operations.outcomes import Outcome, Outcomes, Ready, Work
 from smsc_status._operations.source import Messages
@@ -78,7 +78,7 @@ class Streaming(Work):
                 await self.engine.read_on_later()
 
     def _end(self) -> None:
-        self.engine.cancellables.discard(self)
+        self.engine.delist(self)
         self.is_over = True
 
     def take_in(self, item: _Item, outcome: StatusRecord | SmscError) -> None:
@@ -104,11 +104,11 @@ class Streaming(Work):
 
     def stop(self) -> None:
         """See `Work.stop`."""
-        self.engine.cancellables.discard(self)
+        self.engine.delist(self)
         self._has_all_input = self.is_over = True
         self._source = None
         if self.asked:
-            self.engine.pending.drop_all(self._give_back())
+            self.engine.drop_all(self._give_back())
         self.engine.look_again()
         if self.reader is not None:
             self.reader.cancel()
@@ -126,8 +126,8 @@ class Streaming(Work):
     async def _begin(self) -> None:
         if not await self._enter_loop():
             return
-        self.engine.pending.keep_records(TWIN_AGE)
-        self.engine.cancellables.add(self)
+        self.engine.keep_records(TWIN_AGE)
+        self.engine.enlist(self)
         if self._async_source is not None:
             pause = self.engine.read_on_later
             read = partial(source.read, self._async_source, self._put_in_and_wait, pause=pause, end=self._end_input)
@@ -185,9 +185,9 @@ class Streaming(Work):
         self.held[item] = None
         if self._has_all_input:  # it is too late to ask it: it stays pending
             return
-        known = self.engine.pending.known(ref, self.detail, max_age=TWIN_AGE, now=now)
+        known = self.engine.known(ref, self.detail, max_age=TWIN_AGE, now=now)
         if known is not None:  # once more by the clock: the input may have held up the loop since `now` was read
-            known = self.engine.pending.known(ref, self.detail, max_age=TWIN_AGE, now=_loops.now())
+            known = self.engine.known(ref, self.detail, max_age=TWIN_AGE, now=_loops.now())
         if known is not None:
             self.take_in(item, known)
         else:

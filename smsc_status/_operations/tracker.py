@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from collections import Counter
 from collections.abc import AsyncIterable, Callable
 from functools import partial
 from inspect import isawaitable, iscoroutine
@@ -34,8 +33,10 @@ import attrs
 from smsc_status import _loops
 from smsc_status._core.scheduling.checks import PendingCheck
 from smsc_status._core.scheduling.pacing import Pacer
-from smsc_status._core.scheduling.pending import CALLER_HEAD_START, CONCERNS_ACCOUNT
+from smsc_status._core.scheduling.pending import CALLER_HEAD_START, PendingChecks
 from smsc_status._core.scheduling.subscribers import unexpected
+from smsc_status._core.scheduling.verdicts import CONCERNS_ACCOUNT
+from smsc_status._core.tracking.mailings import Mailings
 from smsc_status._core.tracking.polling import PollScheduler
 from smsc_status._core.tracking.tracked import Policy, Tracked
 from smsc_status._operations import source
@@ -44,7 +45,7 @@ from smsc_status._operations.source import Messages, Source
 from smsc_status._runtime.engine import Engine
 from smsc_status.errors import ConfigError, ProtocolError, RateLimited, SmscError, TransportError
 from smsc_status.limiter import Limiter
-from smsc_status.models import DataT_co, Detail, FailedCheck, Key, MessageRef, StatusRecord
+from smsc_status.models import DataT_co, Detail, FailedCheck, MessageRef, StatusRecord
 
 LOOK_AT_CLOCK = 30.0
 """Seconds between looks at the wall clock. The monotonic clock stops while the machine sleeps."""
@@ -60,12 +61,6 @@ HELD = 10_000
 
 ONE_NIGHT = 6 * 3600.0
 """Seconds. Last calls are logged once in this time."""
-
-MAILING_KEPT = 600.0
-"""Seconds. For so long after a bulk request has found many messages of an id, single checks leave it a token."""
-
-MANY_MAILINGS = 1000
-"""If there are more ids with many messages than this, those of which this was long ago are forgotten."""
 
 logger = logging.getLogger("smsc_status")
 
@@ -120,6 +115,9 @@ class Tracker(Work):
 
     operation = "track"
 
+    _checks: PendingChecks
+    """Where its messages get their checks. Known once it has begun: a fork before that gives the engine new ones."""
+
     def __init__(
         self,
         engine: Engine,
@@ -144,8 +142,7 @@ class Tracker(Work):
         self._polls: dict[_Poll, None] = {}
         self._singles: set[_Poll] = set()
         self._failures: dict[Tracked, _Failures] = {}
-        # Until when single checks leave a token of an id for bulk requests, which answer many of its messages at once.
-        self._mailings: dict[Key, float] = {}
+        self._mailings = Mailings(limits.checks_per_id)
         self._tasks: list[_loops.BackgroundTask] = []
         self._is_counted = False
         self._called_last_at = -inf
@@ -172,7 +169,7 @@ class Tracker(Work):
         for poll in self._polls:
             check, poll.check = poll.check, None
             if check is not None:
-                self.engine.pending.drop(check, poll)
+                self.engine.drop(check, poll)
         self.engine.look_again()
         for work in self._tasks:
             work.cancel()
@@ -238,17 +235,9 @@ class Tracker(Work):
         for item in without_token:
             token_at = pacer.due_at(item.ref.identity[0], now=now)
             self.scheduler.put_back_until_token(item, self._served(token_at), now=self._served(now))
-        self._note_mailings(checks, without_token, now)
-        return checks
-
-    def _note_mailings(self, checks: list[PendingCheck], without_token: list[Tracked], now: float) -> None:
-        """Take note of ids that have more messages for a bulk request than they have tokens."""
         keys = [check.identity[0] for check in checks] + [item.ref.identity[0] for item in without_token]
-        for key, messages in Counter(keys).items():
-            if messages > self.engine.limits.checks_per_id:
-                self._mailings[key] = now + MAILING_KEPT
-        if len(self._mailings) > MANY_MAILINGS:
-            self._mailings = {key: until_at for key, until_at in self._mailings.items() if until_at > now}
+        self._mailings.found(keys, now=now)
+        return checks
 
     def take_single(self, pacer: Pacer, *, now: float) -> PendingCheck | None:
         """See `Feed.take_single`."""
@@ -257,8 +246,7 @@ class Tracker(Work):
         if item is None:
             return None
         key = item.ref.identity[0]
-        for_bulk = 1 if self._mailings.get(key, now) > now else 0
-        if pacer.tokens(key, now=now) <= for_bulk:
+        if pacer.tokens(key, now=now) <= self._mailings.tokens_left(key, now=now):
             self.scheduler.put_back_for_bulk(item, now=self._served(now))
             return None
         return self._ask(item, now, now, due_at, is_single=True)
@@ -268,7 +256,7 @@ class Tracker(Work):
         self._polls[poll] = None
         detail = self._detail if item.is_dated else max(self._detail, Detail.FULL)
         since = due_at if due_at > -inf else inf  # a last call has no instant at which it is due
-        poll.check, is_new = self.engine.pending.adopt(detail, poll, rank=rank, since=since)
+        poll.check, is_new = self._checks.adopt(detail, poll, rank=rank, since=since)
         if not is_new:  # somebody else's request will answer it
             poll.is_single = False
             return None
@@ -303,7 +291,7 @@ class Tracker(Work):
         self._failures.pop(item, None)
         self._has_warned_of_wall = False
         try:
-            done = record.is_final if self._until is None else _verdict(self._until(record))
+            done = record.is_final if self._until is None else _is_done(self._until(record))
         except BaseException as error:  # the caller gets any error of `until`, and other messages are not affected
             self.scheduler.put_back(item, now=now)
             self._input_error = error
@@ -338,12 +326,12 @@ class Tracker(Work):
         if isinstance(error, TransportError | RateLimited):
             return False
         is_unreadable = isinstance(error, ProtocolError) and error.status is not None
-        if is_unreadable and self.engine.pending.is_in_outage and not self._has_warned_of_wall:
+        if is_unreadable and self.engine.is_in_outage and not self._has_warned_of_wall:
             self._has_warned_of_wall = True
             logger.warning("no reply can be read, and tracking goes on: %s", error)
         if is_unreadable and not is_alone:
             return False
-        read = self.engine.pending.replies_read
+        read = self.engine.replies_read
         failures = self._failures.setdefault(item, _Failures(now))
         if not is_unreadable or failures.count >= TOLD_APART or read > failures.read:
             failures.count += 1
@@ -358,7 +346,7 @@ class Tracker(Work):
     def _finish(self, item: Tracked, outcome: str) -> None:
         self._failures.pop(item, None)
         self.scheduler.forget(item)
-        self.engine.pending.count_done(outcome)
+        self.engine.count_done(outcome)
         self._room.send()
 
     # The work.
@@ -372,6 +360,7 @@ class Tracker(Work):
         self._is_counted = True
         _at_work[self.engine.limiter] = _at_work.get(self.engine.limiter, 0) + 1
         self._look_at_clock()
+        self._checks = self.engine.pending
         self.engine.follow(self)
         self._tasks = [self.engine.spawn(read, context=context), self.engine.spawn(self._watch_clock)]
 
@@ -415,7 +404,7 @@ class Tracker(Work):
             ref = MessageRef.of(value)
         except ConfigError as error:
             self._put_out(FailedCheck(value, error), None)
-            self.engine.pending.count_done(ConfigError.__name__)
+            self.engine.count_done(ConfigError.__name__)
         else:
             self.scheduler.add(ref, now=self._now())
             self.engine.look_again()
@@ -449,7 +438,7 @@ class Tracker(Work):
             logger.info("an archive deadline is near: the messages that it concerns are asked first")
 
 
-def _verdict(said: object) -> bool:
+def _is_done(said: object) -> bool:
     if isawaitable(said):
         if iscoroutine(said):
             said.close()

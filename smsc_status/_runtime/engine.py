@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import Context
 from datetime import datetime, tzinfo
 from functools import partial
@@ -19,14 +19,19 @@ from typing import Any
 from weakref import WeakSet
 
 import anyio
+import attrs
 from anyio.lowlevel import checkpoint
 
 from smsc_status import _loops
 from smsc_status._core.scheduling import backoff
 from smsc_status._core.scheduling.checks import PendingCheck, Request
+from smsc_status._core.scheduling.dispatch import Dispatcher
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
-from smsc_status._core.scheduling.pending import PORTION, Conclusion, PendingChecks
+from smsc_status._core.scheduling.pending import PORTION, PendingChecks
+from smsc_status._core.scheduling.recent import RecentRecords
 from smsc_status._core.scheduling.subscribers import Subscriber, own, unavailable, unexpected
+from smsc_status._core.scheduling.tally import Tally
+from smsc_status._core.scheduling.verdicts import Conclusion, Verdicts
 from smsc_status._core.wire import protocol
 from smsc_status._core.wire.protocol import Outcome, Wire
 from smsc_status._runtime.followers import Cancellable, Follower
@@ -45,8 +50,8 @@ from smsc_status.errors import (
     SmscError,
     TransportError,
 )
-from smsc_status.limiter import Limiter, Permit, Selector, WantedT
-from smsc_status.models import Detail, Limits
+from smsc_status.limiter import Limiter, Permit, Selector, Slots, WantedT
+from smsc_status.models import Detail, Limits, MessageRef, StatusRecord
 
 COALESCING_SECONDS = 0.1
 """While inputs are being read, requests wait for this long at most once a second, so that a bulk request is fuller."""
@@ -90,18 +95,27 @@ class Engine:
         self.retries = retries
         self.wall_clock: Callable[[], datetime] = guarded(wall_clock)
         self._outbox = PortionedOutbox(all_done=self.look_again)
-        self.pending: PendingChecks = PendingChecks(
-            max_bulk=limiter.limits.max_bulk,
+        dispatcher, outage = Dispatcher(limiter.limits.max_bulk), backoff.Outage()
+        self.tally: Tally = Tally()
+        """What it has counted so far."""
+        self.pending: PendingChecks = PendingChecks(dispatcher, outage, self._outbox)
+        self._recent = RecentRecords()
+        self._verdicts = Verdicts(
+            self.pending,
+            dispatcher,
+            outage,
+            self._recent,
+            self.tally,
             retries=retries,
             mirrors=self._exchange.mirrors,
             zone=zone,
-            outbox=self._outbox,
         )
         self.closed: bool = False
         self._find_observer = find_observer
         self.observer: Observer | None = None
         """Who observes the client. Whether anybody does is looked up when the client is bound to an event loop."""
-        self.cancellables: set[Cancellable] = set()
+        self.enlisted: set[Cancellable] = set()
+        """The streams, trackers and deletions at work: they learn if the account is refused or the client is closed."""
         self._followers: dict[Follower, None] = {}
         self._loop: object = None
         self._binding = threading.Lock()
@@ -148,10 +162,35 @@ class Engine:
         self._schedule_wake()
         return check
 
+    def drop(self, check: PendingCheck, subscriber: Subscriber) -> None:
+        """The subscriber no longer waits. A request in flight goes on. Call `look_again` when all are dropped."""
+        self.pending.drop(check, subscriber)
+
+    def drop_all(self, subscribers: Iterator[tuple[PendingCheck, Subscriber]]) -> None:
+        """These subscribers no longer wait. They are dropped in portions."""
+        self.pending.drop_all(subscribers)
+
+    def keep_records(self, max_age: float) -> None:
+        """From now on keep records for `known` for at least `max_age` seconds, as far as memory allows."""
+        self._recent.want(max_age)
+
+    def known(self, ref: MessageRef, detail: Detail, *, max_age: float, now: float) -> StatusRecord | None:
+        """A record of this message, at this level of detail or above, that came in at most `max_age` seconds ago."""
+        record = self._recent.find(ref.identity, detail, since=now - max_age)
+        return None if record is None else attrs.evolve(record, ref=ref)
+
+    def forget_record(self, ref: MessageRef) -> None:
+        """Do not give this message's record again, if there is one."""
+        self._recent.forget(ref.identity)
+
     @property
     def limits(self) -> Limits:
         """What the limiter keeps."""
         return self.limiter.limits
+
+    def slots(self) -> Slots:
+        """The account's slots, as the limiter knows them."""
+        return self.limiter.slots()
 
     def look_again(self) -> None:
         """Look for work again: what waits has changed in another way than by `ask`."""
@@ -173,16 +212,24 @@ class Engine:
             self._readers -= 1
             self.look_again()
 
+    def enlist(self, work: Cancellable) -> None:
+        """From now on, tell this work if the account is refused or the client is closed."""
+        self.enlisted.add(work)
+
+    def delist(self, work: Cancellable) -> None:
+        """Do not tell this work any more."""
+        self.enlisted.discard(work)
+
     def follow(self, follower: Follower) -> None:
         """From now on, ask this tracker for messages when a request is selected."""
-        self.cancellables.add(follower)
+        self.enlist(follower)
         self._followers[follower] = None
         self.pending.add_feed(follower)
         self.look_again()
 
     def unfollow(self, follower: Follower) -> None:
         """Stop asking this tracker for messages."""
-        self.cancellables.discard(follower)
+        self.delist(follower)
         self._followers.pop(follower, None)
         self.pending.remove_feed(follower)
 
@@ -214,7 +261,7 @@ class Engine:
         self, kind: str, *, messages: int, waited: float, links: Callable[[], Iterable[object]], now: float
     ) -> SentRequest:
         """A permitted request of this kind, to be sent at once. See `SentRequest` for the arguments."""
-        self.pending.count_request(kind)
+        self.tally.requests[kind] += 1
         address = self._exchange.address
         return SentRequest(kind, self.observer, messages=messages, waited=waited, address=address, links=links, now=now)
 
@@ -239,7 +286,7 @@ class Engine:
                 await self.release(permit, how)
             raise
         sent.replied(reply)
-        self.pending.count_seconds(sent.kind, took=sent.seconds, waited=sent.waited)
+        self.tally.count_ended(sent.kind, took=sent.seconds, waited=sent.waited)
         return reply
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
@@ -271,6 +318,10 @@ class Engine:
                 self._warn_of_limiter(error)
             else:
                 return
+
+    def count_done(self, outcome: str) -> None:
+        """A tracked message is done, with this outcome."""
+        self.tally.done[outcome] += 1
 
     def hide_secrets(self, error: SmscError) -> None:
         """Take the credentials out of an error: a reply may have repeated them."""
@@ -304,6 +355,12 @@ class Engine:
             await self._all_told()
         self._leave_observer()
 
+    async def leave_limiter(self) -> None:
+        """Tell the limiter that this client is done with it, if it wants to know."""
+        leave = getattr(self.limiter, "leave", None)
+        if leave is not None:
+            await leave()
+
     def unavailable(self) -> LimiterUnavailable | None:
         """Why nothing can be sent now, if the limiter has failed."""
         return None if self._limiter_failure is None else unavailable(self._limiter_failure[0])
@@ -312,6 +369,31 @@ class Engine:
     def loop(self) -> object:
         """The event loop to which it is bound, if any."""
         return self._loop
+
+    @property
+    def waiting(self) -> int:
+        """How many distinct messages wait for a request. Messages of trackers are not counted."""
+        return self.pending.waiting
+
+    @property
+    def open_requests(self) -> int:
+        """How many of its requests have messages without an outcome yet: in flight, or their replies are being read."""
+        return len(self._open)
+
+    @property
+    def is_in_outage(self) -> bool:
+        """Whether the server is taken to be unreachable."""
+        return self.pending.is_in_outage
+
+    @property
+    def replies_read(self) -> int:
+        """How many replies to checks could be read."""
+        return self.tally.replies_read
+
+    @property
+    def records_kept(self) -> int:
+        """How many recent records are kept to be given again."""
+        return len(self._recent)
 
     @property
     def background_tasks(self) -> int:
@@ -438,7 +520,7 @@ class Engine:
         if self._loop is not _loops.this_loop():
             return inf  # this call is for a worker of a loop that the client has left
         if self.pending.cancel_selection():  # the limiter asks again before the last selection got its permit
-            self.pending.turn_down(pacer, now)
+            self.pending.turn_down(pacer, now=now)
         if self._is_coalescing(now):
             return self._coalesce_until
         while True:
@@ -446,7 +528,7 @@ class Engine:
             if request is not None:
                 return request
             waiting = self.pending.waiting
-            turn_down_at = self.pending.turn_down(pacer, now)
+            turn_down_at = self.pending.turn_down(pacer, now=now)
             if turn_down_at <= now or self.pending.waiting == waiting:
                 self._is_urgent = self.pending.has_last_calls
                 self._limiter_failure = None  # it works again
@@ -502,7 +584,7 @@ class Engine:
                 self._tell_date(reply)  # otherwise a proxy may have answered, not the server
             how = RequestEnd.REFUSED if isinstance(verdict, RateLimited) else how
             sent.ended(verdict if isinstance(verdict, SmscError) else None)
-            conclusion = self.pending.conclude(
+            conclusion = self._verdicts.conclude(
                 request, verdict, checked_at=checked_at, jitter=random.random, now=came_at
             )
             self._act_on(request, conclusion)
@@ -543,7 +625,7 @@ class Engine:
 
     def refused(self, error: SmscError) -> None:
         """Take note that the vendor has refused a request that is not a check."""
-        if self.pending.refused(error):
+        if self._verdicts.refused(error):
             self._refuse_account(error)
 
     def _refuse_account(self, error: SmscError) -> None:
@@ -565,7 +647,7 @@ class Engine:
     def _fail_waiting(self, error: SmscError) -> None:
         """Fail everything that waits: the account is refused, or the client is closed."""
         self.pending.fail_waiting(error)
-        for other in list(self.cancellables):
+        for other in list(self.enlisted):
             other.give_up(own(error))
 
     def _leave_loop(self) -> None:
@@ -574,7 +656,7 @@ class Engine:
         for background in list(left):  # a copy: if that loop still runs, tasks may end meanwhile
             _loops.call_in(self._loop, background.cancel)
         self.pending.forget_all()
-        self.cancellables.clear()
+        self.enlisted.clear()
         self._followers.clear()
         self._has_waiting_worker = self._is_wake_scheduled = False
         self._limiter_failure = None

@@ -79,6 +79,11 @@ class SharedLimiter:
         self._participants = WeakKeyDictionary()
 
     @property
+    def loops(self) -> int:
+        """How many event loops it takes part for."""
+        return len(self._participants)
+
+    @property
     def budget(self) -> float:
         """The seconds after which a request of this process is surely over."""
         return self.longest_request or LONGEST_REQUEST

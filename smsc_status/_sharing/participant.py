@@ -257,7 +257,7 @@ class Participant:
     def _leave(self, waiter: Waiter) -> None:
         self._queue.leave(waiter)
         self._chosen.discard(waiter)
-        waiter.woken.set()
+        waiter.wake()
 
     def _fail_waiters(self, error: Exception) -> None:
         """Give this error to the waiters that have something to send. Waiters without work go on waiting."""

@@ -277,7 +277,8 @@ class Replica:
         self.has_news = self.has_news or tail.is_whole or self.ledger.changes != changes
 
     def _begin_anew(self) -> None:
-        self.ledger = self.pacer.ledger = Ledger(self._limits)
+        self.ledger = Ledger(self._limits)
+        self.pacer.go_by(self.ledger)
         self._cleaned_at_number = 0
 
     def _apply(self, entry: Entry) -> None:

@@ -110,11 +110,22 @@ class Database:
         """Whether a call has been waiting for the database for so long that it seems to be gone."""
         return self._began_at is not None and _loops.now() > self._began_at + SLOW
 
+    @contextmanager
+    def connected(self, *, errors: str) -> Iterator[sa.Connection]:
+        """A connection, in the caller's own thread. See `any_text` for `errors`."""
+        with self.engine.connect() as connection, any_text(connection, errors=errors):
+            yield connection
+
+    def close(self) -> None:
+        """Close the connections that nobody uses, if the engine is not the caller's. This may wait for the database."""
+        if self.is_own:
+            self.engine.dispose()
+
     async def aclose(self) -> None:
-        """Close the connections that nobody uses, if the engine is not the caller's."""
+        """As `close`, in a thread."""
         if self.is_own:
             with anyio.move_on_after(LONGEST_CLOSE, shield=True):
-                await _threads.in_thread(self.engine.dispose)
+                await _threads.in_thread(self.close)
 
 
 def _in_transaction(work: Callable[[sa.Connection], T], engine: sa.Engine) -> T:

@@ -66,13 +66,13 @@ class Following:
 
     def __init__(self, database: Database, rows: OpenRows, writer: Writer, tally: Tally) -> None:
         self.held: dict[Key, Row] = {}
-        self.bad = BadRows(database, rows, writer)
         self.unwritten: deque[Change] = deque()
         self.has_all = False
         self._database = database
         self._rows = rows
         self._writer = writer
         self._tally = tally
+        self._bad = BadRows(database, rows, writer)
         self._found: deque[RowRef] = deque()
         self._sweep_at: object = None
         self._sweep_number = 1
@@ -158,7 +158,7 @@ class Following:
         await self._sweep_on()
         while not self.has_all and len(self._found) > MAX_FOUND:
             await self._read_on.wait()
-        await self.bad.look()
+        await self._bad.look()
 
     async def _look_at_newest(self) -> None:
         read = partial(self._rows.newest, at=None)
@@ -193,6 +193,15 @@ class Following:
             self.has_all = True
             self._sweep_number += 1
 
+    @property
+    def bad_rows(self) -> int:
+        """How many rows ended because of their id or phone, as far as they are known."""
+        return len(self._bad)
+
+    async def find_ended(self) -> None:
+        """See `BadRows.find_ended`."""
+        await self._bad.find_ended()
+
     def _unseen(self) -> list[Row]:
         """The held rows that this sweep has not seen. They were deleted, or ended by somebody else."""
         return [row for row in list(self.held.values()) if row.seen_in < self._sweep_number]
@@ -201,7 +210,7 @@ class Following:
         page = await self._database.run(lambda connection: self._sort(read(connection)))
         for row in page.news:
             self.held[row.key] = row
-            self.bad.discard(row.key)
+            self._bad.discard(row.key)
             if isinstance(row, BadRow):
                 self._put(Change(row, None, ConfigError.__name__))
                 self._tally.report("bad", f"row of id {_shown(row)}: its {row.problem} can't be used")
@@ -322,7 +331,7 @@ class Following:
             self._let_go(change.row)
             self._tally.done[change.outcome] += 1
             if change.outcome in _bad.OUTCOMES:
-                self.bad.add(change.row)
+                self._bad.add(change.row)
 
 
 @attrs.define

@@ -12,7 +12,7 @@ too many.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -42,6 +42,10 @@ class Gaps:
     def __init__(self) -> None:
         self._highest: int | None = None
         self._gaps: list[_Gap] = []
+
+    def __iter__(self) -> Iterator[Range]:
+        """All gaps. `ranges` joins some of them."""
+        return ((gap.low, gap.high) for gap in self._gaps)
 
     def seen(self, keys: Sequence[int], *, now: float) -> None:
         """Take in the keys of the newest rows, in ascending order. The first ones only say where the gaps begin."""

@@ -168,7 +168,7 @@ class TableSync:
             written=tally.written,
             failed_writes=tally.failed_writes,
             unanswered=tally.unanswered,
-            bad_rows=0 if following is None else len(following.bad),
+            bad_rows=0 if following is None else following.bad_rows,
             looks=tally.looks,
             has_all=following is not None and following.has_all,
             is_database_reached=not tally.troubles and not self._database.is_slow,
@@ -299,7 +299,7 @@ class TableSync:
         async with _group() as tasks:
             tasks.start_soon(self._keep, lock)
             tasks.start_soon(following.find_on)
-            tasks.start_soon(following.bad.find_ended)
+            tasks.start_soon(following.find_ended)
             tasks.start_soon(following.write_on)
             tracked = self._client.track(
                 following.messages(), until=following.is_done, detail=self._level, look_ahead=None, **self._tracking

@@ -33,6 +33,10 @@ class Values:
         self._histogram = histogram
         self._values: deque[tuple[float, Attributes]] = deque()
 
+    def __len__(self) -> int:
+        """How many values have not been handed over."""
+        return len(self._values)
+
     def add(self, value: float, attributes: Attributes) -> None:
         """Take a value of the time series with these attributes, which do not change any more."""
         self._values.append((value, attributes))

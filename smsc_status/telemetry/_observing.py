@@ -85,6 +85,26 @@ class ClientObserver:
         key = operation, "", "", "" if error is None else type(error).__name__
         self.instruments.counts.add(table.OUTCOMES.name, key)
 
+    def count_active(self, address: Address, more: int) -> None:
+        """So many more requests to this address are in flight; fewer, if it is negative."""
+        self.client.active[address.host, address.port] += more
+
+    def keep_wait(self, kind: str, seconds: float) -> None:
+        """A request of this kind has waited so long."""
+        self.instruments.request_wait.add(seconds, _OF_KINDS[kind])
+
+    def keep_duration(self, address: Address, http_status: int | None, error_type: str, seconds: float) -> None:
+        """A request to this address took so long."""
+        self.instruments.request_duration.add(seconds, self._duration_attributes(address, http_status, error_type))
+
+    def count_request(self, kind: str, outcome: str, error: SmscError | None) -> None:
+        """A request of this kind has ended like this."""
+        counts = self.instruments.counts
+        counts.add(table.REQUESTS.name, (kind, outcome, "" if error is None else type(error).__name__))
+        if error is not None and isinstance(error, ApiError):
+            code = str(error.code) if error.code in KNOWN_CODES else table.OTHER
+            counts.add(table.REFUSALS.name, (code,))
+
     def attributes_of(self, address: Address) -> dict[str, str | int]:
         """The attributes of every request to this address."""
         attributes = self._of_addresses.get(address.url)
@@ -97,7 +117,7 @@ class ClientObserver:
             }
         return attributes
 
-    def duration_attributes(self, address: Address, http_status: int | None, error_type: str) -> Attributes:
+    def _duration_attributes(self, address: Address, http_status: int | None, error_type: str) -> Attributes:
         """The attributes of a request's duration: its time series. It is the same object for the same series."""
         key = address.url, http_status, error_type
         attributes = self._of_durations.get(key)
@@ -161,8 +181,8 @@ class RequestObserver:
         self._http_status: int | None = None
         self._error_type = ""
         # What may fail comes last.
-        observer.client.active[request.address.host, request.address.port] += 1
-        observer.instruments.request_wait.add(request.waited, _OF_KINDS[request.kind])
+        observer.count_active(request.address, 1)
+        observer.keep_wait(request.kind, request.waited)
         self._span = observer.tracer.start_span(
             "POST",
             NO_CONTEXT,
@@ -204,20 +224,20 @@ class RequestObserver:
     @guarded
     def replied(self, http_status: int | None, error: SmscError | None, *, seconds: float) -> None:
         """See `ObservedRequest.replied`."""
-        observer, address = self._observer, self._request.address
         self._http_status = http_status
         if http_status is not None and http_status >= 400:
             self._error_type = str(http_status)
         elif error is not None:
             cause = error.__cause__ if isinstance(error, TransportError) else None
             self._error_type = type(cause or error).__qualname__
-        attributes = observer.duration_attributes(address, http_status, self._error_type)
-        observer.instruments.request_duration.add(seconds, attributes)
+        self._observer.keep_duration(self._request.address, http_status, self._error_type, seconds)
 
     @guarded
     def ended(self, outcome: str, error: SmscError | None) -> None:
         """See `ObservedRequest.ended`."""
-        self._count(outcome, error)
+        request = self._request
+        self._observer.count_active(request.address, -1)
+        self._observer.count_request(request.kind, outcome, error)
         span = self._span
         if span.is_recording():
             for link in self._new_links():  # to those who have come since it was sent
@@ -234,15 +254,6 @@ class RequestObserver:
         if isinstance(error, ApiError):
             self._span.set_attribute(table.ERROR_CODE, error.code)
         self._span.set_status(StatusCode.ERROR)  # without the error's text, which may quote the reply
-
-    def _count(self, outcome: str, error: SmscError | None) -> None:
-        observer, request = self._observer, self._request
-        observer.client.active[request.address.host, request.address.port] -= 1
-        counts = observer.instruments.counts
-        counts.add(table.REQUESTS.name, (request.kind, outcome, "" if error is None else type(error).__name__))
-        if error is not None and isinstance(error, ApiError):
-            code = str(error.code) if error.code in KNOWN_CODES else table.OTHER
-            counts.add(table.REFUSALS.name, (code,))
 
 
 _OF_KINDS: dict[str, Attributes] = {kind: {table.KIND: kind} for kind in ("single", "bulk", "delete")}

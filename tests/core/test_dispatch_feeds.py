@@ -58,7 +58,7 @@ class FakeFeed:
 def fed_by(*feeds: FakeFeed, checks: Iterable[PendingCheck] = (), max_bulk: int = 1000) -> Dispatcher:
     dispatcher = waiting(*checks, max_bulk=max_bulk)
     for feed in feeds:
-        dispatcher.feeds[feed] = None
+        dispatcher.add_feed(feed)
     return dispatcher
 
 

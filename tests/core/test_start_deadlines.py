@@ -156,8 +156,7 @@ def test_callers_that_left_are_forgotten() -> None:
     for k in range(10_000):
         waiting.join(k, ONE, 1e6)
         waiting.leave(k - 10)
-        # A bound of the memory: nothing outside tells how many entries are kept.
-        assert len(waiting._by_deadline) <= 1 + SLACK + 2 * 11
+        assert waiting.entries <= 1 + SLACK + 2 * 11
     assert len(waiting) == 10
 
 

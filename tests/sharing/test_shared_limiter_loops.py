@@ -35,8 +35,7 @@ async def test_a_limiter_that_nobody_uses_closes_its_store() -> None:
     await limiter.release(permit, RequestEnd.REPLIED)
     await limiter.leave()
     assert limiter.slots().processes == 1
-    # A bound of the memory, which nothing outside tells.
-    assert not limiter._participants
+    assert limiter.loops == 0
     limiter.wake()
     await limiter.leave()
     await ask(limiter, One())
@@ -66,5 +65,4 @@ def test_each_loop_takes_part_by_itself() -> None:
     for _ in range(3):
         asyncio.run(ask(limiter, One()))
     assert len(records_of(log, Joined)) == 3
-    # A bound of the memory, which nothing outside tells.
-    assert len(limiter._participants) <= 1
+    assert limiter.loops <= 1

@@ -56,7 +56,7 @@ def test_a_client_that_opens_while_clients_are_listed_does_not_disturb_the_list(
     instruments._clients = Listed([first])
     assert instruments.clients == [first]
     opening.join()
-    assert len(instruments._clients) == 2
+    assert len(instruments._clients) == 2  # to list them would open one more
 
 
 async def test_the_clients_of_a_server_are_added_up(watch: Watch) -> None:

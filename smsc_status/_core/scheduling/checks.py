@@ -48,7 +48,7 @@ class PendingCheck:
     is_alone: bool = False
     """Whether the last request for it named no other message."""
     subscribers: dict[Any, None] = attrs.field(factory=dict)
-    """Who waits for it. This and `epoch` are for `PendingChecks` alone; the dispatcher does not use them."""
+    """Who waits for it. The dispatcher uses neither this nor `epoch`."""
     epoch: int = 0
 
 

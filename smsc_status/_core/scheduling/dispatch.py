@@ -135,7 +135,7 @@ class Dispatcher:
         self.bisection: BatchBisection = BatchBisection(max_bulk)
         self.waiting: int = 0
         """How many checks wait, including those that are backing off. Messages of feeds are not counted."""
-        self.feeds: dict[Feed, None] = {}
+        self._feeds: dict[Feed, None] = {}
         # Waiting checks that a caller waits for at this moment, in the order of arrival.
         self._caller_checks: dict[PendingCheck, None] = {}
         self._groups: dict[Key, _Group] = {}
@@ -146,6 +146,46 @@ class Dispatcher:
         self._backing_off: list[tuple[float, int, PendingCheck]] = []
         self._counter = itertools.count(1)
         self._refunds = 0
+
+    # Feeds.
+
+    def add_feed(self, feed: Feed) -> None:
+        """From now on ask this feed for messages when a request is selected."""
+        self._feeds[feed] = None
+
+    def remove_feed(self, feed: Feed) -> None:
+        """Do not ask this feed any more."""
+        self._feeds.pop(feed, None)
+
+    def remove_feeds(self) -> None:
+        """Do not ask any feed any more."""
+        self._feeds.clear()
+
+    # Questions.
+
+    @property
+    def batch_limit(self) -> int:
+        """How many messages the next bulk request may have."""
+        return self.bisection.limit
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits, or will be due in a feed."""
+        return bool(self.waiting) or any(feed.due_at() < inf for feed in self._feeds)
+
+    @property
+    def has_caller_checks(self) -> bool:
+        """Whether a caller waits at this moment for one of the waiting messages."""
+        return bool(self._caller_checks)
+
+    @property
+    def has_last_calls(self) -> bool:
+        """Whether a feed has messages near their archive deadline."""
+        return any(feed.due_at() == -inf for feed in self._feeds)
+
+    def wants_bulk(self, slots: int, *, now: float) -> bool:
+        """Whether more messages wait than `slots` single requests take, or a message of a feed is due."""
+        return self.waiting > slots or any(feed.due_at() <= now for feed in self._feeds)
 
     # Reports of what happened.
 
@@ -160,11 +200,6 @@ class Dispatcher:
             heappush(self._backing_off, (due_at, check.order, check))
         else:
             self._enqueue(check)
-
-    @property
-    def has_work(self) -> bool:
-        """Whether anything waits, or will be due in a feed."""
-        return bool(self.waiting) or any(feed.due_at() < inf for feed in self.feeds)
 
     def promote(self, check: PendingCheck, rank: float, *, head_start: float = 0.0) -> None:
         """Another subscriber waits for the check too. If its rank is smaller, the check gets that rank."""
@@ -189,6 +224,14 @@ class Dispatcher:
         if waited is CheckState.WAITING:
             self._caller_checks.pop(check, None)
             self._remove_one(self._groups[check.identity[0]])
+
+    def ended(self, check: PendingCheck) -> None:
+        """The check has its outcome, so it is no suspect any more."""
+        self.bisection.done(check)
+
+    def single_refused(self, check: PendingCheck) -> None:
+        """The server refused a request for this check alone."""
+        self.bisection.refused_alone(check)
 
     def bulk_refused(self, checks: Collection[PendingCheck]) -> None:
         """The server refused a bulk request of these checks as a whole. The caller adds them again itself."""
@@ -253,7 +296,7 @@ class Dispatcher:
             lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
         elif self._first_current(self._bulk_only):
             lane_at = pacer.bulk_due_at(now=now)
-        for feed in self.feeds:
+        for feed in self._feeds:
             bulk_at = max(feed.due_at(), pacer.bulk_due_at(now=now))
             lane_at = min(lane_at, bulk_at, max(feed.due_at(singly=True), pacer.singles_due_at(now=now)))
         due_at = max(lane_at, pacer.slot_due_at(now=now))
@@ -321,7 +364,7 @@ class Dispatcher:
         """Select the oldest message that may go in a single request. Messages of feeds have a head start."""
         while True:
             entry = self._first_current(self._ready)
-            feed = min(self.feeds, key=_single_due_at, default=None)
+            feed = min(self._feeds, key=_single_due_at, default=None)
             # Near a deadline: only messages that a caller waits for go before the feed's.
             if feed is not None and feed.due_at(singly=True) == -inf:
                 check = self._take_caller_check(pacer, now)
@@ -352,11 +395,6 @@ class Dispatcher:
                 return check
         return None
 
-    @property
-    def has_caller_checks(self) -> bool:
-        """Whether a caller waits at this moment for one of the waiting messages."""
-        return bool(self._caller_checks)
-
     def _feed_goes_first(self, feed: Feed, entry: _Entry | None, now: float) -> bool:
         """Whether the feed's next message goes in a single request before the oldest message of the groups."""
         due_at = feed.due_at(singly=True)
@@ -368,7 +406,7 @@ class Dispatcher:
         None if no message of a feed is in it and single requests in the free slots can take all of its messages.
         """
         batch = _BatchSelection(int(min(self.bisection.limit, at_most)))
-        if any(feed.has_priority(now=now) for feed in self.feeds):
+        if any(feed.has_priority(now=now) for feed in self._feeds):
             for check in list(self._caller_checks):
                 if not batch.room:
                     break
@@ -389,7 +427,7 @@ class Dispatcher:
             group = self._oldest_group()
             head = None if group is None else group.head()
             head_at = inf if head is None else head.rank
-            fed_at = min(map(_due_at, self.feeds)) if self.feeds else inf
+            fed_at = min(map(_due_at, self._feeds)) if self._feeds else inf
             if fed_at <= now and fed_at <= head_at:
                 self._add_from_feeds(batch, pacer, until=min(head_at, now), now=now)
             elif head is not None:
@@ -418,7 +456,7 @@ class Dispatcher:
 
     def _add_from_feeds(self, batch: _BatchSelection, pacer: Pacer, *, until: float, now: float) -> None:
         """Add messages of the feeds; the feed whose next message has been due longest goes first."""
-        for feed in sorted(self.feeds, key=_due_at):
+        for feed in sorted(self._feeds, key=_due_at):
             if batch.room and feed.due_at() < inf and (until > -inf or feed.has_priority(now=now)):
                 checks = feed.take(pacer, at_most=batch.room, until=until, now=now)
                 batch.taken += checks

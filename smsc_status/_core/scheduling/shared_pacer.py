@@ -21,19 +21,25 @@ class SharedPacer(Pacer):
 
     def __init__(self, ledger: Ledger, who: int, limits: Limits) -> None:
         super().__init__(limits)
-        self.ledger = ledger
+        self.go_by(ledger)
         self.who = who
         self.offset: float = 0.0
         self.is_urgent: bool = False
         """Whether the selector that asks has callers who wait."""
         self._own_singles = Pacer(limits) if limits.singles_per_minute is not None else None
 
+    def go_by(self, ledger: Ledger) -> None:
+        """From now on answer by this ledger."""
+        self.ledger: Ledger = ledger
+        # The account's own pacer, on the log's clock. A ledger keeps the one that it has made.
+        self._account: Pacer = ledger.pacer
+
     def free_slots(self, *, now: float) -> int:
         """See `Pacer.free_slots`: slots that are left to other processes do not count."""
         at = now + self.offset
         if at < self.ledger.quiet_until:
             return 0
-        free = self.ledger.pacer.free_slots(now=at)
+        free = self._account.free_slots(now=at)
         return free - len(self.ledger.tickets_ahead(self.who, urgent=self.is_urgent, now=at)) if free > 0 else free
 
     def slot_due_at(self, *, now: float) -> float:
@@ -41,7 +47,7 @@ class SharedPacer(Pacer):
         if self.free_slots(now=now) > 0:
             return now
         at, ledger = now + self.offset, self.ledger
-        due_at = ledger.pacer.slot_due_at(now=at)
+        due_at = self._account.slot_due_at(now=at)
         if due_at <= at:
             due_at = min(ledger.tickets_ahead(self.who, urgent=self.is_urgent, now=at), default=at)
         due_at = min(due_at, ledger.next_end_at() + ledger.limits.linger)
@@ -50,12 +56,12 @@ class SharedPacer(Pacer):
     def tokens(self, key: Key, *, now: float) -> int:
         """See `Pacer.tokens`."""
         at = now + self.offset
-        return 0 if at < self.ledger.quiet_until else self.ledger.pacer.tokens(key, now=at)
+        return 0 if at < self.ledger.quiet_until else self._account.tokens(key, now=at)
 
     def due_at(self, key: Key, *, spare: int = 0, now: float) -> float:
         """See `Pacer.due_at`."""
         at, ledger = now + self.offset, self.ledger
-        due_at = ledger.pacer.due_at(key, spare=spare, now=at)
+        due_at = self._account.due_at(key, spare=spare, now=at)
         if key == BULK and due_at <= at:
             due_at = max([due_at, *ledger.bulk_tickets_ahead(self.who, now=at)])
         return self._here(max(due_at, ledger.quiet_until), now)
@@ -63,18 +69,18 @@ class SharedPacer(Pacer):
     def singles_due_at(self, *, now: float) -> float:
         """See `Pacer.singles_due_at`."""
         at, ledger = now + self.offset, self.ledger
-        due_at = self._here(max(ledger.pacer.singles_due_at(now=at), ledger.quiet_until), now)
+        due_at = self._here(max(self._account.singles_due_at(now=at), ledger.quiet_until), now)
         return due_at if self._own_singles is None else max(due_at, self._own_singles.due_at(SINGLE, now=now))
 
     @property
     def open_requests(self) -> int:
         """How many requests of all processes are in flight, without the abandoned ones."""
-        return self.ledger.pacer.open_requests
+        return self._account.open_requests
 
     @property
     def refunds(self) -> int:
         """See `Pacer.refunds`."""
-        return self.ledger.pacer.refunds
+        return self._account.refunds
 
     def started(self, keys: object, bulk: bool, now: float) -> None:
         """Count a request of this process for its own limit on single requests. The ledger learns of it by the log."""
@@ -89,11 +95,11 @@ class SharedPacer(Pacer):
     def is_idle(self, *, now: float) -> bool:
         """Whether every token and slot of the account is back."""
         at = now + self.offset
-        return at >= self.ledger.quiet_until and self.ledger.pacer.is_idle(now=at)
+        return at >= self.ledger.quiet_until and self._account.is_idle(now=at)
 
     def __len__(self) -> int:
         """How many ids and lanes are remembered."""
-        return len(self.ledger.pacer)
+        return len(self._account)
 
     def _here(self, at: float, now: float) -> float:
         """An instant of the log's clock on this process's clock; exactly `now` if it has passed.

@@ -47,6 +47,11 @@ class StartDeadlines(Generic[SubscriberT]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def entries(self) -> int:
+        """How many entries it holds in the order of their deadlines, those of subscribers that have left included."""
+        return len(self._by_deadline)
+
     def join(self, subscriber: SubscriberT, check: PendingCheck, start_by: float) -> None:
         """A subscriber waits, or now waits for another check. The latest to join is examined first."""
         self._waiting[subscriber] = check, start_by

@@ -38,7 +38,7 @@ class Subscriber(Protocol):
 
     @property
     def has_plan(self) -> bool:
-        """Whether it decides itself when to ask again after a failed request. Else `PendingChecks` decides."""
+        """Whether it decides itself when to ask again after a failed request. Else `Verdicts` decides."""
 
     def on_result(self, outcome: StatusRecord | SmscError) -> None:
         """Take the outcome. Called once, synchronously; if that raises, called once more with an error."""

@@ -63,6 +63,16 @@ class Deadlines(Generic[DatedT]):
     def __init__(self) -> None:
         self._buckets: dict[float, Bucket[DatedT]] = {}
 
+    @property
+    def minutes(self) -> int:
+        """How many different deadlines are watched."""
+        return len(self._buckets)
+
+    @property
+    def entries(self) -> int:
+        """How many entries it holds, those of items that are not watched any more included."""
+        return sum(map(len, self._buckets.values()))
+
     def watch(self, item: DatedT, *, after: float = 0.0) -> None:
         """Watch the item's first deadline after the date `after`. It replaces the deadline watched so far."""
         at = next_deadline(item.sent_at, after) // MINUTE * MINUTE

@@ -110,6 +110,12 @@ class PollScheduler:
     def __len__(self) -> int:
         return self._waiting
 
+    @property
+    def entries(self) -> int:
+        """How many entries its queues hold, those that have no meaning any more included."""
+        waiting = (*self._queues, self._last_call, self._urgent_due, self._bulk_only_near)
+        return sum(queue.entries for queue in waiting)
+
     def __iter__(self) -> Iterator[Tracked]:
         return chain(self._last_call, self._urgent_due, self._bulk_only_near, *self._queues)
 

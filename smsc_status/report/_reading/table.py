@@ -80,11 +80,11 @@ class Table:
         """
         import sqlalchemy as sa  # noqa: PLC0415 (it is an extra)
 
-        from smsc_status.tables._database import any_text, is_disconnect, said  # noqa: PLC0415 (likewise)
+        from smsc_status.tables._database import is_disconnect, said  # noqa: PLC0415 (likewise)
 
         is_connected = False
         try:
-            with self._database.engine.connect() as connection, any_text(connection, errors="replace"):
+            with self._database.connected(errors="replace") as connection:
                 is_connected = True
                 yield from self._read(connection, report)
         except sa.exc.SQLAlchemyError as error:
@@ -94,8 +94,7 @@ class Table:
         else:
             return
         finally:
-            if self._database.is_own:
-                self._database.engine.dispose()
+            self._database.close()
         raise problem  # here, so that its context holds none of the database's errors, which quote rows
 
     def _read(self, connection: sa.Connection, report: Report) -> Iterator[Row]:
