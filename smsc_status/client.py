@@ -53,7 +53,7 @@ KINDS = "single", "bulk", "delete"
 class Stats:
     """What a client has done, and what it is doing.
 
-    - `requests`: the requests that were sent, by kind (`single`, `bulk`, `delete`).
+    - `requests`: the requests that were begun, by kind (`single`, `bulk`, `delete`). One that could not connect counts.
     - `request_seconds`: how long the requests that have ended took in total, in seconds, by kind.
     - `wait_seconds`: how long they waited for the limits in total, in seconds, by kind. A request has waited as long as
       its message that waited longest.

@@ -20,7 +20,9 @@ from smsc_status import (
 )
 from smsc_status._core.drafts import bind
 from smsc_status._core.scheduling.dispatch import Dispatcher
+from smsc_status._core.scheduling.pacing import RequestEnd
 from smsc_status._core.scheduling.verdicts import Verdicts
+from smsc_status._core.wire import protocol
 from smsc_status._runtime import engine as engine_module
 from smsc_status.emulator import Emulator
 
@@ -63,6 +65,30 @@ async def test_a_limiter_that_fails_is_asked_again_for_what_waits(caplog: pytest
         assert [outcome.ref.id async for outcome in client.track([(3, PHONE)])] == [3]
         assert client.stats().waiting == 0
     assert "the limiter failed, and is asked again: OSError: no connection" in caplog.text
+
+
+async def test_a_request_that_cannot_be_made_costs_its_message_an_error_and_no_token(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error is not that of a closed client, and the client goes on."""
+    ended: list[RequestEnd] = []
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise KeyError("no")
+
+    class Noting(LocalLimiter):
+        async def release(self, permit: Any, how: RequestEnd) -> None:
+            ended.append(how)
+            await super().release(permit, how)
+
+    async with answered_by(DELIVERED, limiter=Noting()) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(protocol, "fields", broken)
+            with pytest.raises(ProtocolError, match="KeyError"):
+                await client.check(1, PHONE)
+        assert (await client.check(1, PHONE)).status == 1
+    assert ended == [RequestEnd.NOT_SENT, RequestEnd.REPLIED]
+    assert "a request could not be sent: unexpected error" in caplog.text
 
 
 async def test_an_error_in_the_middle_of_a_reply_spoils_no_other_answer(

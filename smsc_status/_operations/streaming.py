@@ -24,7 +24,8 @@ from smsc_status.errors import ConfigError, SmscError
 from smsc_status.models import DataT_co, Detail, FailedCheck, MessageRef, StatusRecord
 
 HELD_BULKS = 4
-"""A stream holds at most as many messages as fit into this many bulk requests: read, and not yet given out."""
+"""A stream holds at most as many messages as fit into this many bulk requests: read, and not yet given out. If batches
+are asked for, it holds one more batch."""
 
 TWIN_AGE = 1.0
 """Seconds. A message that is put in again gets the record of its twin if that came in no longer ago than this."""
@@ -59,7 +60,7 @@ class Streaming(Work):
         self.detail = detail
         self.held: dict[_Item, None] = {}
         self.limit = HELD_BULKS * engine.limits.max_bulk
-        # Many messages are read at once, in a quarter of the time that reading one after each outcome takes.
+        # Reading many at once takes a quarter of the time of reading one after each outcome.
         self._portion = min(source.READ_AT_ONCE, self.limit // 8)
         self.asked = 0
         self.reader: _loops.BackgroundTask | None = None
@@ -115,7 +116,7 @@ class Streaming(Work):
         self._tell()
 
     def _give_back(self) -> Iterator[tuple[PendingCheck, _Item]]:
-        """Drop the messages that are still being asked, one by one."""
+        """Yield the messages that are still being asked, to be dropped one by one."""
         for item in list(self.held):
             check, item.check = item.check, None
             if check is not None:
@@ -186,7 +187,7 @@ class Streaming(Work):
         if self._has_all_input:  # it is too late to ask it: it stays pending
             return
         known = self.engine.known(ref, self.detail, max_age=TWIN_AGE, now=now)
-        if known is not None:  # once more by the clock: the input may have held up the loop since `now` was read
+        if known is not None:  # look again at the present time: a slow input may have made `now` old
             known = self.engine.known(ref, self.detail, max_age=TWIN_AGE, now=_loops.now())
         if known is not None:
             self.take_in(item, known)

@@ -56,7 +56,7 @@ from smsc_status.limiter import Limiter, Permit, Selector, Slots, WantedT
 from smsc_status.models import Detail, Limits, MessageRef, StatusRecord
 
 COALESCING_SECONDS = 0.1
-"""While inputs are being read, requests wait for this long at most once a second, so that a bulk request is fuller."""
+"""So long requests wait while inputs are being read, at most once a second. Then a bulk request is fuller."""
 
 CLOSING = 10.0
 """How long `aclose` waits for what it has cancelled, in seconds. It waits as long again for the sockets."""
@@ -257,16 +257,18 @@ class Engine:
     ) -> Reply | NoReply:
         """Send a permitted request with these fields. The caller releases the permit, and ends `sent`.
 
-        If it is cancelled, the request counts as abandoned once it is being sent, and the permit is released here.
+        If this is cancelled or fails, it releases the permit and ends `sent` itself. The request then counts as
+        abandoned if it was being sent.
         """
         how = RequestEnd.NOT_SENT
         try:
             send_by = permit.granted_at + self._exchange.timeout
             if sent.messages > PORTION:  # selecting them has taken long, so other tasks have their turn
                 await checkpoint()
+            form = fields()
             with sent.current():
                 how = RequestEnd.ABANDONED
-                reply = await self._exchange.post(fields(), messages=sent.messages, send_by=send_by)
+                reply = await self._exchange.post(form, messages=sent.messages, send_by=send_by)
         except BaseException:
             sent.abandoned()
             with anyio.CancelScope(shield=True):
@@ -519,10 +521,21 @@ class Engine:
         sent = self.begin(kind, messages=len(messages), waited=waited, links=request.links, now=now)
         try:
             reply = await self.send(permit, fields, sent)
+        except Exception as error:  # a mistake in this library: what fails on the way comes as a `NoReply`
+            logger.exception("a request could not be sent: unexpected error")
+            self._open.discard(request)
+            self.pending.answer_all(request, unexpected(error))
+            return
         except BaseException:
             self._open.discard(request)
             self.pending.answer_all(request, ClientClosed("the client was closed"))
             raise
+        await self._conclude(permit, request, sent, reply)
+
+    async def _conclude(
+        self, permit: Permit[Request], request: Request, sent: SentRequest, reply: Reply | NoReply
+    ) -> None:
+        """Read the reply, give its messages their outcomes, and release the permit."""
         how = reply.how if isinstance(reply, NoReply) else RequestEnd.REPLIED
         is_released = False
 

@@ -16,7 +16,7 @@ from smsc_status.errors import ConfigError
 from smsc_status.limiter import Limiter, Permit, Selector, WantedT
 
 LONGEST_RELEASE = 10.0
-"""How long a cancelled caller still tells the limiter how its request has ended, in seconds."""
+"""Seconds. So long at most a caller that was cancelled goes on to tell the limiter how its request has ended."""
 
 logger = logging.getLogger("smsc_status")
 
@@ -60,7 +60,7 @@ class Permits:
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
         """Tell the limiter how a request has ended. If the limiter fails, it is told again in the background.
 
-        If this is cancelled because the client is closed, the limiter is told all the same.
+        If this is cancelled, the limiter is told all the same, within `LONGEST_RELEASE`.
         """
         try:
             await self._limiter.release(permit, how)

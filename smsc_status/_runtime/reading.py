@@ -19,7 +19,7 @@ async def read(
 ) -> list[Outcome] | SmscError:
     """What a reply to checks says.
 
-    `at_pause` is called before the first pause. There is no pause in a reply that is short, as all refusals are.
+    `at_pause` is called once, before the first pause. A short reply is read without a pause, and refusals are short.
     """
     asked = [check.identity for check in request.checks]
     reading = protocol.read_in_portions(
@@ -37,6 +37,6 @@ async def read(
                 has_paused = True
                 at_pause()
             await checkpoint()
-    if has_paused:  # the outcomes of a long reply are a portion of their own
+    if has_paused:  # to handle the outcomes of a long reply takes as long as a portion
         await checkpoint()
     return verdict

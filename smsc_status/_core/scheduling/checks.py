@@ -47,8 +47,8 @@ class PendingCheck:
     """Whether its request has been sent. In flight but not sent means that the request is still being selected."""
     is_alone: bool = False
     """Whether the last request for it named no other message."""
-    subscribers: dict[Any, None] = attrs.field(factory=dict)
-    """Who waits for it. The dispatcher uses neither this nor `epoch`."""
+    subscribers: dict[Any, float] = attrs.field(factory=dict)
+    """Who waits for it, each with its head start in seconds. The dispatcher uses neither this nor `epoch`."""
     epoch: int = 0
 
 

@@ -202,11 +202,23 @@ class Dispatcher:
             self._enqueue(check)
 
     def promote(self, check: PendingCheck, rank: float, *, head_start: float = 0.0) -> None:
-        """Another subscriber waits for the check too. If its rank is smaller, the check gets that rank."""
+        """The check gets this rank, if it is smaller than its own, and this head start, if it is larger."""
         check.head_start = max(check.head_start, head_start)
         if check.state is CheckState.WAITING and check.head_start:
             self._caller_checks[check] = None
         if rank >= check.rank:
+            return
+        check.rank = rank
+        if check.state is CheckState.WAITING:
+            group = self._groups[check.identity[0]]
+            heappush(group.queue, (rank, check.order, check))
+            self._mark_ready(group, group.head())
+
+    def demote(self, check: PendingCheck) -> None:
+        """No caller waits for the check any more, but others do. It gets the rank of a message without a head start."""
+        self._caller_checks.pop(check, None)
+        rank, check.head_start = min(check.rank + check.head_start, check.since), 0.0
+        if rank <= check.rank:
             return
         check.rank = rank
         if check.state is CheckState.WAITING:
@@ -254,11 +266,11 @@ class Dispatcher:
             self.promote(suspect, -inf)
 
     def drain(self) -> Iterator[PendingCheck | None]:
-        """Remove everything that waits, at once, and return an iterator over it, roughly in the order of arrival.
+        """Remove everything that waits, at once, and return an iterator over it.
 
-        It goes step by step, because going through very many at once takes long. More checks may be added between the
-        steps. The caller ends each check that it is given, and may end others before; a step that yields `None` has
-        only freed memory.
+        It goes id by id; what is backing off comes last. It goes step by step, because going through very many at once
+        takes long. More checks may be added between the steps. The caller ends each check that it is given, and may
+        end others before; a step that yields `None` has only freed memory.
         """
         groups, self._groups = self._groups, {}
         caller_checks, self._caller_checks = self._caller_checks, {}

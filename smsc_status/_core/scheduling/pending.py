@@ -27,7 +27,7 @@ CALLER_HEAD_START = 300.0
 """Seconds. A message that a caller waits for is ranked as if the caller had come this much earlier."""
 
 PORTION = 100
-"""How many subscribers are told in one turn of the event loop. With all consequences, that takes 2 ms."""
+"""How many subscribers are told in one turn of the event loop. With all that they do then, that takes 2 ms."""
 
 
 class PendingChecks:
@@ -116,10 +116,12 @@ class PendingChecks:
     def adopt(
         self, detail: Detail, subscriber: Subscriber, *, rank: float, since: float = inf
     ) -> tuple[PendingCheck, bool]:
-        """A check for the subscriber's message, to go into a request that is being selected, and whether it may go.
+        """The subscriber waits for a check of its message, for a request that is being selected.
 
-        It may not go if there was a check for the message already. Then that check's outcome is also the subscriber's.
         The message waits since the instant `since`; `inf` means that it does not wait.
+
+        Returns:
+            The check, and whether it is new. Only a new one goes into the request. An older one answers the subscriber.
         """
         check, is_new = self._check_for(detail, subscriber, rank, 0.0)
         if is_new:
@@ -140,7 +142,7 @@ class PendingChecks:
         else:
             self._dispatcher.promote(check, rank, head_start=head_start)
             check.detail = max(check.detail, detail)
-        check.subscribers[subscriber] = None
+        check.subscribers[subscriber] = head_start
         return check, is_new
 
     def drop(self, check: PendingCheck, subscriber: Subscriber) -> None:
@@ -150,6 +152,8 @@ class PendingChecks:
         if subscriber not in check.subscribers:  # it may have moved to another check for the same message
             check = self._checks.get(check.identity, check)
         check.subscribers.pop(subscriber, None)
+        if check.head_start and not any(check.subscribers.values()) and not self._is_failing(check):
+            self._dispatcher.demote(check)
         if check.subscribers or check.state not in (CheckState.WAITING, CheckState.BACKING_OFF):
             return
         if self._is_failing(check):
@@ -214,7 +218,11 @@ class PendingChecks:
     def put_back(self, check: PendingCheck, error: SmscError, *, due_at: float = -inf) -> bool:
         """Let a check that was sent wait again, because of this error. It is not sent before `due_at`.
 
-        Returns `False` if everything that waited has been ended since it was sent: then it ends likewise.
+        If everything that waited has been ended since it was sent, it ends with the same error. It does not wait again
+        either if nobody waits for it any more, or if another check for the same message answers its subscribers.
+
+        Returns:
+            Whether it waits again.
         """
         if check.epoch != self._epoch and self._refusal is not None:
             self.answer(check, self._refusal)
@@ -223,7 +231,7 @@ class PendingChecks:
         if not check.subscribers:
             self._dispatcher.withdraw(check)
             self._forget(check)
-            return True
+            return False
         twin = self._checks.get(check.identity)
         if twin is not None and twin is not check:
             # Meanwhile asked anew at a higher level of detail: that request answers these subscribers too.
@@ -232,14 +240,14 @@ class PendingChecks:
             twin.last_error = error
             check.subscribers = {}
             self._dispatcher.promote(twin, check.rank)
-            check = twin
-        else:
-            check.epoch = self._epoch
-            check.since = max(check.since, due_at)
-            self._checks[check.identity] = check
-            self._dispatcher.add(check, due_at=due_at)
-        if check.state is not CheckState.IN_FLIGHT:
-            self._watch_start_deadline(check)
+            if twin.state is not CheckState.IN_FLIGHT:
+                self._watch_start_deadline(twin)
+            return False
+        check.epoch = self._epoch
+        check.since = max(check.since, due_at)
+        self._checks[check.identity] = check
+        self._dispatcher.add(check, due_at=due_at)
+        self._watch_start_deadline(check)
         return True
 
     def answer_all(self, request: Request, error: SmscError) -> None:
@@ -348,7 +356,7 @@ class PendingChecks:
             del self._checks[check.identity]
 
     def fail_waiting(self, error: SmscError) -> None:
-        """End every check that is not in flight with this error, in portions."""
+        """End every check that has not been sent with this error, in portions."""
         self._epoch += 1
         self._refusal = error
         start_deadlines, self._start_deadlines = self._start_deadlines, StartDeadlines()

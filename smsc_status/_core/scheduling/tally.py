@@ -12,9 +12,9 @@ class Tally:
     """The numbers of one client. Whoever sees something happen counts it here; `StatusClient.stats` shows them."""
 
     requests: Counter[str] = attrs.field(factory=Counter)
-    """Requests that were sent, by kind."""
+    """Requests that were begun, by kind. Some may not have left, because there was no connection."""
     request_seconds: defaultdict[str, float] = attrs.field(factory=lambda: defaultdict(float))
-    """By kind, how long the requests took together, in seconds."""
+    """By kind, how long the requests took together, in seconds. Requests that closing has cut short do not count."""
     wait_seconds: defaultdict[str, float] = attrs.field(factory=lambda: defaultdict(float))
     """By kind, how long they waited for the limits together, in seconds."""
     refusals: Counter[int] = attrs.field(factory=Counter)

@@ -1,4 +1,4 @@
-"""What the verdict on a request means for its messages: which have an outcome now, and which are asked again?
+"""Applies the verdict on a request: each of its messages gets its outcome, or waits again.
 
 The *verdict* is what a reply says: an outcome for each message of the request, or one error for all of them. Where no
 reply came, it is the error that says why.
@@ -46,10 +46,10 @@ CONCERNS_ACCOUNT = (AuthError, AddressBlocked, ClientClosed, ConfigError)
 
 @attrs.frozen
 class Conclusion:
-    """What a verdict means beyond its messages' outcomes."""
+    """What a verdict means for more than the messages of its request."""
 
     account_error: SmscError | None = None
-    """The vendor refuses the whole account. Nothing more may be sent for the checks that wait."""
+    """The whole account is refused. Nothing more may be sent for the checks that wait."""
     rate_limited: RateLimited | None = None
     mistakes: tuple[Exception, ...] = ()
     """Unexpected errors in this library; each made the outcome of one message an error."""
@@ -176,7 +176,7 @@ class Verdicts:
     def _request_failed(
         self, request: Request, error: TransportError | ProtocolError, jitter: Callable[[], float], now: float
     ) -> None:
-        """There was no usable reply. That counts as a failure of the server, until any request is answered."""
+        """There was no usable reply. Such failures of the server are counted until any request is answered."""
         self._outage.record_failure(jitter=jitter(), now=now, retry_after=error.retry_after)
         if len(request.checks) > 1 and may_be_divided(error):
             self._divide(request, error)

@@ -2,9 +2,9 @@
 
 `replytext` decodes the bytes, `layouts` is the table of fields, and `values` turns the wire's texts into a record's
 fields. `plainform`, `csvform`, `xmlform` and `jsonform` are the formats. `linefast` and `jsonfast` quickly read what is
-written as the vendor's page shows it. Two formats quote nothing. For them `csvfit` finds the columns of a line;
-`lineup` and `segments` find the messages of a reply whose texts hold newlines; `asked` finds the message that a phone
-in the reply names; `truncation` finds a last line that may have been cut.
+written as the vendor's page shows it. Two formats quote nothing: `csvfit` finds the columns of a CSV
+line; `lineup` and `segments` find the messages of a reply whose texts hold newlines; `asked` finds the message that a
+phone in the reply names; `truncation` finds a last line that may have been cut.
 
 Decoding accepts what it can and does not guess. A status that can be read is returned, and a field that can't be told
 is named in its record's `unclear`. If it is not certain which message a line belongs to, the messages in question

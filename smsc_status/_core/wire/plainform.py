@@ -75,11 +75,11 @@ def decode(text: ReplyText, detail: Detail, asked: Sequence[Identity], *, bulk: 
     lines = (yield from text.lines()) if bulk else [text.whole.strip("\r\n")]
     if not any(map(_START.match, lines)):
         raise unreadable("no line starts with a status", text.whole)
-    is_cut = _is_cut(lines)
     if not bulk:
-        return [bad_row("the line is cut", {}) if is_cut else _read(lines[0], asked[0])]
+        return [bad_row("the line is cut", {}) if _is_cut(lines) else _read(lines[0], asked[0])]
     layouts = _layouts(detail)
     if detail is Detail.BASIC:
+        is_cut = _is_cut(lines)
         lines = [line.strip() for line in lines if line.strip()]
         refuse_too_many_rows(len(lines), asked)
         rows = yield from list_in_portions(_ordinary(line, layouts) or _read(line, None) for line in lines)

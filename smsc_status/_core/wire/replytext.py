@@ -1,4 +1,4 @@
-"""The text of a reply. That of a long reply is made in portions: the one string takes too long to make."""
+"""The text of a reply. A long reply is decoded in portions, because decoding all of it at once takes too long."""
 
 from __future__ import annotations
 
