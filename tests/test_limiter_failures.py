@@ -478,7 +478,7 @@ async def test_a_limiter_that_waits_when_its_event_loop_is_closed_is_not_told_ag
     """Nothing can wait any more: a coroutine that does not end when it is closed is an error."""
     client = StatusClient(apikey="k", base_url="http://localhost", transport=Answering(b""), limiter=Asleep())
     async with client:
-        ending = engine_of(client).release(Permit(Request((), (7,), bulk=False)), RequestEnd.REPLIED)
+        ending = engine_of(client).permits.release(Permit(Request((), (7,), bulk=False)), RequestEnd.REPLIED)
         ending.send(None)
         ending.close()
 

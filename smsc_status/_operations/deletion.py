@@ -42,6 +42,7 @@ class Deletion:
 
     def __init__(self, engine: Engine, ref: MessageRef) -> None:
         self._engine = engine
+        self._permits = engine.permits
         self._ref = ref
         self._single = _Single((ref.identity[0],))
         self._since = _loops.now()
@@ -97,11 +98,11 @@ class Deletion:
         tries = 0
         while True:
             try:
-                permit = await self._engine.acquire(single.select)
+                permit = await self._permits.acquire(single.select)
             except ConfigError as error:  # the limiter is set up wrongly
                 return error
             if not single.is_wanted:  # given up just as its permit came
-                await self._engine.release(permit, RequestEnd.NOT_SENT)
+                await self._permits.release(permit, RequestEnd.NOT_SENT)
                 return None
             self._is_sent = True
             now = _loops.now()
@@ -115,7 +116,7 @@ class Deletion:
                 sent.ended(reply.error)
             finally:
                 sent.abandoned()
-            await self._engine.release(permit, reply.how)
+            await self._permits.release(permit, reply.how)
             tries += 1
             is_over = tries > self._engine.retries or not single.is_wanted
             if reply.how is not RequestEnd.NOT_SENT or is_over:
@@ -132,7 +133,7 @@ class Deletion:
         error = protocol.read_deletion(self._engine.wire, reply.status, reply.headers, reply.body)
         sent.ended(error)
         how = RequestEnd.REFUSED if isinstance(error, RateLimited) else RequestEnd.REPLIED
-        await self._engine.release(permit, how)
+        await self._permits.release(permit, how)
         if error is None:
             self._engine.forget_record(self._ref)
             return None

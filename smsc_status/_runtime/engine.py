@@ -38,6 +38,7 @@ from smsc_status._runtime.followers import Cancellable, Follower
 from smsc_status._runtime.http import Address, HttpExchange, NoReply, Reply
 from smsc_status._runtime.observer import Observer
 from smsc_status._runtime.outbox import PortionedOutbox
+from smsc_status._runtime.permits import Permits, warn_of_limiter
 from smsc_status._runtime.reading import read
 from smsc_status._runtime.sent_request import SentRequest
 from smsc_status._runtime.wall_clock import guarded
@@ -50,7 +51,7 @@ from smsc_status.errors import (
     SmscError,
     TransportError,
 )
-from smsc_status.limiter import Limiter, Permit, Selector, Slots, WantedT
+from smsc_status.limiter import Limiter, Permit, Slots
 from smsc_status.models import Detail, Limits, MessageRef, StatusRecord
 
 COALESCING_SECONDS = 0.1
@@ -91,6 +92,8 @@ class Engine:
         self._make_exchange = make_exchange
         self._exchange = make_exchange()
         self.limiter = limiter
+        self.permits: Permits = Permits(limiter, later=self._spawn_unless_closed)
+        """The permits for its requests."""
         self.wire = wire
         self.retries = retries
         self.wall_clock: Callable[[], datetime] = guarded(wall_clock)
@@ -233,30 +236,6 @@ class Engine:
         self._followers.pop(follower, None)
         self.pending.remove_feed(follower)
 
-    async def acquire(
-        self, select: Selector[WantedT], *, failed: Callable[[Exception, float], None] | None = None
-    ) -> Permit[WantedT]:
-        """A permit for a request. If the limiter fails, it is asked again, with growing pauses.
-
-        After each failure `failed` is called with the error and the seconds until the limiter is asked again.
-
-        Raises:
-            ConfigError: the limiter can't be used as it is set up.
-        """
-        tries = 0
-        while True:
-            try:
-                return await self.limiter.acquire(select)
-            except ConfigError:
-                raise
-            except Exception as error:
-                tries += 1
-                self._warn_of_limiter(error)
-                pause = backoff.delay(tries, random.random())
-                if failed is not None:
-                    failed(error, pause)
-            await anyio.sleep(pause)
-
     def begin(
         self, kind: str, *, messages: int, waited: float, links: Callable[[], Iterable[object]], now: float
     ) -> SentRequest:
@@ -283,41 +262,11 @@ class Engine:
         except BaseException:
             sent.abandoned()
             with anyio.CancelScope(shield=True):
-                await self.release(permit, how)
+                await self.permits.release(permit, how)
             raise
         sent.replied(reply)
         self.tally.count_ended(sent.kind, took=sent.seconds, waited=sent.waited)
         return reply
-
-    async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
-        """Tell the limiter how a request has ended. If the limiter fails, it is told again in the background.
-
-        If this is cancelled because the client is closed, the limiter is told all the same.
-        """
-        try:
-            await self.limiter.release(permit, how)
-        except Exception as error:
-            self._warn_of_limiter(error)
-            if not self.closed:
-                self.spawn(partial(self._release_at_last, permit, how, failures=1))
-        except GeneratorExit:  # the event loop was closed
-            raise
-        except BaseException:
-            with anyio.move_on_after(CLOSING, shield=True):
-                await self._release_at_last(permit, how, failures=0)
-            raise
-
-    async def _release_at_last(self, permit: Permit[Any], how: RequestEnd, *, failures: int) -> None:
-        while True:
-            if failures:
-                await anyio.sleep(backoff.delay(failures, random.random()))
-            failures += 1
-            try:
-                await self.limiter.release(permit, how)
-            except Exception as error:
-                self._warn_of_limiter(error)
-            else:
-                return
 
     def count_done(self, outcome: str) -> None:
         """A tracked message is done, with this outcome."""
@@ -330,6 +279,10 @@ class Engine:
     def spawn(self, work: Callable[[], Awaitable[None]], *, context: Context | None = None) -> _loops.BackgroundTask:
         """Run the work in the background. If it is not over when the client is closed, it is cancelled then."""
         return _loops.spawn(work, context=context, among=self._background)
+
+    def _spawn_unless_closed(self, work: Callable[[], Awaitable[None]]) -> None:
+        if not self.closed:
+            self.spawn(work)
 
     async def aclose(self) -> None:
         """Abandon requests in flight, fail what waits, and close every socket. Cancellation does not interrupt it."""
@@ -436,7 +389,7 @@ class Engine:
             self.limiter.wake(self._select)
             self._failed_wakes = 0
         except Exception as error:
-            self._warn_of_limiter(error)
+            warn_of_limiter(error)
             self._failed_wakes += 1
             pause = backoff.delay(self._failed_wakes, random.random())
             self._limiter_failure = failure = (error, _loops.now() + pause)
@@ -488,17 +441,17 @@ class Engine:
         """The permit for the next request, and that request."""
         misses = 0
         while True:
-            permit = await self.acquire(self._select, failed=self._acquire_failed)
+            permit = await self.permits.acquire(self._select, failed=self._acquire_failed)
             try:
                 request = self.pending.commit(permit.wanted)
             except Exception as error:  # what the limiter gave is no permit
-                self._warn_of_limiter(error)
+                warn_of_limiter(error)
                 self._acquire_failed(error, backoff.delay(misses + 1, random.random()))
             else:
                 if request is not None:
                     self._limiter_failure = None
                     return permit, request
-                await self.release(permit, RequestEnd.NOT_SENT)
+                await self.permits.release(permit, RequestEnd.NOT_SENT)
             misses += 1
             if misses > 1:  # a limiter that permits something other than the selection must not be asked without pause
                 await anyio.sleep(backoff.delay(misses - 1, random.random()))
@@ -512,9 +465,6 @@ class Engine:
         now = _loops.now()
         if self.pending.turn_down_unavailable(error, now=now, again_in=next_try_at - now):
             self._schedule_wake()
-
-    def _warn_of_limiter(self, error: Exception) -> None:
-        logger.warning("the limiter failed, and is asked again: %s", _shown(error), exc_info=error)
 
     def _select(self, pacer: Pacer, *, now: float) -> Request | float:
         if self._loop is not _loops.this_loop():
@@ -601,13 +551,13 @@ class Engine:
             sent.abandoned()
             self._open.discard(request)
             if not is_released:
-                await self.release(permit, how)
+                await self.permits.release(permit, how)
         if is_released:  # the limiter called the selectors before messages of this request could wait again
             self.look_again()
 
     async def _release_replied(self, permit: Permit[Any]) -> None:
         with anyio.CancelScope(shield=True):
-            await self.release(permit, RequestEnd.REPLIED)
+            await self.permits.release(permit, RequestEnd.REPLIED)
 
     def _act_on(self, request: Request, conclusion: Conclusion) -> None:
         for mistake in conclusion.mistakes:
@@ -686,7 +636,3 @@ def _reset_after_fork() -> None:
 
 
 _loops.at_fork(_reset_after_fork)
-
-
-def _shown(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
