@@ -45,11 +45,11 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Keep what lasts as long as the tests out of each garbage collection: one walked through it for half a second."""
+    begin_hypothesis()  # now, while there is little for the garbage collector to look through
     gc.disable()
     try:
         return (yield)
     finally:
-        begin_hypothesis()
         gc.collect()
         gc.freeze()
         gc.enable()
