@@ -45,20 +45,24 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Keep what lasts as long as the tests out of each garbage collection: one walked through it for half a second."""
+    begin_hypothesis()  # now, while there is little for the garbage collector to look through
     gc.disable()
     try:
         return (yield)
     finally:
-        begin_hypothesis()
         gc.collect()
         gc.freeze()
         gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)  # without pytest-xdist nobody asks
-def pytest_xdist_auto_num_workers() -> int:
-    """Two processes for each core: more than half of the time the tests wait for real servers and real time."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for each core: more than half of the time the tests wait for real servers and real time.
+
+    Quick tests seldom wait, so there are fewer: each process takes seconds to collect all tests.
+    """
+    cores = os.cpu_count() or 1
+    return cores + 1 if config.option.markexpr == "not slow" else 2 * cores
 
 
 @settings(max_examples=1, database=None, derandomize=True)

@@ -134,6 +134,7 @@ async def test_a_call_that_wants_more_detail_than_the_one_on_its_way_asks_anew()
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_a_check_goes_ahead_of_a_stream() -> None:
     emulator = Emulator()
     delivered(emulator, range(1, 6000))

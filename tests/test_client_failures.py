@@ -327,6 +327,7 @@ async def test_callers_that_can_not_wait_are_not_blamed_for_a_refused_bulk_reque
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_too_large_a_bulk_request_is_divided_and_the_size_is_learnt() -> None:
     emulator = Emulator(max_bulk=300)
     refs = delivered(emulator, [5], PHONE) + [

@@ -97,6 +97,7 @@ async def test_an_hour_of_messages_ends_right_within_the_limits_and_soon() -> No
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_a_young_message_is_checked_soon_beside_a_backlog() -> None:
     """It gets its single checks while thousands fill the bulk lane."""
     day = Day()
@@ -439,6 +440,7 @@ async def test_many_outcomes_that_are_there_do_not_starve_others() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_the_turning_points_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     """And nothing else: no line a message."""
     caplog.set_level("INFO", "smsc_status")

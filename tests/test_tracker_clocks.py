@@ -194,6 +194,7 @@ async def test_a_speed_that_rounds_makes_nobody_busy(speed: float, monkeypatch: 
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_one_reply_with_a_wrong_date_ends_no_message() -> None:
     """Hours ahead, of a mirror or a cache; the replies before and after it are right."""
 
@@ -229,6 +230,7 @@ async def test_one_reply_with_a_wrong_date_ends_no_message() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_two_consumers_may_take_from_one_tracker() -> None:
     """Neither waits for ever, and each outcome goes to one of them."""
     day = Day(says_date=True)

@@ -6,13 +6,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import cache, wraps
 from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, ParamSpec, cast
+from typing import Annotated, Any, ParamSpec, cast
 
 import anyio
 import typer
+from typer.main import get_command
 
 import smsc_status
 from smsc_status._runtime.account import Secret
@@ -94,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     logging.getLogger("smsc_status").addHandler(logging.NullHandler())
     try:
-        return int(app(list(arguments), prog_name="smsc-status", standalone_mode=False) or 0)
+        return int(_parser()(list(arguments), prog_name="smsc-status", standalone_mode=False) or 0)
     except typer.Abort:
         return Exit.INTERRUPTED
     except _UsageError as error:
@@ -102,6 +103,12 @@ def run(arguments: Sequence[str]) -> int:
         context = getattr(error, "ctx", None)
         print_on_stderr(f"{what.rstrip('.')}; {help_of(PROGRAM if context is None else context.command_path)}")
         return Exit.USAGE
+
+
+@cache
+def _parser() -> Callable[..., Any]:
+    """What parses arguments and calls the commands. `app` itself would read all signatures again at each call."""
+    return get_command(app)
 
 
 def _command(*more_help: str, negative: bool = False) -> Callable[[Callable[P, int]], Callable[P, int]]:

@@ -199,7 +199,7 @@ def test_ctrl_c_at_the_prompt_ends_as_the_shell_expects() -> None:
 
 def test_an_abort_ends_like_ctrl_c() -> None:
     """In whichever way Typer reports it."""
-    with mock.patch.object(_app, "app", side_effect=typer.Abort):
+    with mock.patch.object(_app, "_parser", side_effect=typer.Abort):
         assert run("explain", "1").status == 130
 
 

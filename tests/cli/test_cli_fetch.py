@@ -277,6 +277,7 @@ def test_ctrl_c_ends_with_the_summary() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 def test_thousands_of_bad_lines_are_a_dozen_on_the_terminal() -> None:
     """Ten one by one, then one line a kind with the count."""
     lines = "".join(f"a {number},71\n" for number in range(20_000))

@@ -208,20 +208,20 @@ def test_documented_json_takes_the_short_way() -> None:
     assert rows == [row, StatusRecord(status=2)]
 
 
-@pytest.mark.parametrize("portion", range(90))
-def test_a_long_list_is_read_in_portions(monkeypatch: pytest.MonkeyPatch, portion: int) -> None:
+def test_a_long_list_is_read_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever they end: a text that looks like the end of a record, and what follows one, are read as they are."""
-    monkeypatch.setattr(jsonfast, "PORTION", portion)
     text = '[{"status":0,"comment":"}, {"},\n{"x":{"y":{},"z":[{},{}]},"status":1} , {"status":2,"id":"a},{"}]'
-    rows = in_one_go(jsonform.decode_documented(text.encode(), ASKED))
-    assert rows is not None
-    assert [(row.status, row.comment, row.id) for row in rows if isinstance(row, StatusRecord)] == [
-        (0, "}, {", None),
-        (1, None, None),
-        (2, None, "a},{"),
-    ]
-    for broken in (text[:-1], text[:-1] + ",]", text + "]", text.replace('":1} ,', '":1}')):
-        assert in_one_go(jsonform.decode_documented(broken.encode(), ASKED)) is None, broken
+    for portion in range(90):
+        monkeypatch.setattr(jsonfast, "PORTION", portion)
+        rows = in_one_go(jsonform.decode_documented(text.encode(), ASKED))
+        assert rows is not None, portion
+        assert [(row.status, row.comment, row.id) for row in rows if isinstance(row, StatusRecord)] == [
+            (0, "}, {", None),
+            (1, None, None),
+            (2, None, "a},{"),
+        ], portion
+        for broken in (text[:-1], text[:-1] + ",]", text + "]", text.replace('":1} ,', '":1}')):
+            assert in_one_go(jsonform.decode_documented(broken.encode(), ASKED)) is None, (portion, broken)
 
 
 @pytest.mark.parametrize(

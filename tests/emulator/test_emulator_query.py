@@ -79,11 +79,11 @@ def test_an_id_is_a_number_or_forty_plain_characters(id: str) -> None:
     assert query(id=id).is_valid
 
 
-@pytest.mark.parametrize("digits", range(10, 42))
-def test_an_id_of_digits_above_the_largest_number_is_an_error_in_every_length(digits: int) -> None:
-    assert not query(id=str(2147483648 * 10 ** (digits - 10))).is_valid
-    assert not query(id="9" * digits).is_valid
-    assert not query(id="2147483648".zfill(digits)).is_valid
+def test_an_id_of_digits_above_the_largest_number_is_an_error_in_every_length() -> None:
+    for digits in range(10, 42):
+        assert not query(id=str(2147483648 * 10 ** (digits - 10))).is_valid, digits
+        assert not query(id="9" * digits).is_valid, digits
+        assert not query(id="2147483648".zfill(digits)).is_valid, digits
 
 
 @pytest.mark.parametrize("id", ["", "0", "000", "a b", "я", "x" * 41, "9" * 5000, "-1,0", "\u0661"])

@@ -154,6 +154,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_a_row_that_is_committed_behind_many_newer_ones_is_found_within_two_seconds(
     concurrent: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
