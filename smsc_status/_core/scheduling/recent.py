@@ -19,9 +19,13 @@ BYTES_A_RECORD = 1000
 LONG_CHARS = 64
 """A text with more characters is counted by itself, whichever field it is in: a server may send anything anywhere."""
 
-_TEXTS = {
-    kind: attrgetter(*(field.name for field in attrs.fields(kind) if field.type == "str | None"))
-    for kind in (StatusRecord, HlrRecord)
+
+def _text_getter(kind: type[attrs.AttrsInstance]) -> attrgetter[tuple[str | None, ...]]:
+    return attrgetter(*(field.name for field in attrs.fields(kind) if str(field.type) == "str | None"))
+
+
+_TEXTS: dict[type, attrgetter[tuple[str | None, ...]]] = {
+    kind: _text_getter(kind) for kind in (StatusRecord, HlrRecord)
 }
 
 
