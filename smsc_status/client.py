@@ -194,6 +194,10 @@ class StatusClient:
         retries = whole(retries, "retries", at_least=0)
         if not isinstance(timezone, tzinfo):
             raise ConfigError(f"timezone {timezone!r}: expected a tzinfo")
+        if wall_clock is not None and (not callable(wall_clock) or _is_async(wall_clock)):
+            raise ConfigError(
+                f"wall_clock {wall_clock!r}: expected a function that returns an aware datetime, not async"
+            )
         if limiter is None:
             limiter = limiter_for(account, _limits(limits), share, has_transport=transport is not None)
         elif share is not None:

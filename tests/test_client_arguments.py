@@ -24,6 +24,10 @@ from smsc_status.emulator import Emulator
 pytestmark = pytest.mark.anyio
 
 
+async def _async_clock() -> datetime:
+    raise NotImplementedError  # never called
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({}, "credentials"),
     ({"login": "a"}, "credentials"),
@@ -39,6 +43,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"apikey": "k", "base_url": "https://smsc.ru?a=b"}, "query"),
     ({"apikey": "k", "mirrors": ["http://www2.smsc.ru"]}, "www2"),
     ({"apikey": "k", "mirrors": "https://www2.smsc.ru"}, "mirrors"),
+    ({"apikey": "k", "mirrors": 5}, "mirrors: .* got a int"),
+    ({"apikey": "k", "mirrors": b"https://www2.smsc.ru"}, "mirrors: .* got a bytes"),
+    ({"apikey": "k", "mirrors": {"https://www2.smsc.ru": 1}}, "mirrors: .* got a dict"),
     ({"apikey": "k", "detail": 7}, "detail 7"),
     ({"apikey": "k", "format": "json"}, "format 'json'"),
     ({"apikey": "k", "charset": "latin-1"}, "charset 'latin-1'"),
@@ -51,6 +58,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"apikey": "k", "retries": True}, "retries True"),
     ({"apikey": "k", "limits": 5}, "limits 5"),
     ({"apikey": "k", "proxy": "no url"}, "proxy"),
+    ({"apikey": "k", "proxy": "http://localhost:65536"}, "proxy: InvalidURL"),
+    ({"apikey": "k", "wall_clock": datetime.now(UTC)}, "wall_clock datetime"),
+    ({"apikey": "k", "wall_clock": _async_clock}, "wall_clock <function .* not async"),
     ({"apikey": "k", "limiter": 5}, "limiter 5: .* lacks acquire, release, wake, slots, limits"),
     ({"apikey": "k", "limiter": 0}, "limiter 0"),
     ({"apikey": "k", "limiter": Limits()}, "lacks acquire"),

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -208,3 +209,18 @@ async def test_in_a_forked_process_a_client_begins_anew(monkeypatch: pytest.Monk
         await other.check(1, PHONE)
     await one.aclose()
     await before["_exchange"].aclose()
+
+
+async def test_an_idle_client_of_a_loop_that_runs_is_refused_to_another_loop() -> None:
+    """Its loop may use it again at any moment."""
+    client = answered_by(DELIVERED)
+
+    async def elsewhere() -> None:
+        with pytest.raises(ConfigError, match="another event loop"):
+            await client.check(2, PHONE)
+
+    assert (await client.check(1, PHONE)).is_delivered
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(anyio.run, elsewhere).result()
+    assert client.stats().records == 1
+    await client.aclose()

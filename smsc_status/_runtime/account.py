@@ -10,7 +10,7 @@ import html
 import ipaddress
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote, quote_plus, urlsplit
 
 import attrs
@@ -123,8 +123,8 @@ class Account:
         Raises:
             ConfigError: an address that can't be used, or not exactly one kind of credentials.
         """
-        if isinstance(mirrors, str):
-            raise ConfigError(f"mirrors {mirrors!r}: expected a sequence of URLs, not one str")
+        if isinstance(mirrors, str | bytes | Mapping) or not isinstance(mirrors, Iterable):
+            raise ConfigError(f"mirrors: expected a sequence of URLs, got a {type(mirrors).__name__}")
         urls = tuple(_url(url, allow_http=allow_http) for url in (base_url, *mirrors))
         return cls(urls, _credentials(login, password, apikey))
 

@@ -35,6 +35,8 @@ A longer one is refused while it is read. At the highest level of detail a messa
 text. The text of an e-mail may be long, and takes six times its length if every letter is escaped.
 """
 
+MAX_PORT = 65_535
+
 KEEPALIVE_EXPIRY = 3.0
 """A connection that has been idle for longer, in seconds, is not used again.
 
@@ -404,6 +406,8 @@ def _transport(route: Proxy | None, limits: httpx.Limits, trust: ssl.SSLContext)
         return httpx.AsyncHTTPTransport(verify=trust, limits=limits)
     try:
         proxy = httpx.Proxy(route.url.reveal())
+        if (proxy.url.port or 0) > MAX_PORT:
+            raise httpx.InvalidURL("no such port")
         if proxy.url.scheme == "https":
             proxy.ssl_context = trust
         return httpx.AsyncHTTPTransport(verify=trust, limits=limits, proxy=proxy)

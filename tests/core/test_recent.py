@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from smsc_status import Detail, MessageRef, StatusRecord
-from smsc_status._core.scheduling.recent import BYTES_A_LETTER, BYTES_A_RECORD, MAX_BYTES, RecentRecords
+from sys import getsizeof
+
+import pytest
+
+from smsc_status import Detail, HlrRecord, MessageRef, StatusRecord
+from smsc_status._core.scheduling.recent import BYTES_A_RECORD, MAX_BYTES, RecentRecords
 
 PHONE = "79990000000"
 
@@ -87,11 +91,29 @@ def test_ten_thousand_long_e_mails_stay_within_the_bound() -> None:
     recent = RecentRecords()
     recent.want(3600)
     for id in range(10_000):
-        recent.keep(identity(id), record("x" * 17_000, "y" * 100), Detail.FULL, now=id)
-    size = BYTES_A_RECORD + BYTES_A_LETTER * 17_100
+        recent.keep(identity(id), record("я" * 17_000, "y" * 100), Detail.FULL, now=id)
+    size = BYTES_A_RECORD + getsizeof("я" * 17_000) + getsizeof("y" * 100)
     assert len(recent) == MAX_BYTES // size
     assert recent.find(identity(9_999), Detail.FULL, since=0) is not None
     assert recent.find(identity(0), Detail.FULL, since=0) is None
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        StatusRecord(status=1, region="\N{PARTY POPPER}" * 1000),  # four bytes a letter
+        StatusRecord(status=1, phone="7" * 4000),
+        HlrRecord(status=1, net="n" * 4000),
+    ],
+)
+def test_a_long_text_counts_in_whichever_field_it_is(kept: StatusRecord) -> None:
+    """And by its bytes."""
+    recent = RecentRecords(max_bytes=2 * (BYTES_A_RECORD + 4000))
+    recent.want(100)
+    recent.keep(identity(1), StatusRecord(status=1, region="Москва"), Detail.FULL, now=0)
+    recent.keep(identity(2), kept, Detail.FULL, now=0)
+    recent.keep(identity(3), kept, Detail.FULL, now=0)
+    assert [recent.find(identity(id), Detail.FULL, since=0) for id in (1, 2, 3)] == [None, None, kept]
 
 
 def test_a_record_that_is_larger_than_the_bound_is_not_kept() -> None:

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from math import inf
+from operator import attrgetter
+from sys import getsizeof
 
-from smsc_status.models import Detail, Identity, StatusRecord
+import attrs
+
+from smsc_status.models import Detail, HlrRecord, Identity, StatusRecord
 
 MAX_BYTES = 8_000_000
 """Roughly the most memory, in bytes, that the records may use."""
 
 BYTES_A_RECORD = 1000
-BYTES_A_LETTER = 2
-"""A record's estimated size: a fixed part, and a part for each letter of its texts."""
+"""A record's estimated size without its long texts."""
+
+LONG_CHARS = 64
+"""A text with more characters is counted by itself, whichever field it is in: a server may send anything anywhere."""
+
+
+def _text_getter(kind: type[attrs.AttrsInstance]) -> attrgetter[tuple[str | None, ...]]:
+    return attrgetter(*(field.name for field in attrs.fields(kind) if str(field.type) == "str | None"))
+
+
+_TEXTS: dict[type, attrgetter[tuple[str | None, ...]]] = {
+    kind: _text_getter(kind) for kind in (StatusRecord, HlrRecord)
+}
 
 
 class RecentRecords:
@@ -68,4 +83,8 @@ class RecentRecords:
 
 
 def _size(record: StatusRecord) -> int:
-    return BYTES_A_RECORD + BYTES_A_LETTER * (len(record.message or "") + len(record.comment or ""))
+    size = BYTES_A_RECORD
+    for text in _TEXTS[type(record)](record):
+        if text is not None and len(text) > LONG_CHARS:
+            size += getsizeof(text)
+    return size
