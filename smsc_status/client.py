@@ -14,13 +14,13 @@ from functools import partial
 from inspect import iscoroutinefunction
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, TypeGuard, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 from weakref import WeakMethod, WeakSet
 
 import attrs
 
 from smsc_status._arguments import seconds, whole
-from smsc_status._runtime.account import Account, Secret
+from smsc_status._runtime.account import Account, Secret, is_url
 from smsc_status._texts import one_line
 from smsc_status.errors import ConfigError
 from smsc_status.models import MOSCOW, DataT, Detail, Format, Limits, MessageRef, StatusRecord
@@ -177,7 +177,7 @@ class StatusClient:
         # First of all, so that the locals of a traceback show no secret.
         login, password = _hidden(login), _hidden(password)
         apikey, proxy = _hidden(apikey), _hidden(proxy)
-        if _is_url(share):
+        if is_url(share):
             share = _hidden(share)
         account = Account.of(
             login=login,
@@ -242,7 +242,7 @@ class StatusClient:
                 continue
             if os.environ.get(variable):
                 # Not by a variable of its own, which the locals of a traceback would show.
-                is_secret = name in _SECRETS or (name == "share" and _is_url(os.environ[variable]))
+                is_secret = name in _SECRETS or (name == "share" and is_url(os.environ[variable]))
                 overrides[name] = _hidden(os.environ[variable]) if is_secret else os.environ[variable]
         return cls(**overrides)
 
@@ -520,13 +520,8 @@ def _hidden(text: str | Secret | None) -> Secret | None:
 def hidden(options: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of `StatusClient` whose secrets the locals of a traceback do not show."""
     return {
-        name: _hidden(v) if name in _SECRETS or (name == "share" and _is_url(v)) else v for name, v in options.items()
+        name: _hidden(v) if name in _SECRETS or (name == "share" and is_url(v)) else v for name, v in options.items()
     }
-
-
-def _is_url(share: object) -> TypeGuard[str]:
-    """Whether this `share` is a URL. It may hold a password."""
-    return isinstance(share, str) and "://" in share
 
 
 def _ref(id: int | str | MessageRef[Any], phone: str | None) -> MessageRef[Any]:

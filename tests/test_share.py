@@ -94,12 +94,23 @@ async def test_a_log_is_named_by_the_account(tmp_path: Path) -> None:
     assert login_name in store.where
 
 
+class BytesPath:
+    def __fspath__(self) -> bytes:
+        return b"/tmp/account.log"
+
+    def __repr__(self) -> str:
+        return "BytesPath()"
+
+
 @pytest.mark.parametrize(
     ("share", "what"),
     [
         ("machines", "share 'machines': expected 'process', 'machine', a path with a '/', or a URL"),
         ("", "share '': expected"),
         (7, "share 7: expected"),
+        (BytesPath(), "share BytesPath(): expected"),
+        (f"/tmp/{'n' * 256}", f"/tmp/{'n' * 256}: there can't be such a file"),
+        ("/tmp/a\0b", r"/tmp/a\x00b: there can't be such a file"),
         ("http://host/x", "share: "),
         ("redis://host:port", "share: "),
         ("/nowhere/at/all", "/nowhere/at/all: its directory does not exist"),
@@ -111,8 +122,18 @@ def test_a_share_that_can_not_be_used_is_refused_before_anything_is_sent(share: 
     assert str(caught.value).startswith(what)
 
 
-def test_a_password_in_a_url_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    url = "redis://user:hunter2@host:99999999"
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:hunter2@host:99999999",
+        "redis:user:hunter2@host",
+        "redis:/user:hunter2@host/0",
+        "redis//user:hunter2@host",
+        "user:hunter2@host:6379/0",
+    ],
+)
+def test_a_password_in_a_url_shows_nowhere(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Even if something is wrong with the URL."""
     with pytest.raises(ConfigError) as caught:
         client(share=url)
     frame = caught.value.__traceback__

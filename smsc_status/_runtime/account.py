@@ -11,6 +11,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeGuard
 from urllib.parse import quote, quote_plus, urlsplit
 
 import attrs
@@ -23,6 +24,8 @@ LEAST_SHOWN = 3
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _LOOPBACK = {"127.0.0.1", "::1"}
+
+_LOGIN = re.compile(r"^(?![/.~]).*:.*@", re.DOTALL)
 
 
 class Secret:
@@ -50,6 +53,14 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("a secret is not pickled")
+
+
+def is_url(share: object) -> TypeGuard[str]:
+    """Whether this `share` is a URL, or was probably meant as one, as `redis:USER:PASSWORD@HOST`.
+
+    It may hold a password, so no error may show it.
+    """
+    return isinstance(share, str) and ("://" in share or _LOGIN.search(share) is not None)
 
 
 @attrs.frozen(eq=False)

@@ -89,9 +89,9 @@ def log_of(account: Account, share: str | os.PathLike[str] | Secret | None, *, m
         share = PROCESS if account.is_on_loopback else DEFAULT
     if isinstance(share, Secret):
         return _log_in_redis(account, share, margin)
-    if not isinstance(share, str | os.PathLike):
+    text = os.fspath(share) if isinstance(share, str | os.PathLike) else None
+    if not isinstance(text, str):  # a path may consist of bytes
         raise ConfigError(f"share {share!r}: {EXPECTED}")
-    text = os.fspath(share)
     if text == PROCESS:
         return NotShared()
     if text == MACHINE:
@@ -121,7 +121,7 @@ def _warn_once(text: str) -> None:
 
 def _log_at(account: Account, path: Path) -> SharedLog:
     """A log at that path. If it is a directory, one there that is named by the account."""
-    is_folder = path.is_dir()
+    is_folder = os.path.isdir(path)  # `Path.is_dir` raises for a name that is too long or holds a NUL
     path = places.explicit_path(path / "log" if is_folder else path)
     open_store = partial(_open_in, path.parent, account) if is_folder else partial(_open_file, path)
     return SharedLog(str(path.parent if is_folder else path), open_store)

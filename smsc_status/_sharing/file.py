@@ -46,7 +46,10 @@ logger = logging.getLogger("smsc_status")
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
 """Seconds between two tries to lock the file."""
 QUIET_SECONDS, REPEAT_SECONDS = 2.0, 60.0
-"""After `QUIET_SECONDS` of waiting for the lock a warning is logged, and then one every `REPEAT_SECONDS`."""
+"""After `QUIET_SECONDS` of waiting for the lock a warning is logged, but at most one in `REPEAT_SECONDS`."""
+LOCK_SECONDS = 5.0
+"""After so many seconds of waiting for the lock, the log counts as out of reach. Otherwise a caller with a `max_wait`
+would wait for as long as the process that has the lock is stopped."""
 LOOK_SECONDS = 0.02
 """Seconds between two looks at a file that has not changed."""
 SMALLEST_DROP = 65_536
@@ -192,7 +195,6 @@ class FileStore:
         except Busy:
             pass
         pause, began_at = FIRST_PAUSE, anyio.current_time()
-        warn_at = began_at + QUIET_SECONDS
         while True:
             await anyio.sleep(pause)
             try:
@@ -200,9 +202,10 @@ class FileStore:
             except Busy:
                 pause = min(2 * pause, LONGEST_PAUSE)
             waited = anyio.current_time() - began_at
-            if began_at + waited >= warn_at:
-                warn_at += REPEAT_SECONDS
-                logger.warning("%s: another process has locked it for %.0f s; still waiting", self.where, waited)
+            if waited >= LOCK_SECONDS:
+                raise LimiterUnavailable(f"{self.where}: another process has locked it for {waited:.0f} s")
+            if waited >= QUIET_SECONDS:
+                self._warn(f"another process has locked it for {waited:.0f} s; still waiting")
 
     def _explained(self, work: Callable[[], T]) -> T:
         try:

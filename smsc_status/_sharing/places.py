@@ -133,6 +133,14 @@ def _why_not_on_this_system() -> str | None:
 
 
 def _why_not_writable(path: str | os.PathLike[str], directory: str) -> str | None:
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        return f"there can't be such a file ({error.strerror})"
+    except ValueError:
+        return "there can't be such a file (a NUL character)"
     if os.path.islink(path):
         return "it is a symbolic link"
     if os.path.exists(path) and not os.path.isfile(path):

@@ -169,13 +169,22 @@ class RedisStore:
 
         await self._check_policy()
         for _ in range(TRIES):
-            answer = Answer.of(await self._commands.run(script, self._key, timed, again=again), self.where)
+            answer = self._answer(await self._commands.run(script, self._key, timed, again=again))
             self._observe(answer, sent, self._own() + 1)
             if answer.what != "beyond":
                 return answer
         raise LimiterUnavailable(
             f"the shared log at {self._address.name}: a command takes longer than "
             f"{self._clock.tolerance / MICROSECONDS:g} s to get there, or the server's clock is set again and again"
+        )
+
+    def _answer(self, reply: object) -> Answer:
+        try:
+            return Answer.of(reply, self.where)
+        except (ValueError, TypeError, AttributeError):
+            pass  # the error that is raised below needs no other one beside it
+        raise LimiterUnavailable(
+            f"the shared log at {self._address.name}: the server runs no scripts as Redis and Valkey do"
         )
 
     def _own(self) -> int:
@@ -200,9 +209,8 @@ class RedisStore:
     async def _check_policy(self) -> None:
         if self._has_checked_policy:
             return
-        found = re.search(
-            rb"maxmemory_policy:(allkeys-[\w-]+)", await self._commands.call(b"INFO", b"memory", again=True)
-        )
+        told = await self._commands.call(b"INFO", b"memory", again=True)
+        found = re.search(rb"maxmemory_policy:(allkeys-[\w-]+)", told if isinstance(told, bytes) else b"")
         self._has_checked_policy = True
         if found is not None:
             logger.warning(

@@ -147,9 +147,11 @@ class Connection:
             name = self._home.sentinel.encode()
             reply = await self._send(stream, (b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name), TIMEOUT)
             await self._disconnect()
-            if not isinstance(reply, list):
-                raise _Failure(f"it is no Sentinel that knows {self._home.sentinel} and asks for no login")
-            self._address = self._home.at(reply[0].decode(), int(reply[1]))
+            match reply:
+                case [bytes(host), bytes(port)] if port.isdigit():
+                    self._address = self._home.at(host.decode(errors="replace"), int(port))
+                case _:
+                    raise _Failure(f"it is no Sentinel that knows {self._home.sentinel} and asks for no login")
         stream = await self._opened(self._address)
         if not await self._log_in(stream):
             await self._disconnect()

@@ -134,8 +134,10 @@ class Answer:
 
         Raises:
             ConfigError: the key does not hold a log.
+            ValueError, TypeError, AttributeError: it is not a reply of these scripts.
         """
         what, run, raw, last, of_run, stamp, correction, pairs = reply
+        what, run, raw, of_run = what.decode(), run.decode(), int(raw), of_run.decode()
         try:
             incarnation, number = map(int, last.split(b"-")) if last else (0, 0)
             is_log = not last or bool(of_run)
@@ -149,18 +151,7 @@ class Answer:
         if not is_log:
             raise ConfigError(f"share: {where} holds something else: expected a log of smsc_status")
         has_gap = bool(numbers) and numbers != list(range(numbers[0], numbers[0] + len(numbers)))
-        return cls(
-            what.decode(),
-            run.decode(),
-            int(raw),
-            incarnation,
-            number,
-            of_run.decode(),
-            stamp,
-            correction,
-            entries,
-            has_gap,
-        )
+        return cls(what, run, raw, incarnation, number, of_run, stamp, correction, entries, has_gap)
 
     @property
     def is_usable(self) -> bool:

@@ -75,6 +75,7 @@ def parse_url(url: str) -> Address:
 
 
 def _parse(url: str) -> Address:
+    url.encode()  # a variable of the environment may hold bytes that are no text
     parts = urlsplit(url)
     if parts.scheme not in _TLS or parts.fragment:
         # A password with a `#` or a `/` in it ends up here, so no other part is shown.
@@ -94,6 +95,10 @@ def _parse(url: str) -> Address:
     db = options.get("db", "0" if is_unix else parts.path.strip("/") or "0")
     if not (db.isascii() and db.isdigit()):
         raise ConfigError("share: the database is not a number: expected one from 0")
+    if parts.port == 0:
+        raise ConfigError("share: the port is 0: expected one from 1 to 65535")
+    if not options.get("sentinel", "x"):
+        raise ConfigError("share: sentinel in the URL is empty: expected the server's name")
     return Address(
         host="" if is_unix else parts.hostname or "",
         port=0 if is_unix else parts.port or _PORT,

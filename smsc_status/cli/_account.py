@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from getpass import getpass
 from typing import TYPE_CHECKING, Any
 
-from smsc_status._runtime.account import Account, Secret
+from smsc_status._runtime.account import Account, Secret, is_url
 from smsc_status._runtime.sharing import NotShared, SharedLog, log_of
 from smsc_status.cli._exits import print_on_stderr
 from smsc_status.client import Stats, StatusClient
@@ -65,8 +65,7 @@ def find_log(share: str | None) -> SharedLog | NotShared:
         mirrors=(),
         allow_http=False,
     )
-    is_url = text is not None and "://" in text
-    return log_of(account, Secret(text) if is_url and text is not None else text, margin=Limits().margin)
+    return log_of(account, Secret(text) if is_url(text) else text, margin=Limits().margin)
 
 
 def _without_password(share: str) -> str:
@@ -75,7 +74,7 @@ def _without_password(share: str) -> str:
     Raises:
         ConfigError: it does.
     """
-    if "://" in share and "@" in share:
+    if is_url(share) and "@" in share:
         raise ConfigError(
             "--share: a URL with a user or a password: expected it in SMSC_SHARE, because other users of the machine "
             "can see arguments"

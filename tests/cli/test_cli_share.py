@@ -146,6 +146,7 @@ def test_the_time_of_a_quarantine_is_told(log: Path, tmp_path: Path) -> None:
         ("/nowhere/at/all", "its directory does not exist"),
         ("ftp://host", "expected redis://"),
         ("redis://me:s3cret-password@host", "SMSC_SHARE"),
+        ("redis:me:s3cret-password@host", "SMSC_SHARE"),
     ],
 )
 def test_a_wrong_share_is_told_in_one_line(command: list[str], share: str, what: str) -> None:
@@ -153,6 +154,7 @@ def test_a_wrong_share_is_told_in_one_line(command: list[str], share: str, what:
     ended = run(*command, "--share", share, stdin=b"id,phone\n7,79\n", env={"SMSC_APIKEY": "s3cret-key"})
     assert ended.status == 2
     assert what in ended.err
+    assert "s3cret" not in ended.err
     assert ended.err.count("\n") == 1
 
 

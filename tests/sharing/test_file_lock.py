@@ -13,13 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 from file_support import begun, contents, no_log, rewrite_header, whole
 
+from smsc_status import StatusClient
 from smsc_status._sharing import file as file_module
 from smsc_status._sharing import locked as locked_module
 from smsc_status._sharing.file import FileStore
 from smsc_status._sharing.layout import START
+from smsc_status.emulator import Emulator
+from smsc_status.errors import LimiterUnavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +46,6 @@ def held(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-@pytest.mark.slow
 async def test_a_locked_file_is_waited_for_in_pauses(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store, log = await begun(path, b"one")
     async with anyio.create_task_group() as tasks:
@@ -53,12 +56,39 @@ async def test_a_locked_file_is_waited_for_in_pauses(path: Path, caplog: pytest.
             await anyio.sleep(0.2)
             assert [record.levelno for record in caplog.records] == [logging.WARNING]
             assert str(path) in caplog.text
-            await anyio.sleep(59)
+            await anyio.sleep(2.8)
             assert len(caplog.records) == 1
-            await anyio.sleep(62)
-            assert len(caplog.records) == 3
         await anyio.sleep(0.021)
         assert path.stat().st_size > START + 19
+
+
+async def test_a_file_that_stays_locked_is_out_of_reach(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is warned of once, and not at each try."""
+    store, log = await begun(path, b"one")
+    with held(path):
+        for _ in range(2):
+            with (
+                anyio.fail_after(5.1),
+                pytest.raises(LimiterUnavailable, match="another process has locked it for 5 s"),
+            ):
+                await store.append(b"two", log=log, after=1)
+    assert len(caplog.records) == 1
+    assert (await store.append(b"two", log=log, after=1)).is_appended
+
+
+async def test_a_caller_that_may_wait_for_a_while_is_told_that_the_file_stays_locked(path: Path) -> None:
+    emulator = Emulator()
+    transport = httpx.ASGITransport(app=emulator)
+    emulator.world.add(1, "79990000001", sent_at=emulator.now() - 600, life=[(0, 1, 0)])
+    async with StatusClient(apikey="demo-key", transport=transport, share=path) as client:
+        await client.check(1, "79990000001")
+        with held(path):
+            with anyio.fail_after(10), pytest.raises(LimiterUnavailable, match="another process has locked it"):
+                await client.check(1, "79990000001", max_wait=1.0)
+            with anyio.fail_after(10), pytest.raises(LimiterUnavailable, match="another process has locked it"):
+                await client.check(1, "79990000001", timeout=6.0)
+        with anyio.fail_after(10):
+            await client.check(1, "79990000001")
 
 
 async def test_the_lock_is_given_back_although_a_child_has_a_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

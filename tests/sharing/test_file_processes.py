@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from smsc_status._sharing.file import FileStore
 from smsc_status._sharing.layout import HEADER_BYTES, START, Header
+from smsc_status.errors import LimiterUnavailable
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.no_cover]  # the work is done in other processes
 
@@ -93,10 +95,11 @@ async def test_old_entries_are_dropped_beside_processes_that_append(tmp_path: Pa
     processes = [start(APPEND, path, name, 500, 1000, "asyncio") for name in "abc"]
     number = 1
     while any(process.poll() is None for process in processes):
-        tail = await store.append(None, log=log, after=number)
-        assert not tail.is_whole
-        number += len(tail.entries)
-        await store.drop(log=log, before=number - 10)
+        with suppress(LimiterUnavailable):  # in virtual time, the seconds are over at once for which it is locked
+            tail = await store.append(None, log=log, after=number)
+            assert not tail.is_whole
+            number += len(tail.entries)
+            await store.drop(log=log, before=number - 10)
         time.sleep(0.002)  # noqa: ASYNC251 (real time: the others work meanwhile)
     for process in processes:
         assert len(said(process)) == 500

@@ -128,6 +128,8 @@ def test_an_explicit_path_may_be_wider_and_relative(tmp_path: Path, monkeypatch:
         ("link", "it is a symbolic link"),
         ("directory", "it is not a file"),
         ("pipe", "it is not a file"),
+        ("n" * 256, "there can't be such a file (File name too long)"),
+        ("a\0b", "there can't be such a file (a NUL character)"),
     ],
 )
 def test_what_is_no_place_for_a_file_is_refused(tmp_path: Path, name: str, reason: str) -> None:
@@ -135,7 +137,7 @@ def test_what_is_no_place_for_a_file_is_refused(tmp_path: Path, name: str, reaso
     (tmp_path / "directory").mkdir()
     os.mkfifo(tmp_path / "pipe")
     assert places.why_not_here(tmp_path / name) == reason
-    with pytest.raises(ConfigError, match=f"{name}: {reason}: expected a file"):
+    with pytest.raises(ConfigError, match=re.escape(f": {reason}: expected a file")):
         places.explicit_path(tmp_path / name)
 
 

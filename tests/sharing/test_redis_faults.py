@@ -194,6 +194,11 @@ async def test_the_certificate_of_a_server_over_tls_is_verified(
         (b"-ERR max number of clients reached\r\n", "refuses: ERR max number of clients reached"),
         (b"-NOSCRIPT No matching script\r\n", "refuses: NOSCRIPT"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not such a server"),
+        (b"$-1\r\n", "runs no scripts"),
+        (b":5\r\n", "runs no scripts"),
+        (b"*1\r\n$4\r\nread\r\n", "runs no scripts"),
+        (b"*8\r\n$4\r\nread\r\n" + b"$-1\r\n" * 7, "runs no scripts"),
+        (b"*8\r\n" + b"$4\r\nread\r\n" * 8, "runs no scripts"),
     ],
 )
 async def test_a_refusal_is_an_error_that_names_the_server(
@@ -235,7 +240,12 @@ async def test_a_sentinel_names_the_master(server: Server, start: Start, parrot:
         await store.begin([b"x"], instead_of=log)
     await refuses(store, log, 1, "there is no log")
     assert other.call("EXISTS", KEY) == 0
-    parrot.reply = b"*-1\r\n"
+
+
+@pytest.mark.parametrize("kind", ["valkey"], indirect=False)
+@pytest.mark.parametrize("reply", [b"*-1\r\n", b"*0\r\n", b"*2\r\n:1\r\n:2\r\n", b"*2\r\n$1\r\nh\r\n$1\r\nx\r\n"])
+async def test_what_is_no_sentinel_is_named(kind: str, parrot: Parrot, store_at: StoreAt, reply: bytes) -> None:
+    parrot.reply = reply
     with pytest.raises(LimiterUnavailable, match=f":{parrot.port}: it is no Sentinel that knows main"):
         await store_at(f"redis://127.0.0.1:{parrot.port}?sentinel=main").append(None, log="", after=0)
 

@@ -67,6 +67,9 @@ def test_the_login_may_be_escaped() -> None:
         "rediss://:secret-word@host?ssl_ca_certs=/no/such/file",
         "unix://:secret-word@host/path",
         "unix://:secret-word@",
+        "redis://:secret-word@host:0",
+        "redis://:secret-word@host?sentinel=",
+        "redis://:secret-word\udcff@host",
     ],
 )
 def test_an_unusable_url_is_an_error_that_shows_no_password(url: str) -> None:
