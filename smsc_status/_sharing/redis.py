@@ -181,6 +181,8 @@ class RedisStore:
     def _answer(self, reply: object) -> Answer:
         try:
             return Answer.of(reply, self.where)
+        except ConfigError:  # it is a `ValueError`, too
+            raise
         except (ValueError, TypeError, AttributeError):
             pass  # the error that is raised below needs no other one beside it
         raise LimiterUnavailable(
