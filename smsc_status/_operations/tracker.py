@@ -54,13 +54,13 @@ MAX_FAILURES = 3
 """A message fails after this many unusable answers of its own, or after `retries` + 1 if that is more."""
 
 TOLD_APART = 2
-"""A message spoils its own replies if this many replies about it alone can't be read, while others' can."""
+"""After this many unreadable replies about it alone, while others' can be read, a message counts as the cause."""
 
 HELD = 10_000
 """While this many outcomes have not been taken, nothing more is read or asked."""
 
 ONE_NIGHT = 6 * 3600.0
-"""Seconds. Last calls are logged once in this time."""
+"""Seconds. At most one line about last calls is logged in this time."""
 
 logger = logging.getLogger("smsc_status")
 
@@ -116,7 +116,7 @@ class Tracker(Work):
     operation = "track"
 
     _checks: PendingChecks
-    """Where its messages get their checks. Known once it has begun: a fork before that gives the engine new ones."""
+    """Where its messages get their checks. Set when it begins, because a fork before that gives the engine new ones."""
 
     def __init__(
         self,
@@ -317,11 +317,15 @@ class Tracker(Work):
             self.scheduler.put_back_unanswered(item, now=now)
 
     def _is_outcome(self, item: Tracked, error: SmscError, now: float, *, is_alone: bool) -> bool:
-        """Whether the error ends the message. It does not if it only says something of the server's present state.
+        """Whether the error ends the message.
 
-        A message that was asked alone may have spoilt its own reply. Such a reply is held against the message if
-        others' replies could be read since the last one. After two of them every further one is held against it, for
-        there may be no others left to compare with. No message is tried for longer than `expire_after`.
+        - A lost request and a refusal because of the limits never end it: they say something of the server.
+        - An unreadable reply to a batch does not either.
+        - An unreadable reply about this message alone counts if others' replies could be read since the last one. After
+          two that count, every further one counts: there may be no others left to compare with.
+        - Any other error counts.
+
+        Enough errors that count end it, and so does one that comes `expire_after` seconds after the first.
         """
         if isinstance(error, TransportError | RateLimited):
             return False
@@ -389,7 +393,7 @@ class Tracker(Work):
     def _served(self, now: float) -> float:
         """The instant in the server's time.
 
-        It is made a little later, so that rounding does not make what is due by our time not yet due by the server's.
+        It is rounded up a little. Otherwise a message that is due by our time might not be due by the server's.
         """
         return now if self._speed == 1.0 else now * self._speed + ROUNDING
 

@@ -78,10 +78,10 @@ class Request:
 
 
 class Feed(Protocol):
-    """A source of further messages: a tracker. It is asked only while a request is selected."""
+    """A source of further messages: a tracker. It gives them only while a request is selected."""
 
     def due_at(self, *, singly: bool = False) -> float:
-        """When the next message is due; with `singly`, for a single request. `inf` if none is due or wanted now."""
+        """When the next message is due; with `singly`, for a single request. `inf` if none is there or wanted."""
 
     def has_priority(self, *, now: float) -> bool:
         """Whether messages are due that go before all others except those that a caller waits for."""

@@ -317,7 +317,7 @@ class Dispatcher:
     def start_at(self, check: PendingCheck, pacer: Pacer, *, now: float) -> float:
         """The earliest instant at which this waiting check can be sent, as far as is known.
 
-        It may be too early, but is never too late.
+        The true instant may be later, but not earlier.
         """
         token_at = pacer.due_at(check.identity[0], now=now)
         single_at = pacer.singles_due_at(now=now)
@@ -330,7 +330,7 @@ class Dispatcher:
         return max(token_at, lane_at, _slot_at(pacer, now), check.due_at)
 
     def soonest_at(self, pacer: Pacer, *, now: float) -> float:
-        """The earliest instant at which any check can be sent, as far as is known: never too late."""
+        """The earliest instant at which any check can be sent, as far as is known. The true one is not earlier."""
         lane_at = min(pacer.singles_due_at(now=now), pacer.bulk_due_at(now=now))
         return max(lane_at, _slot_at(pacer, now))
 
@@ -415,7 +415,7 @@ class Dispatcher:
     def _take_bulk(self, pacer: Pacer, slots: int, at_most: float, now: float) -> Request | None:
         """Select a batch, in the order that the module's docstring gives.
 
-        None if no message of a feed is in it and single requests in the free slots can take all of its messages.
+        Returns `None` if single requests in the free slots can take all of it, and no message of a feed is in it.
         """
         batch = _BatchSelection(int(min(self.bisection.limit, at_most)))
         if any(feed.has_priority(now=now) for feed in self._feeds):

@@ -42,7 +42,7 @@ __all__ = [
 def decode(
     body: bytes, *, format: Format, detail: Detail, charset: str, asked: Sequence[Identity], bulk: bool
 ) -> list[Row] | ErrorReply:
-    """Do what `decode_in_portions` does in one go."""
+    """Do all portions of `decode_in_portions` at once."""
     return in_one_go(decode_in_portions(body, format=format, detail=detail, charset=charset, asked=asked, bulk=bulk))
 
 

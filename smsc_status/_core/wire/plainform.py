@@ -51,8 +51,8 @@ _SHORT = re.compile(
     r", ?id ?= ?([\w.-]+)(?:, ?phone ?= ?([^,]++))?\s*+",
     re.ASCII | re.IGNORECASE,
 )
-# The end of a reply that was cut: a status alone, unless it is one that may stand alone (-1 to -3), or a date that is
-# not complete or is followed by a part of a key.
+# The end of a reply that was cut. Either it is a status alone (only -1 to -3 may stand alone), or a date that is not
+# complete or is followed by a part of a key.
 _CUT = re.compile(
     rf"(?:\nStatus ?= ?+(?!-[123]\s*\Z)-?\d+|, ?(?:check_time|send_date) ?= ?+(?!{_DATE}\s*\Z)[^=]+)\Z",
     re.ASCII | re.IGNORECASE,

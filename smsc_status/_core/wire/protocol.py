@@ -70,7 +70,7 @@ def read(
     bulk: bool,
     detail: Detail,
 ) -> list[Outcome] | SmscError:
-    """Do what `read_in_portions` does in one go."""
+    """Do all portions of `read_in_portions` at once."""
     return in_one_go(read_in_portions(wire, status, headers, body, asked=asked, bulk=bulk, detail=detail))
 
 
