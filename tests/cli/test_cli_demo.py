@@ -21,8 +21,11 @@ pytestmark = pytest.mark.slow
 
 def test_the_demo_for_machines_shows_every_status_and_breaks_no_limit() -> None:
     """Every status, every channel, the limits at their edge and not beyond, ids held back, and all of it true."""
-    ended = run("demo", "--messages", "120", "--speed", "60", "--json")
-    report = json.loads(ended.out)
+    for speed in ("60", "20"):  # the second time on a machine that has no time: it does not get to the edge at once
+        ended = run("demo", "--messages", "120", "--speed", speed, "--json")
+        report = json.loads(ended.out)
+        if report["peaks"]["checks_per_id"][0] >= 4:
+            break
     assert ended.status == report["exit"] == 0
     assert report["messages"] >= 120
     assert report["checks"] > report["messages"]
