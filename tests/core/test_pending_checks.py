@@ -91,6 +91,16 @@ def test_a_caller_who_leaves_takes_the_head_start_with_him(leaves: bool) -> None
     assert first_sent(pending, now=700.0) == ("1" if leaves else "2")
 
 
+def test_a_message_that_has_waited_longer_than_its_caller_s_head_start_keeps_its_rank() -> None:
+    pending = pending_of()
+    check, _ = ask(pending, 1, now=100.0)
+    ask(pending, 2, now=200.0)
+    _, caller = ask(pending, 1, now=650.0, head_start=CALLER_HEAD_START)
+    pending.drop(check, caller)
+    assert not pending.has_callers
+    assert first_sent(pending, now=700.0) == "1"
+
+
 def test_a_head_start_stays_while_another_caller_waits() -> None:
     pending = pending_of()
     ask(pending, 1, now=500.0)
