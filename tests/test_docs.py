@@ -93,13 +93,10 @@ def test_each_block_of_python_is_run_here_or_by_itself(page: Path) -> None:
         assert code in shown or sum(mark in code for mark in marks) == 1, code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "output"),
-    [
-        pytest.param(*program, id=f"{relative(page)}-{n}", marks=[pytest.mark.slow] if ".track(" in program[0] else [])
-        for page in PAGES
-        for n, program in enumerate(programs(page))
-    ],
+    [pytest.param(*program, id=f"{relative(page)}-{n}") for page in PAGES for n, program in enumerate(programs(page))],
 )
 def test_a_program_prints_what_the_page_says(code: str, output: str) -> None:
     """It runs offline, in a process of its own."""
@@ -122,6 +119,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_metrics_can_be_read_on_the_console() -> None:
     """At the end of a program with the page's meter provider."""
     (provider,) = [code for code in blocks(on_page("howto/telemetry.md")) if "ConsoleMetricExporter" in code]
@@ -441,6 +439,7 @@ def test_everything_that_a_page_names_exists(page: Path) -> None:
     assert missing(page) == []
 
 
+@pytest.mark.slow
 def test_a_name_that_does_not_exist_is_noticed(tmp_path: Path) -> None:
     """The test above does find something."""
     page = tmp_path / "page.md"

@@ -244,7 +244,7 @@ async def call_and_track(client: StatusClient, comes_first: str, *, after: float
     ],
     ids=["lost", "not connected", "HTTP 503", "HTTP 403", "unreadable", "empty", "refused"],
 )
-@pytest.mark.parametrize("times", [1, 3, 7])
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow), pytest.param(7, marks=pytest.mark.slow)])
 async def test_a_caller_and_a_tracker_of_one_message_each_get_an_outcome(
     trouble: Any, times: int, comes_first: str, is_in_flight: bool
 ) -> None:
