@@ -206,20 +206,17 @@ class Dispatcher:
         check.head_start = max(check.head_start, head_start)
         if check.state is CheckState.WAITING and check.head_start:
             self._caller_checks[check] = None
-        if rank >= check.rank:
-            return
-        check.rank = rank
-        if check.state is CheckState.WAITING:
-            group = self._groups[check.identity[0]]
-            heappush(group.queue, (rank, check.order, check))
-            self._mark_ready(group, group.head())
+        if rank < check.rank:
+            self._rank(check, rank)
 
     def demote(self, check: PendingCheck) -> None:
         """No caller waits for the check any more, but others do. It gets the rank of a message without a head start."""
         self._caller_checks.pop(check, None)
         rank, check.head_start = min(check.rank + check.head_start, check.since), 0.0
-        if rank <= check.rank:
-            return
+        if rank > check.rank:
+            self._rank(check, rank)
+
+    def _rank(self, check: PendingCheck, rank: float) -> None:
         check.rank = rank
         if check.state is CheckState.WAITING:
             group = self._groups[check.identity[0]]
