@@ -34,6 +34,19 @@ def _is_trio() -> bool:
     return sniffio is not None and sniffio.thread_local.name == "trio"
 
 
+def _empty_context() -> contextvars.Context:
+    """An empty context, in which sniffio is told that asyncio runs (as `anyio.run` tells it).
+
+    Otherwise anyio and httpcore look for the library again in every call, which takes a tenth of a request's time, and
+    they do not find it in a callback.
+    """
+    context = contextvars.Context()
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None and not _is_trio():
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context
+
+
 class Timeline:
     """One monotonic clock, in seconds, for all event loops of the process.
 
@@ -175,7 +188,7 @@ def spawn(
     """
     background = BackgroundTask(work, among)
     background._among.add(background)
-    context = context or contextvars.Context()
+    context = context or _empty_context()
     if _is_trio():
         import trio  # noqa: PLC0415 (only where trio already runs)
 
@@ -202,7 +215,7 @@ def call_soon(function: Callable[[], None]) -> None:
 
         spawn(call)
     else:
-        asyncio.get_running_loop().call_soon(function, context=contextvars.Context())
+        asyncio.get_running_loop().call_soon(function, context=_empty_context())
 
 
 def later(seconds: float, function: Callable[[], None]) -> None:
@@ -215,7 +228,7 @@ def later(seconds: float, function: Callable[[], None]) -> None:
 
         spawn(call)
     else:
-        asyncio.get_running_loop().call_later(seconds, function, context=contextvars.Context())
+        asyncio.get_running_loop().call_later(seconds, function, context=_empty_context())
 
 
 def this_loop() -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import Any
 
 import anyio
@@ -18,10 +19,12 @@ from smsc_status import (
     LimitExceeded,
     Limits,
     LocalLimiter,
+    MessageRef,
     RequestTimeout,
     StatusClient,
     StatusRecord,
     TransportError,
+    _loops,
 )
 from smsc_status._core.scheduling.checks import Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
@@ -316,3 +319,30 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_the_permit_ba
     with pytest.raises(asyncio.CancelledError):
         await waiter
     assert limiter.is_idle()
+
+
+class Asking:
+    """A subscriber that asks once more when it has its answer, and changes its mind at once."""
+
+    start_by = inf
+    link = None
+    has_plan = False
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.ref: MessageRef = MessageRef(1, PHONE)
+
+    def on_result(self, outcome: object) -> None:
+        check = self.engine.ask(Detail.BASIC, self, now=_loops.now())
+        self.engine.drop(check, self)
+
+
+async def test_work_that_comes_and_goes_with_an_answer_starts_no_second_worker() -> None:
+    """The worker that has just become idle takes a look."""
+    async with answered_by(DELIVERED) as client:
+        engine = engine_of(client)
+        await engine.bind()
+        engine.ask(Detail.BASIC, Asking(engine), now=_loops.now())
+        await anyio.sleep(10)
+        assert engine.background_tasks == 1
+        assert (await client.check(2, PHONE)).is_delivered

@@ -119,6 +119,24 @@ def test_a_loop_that_was_torn_down_takes_its_waiters_along() -> None:
         runner.run(main())
 
 
+def test_a_client_whose_idle_worker_was_cancelled_works_on() -> None:
+    """Some frameworks cancel all tasks of a loop before they run it again."""
+    client = answered_by(DELIVERED)
+    loop = VirtualLoop()
+
+    async def main() -> None:
+        with anyio.fail_after(10):
+            assert (await client.check(1, PHONE)).is_delivered
+
+    loop.run_until_complete(main())
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(1))
+    loop.run_until_complete(main())
+    loop.run_until_complete(client.aclose())
+    loop.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_slot_given_back_in_one_loop_wakes_waiters_of_another(backend: str) -> None:

@@ -157,6 +157,16 @@ async def test_what_is_called_soon_is_called_after_one_turn_in_no_caller_s_conte
 
 
 @pytest.mark.anyio
+async def test_a_callback_may_ask_anyio_for_the_time() -> None:
+    """And so may a limiter of one's own in its `wake`. A callback has no task, by which anyio knows asyncio."""
+    seen: list[float] = []
+    _loops.call_soon(lambda: seen.append(anyio.current_time()))
+    _loops.later(0.005, lambda: seen.append(anyio.current_time()))
+    await anyio.sleep(0.01)
+    assert len(seen) == 2
+
+
+@pytest.mark.anyio
 async def test_background_work_cancelled_before_it_begins_ends_at_its_first_pause() -> None:
     seen: list[str] = []
 

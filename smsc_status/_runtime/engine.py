@@ -2,7 +2,8 @@
 
 A worker asks the limiter for the next request that may start, sends it, and passes the reply to the pending checks,
 which tell the subscribers. Requests belong to workers, so a caller who is cancelled does not cancel a request. While
-something waits to be asked, one worker waits at the limiter. After its last request a worker stays there, idle.
+something waits to be asked, one worker waits at the limiter. After its last request a worker stays, idle, until there
+is work again.
 """
 
 from __future__ import annotations
@@ -123,6 +124,8 @@ class Engine:
         self._loop: object = None
         self._binding = threading.Lock()
         self._has_waiting_worker = False
+        # What wakes the worker that has nothing to do, if there is one.
+        self._idle_worker: anyio.Event | None = None
         self._is_urgent = False
         self._is_wake_scheduled = False
         self._has_warned_of_refusal = False
@@ -381,14 +384,21 @@ class Engine:
 
     def _schedule_wake(self) -> None:
         """Look for work after one turn of the loop, so that calls made together can share a request (coalescing)."""
-        if not self._is_wake_scheduled and not self.closed:
-            self._is_wake_scheduled = True
+        if self._is_wake_scheduled or self.closed:
+            return
+        self._is_wake_scheduled = True
+        if self._idle_worker is not None:
+            self._idle_worker.set()  # it goes on after one turn, too
+        else:
             _loops.call_soon(self._wake_worker)
 
     def _wake_worker(self) -> None:
         if self.closed or self._loop is not _loops.this_loop():
             return
         self._is_wake_scheduled = False
+        if self._idle_worker is not None:
+            self._idle_worker.set()
+            return
         if not self._has_waiting_worker:
             self._start_worker()
             return
@@ -420,8 +430,8 @@ class Engine:
     async def _work(self) -> None:
         """Start one request after the other while something waits.
 
-        If nothing else waits, this worker carries out the request itself. Then it waits at the limiter again, unless
-        another worker does so by now.
+        If nothing else waits, this worker carries out the request itself. Then it goes on, unless another worker waits
+        by now, at the limiter or for work.
         """
         while True:
             try:
@@ -439,7 +449,21 @@ class Engine:
             await self._carry_out(permit, request)
             if self._has_waiting_worker:  # another worker was started meanwhile
                 return
+            if self._idle_worker is not None:
+                self.look_again()  # messages of this request may wait for a retry
+                return
+            if not self.pending.has_work:
+                await self._wait_for_work()
             self._has_waiting_worker = True
+
+    async def _wait_for_work(self) -> None:
+        self._idle_worker = has_work = anyio.Event()
+        try:
+            await has_work.wait()
+        finally:
+            if self._idle_worker is has_work:  # otherwise the client has left this loop
+                self._idle_worker = None
+                self._is_wake_scheduled = False
 
     async def _carry_out_in_background(self, permit: Permit[Request], request: Request) -> None:
         """Carry out a request while the worker goes on to the next one."""
@@ -630,6 +654,7 @@ class Engine:
         self.enlisted.clear()
         self._followers.clear()
         self._has_waiting_worker = self._is_wake_scheduled = False
+        self._idle_worker = None
         self._limiter_failure = None
         self._leave_observer()
         self._open = set()  # not cleared: a task of that loop may yet end, and must not be counted here

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from operator import attrgetter
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import anyio
 import attrs
@@ -59,16 +59,14 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 _ENDED = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 _NO_REPLY = "without sending a response"
 
-_HEADERS = httpx.Headers(
-    {
-        "accept": "*/*",
-        # A compressed reply may be a decompression bomb, and half a megabyte a minute needs no compression.
-        "accept-encoding": "identity",
-        "connection": "keep-alive",
-        "user-agent": "smsc_status",
-        "content-type": "application/x-www-form-urlencoded",
-    }
-)
+_HEADERS = {
+    "accept": "*/*",
+    # A compressed reply may be a decompression bomb, and half a megabyte a minute needs no compression.
+    "accept-encoding": "identity",
+    "connection": "keep-alive",
+    "user-agent": "smsc_status",
+    "content-type": "application/x-www-form-urlencoded",
+}
 
 
 @attrs.frozen
@@ -198,7 +196,7 @@ class HttpExchange:
             )
         if verify is not True and transport is not None:
             raise ConfigError("verify beside transport: expected only one, as a transport brings its own trust")
-        self._account = account
+        self._credentials = Secret(urlencode({name: secret.reveal() for name, secret in account.credentials.items()}))
         self._redactor = Redactor(account.hidden)
         self.timeout: float = timeout
         # A host that takes half of the time to connect is down. httpx then raises ConnectTimeout, which shows that
@@ -209,6 +207,7 @@ class HttpExchange:
             self._urls = [httpx.URL(url + PATH) for url in account.urls]
         except httpx.InvalidURL as error:
             raise ConfigError(f"URL: {error}: expected one such as 'https://smsc.ru'") from None
+        self._headers = [httpx.Headers({"host": url.netloc.decode(), **_HEADERS}) for url in self._urls]
         self._addresses = [Address.of(url) for url in self._urls]
         self._has_own_connections = transport is None
         if transport is None:
@@ -294,13 +293,9 @@ class HttpExchange:
     async def _exchange(
         self, mirror: int, fields: Mapping[str, str], most: int, progress: _RequestProgress
     ) -> Reply | NoReply:
-        secrets = {name: secret.reveal() for name, secret in self._account.credentials.items()}
-        form = urlencode({**secrets, **fields}, safe=",").encode()  # a bulk request has thousands of commas
-        url, transport = self._urls[mirror], self._transports[mirror]
-        extensions = {**self._extensions, "trace": progress.on_event}
-        request = httpx.Request("POST", url, headers=_HEADERS, content=form, extensions=extensions)
+        request = self._request(mirror, fields, {**self._extensions, "trace": progress.on_event})
         progress.raise_if_late()  # a transport of the user's own may send no events
-        async with aclosing(await transport.handle_async_request(request)) as response:
+        async with aclosing(await self._transports[mirror].handle_async_request(request)) as response:
             progress.is_answered = True
             status, headers = response.status_code, response.headers
             is_answer = status == 200  # any other status tells enough without the body
@@ -321,10 +316,31 @@ class HttpExchange:
                 return _refused(f"a reply over {most} bytes", status, headers)
             return Reply(status, headers, bytes(body), mirror)
 
+    def _request(self, mirror: int, fields: Mapping[str, str], extensions: dict[str, Any]) -> httpx.Request:
+        """What `httpx.Request` makes of `data=`, in half of the time: most headers are the same for all requests."""
+        form = [f"{name}={_escaped(value)}" for name, value in fields.items()]
+        content = "&".join((self._credentials.reveal(), *form)).encode()
+        request = httpx.Request(
+            "POST",
+            self._urls[mirror],
+            headers=self._headers[mirror],
+            stream=httpx.ByteStream(content),
+            extensions=extensions,
+        )
+        request.headers["content-length"] = str(len(content))
+        request.read()  # a transport of the user's own may look at its content
+        return request
+
     async def aclose(self) -> None:
         """Close every socket."""
         await _close(self._unclosed)
         await self._closer.aclose()
+
+
+def _escaped(value: str) -> str:
+    if value.isalnum() and value.isascii():  # as nearly all are
+        return value
+    return quote_plus(value, safe=",")  # a bulk request has thousands of commas
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
