@@ -214,11 +214,11 @@ async def _work(url: str, share: str, kind: str, first: int, count: int) -> None
     in_log = 0.0
     transact = FileStore._explained
 
-    def timed(store: FileStore, work: Any) -> Any:
+    def timed(store: FileStore, work: Any, *args: Any) -> Any:
         nonlocal in_log
         before = process_time()
         try:
-            return transact(store, work)
+            return transact(store, work, *args)
         finally:
             in_log += process_time() - before
 

@@ -18,12 +18,13 @@ from smsc_status._core.stale import has_outgrown
 
 @attrs.define(eq=False)
 class Waiter:
-    """A caller that waits: its number in the order of arrival, its selector, its event loop, and what wakes it."""
+    """A caller that waits: its number in the order of arrival, its selector, and its event loop."""
 
     number: int
     select: Any
-    woken: anyio.Event
     loop: object = None
+    woken: anyio.Event | None = None
+    """What wakes its task, if it waits for that."""
     ask_at: float = inf
     is_due: bool = False
     """Whether its selector is to be called, even if no slot is free."""
@@ -35,7 +36,8 @@ class Waiter:
 
     def wake(self) -> None:
         """Let its task go on, to see what has changed."""
-        self.woken.set()
+        if self.woken is not None:
+            self.woken.set()
 
     def __lt__(self, other: Waiter) -> bool:
         return self.number < other.number

@@ -200,7 +200,7 @@ class LocalLimiter:
         here, now = _loops.here_and_now()
         with self.lock:
             self._call_due_selectors(here, now)
-            waiter = Waiter(next(self._numbers), select, anyio.Event(), here)
+            waiter = Waiter(next(self._numbers), select, here)
             if self._turn[0] is None:
                 wanted = select(self.pacer, now=now)
                 if not isinstance(wanted, float | int):

@@ -57,6 +57,10 @@ class MemoryStore:
         self._has_seen_log = has_seen_log
         self.reads = 0
 
+    @property
+    def is_instant(self) -> bool:
+        return not self._log.latency
+
     def now(self) -> float:
         return _loops.now() + CLOCK_AHEAD
 

@@ -19,7 +19,7 @@ numbers = itertools.count()
 
 
 def waiters(count: int, queue: WaitQueue, select: object = None) -> list[Waiter]:
-    joined = [Waiter(next(numbers), select or object(), anyio.Event()) for _ in range(count)]
+    joined = [Waiter(next(numbers), select or object(), woken=anyio.Event()) for _ in range(count)]
     for waiter in joined:
         queue.join(waiter)
     return joined

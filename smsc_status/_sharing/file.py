@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 from uuid import UUID
 
 import anyio
@@ -65,6 +65,7 @@ CLOCK_SLACK = 1.0
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _TIME_NAMESPACE: Final = "/proc/self/ns/time"
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -125,6 +126,8 @@ class FileStore:
         path: the file. A symbolic link is refused.
     """
 
+    is_instant = True
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.path.abspath(os.fspath(path))
         self.where: str = self._path
@@ -148,7 +151,7 @@ class FileStore:
         if data is None and self._has_nothing_new(log, after):
             return Tail(log, [])
         try:
-            return self._explained(lambda: self._append(data, log, after))
+            return self._explained(self._append, data, log, after)
         except Busy:
             return None
 
@@ -207,9 +210,9 @@ class FileStore:
             if waited >= QUIET_SECONDS:
                 self._warn(f"another process has locked it for {waited:.0f} s; still waiting")
 
-    def _explained(self, work: Callable[[], T]) -> T:
+    def _explained(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return work()
+            return work(*args, **kwargs)
         except Damaged as error:
             raise NoLog(f"{self.where}: {error}", clock()) from None
         except ConfigError as error:

@@ -21,6 +21,10 @@ from smsc_status._sharing.replica import Replica, Step, Steps
 from smsc_status._waiters import Waiter, WaitQueue
 from smsc_status.limiter import MIN_PAUSE, Permit, Selector, Slots, Wanted, WantedT
 
+TELL_SECONDS = 0.01
+"""While no other process uses the account, the log may learn of the end of its only request this much later. So the
+next request can tell it, if one follows at once."""
+
 
 class Participant:
     """One event loop's part in the account: those that wait in this loop, and the requests that it has permitted.
@@ -47,6 +51,7 @@ class Participant:
         self._watcher: _loops.BackgroundTask | None = None
         self._log_watcher: _loops.BackgroundTask | None = None
         self._changed = anyio.Event()
+        self._tells_later = False
 
     # For callers.
 
@@ -57,17 +62,24 @@ class Participant:
 
     async def acquire(self, select: Selector[WantedT]) -> Permit[WantedT]:
         """See `Limiter.acquire`."""
+        has_failed = False
+        try:
+            permit_at_once = self._permit_at_once(select)
+            if permit_at_once is not None:
+                return permit_at_once
+        except Exception:  # `_serve` begins anew, and tells the waiters what is wrong
+            has_failed = True
         self._arrivals += 1
-        waiter = Waiter(self._arrivals, select, anyio.Event())
+        waiter = Waiter(self._arrivals, select)
         self._queue.join(waiter)
         self._queue.mark_due([waiter])
         self._watch()  # it goes on if this caller is cancelled while it serves
         try:
-            if not self._served_at_once():
+            if has_failed or not self._served_at_once():
                 await self._serve()
             while waiter.permit is None and waiter.error is None:
-                await waiter.woken.wait()
                 waiter.woken = anyio.Event()
+                await waiter.woken.wait()
             if waiter.error is not None:
                 raise waiter.error
             permit: Permit[WantedT] = waiter.permit
@@ -84,6 +96,14 @@ class Participant:
 
     async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
         """See `Limiter.release`."""
+        if self._permits.get(permit.number) is permit and self._may_tell_later(permit, how):
+            self._replica.untold = permit.number, how
+            self._forget_permit(permit, how)
+            permit.released = True
+            if not self._tells_later:
+                self._tells_later = True
+                _loops.later(TELL_SECONDS, self._tell)
+            return
         # First let the callers that have their answers go on: they need not wait until the log is written.
         await cancel_shielded_checkpoint()
         if self._permits.get(permit.number) is permit:
@@ -102,8 +122,26 @@ class Participant:
             self._permits.pop(permit.number, None)
             self._changed.set()
             raise
+        self._forget_permit(permit, how)
+
+    def _forget_permit(self, permit: Permit[Any], how: RequestEnd) -> None:
         if self._permits.pop(permit.number, None) is not None:  # otherwise it has been released twice at once
             self._pacer.finished((), permit.wanted.bulk, how, _loops.now())
+
+    def _may_tell_later(self, permit: Permit[Any], how: RequestEnd) -> bool:
+        """Whether nobody waits for the log to be told of this request's end, here or in another process."""
+        return (
+            how is RequestEnd.REPLIED
+            and not permit.wanted.bulk
+            and len(self._permits) == 1
+            and not self._queue.waiting
+            and self._replica.may_tell_later
+        )
+
+    def _tell(self) -> None:
+        self._tells_later = False
+        if self._replica.untold is not None and not self._served_at_once():
+            self._changed.set()
 
     def wake(self, select: Selector[Any] | None) -> None:
         """See `Limiter.wake`."""
@@ -118,7 +156,7 @@ class Participant:
         now = self._replica.compare_clocks()
         ledger, at = self._replica.ledger, now + self._pacer.offset
         return Slots(
-            self._pacer.open_requests,
+            self._replica.open_requests,
             self._pacer.bulk_due_at(now=now) - now,
             processes=max(1, len(ledger.active(now=at))),
             quarantine_in=max(0.0, ledger.quiet_until - at),
@@ -135,9 +173,33 @@ class Participant:
 
     # Which selector to call.
 
+    def _permit_at_once(self, select: Selector[WantedT]) -> Permit[WantedT] | None:
+        """A permit, if nobody else waits and the request may start now; otherwise `None`.
+
+        It does what `_steps` does, but makes no waiter, because that takes longer than all the rest.
+        """
+        now = self._replica.compare_clocks()
+        if self._queue.waiting or not self._can_serve_at_once or not self._replica.may_start(now=now):
+            return None
+        granted_at = _loops.boot_now()
+        if not self._has_slot(now, urgent=False):  # otherwise its selector would be called twice in vain
+            return None
+        wanted = select(self._pacer, now=now)
+        if isinstance(wanted, float | int) or not self._replica.start_at_once(self._next_serial(), wanted):
+            return None
+        permit = self._permit(wanted, select, granted_at, now)
+        self._watch()
+        if self._needs_watcher():
+            self._changed.set()
+        return permit
+
+    @property
+    def _can_serve_at_once(self) -> bool:
+        return self._replica.is_open and not self._is_serving and self._unfinished is None
+
     def _served_at_once(self) -> bool:
         """Do what `_serve` does, if that is possible without waiting; otherwise the rest is left to `_serve`."""
-        if not self._replica.is_open or self._is_serving or self._unfinished is not None:
+        if not self._can_serve_at_once:
             return False
         steps = self._steps()
         self._is_serving = True
@@ -188,6 +250,7 @@ class Participant:
         if takes_back:
             takes_back, self._seen_serial = self._serial == self._seen_serial, self._serial
         yield from self._update_ticket(takes_back=takes_back)
+        yield from self._replica.tell()
         yield from self._replica.end_orphans(self._permits)
 
     def _next_due(self) -> Waiter | None:
@@ -232,17 +295,26 @@ class Participant:
 
     def _take(self, waiter: Waiter, wanted: Wanted, granted_at: float, now: float) -> Steps[None]:
         """Append the request, if the account has not changed since its selection, and give its permit."""
-        self._serial = serial = self._serial + 1
+        serial = self._next_serial()
         is_appended = yield from self._replica.start(serial, wanted)
         if not is_appended:
             self._queue.mark_due([waiter])
         elif not self._queue.is_waiting(waiter):  # its caller was cancelled meanwhile
             self._replica.orphans[serial] = RequestEnd.NOT_SENT
         else:
-            permit = Permit(wanted, waiter.select, _loops.this_loop(), serial, granted_at=granted_at)
-            waiter.permit = self._permits[serial] = permit
-            self._pacer.started((), wanted.bulk, now)
+            waiter.permit = self._permit(wanted, waiter.select, granted_at, now)
             self._leave(waiter)
+
+    def _next_serial(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def _permit(self, wanted: WantedT, select: Selector[WantedT], granted_at: float, now: float) -> Permit[WantedT]:
+        """The permit for the request that was appended last."""
+        permit = Permit(wanted, select, _loops.this_loop(), self._serial, granted_at=granted_at)
+        self._permits[self._serial] = permit
+        self._pacer.started((), wanted.bulk, now)
+        return permit
 
     def _defer(self, waiter: Waiter, ask_at: float) -> Steps[None]:
         if self._wants(waiter) and (yield from self._replica.catch_up()):
@@ -286,6 +358,8 @@ class Participant:
                     await self._changed.wait()
         finally:
             self._watcher = None
+            with suppress(Exception):  # the loop ends, and with it the last chance to tell
+                self._replica.take_at_once(self._replica.tell())
 
     async def _pause(self) -> None:
         """Wait until a selector is due, or something has happened that may make one due."""

@@ -49,6 +49,8 @@ class RedisStore:
         ConfigError: the URL can't be used, or hiredis is not installed.
     """
 
+    is_instant = False
+
     def __init__(
         self,
         url: str | Address,

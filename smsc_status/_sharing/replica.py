@@ -71,6 +71,8 @@ class Replica:
         self.orphans: dict[int, RequestEnd] = {}
         """Requests that nobody has a permit for and whose end the log must still be told, with how they ended: the
         store's reply was lost, or the caller was cancelled."""
+        self.untold: tuple[int, RequestEnd] | None = None
+        """This process's last request and how it has ended, if the log has not been told yet."""
         # The serial of the request that is being appended.
         self._appending = 0
         # Nothing may start before this instant of the log's clock, because another log was used until then.
@@ -112,6 +114,28 @@ class Replica:
     def is_alone(self) -> bool:
         """Whether no other process has used the account lately."""
         return len(self.ledger.members) < 2
+
+    def _has_joined(self, at: float) -> bool:
+        """Whether the log says that this process uses the account, and need not be told so again by this instant."""
+        member = self.ledger.members.get(self.pacer.who)
+        return bool(self._log) and member is not None and at < member.joined_at + self.ledger.horizon / 2
+
+    def may_start(self, *, now: float) -> bool:
+        """Whether the log need not be told anything else before a request."""
+        return self._has_joined(now + self.pacer.offset)
+
+    @property
+    def open_requests(self) -> int:
+        """How many requests of all processes are in flight, as far as this one knows."""
+        is_one_over = self.untold is not None and self.ledger.is_open(self.pacer.who, self.untold[0])
+        return self.pacer.open_requests - is_one_over
+
+    @property
+    def may_tell_later(self) -> bool:
+        """Whether the end of a request may be left `untold` for a moment: no other process waits for it, this one has
+        other slots, and the store will take it without waiting.
+        """
+        return self.is_alone and self._limits.connections > 1 and self._opened().is_instant
 
     @property
     def ticket(self) -> Ticket | None:
@@ -179,9 +203,9 @@ class Replica:
             ConfigError: another process keeps other limits, or uses another version.
         """
         while True:
-            member = self.ledger.members.get(self.pacer.who)
-            if self._log and member is not None and self.ledger.at < member.joined_at + self.ledger.horizon / 2:
+            if self._has_joined(self.ledger.at):
                 return
+            member = self.ledger.members.get(self.pacer.who)
             if not self._log or member is None:
                 yield from self.catch_up()
             self.ledger.check_limits(now=self.ledger.at)
@@ -214,7 +238,7 @@ class Replica:
         tail = yield (None if record is None else records.encode(record)), self._log, self.ledger.number
         if record is not None:
             self._count(record, is_appended=tail.is_appended)
-        self._take_in(tail, complete_to)
+        self._take_in(tail, complete_to, record)
         return tail.is_appended
 
     def _count(self, record: Record, *, is_appended: bool) -> None:
@@ -229,23 +253,50 @@ class Replica:
             pass
 
     def start(self, serial: int, wanted: Wanted) -> Steps[bool]:
-        """Append the start of a request, if the account has not changed since its selection."""
+        """Append the start of a request, if the account has not changed since its selection.
+
+        The same record tells of the end that is untold.
+        """
+        who, untold = self.pacer.who, self.untold
+        record = records.took(
+            who=who, serial=serial, budget=self._budget(), bulk=wanted.bulk, keys=wanted.keys, after=untold
+        )
         self._appending = serial
         try:
-            return (
-                yield from self.append(
-                    records.took(
-                        who=self.pacer.who, serial=serial, budget=self._budget(), bulk=wanted.bulk, keys=wanted.keys
-                    )
-                )
-            )
+            is_appended = yield from self.append(record)
         finally:
             self._appending = 0
+        if is_appended:
+            self.untold = None
+        return is_appended
+
+    def start_at_once(self, serial: int, wanted: Wanted) -> bool:
+        """Do what `start` does, if the store can do it without waiting; otherwise nothing.
+
+        Returns whether the request has been appended.
+        """
+        steps = self.start(serial, wanted)
+        data, log, after = next(steps)
+        tail = self._opened().append_at_once(data, log=log, after=after)
+        if tail is None:
+            steps.close()
+            return False
+        try:
+            steps.send(tail)
+        except StopIteration as end:
+            return bool(end.value)
+        raise AssertionError("a start takes one step")
 
     def end(self, serial: int, how: RequestEnd) -> Steps[None]:
         """Append the end of this process's request, unless the log says already that it has ended."""
         while self.ledger.is_open(self.pacer.who, serial):
             yield from self.append(records.ended(who=self.pacer.who, serial=serial, how=how))
+
+    def tell(self) -> Steps[None]:
+        """Append the end that is untold, if there is one."""
+        if self.untold is not None:
+            yield from self.end(*self.untold)
+            self.untold = None
 
     def end_orphans(self, permitted: Container[int]) -> Steps[None]:
         """Append the ends of all orphans. A request that has got a permit after all is no orphan."""
@@ -256,7 +307,7 @@ class Replica:
 
     # What was read.
 
-    def _take_in(self, tail: Tail, complete_to: float) -> None:
+    def _take_in(self, tail: Tail, complete_to: float, record: Record | None) -> None:
         if tail.log != self._log or tail.is_whole:
             if tail.log != self._log:
                 if self._log:
@@ -269,7 +320,7 @@ class Replica:
         try:
             for entry in tail.entries:
                 if entry.number > self.ledger.number:
-                    self._apply(entry)
+                    self._apply(entry, record if tail.is_appended else None)
         except ConfigError:
             self._begin_anew()  # the next try reads the log from the beginning
             raise
@@ -281,8 +332,8 @@ class Replica:
         self.pacer.go_by(self.ledger)
         self._cleaned_at_number = 0
 
-    def _apply(self, entry: Entry) -> None:
-        record = self.ledger.apply(entry)
+    def _apply(self, entry: Entry, record: Record | None) -> None:
+        record = self.ledger.apply(entry, record)
         if isinstance(record, Took) and record.who == self.pacer.who and record.serial != self._appending:
             self.orphans.setdefault(record.serial, RequestEnd.NOT_SENT)
         elif isinstance(record, Quarantine) and self.ledger.quiet_until > self._opened().now():

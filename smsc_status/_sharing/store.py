@@ -48,6 +48,10 @@ class Store(Protocol):
     where: str
     """Where the log is, for people: without secrets."""
 
+    @property
+    def is_instant(self) -> bool:
+        """Whether `append_at_once` appends at once, as a rule."""
+
     def now(self) -> float:
         """The present instant on the log's clock, which counts sleep.
 

@@ -54,6 +54,7 @@ class Log:
     [
         records.joined(who=0, name="host/1", limits=Limits(), budget=30.0),
         records.took(who=1, serial=7, budget=30.0, bulk=True, keys=(5, 2**64 - 1, 2**64, 10**39, "a-b.c_1")),
+        records.took(who=1, serial=8, budget=30.0, bulk=False, keys=(5,), after=(7, RequestEnd.REPLIED)),
         records.ended(who=1, serial=7, how=RequestEnd.ABANDONED),
         Waits(1, True, False, True),
         Quarantine(101.0, "the server was restarted"),
@@ -77,7 +78,7 @@ def test_a_request_takes_42_bytes_and_an_id_of_a_bulk_request_12() -> None:
         (b"", "can't be read"),
         (b"\xff", "can't be read"),
         (b"\x92\x63\x01", "Invalid value 99"),
-        (encode(records.Joined(2, 0, "x", (1,), 1.0)), "of version 2: expected 1"),
+        (encode(records.Joined(records.VERSION + 1, 0, "x", (1,), 1.0)), "of version 3: expected 2"),
     ],
 )
 def test_a_record_of_another_version_is_refused(data: bytes, what: str) -> None:
@@ -123,6 +124,24 @@ def test_a_request_that_nobody_ended_is_abandoned_when_its_budget_is_over() -> N
     assert ledger.pacer.tokens(1, now=21.5) == 3
     log.end(who, 1, 14.0)  # comes too late, and changes nothing
     assert ledger.pacer.tokens(1, now=21.4) == 2
+
+
+def test_a_request_may_tell_how_the_one_before_has_ended() -> None:
+    """As if an entry of its own with the same stamp had told it."""
+    log, apart = Log(), Log()
+    who = log.join()
+    log.take(who, 1, 10.0)
+    log.add(records.took(who=who, serial=2, budget=3.0, bulk=False, keys=(1,), after=(1, RequestEnd.REPLIED)), 11.0)
+    apart.join()
+    apart.take(who, 1, 10.0)
+    apart.end(who, 1, 11.0)
+    apart.take(who, 2, 11.0)
+    assert not log.ledger.is_open(who, 1)
+    for one in (log, apart):
+        one.ledger.advance(40.0)
+    for now in (11.5, 14.0, 16.0, 17.4, 17.6, 20.0, 25.0, 40.0):
+        for question in (Pacer.free_slots, lambda pacer, now: pacer.tokens(1, now=now)):
+            assert question(log.ledger.pacer, now=now) == question(apart.ledger.pacer, now=now)
 
 
 def test_nothing_starts_in_a_quarantine() -> None:

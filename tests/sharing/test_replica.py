@@ -8,8 +8,8 @@ from memory_store import MemoryLog
 from shared_limiter_support import One, ask, participant_of, process, records_of
 
 from smsc_status import ConfigError, Limits, _loops
-from smsc_status._core.scheduling.ledger import Joined, Quarantine, Took, Waits, decode, encode
-from smsc_status._core.scheduling.pacing import RequestEnd
+from smsc_status._core.scheduling.ledger import Ended, Joined, Quarantine, Took, Waits, decode, encode
+from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +85,7 @@ async def test_tickets_are_left_renewed_and_taken_back() -> None:
     log = MemoryLog()
     one, other = process(log), process(log)
     await ask(other, One())
+    await anyio.sleep(0.1)  # its end is in the log by now
     permits = [await one.acquire(One((key,)).select) for key in range(4)]
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask, other, One((9,)))
@@ -102,6 +103,7 @@ async def test_a_ticket_that_has_expired_is_not_taken_back() -> None:
     log = MemoryLog()
     one, other = process(log), process(log)
     await ask(other, One())
+    await anyio.sleep(0.1)  # its end is in the log by now
     permits = [await one.acquire(One((key,)).select) for key in range(4)]
     with anyio.move_on_after(0.5):
         try:
@@ -114,6 +116,98 @@ async def test_a_ticket_that_has_expired_is_not_taken_back() -> None:
         await one.release(permit, RequestEnd.REPLIED)
     await ask(other, One((9,)))
     assert len(records_of(log, Waits)) == 1
+
+
+async def test_a_request_that_follows_at_once_tells_the_end_of_the_one_before() -> None:
+    log = MemoryLog()
+    limiter = process(log)
+    for key in range(50):
+        await ask(limiter, One((key,)), takes=0.05)
+    assert len(records_of(log, Took)) == 50
+    assert not records_of(log, Ended)
+    assert limiter.slots().open_requests == 0
+    await anyio.sleep(0.1)
+    assert [record.serial for record in records_of(log, Ended)] == [50]
+
+
+async def test_an_end_is_told_if_another_process_comes_meanwhile() -> None:
+    """The next request then fails to be appended, and must tell it in its second try."""
+    log = MemoryLog()
+    limiter, other = process(log), process(log)
+    await ask(limiter, One((1,)))
+    permit = await other.acquire(One((2,)).select)
+    await limiter.acquire(One((3,)).select)
+    await anyio.sleep(0.1)
+    assert limiter.slots().open_requests == 2
+    assert [record.after for record in records_of(log, Took)] == [None, None, (1, 0)]
+    await other.release(permit, RequestEnd.REPLIED)
+
+
+async def test_a_selector_is_not_called_in_vain_while_no_slot_is_free() -> None:
+    log, calls = MemoryLog(), 0
+
+    def select(pacer: Pacer, *, now: float) -> One | float:
+        nonlocal calls
+        calls += 1
+        return One((9,)).select(pacer, now=now)
+
+    limiter = process(log)
+    permits = [await limiter.acquire(One((key,)).select) for key in range(4)]
+    with anyio.move_on_after(0.01):
+        await limiter.acquire(select)
+    assert calls == 1
+    for permit in permits:
+        await limiter.release(permit, RequestEnd.REPLIED)
+
+
+@pytest.mark.parametrize("why", ["another process", "one connection", "bulk", "another request", "it was not sent"])
+async def test_an_end_for_which_somebody_may_wait_is_told_at_once(why: str) -> None:
+    log = MemoryLog()
+    limiter = process(log, Limits(connections=1) if why == "one connection" else None)
+    if why == "another process":
+        await ask(process(log, None), One((1,)))
+        await anyio.sleep(1)
+    if why == "another request":
+        await limiter.acquire(One((1,)).select)
+    before = len(records_of(log, Ended))
+    how = RequestEnd.NOT_SENT if why == "it was not sent" else RequestEnd.REPLIED
+    await ask(limiter, One((2,), bulk=why == "bulk"), how=how)
+    assert len(records_of(log, Ended)) == before + 1
+
+
+async def test_an_end_is_told_at_once_if_a_caller_waits_for_the_token() -> None:
+    log = MemoryLog()
+    limiter = process(log)
+    permit = await limiter.acquire(One().select)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(ask, limiter, One())
+        await anyio.sleep(1)
+        before = len(records_of(log, Ended))
+        await limiter.release(permit, RequestEnd.REPLIED)
+        assert len(records_of(log, Ended)) == before + 1
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_end_is_told_when_the_client_leaves() -> None:
+    log = MemoryLog()
+    limiter = process(log)
+    await ask(limiter, One())
+    assert not records_of(log, Ended)
+    await limiter.leave()
+    assert len(records_of(log, Ended)) == 1
+
+
+async def test_an_end_that_can_not_be_told_now_is_told_with_the_next_request() -> None:
+    log = MemoryLog()
+    limiter = process(log)
+    await ask(limiter, One((1,)))
+    log.is_away = True
+    await anyio.sleep(1)
+    log.is_away = False
+    assert not records_of(log, Ended)
+    await ask(limiter, One((2,)))
+    assert [record.after for record in records_of(log, Took)] == [None, (1, 0)]
 
 
 async def test_a_process_at_work_says_so_again_after_half_a_horizon() -> None:
@@ -131,7 +225,7 @@ async def test_old_entries_are_dropped() -> None:
     log = MemoryLog()
     limiter = process(log)
     for _ in range(2):
-        for key in range(200):
+        for key in range(400):
             await ask(limiter, One((key,)), takes=0.1)
         await anyio.sleep(300)
     assert log.entries[0].number > 300

@@ -9,7 +9,7 @@ import pytest
 from memory_store import MemoryLog
 from shared_limiter_support import One, ask, participant_of, process, records_of
 
-from smsc_status._core.scheduling.ledger import Joined
+from smsc_status._core.scheduling.ledger import Ended, Joined
 from smsc_status._core.scheduling.pacing import RequestEnd
 from smsc_status._sharing.limiter import _reset_after_fork
 from smsc_status.limiter import Slots
@@ -66,3 +66,11 @@ def test_each_loop_takes_part_by_itself() -> None:
         asyncio.run(ask(limiter, One()))
     assert len(records_of(log, Joined)) == 3
     assert limiter.loops <= 1
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_end_of_a_request_is_told_when_the_loop_ends(backend: str) -> None:
+    """Also if nobody closes the client. Otherwise the request would count as in flight until its budget is over."""
+    log = MemoryLog()
+    anyio.run(ask, process(log), One(), backend=backend)
+    assert len(records_of(log, Ended)) == 1

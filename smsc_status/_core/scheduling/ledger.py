@@ -7,8 +7,9 @@ instant comes from the log: an entry's stamp, or such a stamp plus a duration th
 The entries are records of five kinds:
 
 - `Joined`: a process uses the account from now on, with these limits. It is repeated while the process is at work.
-- `Took`: a request has been permitted. Its *budget* is the number of seconds within which it ends.
-- `Ended`: that request has ended. If this record is missing when the budget is over, the request counts as abandoned.
+- `Took`: a request has been permitted. Its *budget* is the number of seconds within which it ends. The record may also
+  say that the process's last request has ended before.
+- `Ended`: a request has ended. If no record says so when the budget is over, the request counts as abandoned.
 - `Waits`: a *ticket*. The process waits for a slot, for the bulk slot, or for both, until the ticket expires.
 - `Quarantine`: the log has forgotten requests, so nothing may start until they are surely over.
 
@@ -35,7 +36,7 @@ from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
 from smsc_status.errors import ConfigError
 from smsc_status.models import Key, Limits
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of these records. Processes of different versions do not share an account."""
 
 TICKET_SECONDS: Final = 2.0
@@ -86,13 +87,17 @@ class Joined(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
 
 class Took(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """A request has been permitted to the process `who`; `serial` tells its requests apart."""
+    """A request has been permitted to the process `who`; `serial` tells its requests apart.
+
+    `after` is the serial of a request of this process that has ended before, and how, as in `Ended`.
+    """
 
     who: int
     serial: int
     budget: float
     bulk: bool
     ids: tuple[int | str, ...]
+    after: tuple[int, int] | None = None
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -156,9 +161,18 @@ def joined(*, who: int, name: str, limits: Limits, budget: float, last_bulk_at: 
     return Joined(VERSION, who, name, _shared(limits), budget, last_bulk_at)
 
 
-def took(*, who: int, serial: int, budget: float, bulk: bool, keys: Collection[Key]) -> Took:
-    """The record of a permitted request."""
-    return Took(who, serial, budget, bulk, tuple(map(_to_wire, keys)))
+def took(
+    *,
+    who: int,
+    serial: int,
+    budget: float,
+    bulk: bool,
+    keys: Collection[Key],
+    after: tuple[int, RequestEnd] | None = None,
+) -> Took:
+    """The record of a permitted request, and of the end of the one before, if that has not been told."""
+    ended_before = None if after is None else (after[0], _ENDS.index(after[1]))
+    return Took(who, serial, budget, bulk, tuple(map(_to_wire, keys)), ended_before)
 
 
 def ended(*, who: int, serial: int, how: RequestEnd) -> Ended:
@@ -265,13 +279,14 @@ class Ledger:
 
     # Reports of what happened.
 
-    def apply(self, entry: Entry) -> Record:
-        """Take in the log's next entry.
+    def apply(self, entry: Entry, record: Record | None = None) -> Record:
+        """Take in the log's next entry. `record` is what its data says, if that is known. Returns it.
 
         Raises:
             ConfigError: a record of another version.
         """
-        record = decode(entry.data)
+        if record is None:
+            record = decode(entry.data)
         now = max(entry.at, self.at)
         self.advance(now)
         self.number = entry.number
@@ -300,6 +315,8 @@ class Ledger:
         self.at = max(self.at, now)
 
     def _took(self, record: Took, now: float) -> None:
+        if record.after is not None:
+            self._finish((record.who, record.after[0]), _ENDS[record.after[1]], now)
         # So an entry with a thousand ids takes 0.23 ms. With `isinstance` it takes 0.28, with a call for each id 0.36.
         keys = tuple([_from_wire(id) if id.__class__ is str else id for id in record.ids])
         expires_at = now + record.budget
