@@ -33,7 +33,7 @@ from smsc_status._sharing.limiter import SharedLimiter
 from smsc_status._sharing.redis import RedisStore
 from smsc_status._sharing.redis_connection import Connection
 from smsc_status._sharing.redis_url import parse_url
-from smsc_status._sharing.replica import ENTRIES_BETWEEN_CLEANUPS
+from smsc_status._sharing.replica import ENTRIES_BETWEEN_CLEANUPS, Replica
 from smsc_status._sharing.store import Store, Tail
 from smsc_status.emulator.virtual import VirtualLoop
 from smsc_status.models import Key
@@ -78,6 +78,8 @@ class Record:
     """The size of the file, each second, in bytes."""
     last: Tail = attrs.field(factory=lambda: Tail("", []))
     """The whole log, at its largest size."""
+    largest: bytes = b""
+    """The file then."""
 
     @property
     def requests(self) -> int:
@@ -127,7 +129,7 @@ async def _together(path: Path, seconds: int, round_trip: float) -> Record:
         await asyncio.sleep(1)
         record.sizes.append(path.stat().st_size)
         if record.sizes[-1] == max(record.sizes):
-            record.last = await FileStore(path).append(None, log="", after=0)
+            record.last, record.largest = await FileStore(path).append(None, log="", after=0), path.read_bytes()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -182,12 +184,15 @@ async def for_hours(path: Path, *, hours: float, rate: float) -> Record:
 def read(path: Path) -> float:
     """The CPU seconds that a newcomer takes to read a log and to take it in."""
 
+    async def open_store() -> Store:
+        return FileStore(path)
+
     async def main() -> float:
         with mock.patch.object(file_module, "clock", return_value=2 * BEGAN_AT):
+            newcomer = Replica(Limits(), open_store, where=str(path), budget=lambda: BUDGET)
+            await newcomer.open()
             began_at = process_time()
-            replica = Ledger(Limits())
-            for entry in (await FileStore(path).append(None, log="", after=0)).entries:
-                replica.apply(entry)
+            await newcomer.take(newcomer.catch_up())
             return process_time() - began_at
 
     return asyncio.run(main())
@@ -201,18 +206,15 @@ def decode(entries: Sequence[Entry]) -> float:
     return process_time() - began_at
 
 
-def newcomer(folder: Path, tail: Tail, *, rounds: int = 9) -> tuple[float, float]:
-    """The CPU seconds of `read` for these entries, and of `decode` beside it: medians of interleaved rounds."""
+def newcomer(folder: Path, record: Record, *, rounds: int = 9) -> tuple[float, float, float]:
+    """The CPU seconds of `read` for the largest file, the median and the least of interleaved rounds with `decode`.
+
+    The third number is the median of `decode`.
+    """
     path = folder / "copy.log"
-    path.unlink(missing_ok=True)
-
-    async def write() -> None:
-        with mock.patch.object(file_module, "clock", return_value=BEGAN_AT):
-            await FileStore(path).begin([entry.data for entry in tail.entries], instead_of="")
-
-    asyncio.run(write())
-    turns = [(read(path), decode(tail.entries)) for _ in range(rounds)]
-    return median(took for took, _ in turns), median(took for _, took in turns)
+    path.write_bytes(record.largest)
+    took, alone = zip(*[(read(path), decode(record.last.entries)) for _ in range(rounds)], strict=True)
+    return median(took), min(took), median(alone)
 
 
 async def in_redis(url: str, record: Record) -> tuple[int, int]:
@@ -242,16 +244,18 @@ def _row(cells: Sequence[object]) -> None:
 
 def main(seconds: int = 240, hours: float = 1.0, url: str = "") -> None:
     """Print the table."""
-    head = ["round trip, s", "requests a second", "largest file, kB", "entries in it", "to read it, ms", "x decoding"]
+    head = ["round trip, s", "requests a second", "largest file, kB", "entries in it"]
+    head += ["to read it, ms", "fastest", "x decoding"]
     _row([*head, *(["most entries in Redis", "kB"] if url else [])])
     _row(["---:"] * (len(head) + 2 * bool(url)))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for round_trip in ROUND_TRIPS:
             record = together(folder / f"{round_trip}.log", seconds=seconds, round_trip=round_trip)
-            took, alone = newcomer(folder, record.last)
+            took, fastest, alone = newcomer(folder, record)
             cells: list[object] = [round_trip, f"{record.requests / seconds:.0f}", f"{max(record.sizes) / 1000:,.0f}"]
-            cells += [f"{len(record.last.entries):,}", f"{took * 1e3:.0f}", f"{took / alone:.1f}"]
+            cells += [f"{len(record.last.entries):,}", f"{took * 1e3:.0f}", f"{fastest * 1e3:.0f}"]
+            cells.append(f"{took / alone:.1f}")
             if url:
                 entries, size = asyncio.run(in_redis(url, record))
                 cells += [f"{entries:,}", f"{size / 1000:,.0f}"]

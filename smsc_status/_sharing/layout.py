@@ -35,12 +35,14 @@ _CHECKSUM: Final = struct.Struct("<I4x")
 _CELL: Final = struct.Struct("<QI")
 _CELL_CHECKSUM: Final = struct.Struct("<I")
 _RECORD: Final = struct.Struct("<Id")
+_RECORD_AND_CHECKSUM: Final = struct.Struct("<IdI")
 
 HEADER_BYTES: Final = _HEADER.size + _CHECKSUM.size
 CELL_BYTES: Final = _CELL.size + _CELL_CHECKSUM.size
 START: Final = HEADER_BYTES + CELL_BYTES
 """Where the records begin."""
-_RECORD_BYTES: Final = _RECORD.size + _CELL_CHECKSUM.size
+RECORD_BYTES: Final = _RECORD_AND_CHECKSUM.size
+"""How many bytes a record has besides its data."""
 
 
 class Damaged(Exception):
@@ -139,33 +141,33 @@ def records(entries: list[tuple[bytes, float]], checksum: int) -> tuple[bytes, i
 
 
 class Found(NamedTuple):
-    """Records that were read: the entries, and of each the offset at which its record ends, and its checksum."""
+    """Records that were read: the entries, and the checksum of each record."""
 
     entries: Sequence[Entry]
-    ends: list[tuple[int, int]]
+    checksums: list[int]
 
 
-def read_records(raw: bytes, *, at: int, number: int, checksum: int) -> Found:
-    """Read records that begin at this offset. The first has this number and follows one with this checksum.
+def read_records(raw: bytes, *, number: int, checksum: int) -> Found:
+    """Read records. The first has this number and follows one with this checksum.
 
     Raises:
         Damaged: they have been changed.
     """
     entries: list[Entry] = []
-    ends: list[tuple[int, int]] = []
-    position = 0
-    while position < len(raw):
-        data_at = position + _RECORD_BYTES
-        if data_at > len(raw):
+    checksums: list[int] = []
+    position, size, head = 0, len(raw), _RECORD.size
+    while position < size:
+        data_at = position + RECORD_BYTES
+        if data_at > size:
             raise Damaged(f"record {number} is cut off")
-        length, stamp = _RECORD.unpack_from(raw, position)
-        (expected,) = _CELL_CHECKSUM.unpack_from(raw, position + _RECORD.size)
-        data = raw[data_at : data_at + length]
-        checksum = crc32(data, crc32(raw[position : position + _RECORD.size], checksum))
-        if len(data) < length or checksum != expected:
+        length, stamp, expected = _RECORD_AND_CHECKSUM.unpack_from(raw, position)
+        end = data_at + length
+        data = raw[data_at:end]
+        checksum = crc32(data, crc32(raw[position : position + head], checksum))
+        if end > size or checksum != expected:
             raise Damaged(f"record {number} has been changed")
         entries.append(Entry(number, stamp, data))
-        position = data_at + length
-        ends.append((at + position, checksum))
+        checksums.append(checksum)
+        position = end
         number += 1
-    return Found(entries, ends)
+    return Found(entries, checksums)

@@ -334,9 +334,9 @@ class Replica:
 
     def _apply(self, entry: Entry, record: Record | None) -> None:
         record = self.ledger.apply(entry, record)
-        if isinstance(record, Took) and record.who == self.pacer.who and record.serial != self._appending:
+        if type(record) is Took and record.who == self.pacer.who and record.serial != self._appending:
             self.orphans.setdefault(record.serial, RequestEnd.NOT_SENT)
-        elif isinstance(record, Quarantine) and self.ledger.quiet_until > self._opened().now():
+        elif type(record) is Quarantine and self.ledger.quiet_until > self._opened().now():
             self._warn_of_quarantine(record.reason)
 
     def _quarantine_seconds(self) -> float:

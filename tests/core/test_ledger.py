@@ -144,6 +144,64 @@ def test_a_request_may_tell_how_the_one_before_has_ended() -> None:
             assert question(log.ledger.pacer, now=now) == question(apart.ledger.pacer, now=now)
 
 
+@pytest.mark.parametrize("instants", [[14.0, 14.9, 15.0], [14.0], [15.0]])
+@pytest.mark.parametrize("starts", [[(11.0, 3.0), (11.0, 4.0)], [(10.0, 5.0), (11.0, 3.0)]])
+def test_requests_are_abandoned_when_their_own_budgets_end(
+    starts: list[tuple[float, float]], instants: list[float]
+) -> None:
+    """In whatever order they began, and whether the ledger is told of each instant or only of the last one."""
+    log = Log()
+    who = log.join()
+    for serial, (at, budget) in enumerate(starts):
+        log.take(who, serial, at, (serial,), budget=budget)
+    ledger = log.ledger
+    assert ledger.next_end_at() == 14.0
+    for now in instants:
+        ledger.advance(now)
+    assert ledger.next_end_at() == (15.0 if instants == [14.0] else inf)
+    ledger.advance(15.0)
+    assert [ledger.pacer.free_slots(now=now) for now in (15.9, 16.0, 16.9, 17.0)] == [1, 2, 2, 3]
+
+
+def test_what_is_known_up_to_an_instant_stays_known() -> None:
+    ledger = Ledger(LIMITS)
+    ledger.advance(5.0)
+    ledger.advance(4.0)
+    assert ledger.at == 5.0
+
+
+def test_a_process_is_active_until_its_last_request_does_not_matter_any_more() -> None:
+    log = Log()
+    who = log.join()
+    log.take(who, 1, 9.0)
+    log.take(who, 2, 9.0, (2,))
+    log.end(who, 1, 10.0, RequestEnd.ABANDONED)
+    log.end(who, 2, 11.0)
+    assert log.ledger.horizon == 11.5
+    assert [member.who for member in log.ledger.active(now=18.4)] == [who]
+    assert not log.ledger.active(now=18.5)
+
+
+def test_the_longest_budget_of_all_requests_counts() -> None:
+    log = Log()
+    who = log.join(budget=3.0)
+    log.take(who, 1, 1.0, budget=5.0)
+    log.take(who, 2, 1.0, (2,), budget=4.0)
+    assert log.ledger.longest_budget == 5.0
+
+
+def test_a_request_is_abandoned_though_one_with_an_earlier_end_was_answered() -> None:
+    log = Log()
+    who = log.join()
+    log.take(who, 1, 10.0, (1,), budget=3.0)
+    log.take(who, 2, 10.0, (2,), budget=5.0)
+    log.end(who, 1, 11.0)
+    ledger = log.ledger
+    for now, end_at in ((11.0, 15.0), (13.0, 15.0), (14.9, 15.0), (15.0, inf)):
+        ledger.advance(now)
+        assert ledger.next_end_at() == end_at
+
+
 def test_nothing_starts_in_a_quarantine() -> None:
     log = Log()
     who = log.join()
@@ -425,6 +483,18 @@ def play(steps: list[Step]) -> tuple[Log, list[Ledger], list[Sent], float]:
     return log, replicas, sent, now
 
 
+def ends_of_budgets(log: Log, now: float) -> list[float]:
+    """When the budgets end of the requests that are in flight."""
+    written = [(entry.at, decode(entry.data)) for entry in log.entries]
+    ended = {(record.who, record.serial) for _, record in written if isinstance(record, records.Ended)}
+    ends = [
+        at + record.budget
+        for at, record in written
+        if isinstance(record, records.Took) and (record.who, record.serial) not in ended
+    ]
+    return [end for end in ends if end > now]
+
+
 @pytest.mark.slow
 @pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @settings(max_examples=300, deadline=None)
@@ -439,6 +509,7 @@ def test_the_server_never_sees_more_than_the_vendor_allows(steps: list[Step]) ->
 @settings(max_examples=300, deadline=None)
 @given(steps, st.floats(0, 20))
 def test_replicas_of_the_same_log_give_the_same_answers(steps: list[Step], later: float) -> None:
+    """Each is told of other instants. They also know which requests are in flight, as a plain look at the log says."""
     log, replicas, _, now = play(steps)
     now += later
     fresh = Ledger(LIMITS)
@@ -448,6 +519,8 @@ def test_replicas_of_the_same_log_give_the_same_answers(steps: list[Step], later
             replica.apply(entry)
         replica.advance(now)
     assert [answers(replica, now) for replica in replicas] == [answers(fresh, now)] * len(replicas)
+    assert fresh.next_end_at() == min(ends_of_budgets(log, now), default=inf)
+    assert fresh.pacer.open_requests == len(ends_of_budgets(log, now))
 
 
 @pytest.mark.slow

@@ -25,14 +25,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from heapq import heappop, heappush
 from math import inf
-from typing import Final
+from typing import Final, final
 
 import attrs
 import msgspec
 
-from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status._core.scheduling.pacing import REPLIED, Pacer, RequestEnd
 from smsc_status.errors import ConfigError
 from smsc_status.models import Key, Limits
 
@@ -72,6 +71,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
+@final
 class Joined(msgspec.Struct, frozen=True, array_like=True, tag=0):
     """A process uses the account. `who` is the number of its first such entry, or 0 in that entry itself.
 
@@ -86,6 +86,7 @@ class Joined(msgspec.Struct, frozen=True, array_like=True, tag=0):
     last_bulk_at: float = -inf
 
 
+@final
 class Took(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """A request has been permitted to the process `who`; `serial` tells its requests apart.
 
@@ -100,6 +101,7 @@ class Took(msgspec.Struct, frozen=True, array_like=True, tag=1):
     after: tuple[int, int] | None = None
 
 
+@final
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """A request has ended; `how` is a position in `RequestEnd`."""
 
@@ -108,6 +110,7 @@ class Ended(msgspec.Struct, frozen=True, array_like=True, tag=2):
     how: int
 
 
+@final
 class Waits(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """A ticket; one that wants nothing takes back the last one."""
 
@@ -117,6 +120,7 @@ class Waits(msgspec.Struct, frozen=True, array_like=True, tag=3):
     bulk: bool
 
 
+@final
 class Quarantine(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """Nothing may start for this many seconds after the entry's stamp."""
 
@@ -125,6 +129,8 @@ class Quarantine(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 Record = Joined | Took | Ended | Waits | Quarantine
+# Code that runs for each entry asks `type(record) is Took`. A struct has a metaclass, so an `isinstance` that finds
+# another class takes four times as long.
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
@@ -148,7 +154,7 @@ def decode(data: bytes) -> Record:
             f"the shared log holds a record that can't be read ({error}): "
             f"expected one of version {VERSION}, so all processes need the same version of smsc_status"
         ) from None
-    if isinstance(record, Joined) and record.version != VERSION:
+    if type(record) is Joined and record.version != VERSION:
         raise ConfigError(
             f"the shared log is of version {record.version}: expected {VERSION}, "
             "so all processes need the same version of smsc_status"
@@ -239,11 +245,14 @@ class _Mark:
     needed_until: float = -inf
 
 
-@attrs.define
-class _Open:
+class _Open(msgspec.Struct, gc=False):
+    """A request in flight. It is a struct for the same reason as `Entry`."""
+
     keys: Sequence[Key]
     bulk: bool
     mark: _Mark
+    expires_at: float
+    """When its budget is over."""
 
 
 class Ledger:
@@ -269,8 +278,8 @@ class Ledger:
         An answered single request does not count. It only frees a slot, and the selectors that lack a slot are called
         then anyway."""
         self._open: dict[tuple[int, int], _Open] = {}
-        # When budgets end: instants and requests. Requests that have ended stay in it until then.
-        self._ends: list[tuple[float, int, int]] = []
+        # No budget of a request in flight is over before this instant.
+        self._no_end_before = inf
         self._tickets: dict[int, Ticket] = {}
         self.longest_budget: float = 0.0
         """The longest budget of any request so far, in seconds."""
@@ -287,18 +296,18 @@ class Ledger:
         """
         if record is None:
             record = decode(entry.data)
-        now = max(entry.at, self.at)
-        self.advance(now)
+        self.advance(entry.at)
+        now = self.at
         self.number = entry.number
         if not self._marks or now - self._marks[-1].at >= MARK_SECONDS:
             self._marks.append(_Mark(now, entry.number))
-        if isinstance(record, Took):
+        if type(record) is Took:
             self._took(record, now)
-        elif isinstance(record, Ended):
+        elif type(record) is Ended:
             self._finish((record.who, record.serial), _ENDS[record.how], now)
-        elif isinstance(record, Waits):
+        elif type(record) is Waits:
             self._waits(record, now)
-        elif isinstance(record, Joined):
+        elif type(record) is Joined:
             self._joined(record, entry.number, now)
         else:
             self.quarantines += 1
@@ -309,10 +318,13 @@ class Ledger:
 
     def advance(self, now: float) -> None:
         """The log has no further entries up to `now`. Requests whose budgets are over by then count as abandoned."""
-        while self._ends and self._ends[0][0] <= now:
-            expires_at, *request = heappop(self._ends)
-            self._finish((request[0], request[1]), RequestEnd.ABANDONED, expires_at)
-        self.at = max(self.at, now)
+        if now >= self._no_end_before:
+            over = [(each.expires_at, request) for request, each in self._open.items() if each.expires_at <= now]
+            for expires_at, request in sorted(over):
+                self._finish(request, RequestEnd.ABANDONED, expires_at)
+            self._no_end_before = self.next_end_at()
+        if now > self.at:
+            self.at = now
 
     def _took(self, record: Took, now: float) -> None:
         if record.after is not None:
@@ -323,9 +335,11 @@ class Ledger:
         self.pacer.started(keys, record.bulk, now)
         mark = self._marks[-1]
         mark.open += 1
-        self._open[record.who, record.serial] = _Open(keys, record.bulk, mark)
-        heappush(self._ends, (expires_at, record.who, record.serial))
-        self.longest_budget = max(self.longest_budget, record.budget)
+        self._open[record.who, record.serial] = _Open(keys, record.bulk, mark, expires_at)
+        if expires_at < self._no_end_before:
+            self._no_end_before = expires_at
+        if record.budget > self.longest_budget:
+            self.longest_budget = record.budget
         member = self.members.get(record.who)
         if member is None:
             member = self.members[record.who] = Member(record.who, "?", now)
@@ -338,13 +352,15 @@ class Ledger:
         open_request = self._open.pop(request, None)
         if open_request is not None:  # otherwise its budget was over before, or its start has been dropped from the log
             self.pacer.finished(open_request.keys, open_request.bulk, how, now)
-            self.changes += open_request.bulk or how is not RequestEnd.REPLIED
-            until = now + (self._back_after if how is RequestEnd.REPLIED else self._matters_for(how))
+            self.changes += open_request.bulk or how is not REPLIED
+            until = now + (self._back_after if how is REPLIED else self._matters_for(how))
             mark, member = open_request.mark, self.members[request[0]]
             mark.open -= 1
-            mark.needed_until = max(mark.needed_until, until)
+            if until > mark.needed_until:
+                mark.needed_until = until
             member.open -= 1
-            member.matters_until = max(member.matters_until, until)
+            if until > member.matters_until:
+                member.matters_until = until
 
     def _matters_for(self, how: RequestEnd) -> float:
         """For how many seconds a request without an answer matters after its end."""
@@ -439,9 +455,7 @@ class Ledger:
 
     def next_end_at(self) -> float:
         """The earliest end of the budget of a request in flight; `inf` if none is."""
-        while self._ends and (self._ends[0][1], self._ends[0][2]) not in self._open:
-            heappop(self._ends)
-        return self._ends[0][0] if self._ends else inf
+        return min([each.expires_at for each in self._open.values()], default=inf)
 
     def ticket(self, who: int) -> Ticket | None:
         """This process's last ticket, which may have expired, if it has not been taken back."""

@@ -49,6 +49,10 @@ class RequestEnd(Enum):
     NOT_SENT = "not sent"
 
 
+REPLIED: Final = RequestEnd.REPLIED
+"""For code that runs for each request: CPython 3.11 needs 0.1 µs to find a member of an enumeration, and 0.01 µs for a
+name."""
+
 # An id with several tokens out has a list. Item 0 is one of these marks: is a review of the id queued? The instants
 # follow in ascending order. `finished` compares a new instant with the item before the last, which may be the mark. Any
 # instant is above -inf, so nothing more needs to be done. No instant is above inf, so `finished` takes its slower
@@ -187,7 +191,7 @@ class Pacer:
         self._open -= 1
         names = self._with_lane(keys, bulk) if bulk or self._caps_singles else keys
         back_at = now + self._back_after
-        if how is not RequestEnd.REPLIED:
+        if how is not REPLIED:
             if how is RequestEnd.NOT_SENT:
                 self._refund(names)
                 return
@@ -273,7 +277,8 @@ class Pacer:
             at = self._review_at[-1]  # a shared log tells of events that are older than the last question
         self._review_at.append(at)
         self._review_queue.append(names[0] if len(names) == 1 else tuple(names))
-        self._next_at = min(self._next_at, at)
+        if at < self._next_at:
+            self._next_at = at
 
     def _advance(self, now: float) -> None:
         """Carry out all reviews that are due: drop tokens that have come back, and forget ids that have no others."""
