@@ -105,9 +105,9 @@ def _log_of_machine(account: Account) -> SharedLog | NotShared:
     try:
         folder = places.default_directory()
         places.make_directory(folder)
-        reason = places.why_not_here(folder / "log")
     except ConfigError as error:
-        folder, reason = Path(), str(error)
+        return NotShared(str(error))
+    reason = places.why_not_here(folder / "log")
     if reason is not None:
         return NotShared(f"{folder}: {reason}")
     return SharedLog(str(folder), partial(_open_in, folder, account))

@@ -38,7 +38,8 @@ class AccountState:
     - `free_slots`: how many requests may start now.
     - `bulk_slot_in`: until the next bulk request may start; 0.0 means now.
     - `ids_remembered`: how many ids were asked lately.
-    - `quarantine_in`: until requests may start again after the log was lost; 0.0 as a rule.
+    - `quarantine_in`: until requests may start again after a log was begun that may lack requests; 0.0 as a
+      rule.
     - `no_log`: why there is no log to read; `None` if there is one.
     """
 

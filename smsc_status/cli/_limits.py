@@ -82,7 +82,7 @@ def lines(state: AccountState | NotShared) -> list[str]:
     shown.append(_line("bulk request", f"in {state.bulk_slot_in:.1f} s" if state.bulk_slot_in else "now"))
     shown.append(_line("ids", f"{state.ids_remembered} asked lately"))
     if state.quarantine_in:
-        shown.append(_line("quarantine", f"nothing is sent for {state.quarantine_in:.1f} s, because the log was lost"))
+        shown.append(_line("quarantine", f"nothing is sent for {state.quarantine_in:.1f} s, because the log is new"))
     return shown
 
 
