@@ -114,6 +114,7 @@ class BytesPath:
         ("/tmp/a\0b", r"/tmp/a\x00b: there can't be such a file"),
         ("http://host/x", "share: "),
         ("redis://host:port", "share: "),
+        ("/tmp/no-such-directory/", "/tmp/no-such-directory/: there is no such directory"),
         ("/nowhere/at/all", "/nowhere/at/all: its directory does not exist"),
     ],
 )
