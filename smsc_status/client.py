@@ -64,8 +64,10 @@ class Stats:
     - `waiting`: the distinct messages that wait for a request.
     - `bulk_slot_in`: the seconds until the account's next bulk request may start; 0.0 means now.
     - `shared_by`: what the processes of the account share: `process` means nothing, otherwise where their log is.
+      Before the first request it may be the directory or the server that the log is in.
     - `processes`: how many processes have used the account lately, as far as the log tells.
-    - `quarantine_in`: the seconds until requests may start again after the log was lost; 0.0 as a rule.
+    - `quarantine_in`: the seconds until requests may start again after a log was begun that may lack requests; 0.0
+      as a rule.
     - `is_in_outage`: whether the server seems to be out of reach: several requests in a row had no usable answer, and
       now one at a time is sent until one has.
 
@@ -215,6 +217,8 @@ class StatusClient:
             verify=verify,
         )
         self._trackers: WeakSet[Tracker] = WeakSet()
+        # The event loop in which it is being closed or was closed, and what tells that this is over.
+        self._closing: tuple[object, Any] | None = None
         self._engine = Engine(
             make_exchange,
             limiter=limiter,
@@ -492,10 +496,24 @@ class StatusClient:
     async def aclose(self) -> None:
         """Close the client: abandon requests in flight, fail what waits with `ClientClosed`, and close the sockets.
 
-        It may be called from any task, and more than once.
+        It may be called from any task, and more than once: a further call waits until the first one is over. If the
+        processes share a log that can't be reached, closing takes a few seconds longer.
         """
-        await self._engine.aclose()
-        await self._engine.leave_limiter()
+        import anyio  # noqa: PLC0415 (see the module's docstring)
+
+        from smsc_status import _loops  # noqa: PLC0415 (likewise)
+
+        loop = _loops.this_loop()
+        if self._closing is not None and self._closing[0] is loop:
+            await self._closing[1].wait()
+            return
+        is_over = anyio.Event()
+        self._closing = loop, is_over
+        try:
+            await self._engine.aclose()
+            await self._engine.leave_limiter()
+        finally:
+            is_over.set()
 
     async def __aenter__(self) -> Self:
         await self._engine.bind()

@@ -62,6 +62,25 @@ async def test_closing_does_not_wait_for_ever_for_a_transport_that_does_not_clos
     assert anyio.current_time() - began_at == pytest.approx(10)
 
 
+async def test_whoever_closes_a_client_once_more_waits_until_it_is_closed() -> None:
+    class Slow(Answering):
+        is_closed = False
+
+        async def aclose(self) -> None:
+            await anyio.sleep(3)
+            self.is_closed = True
+
+    transport = Slow(DELIVERED)
+    client = StatusClient(apikey="k", base_url="http://localhost", transport=transport)
+    await client.check(1, PHONE)
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.aclose)
+        await anyio.sleep(1)
+        await client.aclose()
+        assert transport.is_closed
+    await client.aclose()
+
+
 async def test_closing_does_not_wait_for_ever_for_a_transport_that_does_not_listen() -> None:
     class Deaf(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

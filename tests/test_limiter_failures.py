@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from math import inf
@@ -27,6 +28,7 @@ from smsc_status import (
 )
 from smsc_status._core.scheduling.checks import Request
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status._runtime.permits import LONGEST_RELEASE
 from smsc_status.emulator import Emulator
 from smsc_status.limiter import Permit
 
@@ -494,8 +496,54 @@ async def test_a_closed_client_does_not_wait_for_ever_for_a_limiter_that_does_no
     transport = Answering(b'{"status": 1}')
     client = StatusClient(apikey="k", base_url="http://localhost", transport=transport, limiter=Asleep())
     await client.check(1, PHONE)
-    with anyio.fail_after(11):
-        await client.aclose()
+    began_at = anyio.current_time()
+    await client.aclose()
+    assert anyio.current_time() - began_at == pytest.approx(LONGEST_RELEASE)
+    assert LONGEST_RELEASE < 10  # seconds that a container has until it is killed
+
+
+@pytest.mark.parametrize(("error", "is_explained"), [(LimiterUnavailable("away"), True), (OSError("a mistake"), False)])
+async def test_a_limiter_that_is_away_is_warned_of_once_a_minute(
+    error: Exception, is_explained: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each request meets it, again and again. The text of `LimiterUnavailable` is enough, and has no traceback."""
+
+    class Away(LocalLimiter):
+        is_away = False
+        failed = 0
+
+        async def acquire(self, select: Any) -> Any:
+            return self._when_there(await super().acquire(select))
+
+        async def release(self, permit: Permit[Any], how: RequestEnd) -> None:
+            self._when_there(None)
+            await super().release(permit, how)
+
+        def _when_there(self, result: Any) -> Any:
+            self.failed += self.is_away
+            if self.is_away:
+                raise copy.copy(error)
+            return result
+
+    limiter, transport = Away(), Answering(b'{"status": 1}', after=1.0)
+    async with StatusClient(apikey="k", base_url="http://localhost", transport=transport, limiter=limiter) as client:
+        async with anyio.create_task_group() as group:
+            for id in range(1, 4):
+                group.start_soon(client.check, id, PHONE)
+                await anyio.sleep(0.2)
+            limiter.is_away = True
+        await anyio.sleep(30)
+        assert limiter.failed > 6
+        warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert [record.getMessage() for record in warnings] == [
+            f"the limiter failed, and is asked again: {type(error).__name__}: {error}"
+        ]
+        assert (warnings[0].exc_info is None) is is_explained
+        await anyio.sleep(100)
+        warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert 2 <= len(warnings) <= 3
+        limiter.is_away = False
+        await anyio.sleep(100)
 
 
 async def test_a_deletion_whose_caller_was_cancelled_while_connecting_is_not_sent_later() -> None:

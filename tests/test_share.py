@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
@@ -113,6 +114,7 @@ class BytesPath:
         ("/tmp/a\0b", r"/tmp/a\x00b: there can't be such a file"),
         ("http://host/x", "share: "),
         ("redis://host:port", "share: "),
+        ("/tmp/no-such-directory/", "/tmp/no-such-directory/: there is no such directory"),
         ("/nowhere/at/all", "/nowhere/at/all: its directory does not exist"),
     ],
 )
@@ -163,6 +165,20 @@ def test_share_and_limiter_exclude_each_other() -> None:
         client(share="process", limiter=LocalLimiter())
 
 
+@pytest.mark.asyncio
+async def test_stats_name_the_log_itself_once_it_is_open(tmp_path: Path) -> None:
+    """Two clients with other credentials share a directory, but no log."""
+    seen: list[str] = []
+    for credentials in ({"login": "me", "password": "secret"}, {"login": None, "password": None, "apikey": "key"}):
+        one = client(**credentials, base_url="http://127.0.0.1:1", share=tmp_path, retries=0)
+        with pytest.raises(TransportError):
+            await one.check(7, PHONE)
+        seen.append(one.stats().shared_by)
+        await one.aclose()
+    assert sorted(seen) == sorted(str(tmp_path / name) for name in os.listdir(tmp_path))
+    assert len(set(seen)) == 2
+
+
 def test_one_account_has_the_same_limits_in_one_process(tmp_path: Path) -> None:
     kept = client(share=tmp_path / "log")
     with pytest.raises(ConfigError, match="this account is in use in this process with"):
@@ -180,6 +196,20 @@ def test_without_a_place_for_the_log_the_process_shares_alone_and_says_why_once(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "does not share the account's limits" in caplog.text
     assert "its mode is 0777: expected 0700" in caplog.text
+
+
+def test_the_warning_names_the_place_that_can_not_be_used_once(
+    state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether no log can be in the directory, or the directory can't be made."""
+    monkeypatch.setattr(places, "why_not_here", lambda _: "it is on a network file system")
+    client()
+    state.parent.joinpath("file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(state.parent / "file"))
+    client()
+    texts = [record.getMessage().partition(" of this machine: ")[2] for record in caplog.records]
+    assert texts[0] == f"{state}: it is on a network file system"
+    assert texts[1].startswith(f"{state.parent}/file/smsc_status: ")
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
 
 import anyio
 import attrs
@@ -12,9 +14,11 @@ from memory_store import MemoryLog, MemoryStore
 from smsc_status import Limits
 from smsc_status._core.scheduling.ledger import Joined, Quarantine, decode, encode, joined, limits_of, took
 from smsc_status._core.scheduling.pacing import Pacer, RequestEnd
+from smsc_status._sharing.file import FileStore
 from smsc_status._sharing.limiter import SharedLimiter
 from smsc_status._sharing.report import AccountState, ProcessState, read_state
 from smsc_status._sharing.store import Store
+from smsc_status.cli._limits import lines
 from smsc_status.models import Key
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +59,21 @@ async def state_of(log: MemoryLog) -> AccountState:
 async def test_without_a_log_everything_is_free() -> None:
     state = await state_of(MemoryLog())
     assert state == AccountState(where="memory", no_log="a first start", free_slots=4)
+
+
+@pytest.mark.parametrize(("is_lost", "free_slots", "seconds"), [(True, 0, 101.0), (False, 4, 0.0)])
+async def test_after_a_loss_nothing_is_free_although_nobody_has_noticed_it_yet(
+    tmp_path: Path, is_lost: bool, free_slots: int, seconds: float
+) -> None:
+    """The next process that sends something begins a log with a quarantine, if it keeps the vendor's limits."""
+    await FileStore(tmp_path / "log").begin([encode(Quarantine(0.0, "new"))], instead_of="")
+    if is_lost:
+        os.truncate(tmp_path / "log", os.stat(tmp_path / "log").st_size - 1)
+    state = await read_state(FileStore(tmp_path / "log"))
+    assert (state.no_log is not None) is is_lost
+    assert (state.free_slots, state.open_requests) == (free_slots, 0)
+    assert state.quarantine_in == state.bulk_slot_in == pytest.approx(seconds, abs=1.0)
+    assert any("begins a new log" in line for line in lines(state)) is is_lost
 
 
 async def test_each_process_is_shown_with_its_open_requests() -> None:

@@ -10,13 +10,17 @@ from typing import Any
 
 import anyio
 
+from smsc_status import _loops
 from smsc_status._core.scheduling import backoff
 from smsc_status._core.scheduling.pacing import RequestEnd
-from smsc_status.errors import ConfigError
+from smsc_status.errors import ConfigError, LimiterUnavailable
 from smsc_status.limiter import Limiter, Permit, Selector, WantedT
 
-LONGEST_RELEASE = 10.0
-"""Seconds. So long at most a caller that was cancelled goes on to tell the limiter how its request has ended."""
+LONGEST_RELEASE = 5.0
+"""Seconds. So long at most a caller that was cancelled goes on to tell the limiter how its request has ended. A client
+that is closed waits for it, and containers are often killed ten seconds after they were asked to stop."""
+REPEAT_SECONDS = 60.0
+"""A failure is logged as a warning at most once in this time. While a limiter is away, each request meets it."""
 
 logger = logging.getLogger("smsc_status")
 
@@ -32,6 +36,8 @@ class Permits:
     def __init__(self, limiter: Limiter, run_later: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
         self._limiter = limiter
         self._run_later = run_later
+        # When each failure was logged as a warning.
+        self._warned_at: dict[str, float] = {}
 
     async def acquire(
         self, select: Selector[WantedT], *, failed: Callable[[Exception, float], None] | None = None
@@ -51,7 +57,7 @@ class Permits:
                 raise
             except Exception as error:
                 tries += 1
-                warn(error)
+                self._warn(error)
                 pause = backoff.delay(tries, random.random())
                 if failed is not None:
                     failed(error, pause)
@@ -65,7 +71,7 @@ class Permits:
         try:
             await self._limiter.release(permit, how)
         except Exception as error:
-            warn(error)
+            self._warn(error)
             self._run_later(partial(self._release_at_last, permit, how, failures=1))
         except GeneratorExit:  # the event loop was closed
             raise
@@ -82,12 +88,26 @@ class Permits:
             try:
                 await self._limiter.release(permit, how)
             except Exception as error:
-                warn(error)
+                self._warn(error)
             else:
                 return
 
+    def _warn(self, error: Exception) -> None:
+        now, what = _loops.now(), repr(error)
+        self._warned_at = {text: at for text, at in self._warned_at.items() if now < at + REPEAT_SECONDS}
+        if what in self._warned_at:
+            warn(error, level=logging.DEBUG)
+        else:
+            self._warned_at[what] = now
+            warn(error)
 
-def warn(error: Exception) -> None:
-    """Log a failure of the limiter."""
+
+def warn(error: Exception, *, level: int = logging.WARNING) -> None:
+    """Log a failure of the limiter.
+
+    The text of a `LimiterUnavailable` says what is wrong. Any other error may be a mistake in a limiter of the user's
+    own, so its traceback is logged too.
+    """
     what = f"{type(error).__name__}: {error}"
-    logger.warning("the limiter failed, and is asked again: %s", what, exc_info=error)
+    traceback = None if isinstance(error, LimiterUnavailable) else error
+    logger.log(level, "the limiter failed, and is asked again: %s", what, exc_info=traceback)

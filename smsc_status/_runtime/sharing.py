@@ -98,16 +98,16 @@ def log_of(account: Account, share: str | os.PathLike[str] | Secret | None, *, m
         return _log_of_machine(account)
     if isinstance(share, str) and os.sep not in share:
         raise ConfigError(f"share {share!r}: {EXPECTED}")
-    return _log_at(account, Path(text))
+    return _log_at(account, text)
 
 
 def _log_of_machine(account: Account) -> SharedLog | NotShared:
     try:
         folder = places.default_directory()
         places.make_directory(folder)
-        reason = places.why_not_here(folder / "log")
     except ConfigError as error:
-        folder, reason = Path(), str(error)
+        return NotShared(str(error))
+    reason = places.why_not_here(folder / "log")
     if reason is not None:
         return NotShared(f"{folder}: {reason}")
     return SharedLog(str(folder), partial(_open_in, folder, account))
@@ -119,10 +119,14 @@ def _warn_once(text: str) -> None:
         logger.warning("%s", text)
 
 
-def _log_at(account: Account, path: Path) -> SharedLog:
+def _log_at(account: Account, text: str) -> SharedLog:
     """A log at that path. If it is a directory, one there that is named by the account."""
-    is_folder = os.path.isdir(path)  # `Path.is_dir` raises for a name that is too long or holds a NUL
-    path = places.explicit_path(path / "log" if is_folder else path)
+    is_folder = os.path.isdir(text)  # `Path.is_dir` raises for a name that is too long or holds a NUL
+    if text.endswith(os.sep) and not is_folder:  # otherwise a file would be made in the directory's place
+        raise ConfigError(
+            f"{text}: there is no such directory: expected one, or a file's path without a final {os.sep}"
+        )
+    path = places.explicit_path(Path(text, "log") if is_folder else text)
     open_store = partial(_open_in, path.parent, account) if is_folder else partial(_open_file, path)
     return SharedLog(str(path.parent if is_folder else path), open_store)
 

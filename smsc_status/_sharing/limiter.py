@@ -9,6 +9,7 @@ from smsc_status import _loops
 from smsc_status._core.scheduling.pacing import RequestEnd
 from smsc_status._sharing.participant import Participant
 from smsc_status._sharing.replica import OpenStore, Replica
+from smsc_status._sharing.store import Store
 from smsc_status._sharing.tally import LogTally
 from smsc_status.limiter import LONGEST_REQUEST, Permit, Selector, Slots, WantedT
 from smsc_status.models import Limits
@@ -22,7 +23,8 @@ class SharedLimiter:
     Args:
         limits: what to keep. All processes must keep the same.
         open_store: makes the store object for an event loop.
-        where: where the log is, for people: without secrets.
+        where: where the log is, for people: without secrets. When the store is opened, its own `where` takes the place
+            of this one. It is more exact: a directory holds a log for each account.
     """
 
     def __init__(self, limits: Limits, open_store: OpenStore, *, where: str) -> None:
@@ -88,6 +90,11 @@ class SharedLimiter:
         """The seconds after which a request of this process is surely over."""
         return self.longest_request or LONGEST_REQUEST
 
+    async def _opened_store(self) -> Store:
+        store = await self._open_store()
+        self.where = store.where
+        return store
+
     def _participant(self) -> Participant:
         loop = _loops.this_loop()
         participant = self._participants.get(loop)
@@ -95,7 +102,7 @@ class SharedLimiter:
             for ended in [known for known in self._participants if _loops.has_ended(known)]:
                 del self._participants[ended]
             participant = self._participants[loop] = Participant(
-                Replica(self.limits, self._open_store, where=self.where, budget=lambda: self.budget, tally=self.tally)
+                Replica(self.limits, self._opened_store, where=self.where, budget=lambda: self.budget, tally=self.tally)
             )
         return participant
 

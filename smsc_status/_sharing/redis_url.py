@@ -92,7 +92,10 @@ def _parse(url: str) -> Address:
         raise ConfigError("share: a Unix socket needs an absolute path: expected unix:///PATH")
     if not is_unix and not parts.hostname:
         raise ConfigError(f"share: no host: {EXPECTED}")
-    db = options.get("db", "0" if is_unix else parts.path.strip("/") or "0")
+    in_path = "" if is_unix else parts.path.strip("/")
+    if in_path and options.get("db", in_path) != in_path:
+        raise ConfigError("share: the URL names two databases: expected either /DB or ?db=DB")
+    db = options.get("db", in_path or "0")
     if not (db.isascii() and db.isdigit()):
         raise ConfigError("share: the database is not a number: expected one from 0")
     if parts.port == 0:

@@ -10,6 +10,7 @@ import attrs
 from smsc_status._core.scheduling.ledger import Entry, Joined, Ledger, decode, limits_of
 from smsc_status._core.scheduling.pacing import BULK
 from smsc_status._sharing.store import NoLog, Store
+from smsc_status.limiter import LONGEST_REQUEST
 from smsc_status.models import Limits
 
 
@@ -38,7 +39,8 @@ class AccountState:
     - `free_slots`: how many requests may start now.
     - `bulk_slot_in`: until the next bulk request may start; 0.0 means now.
     - `ids_remembered`: how many ids were asked lately.
-    - `quarantine_in`: until requests may start again after the log was lost; 0.0 as a rule.
+    - `quarantine_in`: until requests may start again after a log was begun that may lack requests; 0.0 as a
+      rule. If there is no log to read, it is what it will be if a process begins one now.
     - `no_log`: why there is no log to read; `None` if there is one.
     """
 
@@ -63,7 +65,7 @@ async def read_state(store: Store) -> AccountState:
     try:
         tail = await store.append(None, log="", after=0)
     except NoLog as missing:
-        return AccountState(where=store.where, no_log=missing.reason, free_slots=Limits().connections)
+        return _without_log(store, missing)
     limits = _limits_in(tail.entries)
     ledger = Ledger(limits)
     for entry in tail.entries:
@@ -89,6 +91,22 @@ async def read_state(store: Store) -> AccountState:
         bulk_slot_in=round(max(quarantine_in, pacer.bulk_due_at(now=now) - now), 3),
         ids_remembered=len(pacer) - is_bulk_remembered,
         quarantine_in=round(quarantine_in, 3),
+    )
+
+
+def _without_log(store: Store, missing: NoLog) -> AccountState:
+    """How the account stands for the next process, which begins a log, if it keeps the vendor's limits."""
+    limits = Limits()
+    quarantine_in = 0.0
+    if missing.quiet_from is not None:
+        seconds = limits.period + limits.margin + limits.linger + LONGEST_REQUEST
+        quarantine_in = round(max(0.0, missing.quiet_from + seconds - store.now()), 3)
+    return AccountState(
+        where=store.where,
+        free_slots=0 if quarantine_in else limits.connections,
+        bulk_slot_in=quarantine_in,
+        quarantine_in=quarantine_in,
+        no_log=missing.reason,
     )
 
 

@@ -19,7 +19,7 @@ from smsc_status._operations.streaming import OutcomeStream
 from smsc_status._operations.tracker import TrackStream
 from smsc_status.cli._exits import Exit, exit_of, explained
 from smsc_status.cli._files import STDIN, Columns, MessageFile, shown_name
-from smsc_status.cli._meters import Meter, ticking
+from smsc_status.cli._meters import Meter, quarantine_note, ticking
 from smsc_status.cli._output import Sink
 from smsc_status.cli._reports import LineReporter
 from smsc_status.client import StatusClient
@@ -112,10 +112,7 @@ class Job(ABC):
         quarantine_in = self.client.stats().quarantine_in
         if quarantine_in and not self._has_told_quarantine:
             self._has_told_quarantine = True
-            self.meter.say(
-                f"nothing is sent for {quarantine_in:.0f} s: the log that the account's processes share was lost, and "
-                "with it the last requests"
-            )
+            self.meter.say(quarantine_note(quarantine_in))
         self.show()
 
     async def _refs_to_check(self) -> AsyncGenerator[MessageRef, None]:

@@ -75,14 +75,18 @@ def lines(state: AccountState | NotShared) -> list[str]:
         return [f"nothing is shared: {state.reason or NOT_SHARED}"]
     shown = [_line("log", state.where)]
     if state.no_log is not None:
-        return [*shown, _line("", f"no log to read: {state.no_log.removeprefix(f'{state.where}: ')}")]
+        shown.append(_line("", f"no log to read: {state.no_log.removeprefix(f'{state.where}: ')}"))
+        if state.quarantine_in:
+            begins = f"the next request begins a new log, and nothing is sent for {state.quarantine_in:.1f} s then"
+            shown.append(_line("quarantine", begins))
+        return shown
     shown.append(_line("processes", str(len(state.processes))))
     shown += [_line("", _shown(process)) for process in state.processes]
     shown.append(_line("free slots", f"{state.free_slots} of {state.limits.connections}"))
     shown.append(_line("bulk request", f"in {state.bulk_slot_in:.1f} s" if state.bulk_slot_in else "now"))
     shown.append(_line("ids", f"{state.ids_remembered} asked lately"))
     if state.quarantine_in:
-        shown.append(_line("quarantine", f"nothing is sent for {state.quarantine_in:.1f} s, because the log was lost"))
+        shown.append(_line("quarantine", f"nothing is sent for {state.quarantine_in:.1f} s, because the log is new"))
     return shown
 
 

@@ -121,6 +121,14 @@ def note_of(stats: Stats) -> str:
     return f"{bulk} · {stats.open_requests} open · {stats.waiting} waiting{processes}"
 
 
+def quarantine_note(quarantine_in: float) -> str:
+    """Why nothing is sent for so many seconds."""
+    return (
+        f"nothing is sent for {quarantine_in:.0f} s: the log that the account's processes share is new, and may "
+        "lack the last requests"
+    )
+
+
 class Pace:
     """How fast a count has grown lately.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 from smsc_status.cli._exits import print_on_stderr
-from smsc_status.cli._meters import ticking
+from smsc_status.cli._meters import quarantine_note, ticking
 from smsc_status.client import StatusClient
 from smsc_status.errors import LimitExceeded, ProtocolError, TransportError
 from smsc_status.models import Detail, StatusRecord
@@ -26,9 +26,13 @@ async def check(client: StatusClient, id: str, phone: str, *, detail: Detail, ma
             id, phone, detail=detail, max_wait=SILENT_SECONDS if max_wait is None else min(SILENT_SECONDS, max_wait)
         )
     except LimitExceeded as error:
+        quarantine_in = client.stats().quarantine_in
+        if quarantine_in:
+            print_on_stderr(quarantine_note(quarantine_in))
         if max_wait is not None and max_wait <= max(SILENT_SECONDS, error.retry_after):
             raise
-        print_on_stderr(f"waiting: the limits allow this check in {error.retry_after:.0f} s")
+        if not quarantine_in:
+            print_on_stderr(f"waiting: the limits allow this check in {error.retry_after:.0f} s")
     except (TransportError, ProtocolError):
         if max_wait is not None and max_wait <= SILENT_SECONDS:
             raise

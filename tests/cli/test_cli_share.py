@@ -128,7 +128,7 @@ def test_the_time_of_a_quarantine_is_told(log: Path, tmp_path: Path) -> None:
         source.write_text(csv_of(server))
         shown = run("limits", "--share", str(log), env=account_of(server))
         ended = run("fetch", str(source), "--share", str(log), env=account_of(server))
-    assert "because the log was lost" in shown.out
+    assert "because the log is new" in shown.out
     assert "free slots    0 of 4" in shown.out
     assert ended.status == 0
     assert ended.err.count("nothing is sent for") == ended.err.count("\n") == 1
@@ -290,8 +290,9 @@ def test_a_file_that_is_no_log_is_never_deleted(log: Path) -> None:
 class Checks:
     """Stands for a client: gives these outcomes one after the other."""
 
-    def __init__(self, *outcomes: StatusRecord | SmscError) -> None:
+    def __init__(self, *outcomes: StatusRecord | SmscError, quarantine_in: float = 0.0) -> None:
         self.outcomes = list(outcomes)
+        self.quarantine_in = quarantine_in
         self.max_waits: list[float | None] = []
 
     async def check(self, id: str, phone: str, *, detail: Detail, max_wait: float | None) -> StatusRecord:
@@ -300,6 +301,9 @@ class Checks:
         if isinstance(outcome, SmscError):
             raise outcome
         return outcome
+
+    def stats(self) -> Any:
+        return SimpleNamespace(quarantine_in=self.quarantine_in)
 
 
 def test_a_key_is_asked_for_on_a_terminal_to_find_the_log(log: Path) -> None:
@@ -336,6 +340,22 @@ def test_a_check_that_may_not_wait_so_long_fails_at_once(
         checked(client, max_wait)
     assert client.max_waits == [min(1.0, max_wait)]
     assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("max_wait", "waits"), [(None, True), (30.0, False)])
+def test_a_check_says_that_a_new_log_is_why_nothing_is_sent(
+    max_wait: float | None, waits: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The limits are not the reason. It is said too if the check may not wait so long."""
+    client = Checks(LimitExceeded("later", 101.0), RECORD, quarantine_in=100.6)
+    if waits:
+        assert checked(client, max_wait) is RECORD
+    else:
+        with pytest.raises(LimitExceeded):
+            checked(client, max_wait)
+    said = capsys.readouterr().err
+    assert said.startswith("smsc-status: nothing is sent for 101 s: the log that the account's processes share is new")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("error", [TransportError("cut"), ProtocolError("no answer", excerpt="<html>")])
