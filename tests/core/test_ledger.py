@@ -407,7 +407,6 @@ def play(steps: list[Step]) -> tuple[Log, list[Ledger], list[Sent], float]:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @settings(max_examples=300, deadline=None)
 @given(steps)
 def test_the_server_never_sees_more_than_the_vendor_allows(steps: list[Step]) -> None:
@@ -416,7 +415,6 @@ def test_the_server_never_sees_more_than_the_vendor_allows(steps: list[Step]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @settings(max_examples=300, deadline=None)
 @given(steps, st.floats(0, 20))
 def test_replicas_of_the_same_log_give_the_same_answers(steps: list[Step], later: float) -> None:
@@ -432,7 +430,6 @@ def test_replicas_of_the_same_log_give_the_same_answers(steps: list[Step], later
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @settings(max_examples=300, deadline=None)
 @given(steps, st.floats(0, 20))
 def test_entries_that_are_not_needed_change_no_answer(steps: list[Step], later: float) -> None:
