@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -44,7 +45,10 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Keep what lasts as long as the tests out of each garbage collection: one walked through it for half a second."""
+    """Keep what lasts as long as the tests out of each garbage collection: one walked through it for half a second.
+
+    And collect less often than Python does by itself: that saves a thirtieth of the tests' time.
+    """
     begin_hypothesis()  # now, while there is little for the garbage collector to look through
     gc.disable()
     try:
@@ -52,6 +56,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(10_000)
         gc.enable()
 
 
@@ -71,18 +76,22 @@ def begin_hypothesis(_: None) -> None:
     """Let Hypothesis register its random numbers: it asks the garbage collector for references, which must see them."""
 
 
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Do not measure what is marked `no_cover`.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure coverage in quick tests, and in slow ones that are marked `measured`.
 
-    In the processes of pytest-xdist, pytest-cov measures twice, and its own hook stops only one of the two.
+    Measuring more than doubles the time of Python code, and the others run no line that these do not. Coverage can't be
+    paused by its own functions: in the processes of pytest-xdist, pytest-cov measures twice.
     """
-    trace = sys.gettrace()
-    if item.get_closest_marker("no_cover") is not None:
-        sys.settrace(None)
+    if item.get_closest_marker("slow") is None or item.get_closest_marker("measured") is not None:
+        return (yield)
+    trace, thread_trace = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
     try:
         return (yield)
     finally:
+        threading.settrace(thread_trace)
         sys.settrace(trace)
 
 

@@ -1,15 +1,13 @@
 """A program that uses the account beside others, for the tests of what may happen to processes that share it.
 
 Its arguments are the server's URL, the client's `share`, and in JSON what it does; "work" names one of `WORKS`. It
-prints its results in JSON. With the work "serve" it is the server instead: it prints its URL, and when its standard
-input is closed, what the emulator has counted.
+prints its results in JSON.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -20,8 +18,8 @@ from functools import partial
 from typing import Any
 
 import anyio
+import quick_start  # noqa: F401 (what it does is needed)
 import stopped_client
-from helpers import PHONE, delivered
 from stopped_client import TIMEOUT
 
 from smsc_status import LimiterUnavailable, Limits, SmscError, StatusClient, StatusRecord, _loops
@@ -36,22 +34,12 @@ from smsc_status._sharing.redis import RedisStore
 from smsc_status._sharing.replica import Replica
 from smsc_status._sharing.server_clock import ServerClock
 from smsc_status._sharing.store import Tail
-from smsc_status.emulator import Emulator, EmulatorServer, Referee
 
+PHONE = "79990000000"  # that of `delivered` in `helpers`, whose import takes long
 LIMITS: dict[str, Any] = {"period": 3.0, "margin": 0.2, "linger": 1.0}
 TICK = 0.02
 
 Said = dict[str, Any]
-
-
-def serve(*, latency: float, messages: int) -> None:
-    """The emulator. It enforces the limits, and notes when each message's requests arrive."""
-    emulator = Emulator(referee=Referee(period=LIMITS["period"]), latency=latency)
-    delivered(emulator, range(1, messages + 1))
-    with EmulatorServer(emulator) as server:
-        _say(server.url)
-        sys.stdin.read()
-        _say(emulator.stats())
 
 
 def _say(what: Any) -> None:
@@ -173,6 +161,8 @@ async def told_when_away(client: StatusClient, said: Said, *, timeout: float) ->
 
 async def forked(client: StatusClient, said: Said, *, first: int, count: int) -> None:
     """Fork while requests are open. The child goes on with the same client object in a loop of its own."""
+    import multiprocessing  # noqa: PLC0415 (it takes long, and only this work needs it)
+
     reader, writer = multiprocessing.get_context("fork").Pipe(duplex=False)
 
     def in_child() -> None:
@@ -282,17 +272,14 @@ async def main(url: str, share: str, options: dict[str, Any]) -> None:
 if __name__ == "__main__":
     _, url_, share_, options_ = sys.argv
     asked = json.loads(options_)
-    if asked["work"] == "serve":
-        serve(latency=asked["latency"], messages=asked["messages"])
-    else:
-        logging.getLogger("smsc_status").addHandler(warnings)
-        without, stop = asked.pop("without", ""), asked.pop("stop", "")
-        _replace(ledger, "VERSION", asked.pop("version", ledger.VERSION))
-        _replace(redis_connection, "TIMEOUT", asked.pop("answered_within", redis_connection.TIMEOUT))
-        if without in GUARDS:
-            _replace(*GUARDS[without])
-        if stop == "lock":
-            stop_with_lock()
-        elif stop:
-            stopped_client.stop_before(stop, is_checked=without != "fence")
-        anyio.run(main, url_, share_, asked)
+    logging.getLogger("smsc_status").addHandler(warnings)
+    without, stop = asked.pop("without", ""), asked.pop("stop", "")
+    _replace(ledger, "VERSION", asked.pop("version", ledger.VERSION))
+    _replace(redis_connection, "TIMEOUT", asked.pop("answered_within", redis_connection.TIMEOUT))
+    if without in GUARDS:
+        _replace(*GUARDS[without])
+    if stop == "lock":
+        stop_with_lock()
+    elif stop:
+        stopped_client.stop_before(stop, is_checked=without != "fence")
+    anyio.run(main, url_, share_, asked)

@@ -18,8 +18,9 @@ from typing import Any
 
 import attrs
 import httpx
+from stopped_client import LIMITS
 
-PROGRAM = Path(__file__).with_name("fleet_client.py")
+CLIENT, SERVER = (Path(__file__).with_name(name) for name in ("fleet_client.py", "fleet_server.py"))
 LONGEST = 100.0
 """Seconds. No process takes longer, however busy the machine is."""
 BUDGET, LINGER = 1.2, 1.0
@@ -30,9 +31,9 @@ QUARANTINE = 3.0 + 0.2 + LINGER + BUDGET
 class Program:
     """A process that runs the program."""
 
-    def __init__(self, url: str, share: object, options: dict[str, Any]) -> None:
-        command = [sys.executable, str(PROGRAM), url, str(share), json.dumps(options)]
-        paths = [str(PROGRAM.parent), str(PROGRAM.parents[1])]
+    def __init__(self, program: Path, *arguments: str) -> None:
+        command = [sys.executable, str(program), *arguments]
+        paths = [str(program.parent), str(program.parents[1])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -92,11 +93,12 @@ class Fleet:
 
     def __init__(self, *, latency: float = 0.1, messages: int = 5000) -> None:
         self.programs: list[Program] = []
-        self._server = Program("", "", {"work": "serve", "latency": latency, "messages": messages})
+        options = {"latency": latency, "messages": messages, "period": LIMITS.period}
+        self._server = Program(SERVER, json.dumps(options))
         self.url = self._server.line()
 
     def start(self, share: object, work: str, **options: Any) -> Program:
-        program = Program(self.url, share, {"work": work} | options)
+        program = Program(CLIENT, self.url, str(share), json.dumps({"work": work} | options))
         self.programs.append(program)
         return program
 

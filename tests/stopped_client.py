@@ -15,6 +15,7 @@ from math import inf
 from typing import Any
 
 import anyio
+import quick_start  # noqa: F401 (what it does is needed)
 
 from smsc_status import Limits, LocalLimiter, SmscError, StatusClient
 from smsc_status._runtime.http import _RequestProgress

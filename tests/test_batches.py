@@ -163,6 +163,7 @@ async def test_an_error_of_the_input_comes_after_what_was_gathered() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 @BOTH
 async def test_a_batch_may_be_larger_than_what_is_held(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is room for it, so it does not wait in vain."""

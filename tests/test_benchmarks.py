@@ -36,7 +36,7 @@ from benchmarks import (
 from smsc_status import Detail, Format, Limits
 from smsc_status._core.tracking.tracked import Policy
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # they measure; coverage would distort that
+pytestmark = pytest.mark.slow
 
 CapSys = pytest.CaptureFixture[str]
 

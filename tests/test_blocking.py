@@ -104,6 +104,7 @@ def typed(client: BlockingClient, refs: list[MessageRef[int]]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 def test_every_call_is_that_of_the_async_client(emulator: Emulator) -> None:
     """`check`, `stream`, `track`, `batches`, `delete`, `stats`."""
     refs = [MessageRef(ref.id, PHONE, ref.sent_at, id) for id, ref in enumerate(delivered(emulator, range(1, 6)), 1)]

@@ -55,7 +55,6 @@ async def test_a_deletion_is_a_request_of_its_own() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("format", Format)
 @pytest.mark.parametrize("charset", ["utf-8", "windows-1251", "koi8-r", "CP1251"])
 @pytest.mark.parametrize("detail", Detail)
@@ -134,7 +133,6 @@ async def test_a_call_that_wants_more_detail_than_the_one_on_its_way_asks_anew()
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_a_check_goes_ahead_of_a_stream() -> None:
     emulator = Emulator()
     delivered(emulator, range(1, 6000))
@@ -227,7 +225,6 @@ async def test_an_empty_stream_ends_at_once() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_a_stream_reads_its_endless_input_in_bounds(is_async: bool) -> None:
     """A slow consumer slows it down."""

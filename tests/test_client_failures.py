@@ -222,7 +222,6 @@ async def test_a_time_out_after_a_refusal_does_not_say_when_to_ask_again() -> No
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_an_outage_does_not_use_up_everybody_s_retries() -> None:
     """All sending pauses, longer and longer; when the server is back, nearly everything is still there."""
 
@@ -327,7 +326,6 @@ async def test_callers_that_can_not_wait_are_not_blamed_for_a_refused_bulk_reque
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_too_large_a_bulk_request_is_divided_and_the_size_is_learnt() -> None:
     emulator = Emulator(max_bulk=300)
     refs = delivered(emulator, [5], PHONE) + [

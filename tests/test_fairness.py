@@ -31,7 +31,7 @@ from smsc_status import (
 from smsc_status.emulator import Emulator, EmulatorServer
 
 # Many hours of virtual time. The lines that they run are covered by tests of single modules.
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # virtual hours; coverage would double their time
+pytestmark = pytest.mark.slow
 
 START = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 SWEEP = datetime(2026, 3, 11, 0, 0, tzinfo=UTC)

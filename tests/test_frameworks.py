@@ -18,7 +18,7 @@ import pytest
 from documents import ROOT, blocks, served
 from redis_servers import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # the work is done in other processes
+pytestmark = pytest.mark.slow
 
 UVICORN = [sys.executable, "-m", "uvicorn", "--workers", "2", "--log-level", "warning"]
 

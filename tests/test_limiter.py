@@ -392,6 +392,7 @@ async def test_urgent_waiters_are_asked_before_those_that_came_first(bulk: bool)
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 async def test_an_account_has_one_limiter_until_its_last_token_is_back() -> None:
     limiter = shared("an account", Limits())
     assert shared("an account", Limits()) is limiter

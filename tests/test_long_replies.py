@@ -130,7 +130,6 @@ class Reading:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("detail", [Detail.BASIC, Detail.FULL])
 @pytest.mark.parametrize("format", Format)
 async def test_others_have_their_turn_while_a_long_reply_is_read(

@@ -48,6 +48,7 @@ async def collect(stream: Any) -> dict[int, list[StatusRecord | FailedCheck]]:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("owner", "name", "is_it", "fails"),
     [
@@ -169,6 +170,7 @@ async def test_twins_within_a_second_share_a_request(pause: float, requests: int
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 async def test_no_record_is_kept_until_somebody_may_be_given_one_again() -> None:
     """Neither checks nor trackers need any; `max_age` and streams do."""
     emulator = Emulator()

@@ -38,7 +38,6 @@ def url() -> Iterator[str]:
             process.terminate()
 
 
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_at_most_four_connections_are_used_and_no_limit_is_broken(url: str, backend: str) -> None:
     """As counted by the server, idle connections included."""

@@ -97,7 +97,6 @@ def sizes(transport: Answering) -> list[int]:
     return [len(parse_qs(request.content.decode())["id"][0].strip(",").split(",")) for request in transport.requests]
 
 
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("one_message", [False, True])
 async def test_closing_tells_all_callers_in_portions_before_it_returns(one_message: bool) -> None:
     turns = Turns()
@@ -115,7 +114,6 @@ async def test_closing_tells_all_callers_in_portions_before_it_returns(one_messa
     assert turns.most <= 2 * PORTION
 
 
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_a_cancelled_closing_waits_until_all_callers_are_told() -> None:
     turns = Turns()
     client = client_with(Answering(WRONG_LOGIN, after=5.0))
@@ -130,7 +128,6 @@ async def test_a_cancelled_closing_waits_until_all_callers_are_told() -> None:
     assert len(checks.ends) == MANY
 
 
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_an_account_error_is_told_in_portions_and_does_not_concern_later_callers() -> None:
     turns = Turns()
     transport = Answering(WRONG_LOGIN, b'{"status": 1}', after=1.0)
@@ -149,7 +146,6 @@ async def test_an_account_error_is_told_in_portions_and_does_not_concern_later_c
     assert turns.most <= 2 * PORTION
 
 
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_a_caller_that_leaves_before_its_turn_is_told_nothing() -> None:
     """All others are told once."""
     turns = Turns()
@@ -184,6 +180,7 @@ async def test_a_reply_is_handed_out_in_portions(one_message: bool) -> None:
     assert turns.most <= 2 * PORTION
 
 
+@pytest.mark.measured
 async def test_one_of_many_callers_of_a_message_may_leave_before_its_turn() -> None:
     turns = Turns()
     async with client_with(Answering(b'{"status": 1}', after=1.0)) as client:
@@ -196,7 +193,6 @@ async def test_one_of_many_callers_of_a_message_may_leave_before_its_turn() -> N
     assert len(checks.ends) <= 3 * PORTION
 
 
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_callers_whose_time_is_too_short_are_told_in_portions() -> None:
     turns = Turns()
     async with client_with(Answering(WRONG_LOGIN, after=9.0)) as client:
@@ -218,6 +214,7 @@ class Failing(LocalLimiter):
         raise OSError("away")
 
 
+@pytest.mark.measured
 async def test_callers_are_told_in_portions_of_a_limiter_that_fails() -> None:
     turns = Turns()
     async with client_with(Answering(WRONG_LOGIN), limiter=Failing()) as client:
@@ -244,7 +241,6 @@ async def a_generator_that_never_waits(turns: Turns) -> AsyncIterator[tuple[int,
         yield value
 
 
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("of", [a_list_that_is_read, a_generator_that_never_waits])
 @pytest.mark.parametrize("how", ["stream", "track"])
 async def test_an_input_is_read_in_slices_and_the_first_request_is_full_all_the_same(of: Inputs, how: str) -> None:
@@ -303,6 +299,7 @@ async def test_a_stream_that_was_left_is_given_up_in_portions_and_asks_no_more()
         assert sum(sizes(transport)) <= 4000 - waiting
 
 
+@pytest.mark.measured
 async def test_outcomes_that_come_while_a_stream_is_closing_stay_pending() -> None:
     transport = Answering(BULK, after=1.0)
     async with client_with(transport) as client:

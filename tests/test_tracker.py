@@ -66,7 +66,6 @@ async def _drain(stream: TrackStream) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_an_hour_of_messages_ends_right_within_the_limits_and_soon() -> None:
     """Each ends with the status that the world holds, within the limits, and soon."""
     day = Day()
@@ -97,7 +96,6 @@ async def test_an_hour_of_messages_ends_right_within_the_limits_and_soon() -> No
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_a_young_message_is_checked_soon_beside_a_backlog() -> None:
     """It gets its single checks while thousands fill the bulk lane."""
     day = Day()
@@ -157,7 +155,6 @@ async def test_the_first_status_and_each_change_come_out(
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_messages_that_will_not_become_final_end_as_archived_or_expired() -> None:
     """What will not become final for us ends as itself."""
     day = Day()
@@ -171,7 +168,6 @@ async def test_messages_that_will_not_become_final_end_as_archived_or_expired() 
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_the_last_status_before_the_archive_is_read() -> None:
     """Final a minute before the sweep at 03:00: read in time."""
     day = Day(datetime(2026, 3, 10, 14, 50, tzinfo=UTC))
@@ -207,7 +203,6 @@ async def test_bad_input_is_a_failure_of_its_own() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_tracking_goes_on_after_each_fault() -> None:
     """Lost requests and refusals end no message."""
     day = Day(http_503=0.1, cut=0.1, spurious_9=0.05, missing_records=0.05)
@@ -440,7 +435,6 @@ async def test_many_outcomes_that_are_there_do_not_starve_others() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_the_turning_points_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     """And nothing else: no line a message."""
     caplog.set_level("INFO", "smsc_status")

@@ -60,7 +60,6 @@ class Day:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("says_date", [True, False])
 @pytest.mark.parametrize("jump", [-300.0, -3 * 86_400.0, 7200.0])
 async def test_a_wall_clock_that_is_set_costs_no_message(jump: float, says_date: bool) -> None:
@@ -82,7 +81,6 @@ async def test_a_wall_clock_that_is_set_costs_no_message(jump: float, says_date:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("says_date", [True, False])
 async def test_a_wall_clock_that_is_days_ahead_for_a_minute_ends_no_message(says_date: bool) -> None:
     day = Day(says_date=says_date)
@@ -194,7 +192,6 @@ async def test_a_speed_that_rounds_makes_nobody_busy(speed: float, monkeypatch: 
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_one_reply_with_a_wrong_date_ends_no_message() -> None:
     """Hours ahead, of a mirror or a cache; the replies before and after it are right."""
 
@@ -230,7 +227,6 @@ async def test_one_reply_with_a_wrong_date_ends_no_message() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_two_consumers_may_take_from_one_tracker() -> None:
     """Neither waits for ever, and each outcome goes to one of them."""
     day = Day(says_date=True)

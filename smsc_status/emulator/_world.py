@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -232,6 +233,7 @@ class World:
         return StatusRecord(**fields, comment=given.comment, sms_cnt=parts, **_registration(network, draws))
 
 
+@lru_cache(maxsize=4096)
 def _moscow(at: int) -> str:
     return datetime.fromtimestamp(at, MOSCOW).strftime("%d.%m.%Y %H:%M:%S")
 

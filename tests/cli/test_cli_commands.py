@@ -166,6 +166,7 @@ def test_missing_or_surplus_credentials_are_an_error_without_a_terminal(env: dic
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("env", "answers"),
     [
@@ -284,6 +285,7 @@ def test_wrong_usage_is_told_in_one_line(arguments: list[str], command: str) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 def test_help_says_the_exit_statuses() -> None:
     """For the program and for each command; nothing typed is a wrong usage."""
     for arguments in (

@@ -16,7 +16,7 @@ from smsc_status.emulator import Emulator, Referee
 from smsc_status.errors import SmscError, TransportError
 from smsc_status.models import FailedCheck, MessageRef
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.measured]
 
 
 def test_the_demo_for_machines_shows_every_status_and_breaks_no_limit() -> None:

@@ -79,6 +79,7 @@ def test_wrong_credentials_end_the_run() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 def test_a_missing_server_is_an_error_of_the_network() -> None:
     """If nothing at all came through."""
     env = {"SMSC_BASE_URL": "http://127.0.0.1:1", "SMSC_APIKEY": "s3cret-key"}
@@ -165,6 +166,7 @@ def test_no_bar_is_shown_among_the_outcomes() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 def test_a_huge_file_is_not_read_ahead(tmp_path: Path) -> None:
     """Memory is bounded by what a client holds, whatever the file; the total is estimated from its size."""
     source = tmp_path / "in.csv"
@@ -189,6 +191,7 @@ def test_a_huge_file_is_not_read_ahead(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 def test_outcomes_of_an_earlier_run_are_not_written_over(tmp_path: Path) -> None:
     """Unless that is asked for; both ways on are named."""
     source, out = tmp_path / "in.csv", tmp_path / "out.jsonl"
@@ -277,7 +280,6 @@ def test_ctrl_c_ends_with_the_summary() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 def test_thousands_of_bad_lines_are_a_dozen_on_the_terminal() -> None:
     """Ten one by one, then one line a kind with the count."""
     lines = "".join(f"a {number},71\n" for number in range(20_000))

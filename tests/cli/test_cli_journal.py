@@ -98,6 +98,7 @@ def outcomes() -> list[StatusRecord | FailedCheck]:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 @pytest.mark.parametrize("guard", [True, False])
 def test_csv_reads_its_own_output_back(guard: bool, tmp_path: Path) -> None:
     """Cells that are kept from running included, and texts of several lines."""

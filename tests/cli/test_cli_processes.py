@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cli_support import FAST, ROOT, account_of, csv_of, serving, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # the work is done in other processes
+pytestmark = pytest.mark.slow
 
 
 def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:

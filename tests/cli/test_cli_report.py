@@ -139,6 +139,7 @@ def test_without_its_packages_the_command_says_what_to_install(
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 def test_the_demo_writes_a_report_of_its_messages(out: Path) -> None:
     ended = run("demo", "--messages", "40", "--speed", "240", "--report", str(out), "--lang", "ru", "--json")
     assert ended.status == Exit.DONE

@@ -84,6 +84,7 @@ def test_a_check_that_has_to_wait_says_so_and_goes_on(log: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 def test_a_deletion_that_has_to_wait_says_so(log: Path) -> None:
     with serving(messages=1) as server:
         phone, limits = phone_of(server), ("--share", str(log), "--period", "4", "--margin", "0.05")
@@ -120,6 +121,7 @@ def test_other_limits_than_another_process_s_are_an_error(log: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 def test_the_time_of_a_quarantine_is_told(log: Path, tmp_path: Path) -> None:
     """Once, and at once: nothing else would show why no outcome comes."""
     anyio.run(lambda: FileStore(log).begin([encode(Quarantine(2.0, "it was lost"))], instead_of=""))

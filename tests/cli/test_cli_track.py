@@ -19,7 +19,7 @@ from smsc_status.cli._meters import Pace
 from smsc_status.cli._track import name_of
 from smsc_status.emulator import EmulatorServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.measured]
 
 
 def populated(server: EmulatorServer, folder: Path, count: int = 30, *, minutes: float = 1.7) -> Path:

@@ -264,7 +264,6 @@ def test_a_flood_of_rows_is_refused(format: Format, flood: dict[Format, tuple[by
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("value", ["0", '""', "{}", '"a":1', '"\\\\"', '"\\""'])
 @pytest.mark.parametrize("around", ["[%s]", '[{"status": "1", "x": [%s]}]', "[%s", "{%s}", '[{"status": "1"}, %s,"'])
 def test_a_flood_of_values_is_refused_before_they_are_made(value: str, around: str) -> None:

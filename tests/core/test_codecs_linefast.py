@@ -26,7 +26,6 @@ TEXTS = st.sampled_from(
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("format", [PLAIN, CSV])
 @pytest.mark.parametrize("detail", Detail)
 @settings(max_examples=60, deadline=None)
@@ -77,7 +76,6 @@ def test_an_id_is_a_number_where_it_is_written_as_one() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("format", Format)
 @pytest.mark.parametrize("kind", ["ordinary", "odd", "reversed", "names"])
 def test_the_time_to_read_a_reply_grows_as_it_does(format: Format, kind: str) -> None:
@@ -111,7 +109,6 @@ COLUMNS = sorted({name for format in (PLAIN, CSV) for level in LAYOUTS[format] f
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("layout", [cells, pairs])
 @pytest.mark.parametrize("name", [name for name in COLUMNS if name not in TEXT_FIELDS])
 @settings(max_examples=25, deadline=None)

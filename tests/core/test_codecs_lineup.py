@@ -198,7 +198,6 @@ def test_messages_to_one_phone_are_told_apart_by_their_ids(format: Format) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @UNQUOTED
 @pytest.mark.parametrize("hostile", [False, True])
 @pytest.mark.parametrize("mailing", [False, True])
@@ -216,7 +215,6 @@ def test_the_time_to_read_many_lines_grows_as_the_reply_does(format: Format, mai
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @UNQUOTED
 @pytest.mark.parametrize("extra", [1, 3])
 def test_a_thousand_messages_to_one_phone_are_all_answered(format: Format, extra: int) -> None:

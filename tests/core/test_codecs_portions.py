@@ -78,7 +78,6 @@ def read(body: bytes, format: Format, detail: Detail, charset: str, *, bulk: boo
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("bulk", [True, False])
 @pytest.mark.parametrize("detail", [Detail.BASIC, Detail.EXTENDED])
 @pytest.mark.parametrize("format", Format)

@@ -56,7 +56,6 @@ BODIES = st.binary(max_size=60) | st.lists(st.sampled_from(PIECES) | st.binary(m
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("detail", Detail)
 @pytest.mark.parametrize("format", Format)
@@ -148,7 +147,6 @@ def test_a_text_that_is_not_quoted_harms_no_other_message(
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("detail", [Detail.FULL, Detail.EXTENDED])
 @pytest.mark.parametrize("format", [Format.PLAIN, Format.CSV])
 @settings(max_examples=100, deadline=None)
@@ -217,7 +215,6 @@ def printed(draw: st.DrawFn, format: Format, detail: Detail, *, bulk: bool) -> S
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("detail", Detail)
 @pytest.mark.parametrize("format", Format)

@@ -351,6 +351,18 @@ class TestPlain:
         assert (found.status, found.phone, found.cost) == (1, PHONE, Decimal("1.20"))
         assert (found.last_date, found.send_date) == ("24.11.2026 10:00:00", "24.11.2026 09:59:50")
 
+    def test_two_comments_in_a_line_of_a_bulk_reply_are_unclear(self) -> None:
+        """They are as unclear as in a reply about one message, and the other lines are sure."""
+        lines = [
+            f"{HEAD}{PRICE}message = a, comment = b, comment = c, type = 0, id = 5",
+            HEAD.replace(PHONE, ASKED[1][1]) + PRICE + "message = a, comment = b, type = 0, id = 6",
+        ]
+        first, second = rows("\n".join(lines), PLAIN, FULL, asked=ASKED[:2], bulk=True)
+        assert isinstance(first, StatusRecord)
+        assert isinstance(second, StatusRecord)
+        assert (first.id, first.message, first.comment, first.unclear) == (5, None, None, ("message", "comment"))
+        assert (second.id, second.message, second.comment) == (6, "a", "b")
+
     @pytest.mark.parametrize("status", [-1, -2, -3])
     @pytest.mark.parametrize("detail", Detail)
     def test_a_negative_status_may_stand_alone(self, detail: Detail, status: int) -> None:

@@ -222,7 +222,6 @@ def live(limits: Limits, history: Sequence[tuple[float, Step]]) -> World:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @given(some_limits, histories)
 @settings(max_examples=300, deadline=None)
 def test_the_oldest_message_that_may_go_goes(limits: Limits, history: list[tuple[float, Step]]) -> None:
@@ -231,7 +230,6 @@ def test_the_oldest_message_that_may_go_goes(limits: Limits, history: list[tuple
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_nothing_is_lost_and_nothing_goes_twice(limits: Limits, history: list[tuple[float, Step]]) -> None:
@@ -253,7 +251,6 @@ def test_nothing_is_lost_and_nothing_goes_twice(limits: Limits, history: list[tu
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_the_end_of_all_waiting_gives_back_every_message_that_waits(
@@ -267,7 +264,6 @@ def test_the_end_of_all_waiting_gives_back_every_message_that_waits(
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @given(some_limits, histories)
 @example(  # the last token is kept for the bulk lane, but another one is back before that
     limits=Limits(),

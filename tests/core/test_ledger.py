@@ -496,7 +496,6 @@ def ends_of_budgets(log: Log, now: float) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @settings(max_examples=300, deadline=None)
 @given(steps)
 def test_the_server_never_sees_more_than_the_vendor_allows(steps: list[Step]) -> None:
@@ -505,7 +504,6 @@ def test_the_server_never_sees_more_than_the_vendor_allows(steps: list[Step]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @settings(max_examples=300, deadline=None)
 @given(steps, st.floats(0, 20))
 def test_replicas_of_the_same_log_give_the_same_answers(steps: list[Step], later: float) -> None:
@@ -524,7 +522,6 @@ def test_replicas_of_the_same_log_give_the_same_answers(steps: list[Step], later
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @settings(max_examples=300, deadline=None)
 @given(steps, st.floats(0, 20))
 def test_entries_that_are_not_needed_change_no_answer(steps: list[Step], later: float) -> None:

@@ -393,7 +393,6 @@ def live(limits: Limits, history: Sequence[tuple[float, Start | End]]) -> Accoun
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @given(some_limits, histories)
 @settings(max_examples=300, deadline=None)
 def test_a_server_that_counts_arrivals_never_sees_a_limit_broken(
@@ -404,7 +403,6 @@ def test_a_server_that_counts_arrivals_never_sees_a_limit_broken(
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_no_token_leaks(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
@@ -420,7 +418,6 @@ def test_no_token_leaks(limits: Limits, history: list[tuple[float, Start | End]]
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_tokens_are_as_the_whole_history_counts_them(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
@@ -460,7 +457,6 @@ def test_due_at_is_never_too_late(limits: Limits, history: list[tuple[float, Sta
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_due_at_is_exact_once_all_requests_have_ended(limits: Limits, history: list[tuple[float, Start | End]]) -> None:
@@ -485,7 +481,6 @@ def test_one_look_after_a_long_silence_brings_all_tokens_back() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @given(some_limits, histories)
 @settings(max_examples=200, deadline=None)
 def test_ids_without_tokens_out_are_forgotten_by_themselves(

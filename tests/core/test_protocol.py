@@ -183,7 +183,6 @@ class TestMatch:
         assert isinstance(match(bad[:1], MAILING)[1], ProtocolError)
 
     @pytest.mark.slow
-    @pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
     @given(st.data())
     @settings(max_examples=200, deadline=None)
     def test_no_message_gets_an_answer_that_names_another(self, data: st.DataObject) -> None:
@@ -367,7 +366,6 @@ class TestRead:
             assert isinstance(outcomes, ProtocolError)
 
     @pytest.mark.slow
-    @pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
     @given(
         st.sampled_from(Format),
         st.sampled_from([200, 200, 200, 204, 302, 404, 500]),

@@ -98,7 +98,6 @@ def test_a_life_waits_then_is_passed_on_unless_the_gateway_refuses_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize(
     ("kinds", "expected"),
     [((SMS, HLR, CALL), SMS_ERRORS), ((EMAIL,), EMAIL_ERRORS)],

@@ -112,6 +112,7 @@ def test_time_passes_for_any_thread() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 def test_connections_are_counted_with_the_idle_ones() -> None:
     ready = threading.Barrier(3)  # making a client may take longer than an answer
 

@@ -115,6 +115,7 @@ async def test_a_transport_of_the_user_s_own_may_send_by_ways_that_are_not_seen(
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 @pytest.mark.parametrize("way", ["refuse the tunnel", "say nothing"])
 async def test_a_request_whose_tunnel_was_not_made_never_left(way: str) -> None:
     """Whether the proxy refuses it, or does not answer in time."""

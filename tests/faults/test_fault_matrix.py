@@ -177,7 +177,6 @@ in_each_format = pytest.mark.parametrize(
     ],
     indirect=["anyio_backend"],
 )
-long = pytest.mark.no_cover  # virtual hours; coverage would double their time
 
 
 async def during(bench: Bench, row: Row, *work: Callable[[], Any]) -> None:
@@ -195,7 +194,6 @@ def assert_lawful(bench: Bench) -> None:
     assert bench.transport.hosts == {"localhost"}
 
 
-@long
 @in_each_format
 async def test_a_check_during_a_fault_gives_what_the_table_says(row: Row, format: Format) -> None:
     """A check begun with the fault gives what the table says; one begun afterwards its record, at once."""
@@ -236,7 +234,6 @@ async def take_all(open_stream: Callable[..., Any], refs: list[MessageRef], row:
             await anyio.sleep(row.lasts)
 
 
-@long
 @in_each_format
 async def test_a_stream_during_a_fault_gives_out_each_message_once(row: Row, format: Format) -> None:
     """Each message comes out of a stream exactly once; what failed, and what an account error gave back, goes again."""
@@ -259,7 +256,6 @@ async def test_a_stream_during_a_fault_gives_out_each_message_once(row: Row, for
     assert_lawful(bench)
 
 
-@long
 @pytest.mark.parametrize(
     ("row", "anyio_backend"),
     [pytest.param(row, loop_by_turns(n), id=row.name) for n, row in enumerate(ROWS)],
@@ -281,6 +277,7 @@ async def test_a_tracker_during_a_fault_ends_each_message_once(row: Row) -> None
     assert_lawful(bench)
 
 
+@pytest.mark.measured
 async def test_tracking_says_that_it_can_read_no_reply(caplog: pytest.LogCaptureFixture) -> None:
     """Once: a wrong address would go unnoticed otherwise."""
     bench = Bench()

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import soak
 from smsc_status import MessageRef
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # a long run; coverage would double its time
+pytestmark = pytest.mark.slow
 
 
 def test_a_part_of_the_soak_loses_nothing_and_breaks_no_limit() -> None:

@@ -18,7 +18,7 @@ from smsc_status._core.wire import codecs
 from smsc_status._core.wire.protocol import Outcome, Wire, read
 from smsc_status.emulator._world import World
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # at each byte; coverage would double their time
+pytestmark = pytest.mark.slow
 
 NOW = 1795503600.0
 # Ids and phones that begin like others, statuses that do, texts that look like keys.

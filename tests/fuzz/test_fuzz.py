@@ -29,7 +29,6 @@ def spoilt(draw: st.DrawFn, format: Format) -> bytes:
     return data
 
 
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("format", Format)
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())

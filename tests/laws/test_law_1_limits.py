@@ -18,7 +18,7 @@ from smsc_status import Limits, LocalLimiter
 from smsc_status._core.scheduling.pacing import BULK, Pacer, RequestEnd
 from smsc_status.models import Key
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # long storms; coverage would double their time
+pytestmark = pytest.mark.slow
 
 SEEDS = range(3)
 

@@ -162,7 +162,6 @@ async def test_a_stream_gives_out_each_item_once(is_async: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @both_inputs
 async def test_a_tracker_ends_each_item_once(is_async: bool) -> None:
     """A message that changes comes out with each change, and ends once; nothing comes of it after its end."""
@@ -189,7 +188,6 @@ async def test_a_tracker_ends_each_item_once(is_async: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_the_same_message_twice_is_asked_once_and_comes_out_twice() -> None:
     """Side by side, or far apart in the input; each with the caller's own object."""
     emulator = Emulator()
@@ -243,7 +241,6 @@ FAULTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize(
     ("kind", "seed", "anyio_backend"),
     [(kind, seed, loop_by_turns(n, seed)) for n, kind in enumerate(["check", "stream", "track"]) for seed in range(3)],
@@ -282,7 +279,6 @@ async def test_one_bad_message_costs_the_others_nothing() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize(
     ("fault", "anyio_backend"),  # whose a record is, is found by a module that knows no loop
     [
@@ -372,7 +368,6 @@ async def _take_all(outcomes: Any, into: list[Any]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @both_kinds
 @both_inputs
 async def test_what_had_not_come_out_when_it_was_closed_is_pending(kind: str, is_async: bool) -> None:

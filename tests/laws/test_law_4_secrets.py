@@ -36,8 +36,7 @@ from smsc_status import (
 )
 from smsc_status.emulator import Emulator
 
-# What they run is covered by tests of single modules.
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.no_cover]  # long: coverage would double its time
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 LOGIN, PASSWORD, KEY = "login-of-ours", "password-of-ours", "key-of-ours"
 SECRETS = {LOGIN, PASSWORD, KEY}

@@ -10,7 +10,7 @@ from benchmarks.schedule import best_schedule
 from smsc_status import FailedCheck, Limits, MessageRef, ParametersError, StatusClient
 from smsc_status.emulator import Emulator
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.no_cover]  # long runs; coverage would double their time
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 ROUND_TRIP = 0.1
 

@@ -131,7 +131,6 @@ async def endless() -> AsyncIterator[MessageRef]:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "call",

@@ -107,7 +107,6 @@ def test_a_stream_may_be_left_and_its_loop_closed_right_after(
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @both
 def test_leaving_a_stream_takes_its_messages_out_of_the_queue(run: Callable[..., None]) -> None:
     """What nobody waits for any more is not asked."""
@@ -205,7 +204,6 @@ def test_a_second_event_loop_gets_no_fresh_tokens(runs: tuple[Callable[..., None
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 def test_a_client_per_call_gets_no_fresh_tokens() -> None:
     """A thousand clients, opened and closed: the account's limits hold across them."""
     emulator = Emulator()

@@ -46,7 +46,7 @@ from smsc_status import (
 from smsc_status._runtime import http
 
 # Many hours of virtual time. The lines that they run are covered by tests of single modules.
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.no_cover]  # long: coverage would double their time
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 HOUR = 3600.0
 MOST = 120

@@ -260,7 +260,6 @@ def test_the_times_of_delivery_are_those_of_the_file(browser: Browser, english: 
     assert compared > 2
 
 
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 @pytest.mark.parametrize("language", ["english", "russian"])
 def test_the_page_opens_without_complaint_and_without_the_network(

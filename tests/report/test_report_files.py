@@ -43,6 +43,7 @@ def facts(figures: Figures) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 @pytest.mark.parametrize("format", list(OutputFormat))
 def test_a_file_has_the_figures_of_its_outcomes(format: OutputFormat, tmp_path: Path) -> None:
     """With every kind of message, texts in quotes over several lines, failures, and several outcomes of a message."""

@@ -21,7 +21,7 @@ from smsc_status._sharing.file import FileStore
 from smsc_status._sharing.layout import HEADER_BYTES, START, Header
 from smsc_status.errors import LimiterUnavailable
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.no_cover]  # the work is done in other processes
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 BEGINNING = """

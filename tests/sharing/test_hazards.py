@@ -21,7 +21,6 @@ from smsc_status._sharing.layout import HEADER_BYTES
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.no_cover,  # the work is done in other processes
     pytest.mark.skipif(sys.platform != "linux", reason="the log in a file is only for Linux"),
 ]
 

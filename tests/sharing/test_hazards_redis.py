@@ -19,7 +19,7 @@ import pytest
 from fleets import BUDGET, LINGER, QUARANTINE, Counted, Fleet, Program, kill_for, longest_gap
 from redis_servers import Proxy, Server, program
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # real time; the work is done in other processes
+pytestmark = pytest.mark.slow
 
 Start = Callable[..., Server]
 Said = dict[str, Any]

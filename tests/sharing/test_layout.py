@@ -43,7 +43,6 @@ def raw(path: Path) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 @settings(deadline=None, max_examples=400)
 @given(data=st.data())
 def test_damage_gives_an_error_or_the_entries_that_were_written(path: Path, raw: bytes, data: st.DataObject) -> None:

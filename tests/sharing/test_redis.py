@@ -247,6 +247,7 @@ async def test_closing_from_another_task_ends_what_is_under_way(server: Server, 
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 async def test_old_entries_are_dropped_when_it_is_worth_it(server: Server, store_at: StoreAt) -> None:
     """Who lags behind gets the whole of what is left. The log's name stays the same."""
     one, other = store_at(server.url), store_at(server.url)

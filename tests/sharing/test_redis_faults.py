@@ -37,6 +37,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 async def test_a_command_that_arrives_too_late_appends_nothing(server: Server, proxy: Proxy, store_at: StoreAt) -> None:
     """The server can't know whether its clock was set or the command is late. Nothing is stamped wrongly."""
     store = store_at(f"redis://127.0.0.1:{proxy.port}", tolerance=0.1)
@@ -155,6 +156,7 @@ async def test_no_text_shows_the_password(start: Start, store_at: StoreAt, caplo
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 async def test_the_certificate_of_a_server_over_tls_is_verified(
     server: Server, store_at: StoreAt, tmp_path: Path
 ) -> None:

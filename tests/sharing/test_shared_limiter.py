@@ -65,7 +65,6 @@ async def test_two_processes_share_the_bulk_slot_in_turns() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_a_check_waits_two_round_trips_at_most_beside_a_greedy_process() -> None:
     log = MemoryLog()
     greedy, web = process(log), process(log)
@@ -89,7 +88,6 @@ async def test_a_check_waits_two_round_trips_at_most_beside_a_greedy_process() -
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_no_process_starves_among_greedy_ones() -> None:
     log, counts = MemoryLog(), Counter[int]()
     keys = iter(range(10**6))

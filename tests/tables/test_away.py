@@ -97,6 +97,7 @@ async def test_what_is_known_while_the_database_is_away_is_written_when_it_is_ba
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 async def test_while_too_much_is_unwritten_nothing_more_is_taken(
     breakable: tuple[sa.Engine, Away, Away], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +155,6 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # quicker tests cover its lines; coverage would double its time
 async def test_a_row_that_is_committed_behind_many_newer_ones_is_found_within_two_seconds(
     concurrent: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +197,7 @@ async def test_many_rows_that_fill_a_gap_are_found_at_once(sqlite: sa.Engine, mo
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 async def test_of_gaps_with_too_many_open_rows_in_between_the_lowest_are_given_up(
     sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +270,7 @@ async def test_many_new_rows_are_found_at_once(sqlite: sa.Engine, monkeypatch: p
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 async def test_if_the_key_is_no_number_the_newest_rows_are_those_sent_last(
     engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,6 +166,7 @@ async def test_a_number_that_is_none_is_a_bad_id_and_is_not_asked_again(postgres
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 async def test_a_time_that_the_driver_cannot_read_is_that_row_s_alone(postgresql: sa.Engine) -> None:
     """PostgreSQL has times that Python has not."""
     office = Office(postgresql)

@@ -160,6 +160,7 @@ def test_where_no_signals_can_be_received_ctrl_c_ends_it(sqlite: sa.Engine, monk
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 @pytest.mark.usefixtures("inline")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, Exit.DONE), (signal.SIGINT, Exit.INTERRUPTED)])
 async def test_a_signal_ends_it(sqlite: sa.Engine, number: signal.Signals, status: Exit) -> None:

@@ -192,6 +192,7 @@ def test_an_index_that_serves_is_recognized(index: str, fits: bool) -> None:
         assert has_wanted_index(connection, find(connection, "messages", Columns(), UTC)) == fits
 
 
+@pytest.mark.measured
 def test_a_column_that_has_no_room_for_each_outcome_is_refused(engine: sa.Engine) -> None:
     """Only SQLite does not keep to the length that is given."""
     with engine.begin() as connection:
@@ -219,6 +220,7 @@ def test_a_column_may_be_left_out() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("kind", "type"),
     [("postgresql", "jsonb"), ("postgresql", "int[]"), ("postgresql", "real"), ("mysql", "float")],

@@ -69,6 +69,7 @@ def test_gaps_with_the_fewest_keys_in_between_are_joined(monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
+@pytest.mark.measured
 @given(st.sets(st.integers(0, 2_000)), st.sets(st.integers(0, 2_000)))
 def test_each_missing_key_is_in_a_range_until_it_is_found(first: set[int], later: set[int]) -> None:
     """Whatever was committed when: each key below the highest that comes later is looked at, and in few ranges."""

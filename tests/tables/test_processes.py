@@ -29,7 +29,6 @@ from smsc_status.models import MOSCOW
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.no_cover,  # the work is done in other processes
     pytest.mark.skipif(sys.platform == "win32", reason="processes are forked and killed"),
 ]
 

@@ -38,6 +38,7 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
+_WRITER = json.JSONEncoder(ensure_ascii=False)  # `json.dumps` would make one for each value
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 VALUES_A_ROW = 40
@@ -217,7 +218,7 @@ def _fields(record: StatusRecord, detail: Detail, *, bulk: bool) -> list[tuple[s
 
 
 def _quoted(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return _WRITER.encode(value)
 
 
 def _object(fields: list[tuple[str, str]], charset: str) -> str:
@@ -227,14 +228,14 @@ def _object(fields: list[tuple[str, str]], charset: str) -> str:
 
 def _writable(value: str, charset: str) -> str:
     r"""The JSON value with `\uXXXX` for each character that the charset lacks."""
-    if value.isascii():
+    if _has(charset, value):
         return value
     return "".join(char if _has(charset, char) else json.dumps(char)[1:-1] for char in value)
 
 
-def _has(charset: str, char: str) -> bool:
+def _has(charset: str, text: str) -> bool:
     try:
-        char.encode(charset)
+        text.encode(charset)
     except UnicodeEncodeError:
         return False
     return True
