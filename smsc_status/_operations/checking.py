@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import anyio
@@ -14,6 +15,10 @@ from smsc_status._core.scheduling.subscribers import own
 from smsc_status._runtime.engine import Engine
 from smsc_status.errors import ProtocolError, RequestTimeout, SmscError, TransportError
 from smsc_status.models import Detail, MessageRef, StatusRecord
+
+TURN_DOWN_SECONDS = 0.1
+"""So long after its `max_wait` a caller still waits to be turned down. A limiter that does not answer does
+not turn anybody down."""
 
 
 @attrs.define(eq=False)
@@ -72,12 +77,16 @@ async def _check(
             await checkpoint()
             return known
     call = _Call(ref, now + max_wait, link)
+    error = None
     pending_check = engine.ask(detail, call, head_start=CALLER_HEAD_START, now=now)
     try:
-        if timeout is None:
-            await call.done.wait()
-        else:
-            with anyio.move_on_after(timeout):
+        longest = inf if timeout is None else timeout
+        if max_wait < longest:
+            with anyio.move_on_after(min(max_wait + TURN_DOWN_SECONDS, longest)):
+                await call.done.wait()
+            error = None if pending_check.is_sent else engine.unavailable()
+        if call.outcome is None and error is None:
+            with anyio.move_on_after(longest - (_loops.now() - now)):
                 await call.done.wait()
     finally:
         if call.outcome is None:
@@ -85,7 +94,8 @@ async def _check(
             engine.drop(pending_check, call)
             engine.look_again()
     if call.outcome is None:
-        error = None if was_sent else engine.unavailable()
+        if error is None and not was_sent:
+            error = engine.unavailable()
         raise error or _timed_out(f"no answer within {timeout:g} s", pending_check.last_error)
     if isinstance(call.outcome, SmscError):
         call.outcome.pending = (ref,)

@@ -59,6 +59,9 @@ from smsc_status.models import Detail, Limits, MessageRef, StatusRecord
 COALESCING_SECONDS = 0.1
 """So long requests wait while inputs are being read, at most once a second. Then a bulk request is fuller."""
 
+SILENT_SECONDS = 0.5
+"""A limiter that has not answered for so long is told of to callers whose time is over."""
+
 CLOSING = 10.0
 """How long `aclose` waits for what it has cancelled, in seconds. It waits as long again for the sockets."""
 
@@ -129,6 +132,8 @@ class Engine:
         self._is_urgent = False
         self._is_wake_scheduled = False
         self._has_warned_of_refusal = False
+        # Since the last reply with records.
+        self._has_warned_of_account = False
         # How the limiter failed, and the instant before which it is not asked again.
         self._limiter_failure: tuple[Exception, float] | None = None
         self._failed_wakes = 0
@@ -328,8 +333,16 @@ class Engine:
             await leave()
 
     def unavailable(self) -> LimiterUnavailable | None:
-        """Why nothing can be sent now, if the limiter has failed."""
-        return None if self._limiter_failure is None else unavailable(self._limiter_failure[0])
+        """Why nothing can be sent now, if the limiter has failed, or has not answered for `SILENT_SECONDS`."""
+        if self._limiter_failure is not None:
+            return unavailable(self._limiter_failure[0])
+        silence = getattr(self.limiter, "silence", None)
+        seconds = 0.0 if silence is None else silence()
+        return (
+            LimiterUnavailable(f"the limiter has not answered for {seconds:.1f} s")
+            if seconds >= SILENT_SECONDS
+            else None
+        )
 
     @property
     def loop(self) -> object:
@@ -624,7 +637,9 @@ class Engine:
             self._refuse_account(error)
 
     def _refuse_account(self, error: SmscError) -> None:
-        logger.warning("the server refuses the account (%s): everything that waits is given back", error)
+        level = logging.DEBUG if self._has_warned_of_account else logging.WARNING
+        self._has_warned_of_account = True
+        logger.log(level, "the server refuses the account (%s): everything that waits is given back", error)
         self._fail_waiting(error)
 
     def _tell_date(self, reply: Reply) -> None:
@@ -635,6 +650,8 @@ class Engine:
     def _note_verdict(self, reply: Reply, verdict: list[Outcome] | SmscError) -> None:
         if isinstance(verdict, TransportError | ProtocolError):
             self._exchange.leave_mirror_of(reply)
+        if isinstance(verdict, list):
+            self._has_warned_of_account = False
         for error in verdict if isinstance(verdict, list) else [verdict]:
             if isinstance(error, SmscError):
                 self.hide_secrets(error)

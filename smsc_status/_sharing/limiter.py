@@ -67,6 +67,11 @@ class SharedLimiter:
             participant = None
         return Slots(0, 0.0, shared_by=self.where) if participant is None else participant.slots(self.where)
 
+    def silence(self) -> float:
+        """For how many seconds the store has not answered the running event loop."""
+        participant = self._participants.get(_loops.this_loop())
+        return 0.0 if participant is None else participant.silence()
+
     async def leave(self) -> None:
         """Close the running loop's connections to the store, if no client uses them any more."""
         participant = self._participants.get(_loops.this_loop())

@@ -149,6 +149,10 @@ class Participant:
         if not self._served_at_once():
             self._changed.set()
 
+    def silence(self) -> float:
+        """For how many seconds the store has not answered."""
+        return self._replica.silence()
+
     def slots(self, where: str) -> Slots:
         """See `Limiter.slots`."""
         if not self._replica.is_open:

@@ -79,6 +79,8 @@ class Replica:
         self._quiet_until = -inf
         self._cleaned_at_number = 0
         self._warned_of_log = ""
+        # When the calls of the store began that are not answered yet.
+        self._asked_at: dict[object, float] = {}
 
     # The store.
 
@@ -100,6 +102,10 @@ class Replica:
     async def wait(self) -> None:
         """Wait until there may be entries that have not been read."""
         await self._opened().wait(log=self._log, after=self.ledger.number)
+
+    def silence(self) -> float:
+        """For how many seconds the store has not answered a call."""
+        return max((_loops.now() - at for at in self._asked_at.values()), default=0.0)
 
     def compare_clocks(self) -> float:
         """Tell the pacer how far the log's clock is ahead. Returns the present instant on this process's clock."""
@@ -182,10 +188,14 @@ class Replica:
             pass
 
     async def _take_step(self, data: bytes | None, log: str, after: int) -> Tail:
+        call = object()
+        self._asked_at[call] = _loops.now()
         try:
             return await self._opened().append(data, log=log, after=after)
         except NoLog as missing:
             return await self._begin_log(missing)
+        finally:
+            del self._asked_at[call]
 
     async def _begin_log(self, missing: NoLog) -> Tail:
         store = self._opened()
@@ -356,7 +366,8 @@ class Replica:
 
     def _say_who_shares(self) -> None:
         others = len(self.ledger.active(now=self.ledger.at)) - 1
-        logger.info("the account's limits are shared by %s, now with %d other processes", self._where, others)
+        where = self._opened().where
+        logger.info("the account's limits are shared by %s, other processes: %d", where, others)
 
     # Dropping what is old.
 

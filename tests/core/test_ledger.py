@@ -38,9 +38,17 @@ class Log:
         return self.add(records.joined(who=0, name=name, limits=self.ledger.limits, budget=budget), at)
 
     def take(
-        self, who: int, serial: int, at: float, keys: tuple[Key, ...] = (1,), *, bulk: bool = False, budget: float = 3.0
+        self,
+        who: int,
+        serial: int,
+        at: float,
+        keys: tuple[Key, ...] = (1,),
+        *,
+        bulk: bool = False,
+        budget: float = 3.0,
+        after: tuple[int, RequestEnd] | None = None,
     ) -> None:
-        self.add(records.took(who=who, serial=serial, budget=budget, bulk=bulk, keys=keys), at)
+        self.add(records.took(who=who, serial=serial, budget=budget, bulk=bulk, keys=keys, after=after), at)
 
     def end(self, who: int, serial: int, at: float, how: RequestEnd = RequestEnd.REPLIED) -> None:
         self.add(records.ended(who=who, serial=serial, how=how), at)
@@ -131,7 +139,7 @@ def test_a_request_may_tell_how_the_one_before_has_ended() -> None:
     log, apart = Log(), Log()
     who = log.join()
     log.take(who, 1, 10.0)
-    log.add(records.took(who=who, serial=2, budget=3.0, bulk=False, keys=(1,), after=(1, RequestEnd.REPLIED)), 11.0)
+    log.take(who, 2, 11.0, after=(1, RequestEnd.REPLIED))
     apart.join()
     apart.take(who, 1, 10.0)
     apart.end(who, 1, 11.0)
@@ -417,7 +425,9 @@ def broken(sent: list[Sent], limits: Limits) -> list[str]:
 Step = tuple[str, int, int, float]
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["take", "take", "take", "bulk", "reply", "abandon", "refuse", "unsent", "ask", "wait"]),
+        st.sampled_from(
+            ["take", "take", "take", "bulk", "reply", "late", "abandon", "refuse", "unsent", "ask", "wait"]
+        ),
         st.integers(0, 2),
         st.integers(0, 7),
         st.sampled_from([0.0, 0.0, 0.1, 0.5, 1.0, 3.0, 7.0]),
@@ -426,6 +436,7 @@ steps = st.lists(
 )
 ENDS = {
     "reply": RequestEnd.REPLIED,
+    "late": RequestEnd.REPLIED,
     "abandon": RequestEnd.ABANDONED,
     "refuse": RequestEnd.REFUSED,
     "unsent": RequestEnd.NOT_SENT,
@@ -448,6 +459,7 @@ def play(steps: list[Step]) -> tuple[Log, list[Ledger], list[Sent], float]:
     members = [log.join(budget=BUDGETS[number % 2]) for number in range(3)]
     open_requests: list[tuple[int, int, Sent]] = []
     sent: list[Sent] = []
+    untold: dict[int, tuple[int, RequestEnd]] = {}  # by process: the end that its next request tells
     now, serial = 0.0, 0
     for what, number, choice, pause in steps:
         now += pause
@@ -464,7 +476,7 @@ def play(steps: list[Step]) -> tuple[Log, list[Ledger], list[Sent], float]:
             lane_at = pacer.bulk_due_at(now=now) if what == "bulk" else pacer.singles_due_at(now=now)
             if lane_at <= now and pacer.free_slots(now=now) > 0 and all(pacer.tokens(key, now=now) for key in keys):
                 serial += 1
-                log.take(who, serial, now, keys, bulk=what == "bulk", budget=budget)
+                log.take(who, serial, now, keys, bulk=what == "bulk", budget=budget, after=untold.pop(who, None))
                 # If nobody ends it, its last byte leaves before its budget is over, and arrives within a linger.
                 one = Sent(keys, what == "bulk", now, now + budget + LIMITS.linger)
                 sent.append(one)
@@ -473,7 +485,10 @@ def play(steps: list[Step]) -> tuple[Log, list[Ledger], list[Sent], float]:
             who, ended_serial, one = open_requests.pop(choice % len(open_requests))
             if now < one.latest - LIMITS.linger:
                 one.latest = now + (LIMITS.linger if what == "abandon" else 0.0)
-                log.end(who, ended_serial, now, ENDS[what])
+                if what == "late" and who not in untold:
+                    untold[who] = ended_serial, RequestEnd.REPLIED
+                else:
+                    log.end(who, ended_serial, now, ENDS[what])
                 if what == "unsent":
                     sent.remove(one)
         elif what == "ask":
@@ -487,6 +502,7 @@ def ends_of_budgets(log: Log, now: float) -> list[float]:
     """When the budgets end of the requests that are in flight."""
     written = [(entry.at, decode(entry.data)) for entry in log.entries]
     ended = {(record.who, record.serial) for _, record in written if isinstance(record, records.Ended)}
+    ended |= {(took.who, took.after[0]) for _, took in written if isinstance(took, records.Took) and took.after}
     ends = [
         at + record.budget
         for at, record in written
