@@ -86,8 +86,11 @@ async def _check(
                 await call.done.wait()
             error = None if pending_check.is_sent else engine.unavailable()
         if call.outcome is None and error is None:
-            with anyio.move_on_after(longest - (_loops.now() - now)):
+            if longest == inf:
                 await call.done.wait()
+            else:
+                with anyio.move_on_after(longest - (_loops.now() - now)):
+                    await call.done.wait()
     finally:
         if call.outcome is None:
             was_sent = pending_check.is_sent

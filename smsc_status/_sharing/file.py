@@ -112,7 +112,7 @@ class _Position(NamedTuple):
 
     def after(self, new: Sequence[Entry], *, checksum: int, offset: int) -> _Position:
         """The position after these further records."""
-        last, recent = new[-1], (*self.recent, *new[-REMEMBERED:])[-REMEMBERED:]
+        last, recent = new[-1], (self.recent + tuple(new))[-REMEMBERED:]
         return _Position(self.raw_header, self.header, offset, last.number, last.at, checksum, recent)
 
 
