@@ -47,7 +47,7 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
 def pytest_collection() -> Generator[None, object, object]:
     """Keep what lasts as long as the tests out of each garbage collection: one walked through it for half a second.
 
-    And collect less often than Python does by itself: that saves a thirtieth of the tests' time.
+    And collect less often than Python does by itself, because the tests make many objects.
     """
     begin_hypothesis()  # now, while there is little for the garbage collector to look through
     gc.disable()
@@ -80,7 +80,7 @@ def begin_hypothesis(_: None) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Measure coverage in quick tests, and in slow ones that are marked `measured`.
 
-    Measuring more than doubles the time of Python code, and the others run no line that these do not. Coverage can't be
+    Measuring about doubles the time of Python code, and the others run no line that these do not. Coverage can't be
     paused by its own functions: in the processes of pytest-xdist, pytest-cov measures twice.
     """
     if item.get_closest_marker("slow") is None or item.get_closest_marker("measured") is not None:
