@@ -156,6 +156,24 @@ def test_a_client_whose_idle_worker_was_cancelled_works_on() -> None:
     loop.close()
 
 
+def test_an_idle_worker_that_ends_in_the_loop_before_disturbs_none_in_the_present_one() -> None:
+    client = answered_by(DELIVERED)
+    before, present = VirtualLoop(), VirtualLoop()
+
+    async def main() -> None:
+        with anyio.fail_after(10):
+            assert (await client.check(1, PHONE)).is_delivered
+
+    for loop in (before, present):
+        loop.run_until_complete(main())
+    before.run_until_complete(asyncio.sleep(1))  # the worker there is told only now
+    present.run_until_complete(main())
+    assert engine_of(client).background_tasks == 1
+    present.run_until_complete(client.aclose())
+    for loop in (before, present):
+        loop.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_slot_given_back_in_one_loop_wakes_waiters_of_another(backend: str) -> None:

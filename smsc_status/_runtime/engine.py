@@ -324,13 +324,18 @@ class Engine:
             with anyio.move_on_after(CLOSING):
                 await self._exchange.aclose()
             await self._all_told()
-        self._leave_observer()
 
     async def leave_limiter(self) -> None:
-        """Tell the limiter that this client is done with it, if it wants to know."""
+        """Tell the limiter that this client is done with it, if it wants to know.
+
+        It may count something more then. So whoever observes the client is left after that.
+        """
         leave = getattr(self.limiter, "leave", None)
-        if leave is not None:
-            await leave()
+        try:
+            if leave is not None:
+                await leave()
+        finally:
+            self._leave_observer()
 
     def unavailable(self) -> LimiterUnavailable | None:
         """Why nothing can be sent now, if the limiter has failed, or has not answered for `SILENT_SECONDS`."""

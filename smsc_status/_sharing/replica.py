@@ -285,17 +285,16 @@ class Replica:
 
         Returns whether the request has been appended.
         """
-        steps = self.start(serial, wanted)
-        data, log, after = next(steps)
-        tail = self._opened().append_at_once(data, log=log, after=after)
-        if tail is None:
-            steps.close()
-            return False
-        try:
-            steps.send(tail)
-        except StopIteration as end:
-            return bool(end.value)
-        raise AssertionError("a start takes one step")
+        is_appended = False
+
+        def take() -> Steps[None]:
+            nonlocal is_appended
+            is_appended = yield from self.start(serial, wanted)
+
+        steps = take()
+        self.take_at_once(steps)
+        steps.close()
+        return is_appended
 
     def end(self, serial: int, how: RequestEnd) -> Steps[None]:
         """Append the end of this process's request, unless the log says already that it has ended."""
@@ -330,7 +329,7 @@ class Replica:
         try:
             for entry in tail.entries:
                 if entry.number > self.ledger.number:
-                    self._apply(entry, record if tail.is_appended else None)
+                    self._apply(entry, record if tail.is_appended and len(tail.entries) == 1 else None)
         except ConfigError:
             self._begin_anew()  # the next try reads the log from the beginning
             raise

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from fleets import BUDGET, LINGER, LONGEST, QUARANTINE, Fleet, kill_for, longest_gap
 
+from smsc_status._core.scheduling.ledger import VERSION
 from smsc_status._sharing.layout import HEADER_BYTES
 
 pytestmark = [
@@ -169,7 +170,7 @@ def test_without_a_shared_log_it_would_be_refused_at_once(fleet: Fleet) -> None:
     ("options", "expected"),
     [
         ({"limits": {"period": 2.0}}, ["period 3 and not 2"]),
-        ({"version": 2}, ["version 1", "expected 2"]),
+        ({"version": VERSION + 1}, [f"version {VERSION}", f"expected {VERSION + 1}"]),
     ],
     ids=["other limits", "another version"],
 )
