@@ -479,9 +479,9 @@ class Engine:
         try:
             await has_work.wait()
         finally:
-            if self._idle_worker is has_work:  # otherwise the client has left this loop
-                self._idle_worker = None
-                self._is_wake_scheduled = False
+            self._is_wake_scheduled = False
+            # If the client has left this loop, another worker may be idle by now.
+            self._idle_worker = None if self._idle_worker is has_work else self._idle_worker
 
     async def _carry_out_in_background(self, permit: Permit[Request], request: Request) -> None:
         """Carry out a request while the worker goes on to the next one."""
